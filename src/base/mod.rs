@@ -1,0 +1,17 @@
+//! The words that every other module speaks: ids, time, secrets, addresses, normalised text.
+//!
+//! Law: nothing here does I/O, and a value of these types is already valid. Text that came from
+//! outside becomes one of these types once and is never checked again as a string.
+
+pub mod id;
+pub mod ip;
+pub mod random;
+pub mod secret;
+pub mod text;
+pub mod time;
+
+pub use id::{Id, Number};
+pub use random::{Random, SystemRandom};
+pub use secret::Secret;
+pub use text::{Email, Phone, Slug};
+pub use time::{Clock, SystemClock, TestClock, Timestamp};

@@ -1,0 +1,42 @@
+//! Portcullis: an authentication gateway for people and AI agents.
+//!
+//! A reverse proxy stands in front of existing backends. It ends login, refresh and token
+//! flows itself, decides about every request, and forwards what it permitted with identity
+//! headers that a backend can trust. `ARCHITECTURE.md` tells why it is built this way.
+//!
+//! # The one structural rule
+//!
+//! The modules below are listed in one order, and **a module imports only modules listed
+//! above it**. The list is the reading order, and `tests/tidy.rs` holds the code to it.
+//!
+//! # Invariants
+//!
+//! - `proxy` and `server` are the only modules that name Pingora. `gate` decides, `proxy`
+//!   carries out; `gate` is tested with no socket.
+//! - `store` is the only module that names sqlx; SQL stands in `store/` and in files called
+//!   `store.rs`. `shared` is the only one that names Redis. `config` alone reads files and the
+//!   environment (and `cli`, for files named on the command line).
+//! - A slice (`account` … `trail`) never reads another slice's tables: it calls that slice's
+//!   functions, and only those of slices above it.
+//! - Nothing before `http` knows an HTTP status. Nothing between `http` and `gate` knows a route.
+//! - No globals: state comes in through `&App` or the request's own context.
+//!
+//! # Glossary
+//!
+//! - **account**: a human. **site**: an isolated user base; `default` always exists.
+//! - **application**: an API client with an access key and secret.
+//! - **organization**, **membership**, **org role**: a tenant, who belongs to it, as what.
+//! - **role**, **permission**, **group**: named rights; a permission may have a parent, and who
+//!   holds the parent holds the child.
+//! - **session**: one login on one device; its id is `sid`; it owns a **refresh family**.
+//! - **access token**: a short-lived JWT that names a session; it carries no rights.
+//! - **refresh token**: opaque, stored hashed, used once; presenting a used one ends the family.
+//! - **route**: host + path + methods, an upstream and an `allow` policy.
+//! - **permit**: the proof, as a type, that a request may be forwarded.
+//! - **assertion**: the JWT by which an upstream can verify who calls, without trusting headers.
+//! - **epoch**: a number that grows when something about a subject changes; caches compare it.
+//! - **change**: one transaction with its audit rows and its place in the gapless change counter.
+//! - **catalogue**: every permission, role and group that exists now, from seeds, store and YAML.
+//! - **preset**: a named set of defaults (`development`, `medium`, `robust`).
+
+pub mod base;
