@@ -40,3 +40,4 @@
 //! - **preset**: a named set of defaults (`development`, `medium`, `robust`).
 
 pub mod base;
+pub mod crypto;
