@@ -41,3 +41,4 @@
 
 pub mod base;
 pub mod crypto;
+pub mod gate;

@@ -1,0 +1,305 @@
+//! Every reason for which the gate refuses a request, and how each one is told.
+//!
+//! Law: one enum, exhaustive matches, no catch-all with a text. The status, the code and the
+//! sentence are fixed per variant and tell an attacker nothing that the request did not know;
+//! the true cause goes to the log. `label` is what metrics and audit rows count by.
+
+use std::time::Duration;
+
+use ::http::header::{ALLOW, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use ::http::{HeaderValue, StatusCode, StatusCode as S};
+use serde_json::{Map, Value, json};
+
+use crate::base::Timestamp;
+
+/// Why a request goes no further.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// No route has this host and path: closed by default.
+    NoRoute,
+    /// The path is known, the method is not. `allow` is the list that the answer names.
+    MethodNotAllowed {
+        allow: HeaderValue,
+    },
+    BodyTooLarge,
+    /// The caller must say who it is.
+    CredentialMissing,
+    /// Two credentials in one request: choosing one would be guessing.
+    CredentialsAmbiguous,
+    /// Malformed, forged, expired, or its session is over. Not told apart.
+    TokenInvalid,
+    /// The token was issued to another application than the one that presents it.
+    ApplicationMismatch,
+    AccountInactive,
+    AccountLocked,
+    /// The token's scope opens other endpoints than this one.
+    ScopeInsufficient,
+    ApplicationMissing,
+    ApplicationInvalid,
+    ApplicationOriginRequired,
+    ApplicationOriginDenied,
+    /// A browser's WebSocket or cookie request from an origin that is not listed.
+    OriginDenied,
+    /// No such organization, or none that the caller may know of.
+    OrganizationUnknown {
+        slug: String,
+    },
+    /// The policy asks for an organization and the request names none.
+    OrganizationMissing,
+    /// Too many from one principal or address.
+    Limited(Pace),
+    /// Something that the decision needs gives no answer: cannot tell, so no.
+    Unavailable(Silent),
+    /// A defect of ours.
+    Internal,
+}
+
+/// The state of a rate limit, as the answer's headers show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    pub limit: u32,
+    pub remaining: u32,
+    pub window: Duration,
+    /// When the whole limit is free again.
+    pub reset_at: Timestamp,
+    /// How long until one more request passes.
+    pub retry_after: Duration,
+}
+
+/// What gave no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silent {
+    Store,
+    Shared,
+    Keys,
+    /// This process has not seen the changes of the others for too long.
+    View,
+    /// The password hashing pool is full.
+    Hashing,
+}
+
+impl Silent {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Store => "store_silent",
+            Self::Shared => "shared_silent",
+            Self::Keys => "keys_silent",
+            Self::View => "view_stale",
+            Self::Hashing => "hashing_full",
+        }
+    }
+}
+
+const RETRY_AFTER_SILENCE: Duration = Duration::from_secs(1);
+
+/// What one refusal tells: all of it in one row, so that none can be forgotten.
+struct Told {
+    status: StatusCode,
+    code: &'static str,
+    label: &'static str,
+    text: &'static str,
+    remedy: &'static str,
+}
+
+impl Rejection {
+    pub fn status(&self) -> StatusCode {
+        self.told().status
+    }
+
+    /// The stable code of the answer's `code` key.
+    pub fn code(&self) -> &'static str {
+        self.told().code
+    }
+
+    /// What metrics and audit rows count by: one word per reason, finer than the code where the
+    /// caller must not learn the difference.
+    pub fn label(&self) -> &'static str {
+        self.told().label
+    }
+
+    /// The fixed public sentence.
+    pub fn text(&self) -> &'static str {
+        self.told().text
+    }
+
+    /// One sentence: what the caller can do about it.
+    pub fn remedy(&self) -> &'static str {
+        self.told().remedy
+    }
+
+    #[rustfmt::skip]
+    fn told(&self) -> Told {
+        let row = |status, code, label, text, remedy| Told { status, code, label, text, remedy };
+        match self {
+            Self::NoRoute => row(S::NOT_FOUND, "NOT_FOUND", "no_route",
+                "Not found.", "Check the host and the path: this gateway has no route for them."),
+            Self::MethodNotAllowed { .. } => row(S::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "method",
+                "Method not allowed.", "Use one of the methods in the Allow header."),
+            Self::BodyTooLarge => row(S::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", "body_too_large",
+                "The request body is too large.", "Send a smaller body."),
+            Self::CredentialMissing => row(S::UNAUTHORIZED, "AUTH_REQUIRED", "no_credential",
+                "Authorization header required", "Log in and send the access token as `Authorization: Bearer <token>`."),
+            Self::CredentialsAmbiguous => row(S::BAD_REQUEST, "CREDENTIALS_AMBIGUOUS", "two_credentials",
+                "More than one credential was sent.", "Send exactly one credential."),
+            Self::TokenInvalid => row(S::UNAUTHORIZED, "TOKEN_INVALID", "token",
+                "Invalid or expired token", "Refresh the access token, or log in again."),
+            Self::ApplicationMismatch => row(S::UNAUTHORIZED, "TOKEN_APP_MISMATCH", "application_mismatch",
+                "Token does not match application", "Send the keys of the application that the token was issued to."),
+            Self::AccountInactive => row(S::UNAUTHORIZED, "USER_INACTIVE", "account_inactive",
+                "User account is inactive", "Ask an administrator to activate the account."),
+            Self::AccountLocked => row(S::UNAUTHORIZED, "USER_LOCKED", "account_locked",
+                "User account is locked", "Wait until the lock ends, or ask an administrator to lift it."),
+            Self::ScopeInsufficient => row(S::FORBIDDEN, "INSUFFICIENT_SCOPE", "scope",
+                "Insufficient token scope", "Finish what the restricted token is for, then log in again."),
+            Self::ApplicationMissing => row(S::UNAUTHORIZED, "APP_AUTH_REQUIRED", "no_application",
+                "Missing application credentials", "Send X-Access-Key and X-Access-Secret."),
+            Self::ApplicationInvalid => row(S::UNAUTHORIZED, "APP_AUTH_INVALID", "application",
+                "Invalid application credentials", "Check X-Access-Key and X-Access-Secret."),
+            Self::ApplicationOriginRequired => row(S::UNAUTHORIZED, "APP_AUTH_ORIGIN_REQUIRED", "application_no_origin",
+                "Missing Origin header for key-only auth", "Send X-Access-Secret, or call from a browser."),
+            Self::ApplicationOriginDenied => row(S::UNAUTHORIZED, "APP_AUTH_ORIGIN_DENIED", "application_origin",
+                "Origin not allowed for this application", "Ask an administrator to add this origin to the application."),
+            Self::OriginDenied => row(S::FORBIDDEN, "ORIGIN_DENIED", "origin",
+                "Origin not allowed", "Ask an administrator to allow this origin."),
+            Self::OrganizationUnknown { .. } => row(S::NOT_FOUND, "ORG_NOT_FOUND", "organization",
+                "Organization not found", "Name an organization that you belong to in X-Org-Slug."),
+            Self::OrganizationMissing => row(S::BAD_REQUEST, "ORG_CONTEXT_REQUIRED", "no_organization",
+                "Organization context required. Please provide X-Org-Slug header.", "Name an organization in the X-Org-Slug header."),
+            Self::Limited(_) => row(S::TOO_MANY_REQUESTS, "RATE_LIMITED", "rate_limit",
+                "Rate limit exceeded", "Wait as long as Retry-After says, then send the request again."),
+            Self::Unavailable(silent) => row(S::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", silent.label(),
+                "The service cannot decide about this request right now.", "Try again shortly."),
+            Self::Internal => row(S::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "internal",
+                "Internal error.", "Report the request id to an administrator."),
+        }
+    }
+
+    /// The condition that said no, where a policy did.
+    pub fn failed(&self) -> Option<&str> {
+        match self {
+            Self::OrganizationMissing | Self::OrganizationUnknown { .. } => Some("org"),
+            Self::CredentialMissing => Some("signed_in"),
+            Self::ApplicationMissing | Self::ApplicationInvalid => Some("application"),
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may pass later without the caller changing it.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Limited(_) | Self::Unavailable(_))
+    }
+
+    /// The headers that this refusal owes the client.
+    pub fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        match self {
+            Self::MethodNotAllowed { allow } => vec![(ALLOW, allow.clone())],
+            Self::Limited(pace) => pace.headers(),
+            Self::Unavailable(_) => vec![(RETRY_AFTER, whole_seconds(RETRY_AFTER_SILENCE))],
+            Self::TokenInvalid | Self::ApplicationMismatch | Self::AccountInactive | Self::AccountLocked => {
+                vec![(WWW_AUTHENTICATE, HeaderValue::from_static(BEARER_INVALID))]
+            }
+            _ if self.status() == StatusCode::UNAUTHORIZED => {
+                vec![(WWW_AUTHENTICATE, HeaderValue::from_static(BEARER))]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The JSON of the answer, for a request that carries this id.
+    pub fn body(&self, request_id: &str) -> Value {
+        let mut body = Map::new();
+        body.insert("error".into(), json!(self.text()));
+        body.insert("code".into(), json!(self.code()));
+        body.insert("details".into(), json!({}));
+        body.insert("request_id".into(), json!(request_id));
+        body.insert("failed".into(), json!(self.failed()));
+        body.insert("missing".into(), json!([]));
+        body.insert("remedy".into(), json!(self.remedy()));
+        body.insert("retryable".into(), json!(self.is_retryable()));
+        match self {
+            Self::OrganizationUnknown { slug } => body.insert("slug".into(), json!(slug)),
+            Self::Limited(pace) => body.insert("retry_after".into(), json!(seconds(pace.retry_after))),
+            _ => None,
+        };
+        Value::Object(body)
+    }
+}
+
+/// RFC 6750 section 3: no error attribute where no credential was sent.
+const BEARER: &str = r#"Bearer realm="portcullis""#;
+const BEARER_INVALID: &str = r#"Bearer realm="portcullis", error="invalid_token""#;
+
+impl Pace {
+    /// `X-RateLimit-*` and, when nothing remains, `Retry-After`.
+    pub fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let name = HeaderName::from_static;
+        let mut headers = vec![
+            (name("x-ratelimit-limit"), HeaderValue::from(self.limit)),
+            (name("x-ratelimit-remaining"), HeaderValue::from(self.remaining)),
+            (name("x-ratelimit-reset"), HeaderValue::from(self.reset_at.as_secs())),
+            (name("x-ratelimit-window"), whole_seconds(self.window)),
+        ];
+        if !self.retry_after.is_zero() {
+            headers.push((RETRY_AFTER, whole_seconds(self.retry_after)));
+        }
+        headers
+    }
+}
+
+/// Rounded up, and never zero: a client that comes back too early is refused again.
+fn seconds(span: Duration) -> u64 {
+    let rounded = span.as_secs() + u64::from(span.subsec_nanos() > 0);
+    rounded.max(1)
+}
+
+fn whole_seconds(span: Duration) -> HeaderValue {
+    HeaderValue::from(seconds(span))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_401_says_how_to_authenticate() {
+        for rejection in [
+            Rejection::CredentialMissing,
+            Rejection::TokenInvalid,
+            Rejection::ApplicationMismatch,
+            Rejection::AccountInactive,
+            Rejection::ApplicationMissing,
+            Rejection::ApplicationOriginDenied,
+        ] {
+            assert_eq!(rejection.status(), StatusCode::UNAUTHORIZED);
+            let headers = rejection.headers();
+            assert!(headers.iter().any(|(name, _)| name == WWW_AUTHENTICATE), "{rejection:?}");
+        }
+    }
+
+    #[test]
+    fn a_limited_request_learns_when_to_come_back() {
+        let pace = Pace {
+            limit: 20,
+            remaining: 0,
+            window: Duration::from_mins(1),
+            reset_at: Timestamp::from_millis(1_700_000_060_000),
+            retry_after: Duration::from_millis(2_100),
+        };
+        let headers = Rejection::Limited(pace).headers();
+        let value = |name: &str| headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.to_str().unwrap());
+        assert_eq!(value("retry-after"), Some("3"));
+        assert_eq!(value("x-ratelimit-limit"), Some("20"));
+        assert_eq!(value("x-ratelimit-remaining"), Some("0"));
+        assert_eq!(value("x-ratelimit-reset"), Some("1700000060"));
+        assert_eq!(value("x-ratelimit-window"), Some("60"));
+        assert_eq!(Rejection::Limited(pace).body("r")["retry_after"], 3);
+    }
+
+    #[test]
+    fn silence_is_a_503_that_may_be_tried_again() {
+        let rejection = Rejection::Unavailable(Silent::Store);
+        assert_eq!(rejection.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(rejection.headers().iter().any(|(name, _)| name == RETRY_AFTER));
+        assert_eq!(rejection.body("r")["retryable"], true);
+    }
+}
