@@ -42,3 +42,5 @@
 pub mod base;
 pub mod crypto;
 pub mod gate;
+pub mod metrics;
+pub mod tasks;
