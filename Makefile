@@ -1,0 +1,36 @@
+# Every target works on a Debian machine that has only Rust, git and make.
+# What is missing is installed after asking (YES=1 answers yes); elsewhere it is listed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test test-long bench lint
+
+TOOLS := $(CURDIR)/target/tools/bin
+export PATH := $(TOOLS):$(PATH)
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: ## Build Portcullis and start the demo gateway
+	@scripts/need build
+	cargo run --locked -- demo
+
+test: ## Run every test against throw-away PostgreSQL, MariaDB and Redis servers
+	@scripts/need build test nextest
+	scripts/test-servers exec cargo nextest run --locked
+
+test-long: ## The same with the full race counts; slow, for before a release
+	@scripts/need build test nextest
+	PORTCULLIS_TEST_LONG=1 scripts/test-servers exec cargo nextest run --locked --profile long
+
+bench: ## Measure the gateway against a bare Pingora pass-through
+	@scripts/need build
+	cargo bench --locked
+
+lint: ## Check formatting, clippy, licences and sources
+	@scripts/need build deny
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo fetch --locked
+	cargo deny --locked --offline --log-level error check licenses bans sources
