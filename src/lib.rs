@@ -41,6 +41,8 @@
 
 pub mod base;
 pub mod crypto;
+pub mod http;
+
 pub mod gate;
 pub mod metrics;
 pub mod tasks;

@@ -1,0 +1,116 @@
+//! The registry of stable error codes: what a client may branch on.
+//!
+//! Law: a code has one status and one public text, both fixed here. The text tells a client what
+//! to do and helps no attacker; what really happened goes to the log and the audit trail.
+//! Codes are never renamed: clients of the native API (contract section 31) depend on them.
+
+use ::http::StatusCode;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $status:ident $text:literal $public:literal,)*) => {
+        /// A stable error code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum ErrorCode { $($(#[$doc])* $name,)* }
+
+        impl ErrorCode {
+            /// Every code, in the order of the registry.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code as clients see it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// The status that goes with it.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)* }
+            }
+
+            /// The sentence that goes with it.
+            #[must_use]
+            pub const fn public_text(self) -> &'static str {
+                match self { $(Self::$name => $public,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    // The application that calls.
+    AppAuthRequired = UNAUTHORIZED "APP_AUTH_REQUIRED" "Missing application credentials",
+    AppAuthInvalid = UNAUTHORIZED "APP_AUTH_INVALID" "Invalid application credentials",
+    AppAuthOriginRequired = UNAUTHORIZED "APP_AUTH_ORIGIN_REQUIRED" "Missing Origin header for key-only auth",
+    AppAuthOriginDenied = UNAUTHORIZED "APP_AUTH_ORIGIN_DENIED" "Origin not allowed for this application",
+
+    // The person who calls.
+    Unauthorized = UNAUTHORIZED "UNAUTHORIZED" "Authentication credentials were not provided.",
+    AuthRequired = UNAUTHORIZED "AUTH_REQUIRED" "Authorization header required",
+    TokenInvalid = UNAUTHORIZED "TOKEN_INVALID" "Invalid or expired token",
+    TokenAppMismatch = UNAUTHORIZED "TOKEN_APP_MISMATCH" "Token does not match application",
+    InsufficientScope = FORBIDDEN "INSUFFICIENT_SCOPE" "Insufficient token scope",
+    PermissionRequired = FORBIDDEN "PERMISSION_REQUIRED" "Permission required",
+    PermissionDenied = FORBIDDEN "PERMISSION_DENIED" "You do not have permission to perform this action.",
+    AgentNotAllowed = FORBIDDEN "AGENT_NOT_ALLOWED" "Agents may not use this endpoint",
+    /// A caller known by a cookie sent an unsafe request that our own pages did not make.
+    CsrfFailed = FORBIDDEN "CSRF_FAILED" "Cookie-authenticated requests need a matching Origin",
+
+    // Login, refresh, registration.
+    LoginFailed = UNAUTHORIZED "LOGIN_FAILED" "Invalid email or password",
+    AccountLocked = LOCKED "ACCOUNT_LOCKED" "Account locked",
+    SessionLimitExceeded = CONFLICT "SESSION_LIMIT_EXCEEDED" "Too many open sessions",
+    DeviceLimitExceeded = CONFLICT "DEVICE_LIMIT_EXCEEDED" "Too many devices",
+    MissingRefreshToken = BAD_REQUEST "MISSING_REFRESH_TOKEN" "refresh_token is required",
+    RefreshFailed = UNAUTHORIZED "REFRESH_FAILED" "Invalid or expired refresh token",
+    RegistrationClosed = FORBIDDEN "REGISTRATION_CLOSED" "Registration is closed",
+
+    // Passwords and other re-authentication.
+    InvalidPassword = BAD_REQUEST "INVALID_PASSWORD" "Current password is incorrect",
+    ReauthRequired = BAD_REQUEST "REAUTH_REQUIRED" "Current password is required",
+    PasswordReused = BAD_REQUEST "PASSWORD_REUSED" "This password was used before. Choose a different one.",
+    PasswordlessAccount = BAD_REQUEST "PASSWORDLESS_ACCOUNT_USE_SET_INITIAL_PASSWORD"
+        "Passwordless accounts must set their first password via the dedicated endpoint",
+
+    // Organizations.
+    OrgContextRequired = BAD_REQUEST "ORG_CONTEXT_REQUIRED" "Name an organization in X-Org-Slug",
+    OrgNotFound = NOT_FOUND "ORG_NOT_FOUND" "Organization not found",
+
+    // The shape of a request.
+    BadRequest = BAD_REQUEST "BAD_REQUEST" "The request is malformed",
+    ParseError = BAD_REQUEST "PARSE_ERROR" "The body cannot be read",
+    ValidationError = BAD_REQUEST "VALIDATION_ERROR" "Validation error",
+    NotFound = NOT_FOUND "NOT_FOUND" "Not found.",
+    MethodNotAllowed = METHOD_NOT_ALLOWED "METHOD_NOT_ALLOWED" "Method not allowed.",
+    RequestTimeout = REQUEST_TIMEOUT "REQUEST_TIMEOUT" "The request took too long to arrive",
+    BodyTooLarge = PAYLOAD_TOO_LARGE "BODY_TOO_LARGE" "The request body is too large.",
+    UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "UNSUPPORTED_MEDIA_TYPE"
+        "Send application/json or application/x-www-form-urlencoded",
+    ManagedByConfig = CONFLICT "MANAGED_BY_CONFIG" "This is declared in the configuration file; change it there",
+
+    // Later, or not at all.
+    RateLimited = TOO_MANY_REQUESTS "RATE_LIMITED" "Request was throttled.",
+    Overloaded = SERVICE_UNAVAILABLE "OVERLOADED" "Too busy to answer now; try again shortly",
+    ServiceUnavailable = SERVICE_UNAVAILABLE "SERVICE_UNAVAILABLE" "Temporarily unavailable; try again shortly",
+    InternalError = INTERNAL_SERVER_ERROR "INTERNAL_ERROR" "Something went wrong here",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn codes_are_unique_and_spelled_alike() {
+        let mut seen = HashSet::new();
+        for code in ErrorCode::ALL {
+            let text = code.as_str();
+            assert!(seen.insert(text), "{text} twice");
+            assert!(
+                text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'),
+                "{text}"
+            );
+            assert!(!code.public_text().is_empty() && code.status().as_u16() >= 400, "{text}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! `ApiError`: a refusal on its way to a client, and the one renderer of refusals.
+//!
+//! Law: one shape for every refusal, `{"error", "code", "details", "request_id"}` plus the extra
+//! top-level keys that the contract names. The public text is fixed by the code; the cause is
+//! private and only ever logged. A 401 always says how to authenticate.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use ::http::StatusCode;
+use ::http::header::{self, HeaderName, HeaderValue};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::code::ErrorCode;
+use super::reply::Reply;
+
+/// How long a client should wait when we cannot tell: long enough for a failover, short enough
+/// that nobody notices one.
+const RETRY_UNAVAILABLE: Duration = Duration::from_secs(2);
+
+/// What a client reads.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub(super) struct Refusal<'a> {
+    /// What to tell a human. The code is stable, this text is not.
+    error: &'a str,
+    /// What a program may branch on.
+    code: &'a str,
+    /// For a refused body, the messages by field.
+    details: Map<String, Value>,
+    /// The `X-Request-ID` of this answer, to quote when asking for help.
+    request_id: &'a str,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
+}
+
+/// A refusal by a built-in endpoint.
+pub struct ApiError {
+    code: ErrorCode,
+    text: Option<&'static str>,
+    details: Map<String, Value>,
+    extra: Vec<(&'static str, Value)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl ApiError {
+    #[must_use]
+    pub fn new(code: ErrorCode) -> Self {
+        let error = Self {
+            code,
+            text: None,
+            details: Map::new(),
+            extra: Vec::new(),
+            headers: Vec::new(),
+            cause: None,
+        };
+        match code.status() {
+            StatusCode::UNAUTHORIZED => {
+                error.header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge(code)))
+            }
+            StatusCode::SERVICE_UNAVAILABLE => error.retry_after(RETRY_UNAVAILABLE),
+            _ => error,
+        }
+    }
+
+    /// A body whose fields were refused: `{"field": ["message", …]}`.
+    #[must_use]
+    pub fn invalid(field: &str, messages: &[String]) -> Self {
+        Self::new(ErrorCode::ValidationError).detail(field, json!(messages))
+    }
+
+    /// Our own fault. The cause is logged when the answer is rendered.
+    #[must_use]
+    pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(ErrorCode::InternalError).because(cause)
+    }
+
+    /// Something that we need does not answer: refused, because closed is the only safe guess.
+    #[must_use]
+    pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(ErrorCode::ServiceUnavailable).because(cause)
+    }
+
+    /// Another fixed sentence for this code, where the contract has one per place.
+    #[must_use]
+    pub const fn saying(mut self, text: &'static str) -> Self {
+        self.text = Some(text);
+        self
+    }
+
+    /// Adds a key to `details`.
+    #[must_use]
+    pub fn detail(mut self, key: &str, value: Value) -> Self {
+        self.details.insert(key.to_owned(), value);
+        self
+    }
+
+    /// Adds a key beside `error` and `code`, as the contract has it for this answer.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        self.extra.push((key, value.into()));
+        self
+    }
+
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Says when to come back, rounded up to whole seconds: as `Retry-After` and as the
+    /// top-level key `retry_after`.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        let seconds = whole_seconds(wait);
+        self.headers.retain(|(name, _)| name != header::RETRY_AFTER);
+        self.extra.retain(|(key, _)| *key != "retry_after");
+        self.header(header::RETRY_AFTER, HeaderValue::from(seconds)).with("retry_after", seconds)
+    }
+
+    /// What really happened: for the log, never for the client.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    /// The answer. Logs the cause, because this is where it would otherwise be lost.
+    #[must_use]
+    pub fn into_reply(self, request_id: &str) -> Reply {
+        self.log(request_id);
+        let text = self.text.unwrap_or(self.code.public_text());
+        let body = Refusal {
+            error: text,
+            code: self.code.as_str(),
+            details: self.details,
+            request_id,
+            extra: self.extra.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        };
+        let mut reply = Reply::json(self.code.status(), &body);
+        for (name, value) in self.headers {
+            reply.headers.append(name, value);
+        }
+        reply
+    }
+
+    fn log(&self, request_id: &str) {
+        let Some(cause) = &self.cause else { return };
+        let code = self.code.as_str();
+        if self.status().is_server_error() {
+            tracing::error!(request_id, code, cause = %cause, "a request failed");
+        } else {
+            tracing::info!(request_id, code, cause = %cause, "a request was refused");
+        }
+    }
+}
+
+/// `Retry-After` counts whole seconds; rounding down would invite a client back too early.
+#[must_use]
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+/// RFC 6750 section 3: no `error` attribute where no token was sent.
+const fn challenge(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::TokenInvalid | ErrorCode::TokenAppMismatch => {
+            r#"Bearer realm="portcullis", error="invalid_token""#
+        }
+        _ => r#"Bearer realm="portcullis""#,
+    }
+}
+
+impl fmt::Debug for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiError")
+            .field("code", &self.code)
+            .field("details", &self.details)
+            .field("cause", &self.cause)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(reply: &Reply) -> Value {
+        serde_json::from_slice(&reply.body).unwrap()
+    }
+
+    #[test]
+    fn every_code_renders_in_the_one_shape() {
+        for code in ErrorCode::ALL {
+            let reply = ApiError::new(*code).into_reply("r-1");
+            let body = body(&reply);
+            assert_eq!(body["error"], code.public_text());
+            assert_eq!(body["code"], code.as_str());
+            assert!(body["details"].is_object());
+            assert_eq!(body["request_id"], "r-1");
+            assert_eq!(reply.status, code.status());
+            let unauthorized = reply.status == StatusCode::UNAUTHORIZED;
+            assert_eq!(reply.headers.contains_key(header::WWW_AUTHENTICATE), unauthorized, "{code:?}");
+            let unavailable = reply.status == StatusCode::SERVICE_UNAVAILABLE;
+            assert_eq!(reply.headers.contains_key(header::RETRY_AFTER), unavailable, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn extra_keys_stand_beside_the_code() {
+        let error = ApiError::new(ErrorCode::AccountLocked).retry_after(Duration::from_millis(59_001));
+        let reply = error.into_reply("r");
+        assert_eq!(body(&reply)["retry_after"], 60);
+        assert_eq!(reply.headers[header::RETRY_AFTER], "60");
+    }
+
+    #[test]
+    fn the_cause_is_never_shown() {
+        let reply = ApiError::internal("table account is missing").into_reply("r");
+        assert!(!String::from_utf8_lossy(&reply.body).contains("account"));
+    }
+}

@@ -1,0 +1,350 @@
+//! `Fields`: reads the fields of a body or query, and reports everything that is wrong at once.
+//!
+//! Law: every name that an input offers is asked for here, so a name that was sent and not asked
+//! for is known to be unknown. Unknown names are ignored, except those that would grant something
+//! ([`PRIVILEGED`]): these are refused everywhere they are not offered, so that a client never
+//! believes that it set one. Messages are those of the contract's wire (sections 1.5 and 8.2).
+
+use std::fmt::Display;
+
+use serde_json::{Map, Value};
+
+use super::code::ErrorCode;
+use super::error::ApiError;
+use crate::base::{Email, Secret};
+
+/// Names that would grant rights or trust.
+pub const PRIVILEGED: [&str; 21] = [
+    "is_staff",
+    "is_superuser",
+    "is_admin",
+    "is_active",
+    "is_banned",
+    "is_locked",
+    "is_verified",
+    "is_email_verified",
+    "is_phone_verified",
+    "is_2fa_enabled",
+    "email_verified",
+    "phone_verified",
+    "role",
+    "roles",
+    "permission",
+    "permissions",
+    "groups",
+    "scope",
+    "site",
+    "password_hash",
+    "totp_secret",
+];
+
+/// The key under which problems of no single field are reported.
+pub const WHOLE: &str = "non_field_errors";
+
+/// What to do with a name that the input does not offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    Ignored,
+    Refused,
+}
+
+/// The fields of one request, and what was found wrong with them.
+#[derive(Debug)]
+pub struct Fields {
+    given: Map<String, Value>,
+    asked: Vec<&'static str>,
+    problems: Map<String, Value>,
+}
+
+impl Fields {
+    #[must_use]
+    pub fn new(given: Map<String, Value>) -> Self {
+        Self { given, asked: Vec::new(), problems: Map::new() }
+    }
+
+    /// A field without which the input is refused.
+    pub fn required(&mut self, name: &'static str) -> Field<'_> {
+        self.field(name, Absent::Refused)
+    }
+
+    /// A field that may be left out.
+    pub fn optional(&mut self, name: &'static str) -> Field<'_> {
+        self.field(name, Absent::Fine)
+    }
+
+    /// Whether the field was sent as `null`, where null has a meaning of its own.
+    pub fn is_null(&mut self, name: &'static str) -> bool {
+        self.asked.push(name);
+        self.given.get(name).is_some_and(Value::is_null)
+    }
+
+    /// Notes that something is wrong with a field, or with [`WHOLE`].
+    pub fn problem(&mut self, name: &str, message: impl Into<String>) {
+        let list = self.problems.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(list) = list {
+            list.push(Value::String(message.into()));
+        }
+    }
+
+    /// Refuses the request if anything was wrong with it.
+    pub fn finish(mut self, unknown: Unknown) -> Result<(), ApiError> {
+        for name in std::mem::take(&mut self.given).into_iter().map(|(name, _)| name) {
+            if self.asked.contains(&name.as_str()) {
+                continue;
+            }
+            if PRIVILEGED.contains(&name.as_str()) {
+                self.problem(&name, "This field cannot be set here.");
+            } else if unknown == Unknown::Refused {
+                self.problem(&name, "Unknown field.");
+            }
+        }
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        let error = ApiError::new(ErrorCode::ValidationError);
+        Err(self.problems.into_iter().fold(error, |error, (name, list)| error.detail(&name, list)))
+    }
+
+    /// The names asked for so far, for the law that the documented schema names the same ones.
+    #[must_use]
+    pub fn asked(&self) -> &[&'static str] {
+        &self.asked
+    }
+
+    /// What was found wrong so far.
+    #[must_use]
+    pub const fn problems(&self) -> &Map<String, Value> {
+        &self.problems
+    }
+
+    fn field(&mut self, name: &'static str, absent: Absent) -> Field<'_> {
+        self.asked.push(name);
+        Field {
+            fields: self,
+            name,
+            absent,
+            is_null_fine: false,
+            is_blank_fine: false,
+            min: 0,
+            max: usize::MAX,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    Refused,
+    Fine,
+}
+
+/// One field being read. Lengths count characters.
+pub struct Field<'f> {
+    fields: &'f mut Fields,
+    name: &'static str,
+    absent: Absent,
+    is_null_fine: bool,
+    is_blank_fine: bool,
+    min: usize,
+    max: usize,
+}
+
+impl Field<'_> {
+    #[must_use]
+    pub const fn min(mut self, characters: usize) -> Self {
+        self.min = characters;
+        self
+    }
+
+    #[must_use]
+    pub const fn max(mut self, characters: usize) -> Self {
+        self.max = characters;
+        self
+    }
+
+    /// Takes `null` for a field that was left out.
+    #[must_use]
+    pub const fn or_null(mut self) -> Self {
+        self.is_null_fine = true;
+        self
+    }
+
+    /// Accepts an empty text as a value.
+    #[must_use]
+    pub const fn or_blank(mut self) -> Self {
+        self.is_blank_fine = true;
+        self
+    }
+
+    /// Text, with the blanks around it removed.
+    pub fn text(mut self) -> Option<String> {
+        let value = self.string()?;
+        let text = value.trim();
+        if text.contains('\0') {
+            return self.refuse("Null characters are not allowed.");
+        }
+        self.within(text.to_owned())
+    }
+
+    /// A secret: text exactly as it was sent.
+    pub fn secret(mut self) -> Option<Secret<String>> {
+        let value = self.string()?;
+        self.within(value).map(Secret::new)
+    }
+
+    /// Text that becomes a value of its own kind; a refusal's words go to the client.
+    pub fn parsed<T, E: Display>(self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        let Self { name, absent, is_null_fine, is_blank_fine, min, max, fields } = self;
+        let text =
+            Field { name, absent, is_null_fine, is_blank_fine, min, max, fields: &mut *fields }.text()?;
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(refused) => {
+                fields.problem(name, refused.to_string());
+                None
+            }
+        }
+    }
+
+    pub fn email(self) -> Option<Email> {
+        self.parsed(Email::parse)
+    }
+
+    /// `true` or `false`; the words as well, because forms have only text.
+    pub fn flag(mut self) -> Option<bool> {
+        match self.value()? {
+            Value::Bool(flag) => Some(flag),
+            Value::String(text) if text == "true" => Some(true),
+            Value::String(text) if text == "false" => Some(false),
+            _ => self.refuse("Must be a valid boolean."),
+        }
+    }
+
+    /// Any JSON value, `null` included where [`Field::or_null`] was not said.
+    pub fn json(mut self) -> Option<Value> {
+        if !self.is_null_fine && self.fields.given.get(self.name).is_some_and(Value::is_null) {
+            return Some(Value::Null);
+        }
+        self.value()
+    }
+
+    fn within(mut self, text: String) -> Option<String> {
+        let length = text.chars().count();
+        if text.is_empty() && !self.is_blank_fine {
+            self.refuse("This field may not be blank.")
+        } else if length > self.max {
+            let message = format!("Ensure this field has no more than {} characters.", self.max);
+            self.refuse(&message)
+        } else if length < self.min {
+            let message = format!("Ensure this field has at least {} characters.", self.min);
+            self.refuse(&message)
+        } else {
+            Some(text)
+        }
+    }
+
+    fn string(&mut self) -> Option<String> {
+        match self.value()? {
+            Value::String(text) => Some(text),
+            _ => self.refuse("Not a valid string."),
+        }
+    }
+
+    /// Takes the value out, leaving its name to be recognised as asked for.
+    fn value(&mut self) -> Option<Value> {
+        match self.fields.given.get_mut(self.name).map(Value::take) {
+            None if self.absent == Absent::Fine => None,
+            None => self.refuse("This field is required."),
+            Some(Value::Null) if self.is_null_fine && self.absent == Absent::Fine => None,
+            Some(Value::Null) => self.refuse("This field may not be null."),
+            Some(value) => Some(value),
+        }
+    }
+
+    fn refuse<T>(&mut self, message: &str) -> Option<T> {
+        self.fields.problem(self.name, message);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn fields(value: Value) -> Fields {
+        let Value::Object(map) = value else { unreachable!("an object") };
+        Fields::new(map)
+    }
+
+    fn details(result: Result<(), ApiError>) -> Value {
+        let reply = result.unwrap_err().into_reply("r");
+        let body: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(body["error"], "Validation error");
+        assert_eq!(body["code"], "VALIDATION_ERROR");
+        body["details"].clone()
+    }
+
+    #[test]
+    fn everything_wrong_is_reported_at_once() {
+        let mut f = fields(json!({"email": "nonsense", "first_name": " ", "login": "maybe", "bio": 5,
+            "language": null, "timezone": "a\u{0}b"}));
+        assert!(f.required("email").email().is_none());
+        assert!(f.required("password").secret().is_none());
+        assert!(f.optional("first_name").text().is_none());
+        assert!(f.optional("login").flag().is_none());
+        assert!(f.optional("bio").text().is_none());
+        assert!(f.optional("language").text().is_none());
+        assert!(f.optional("timezone").text().is_none());
+        assert!(f.optional("absent").text().is_none());
+        f.problem(WHOLE, "Email or phone number is required");
+        assert_eq!(
+            details(f.finish(Unknown::Ignored)),
+            json!({
+                "email": ["Enter a valid email address."],
+                "password": ["This field is required."],
+                "first_name": ["This field may not be blank."],
+                "login": ["Must be a valid boolean."],
+                "bio": ["Not a valid string."],
+                "language": ["This field may not be null."],
+                "timezone": ["Null characters are not allowed."],
+                "non_field_errors": ["Email or phone number is required"],
+            })
+        );
+    }
+
+    #[test]
+    fn privileged_names_are_refused_where_they_are_not_offered() {
+        for name in PRIVILEGED {
+            let f = fields(json!({ name: true }));
+            assert_eq!(
+                details(f.finish(Unknown::Ignored)),
+                json!({ name: ["This field cannot be set here."] })
+            );
+        }
+        let mut f = fields(json!({"role": "admin"}));
+        assert_eq!(f.required("role").text().as_deref(), Some("admin"));
+        assert!(f.finish(Unknown::Ignored).is_ok());
+    }
+
+    #[test]
+    fn other_unknown_names_are_ignored_unless_the_row_is_strict() {
+        assert!(fields(json!({"colour": 1})).finish(Unknown::Ignored).is_ok());
+        let strict = details(fields(json!({"colour": 1})).finish(Unknown::Refused));
+        assert_eq!(strict, json!({"colour": ["Unknown field."]}));
+    }
+
+    #[test]
+    fn lengths_count_characters_and_secrets_stay_as_they_are() {
+        let mut f = fields(json!({"a": "ééé", "b": "ééé", "c": " s\u{0}p ", "d": null, "e": null, "g": ""}));
+        assert_eq!(f.required("a").max(3).text().as_deref(), Some("ééé"));
+        assert!(f.required("b").max(2).text().is_none());
+        assert_eq!(f.required("c").secret().unwrap().expose(), " s\u{0}p ");
+        assert!(f.optional("d").or_null().text().is_none());
+        assert_eq!(f.optional("e").json(), Some(Value::Null));
+        assert_eq!(f.optional("g").or_blank().text().as_deref(), Some(""));
+        assert_eq!(
+            details(f.finish(Unknown::Refused)),
+            json!({"b": ["Ensure this field has no more than 2 characters."]})
+        );
+    }
+}

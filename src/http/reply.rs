@@ -1,0 +1,156 @@
+//! `Reply`: an answer as status, headers and bytes, and the typed answers that become one.
+//!
+//! Law: an answer of the API is never stored by a cache unless the handler says so.
+
+use ::http::StatusCode;
+use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+
+use super::cookie::SetCookie;
+use super::error::ApiError;
+
+/// A finished answer.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// An answer without a body.
+    #[must_use]
+    pub fn empty(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+
+    /// A body of a given type. `Cache-Control: no-store` until [`Reply::cached`] says otherwise.
+    #[must_use]
+    pub fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let mut headers = HeaderMap::with_capacity(4);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Self { status, headers, body: body.into() }
+    }
+
+    /// A JSON body. What cannot be serialised is our fault and becomes a bare 500.
+    #[must_use]
+    pub fn json(status: StatusCode, value: &impl Serialize) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(body) => Self::bytes(status, "application/json", body),
+            Err(error) => {
+                tracing::error!(%error, "an answer cannot be serialised");
+                Self::empty(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    }
+
+    /// The same answer with a header set, replacing one of that name.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The same answer, storable by caches as `control` says.
+    #[must_use]
+    pub fn cached(self, control: &'static str) -> Self {
+        self.with(header::CACHE_CONTROL, HeaderValue::from_static(control))
+    }
+}
+
+/// What the API document says about an answer.
+#[derive(Debug)]
+pub enum Answer {
+    /// JSON of this shape.
+    Json(StatusCode, Schema),
+    /// Something else, of these media types.
+    Other(StatusCode),
+}
+
+/// What a handler may return.
+pub trait Output: Send + 'static {
+    fn into_reply(self) -> Result<Reply, ApiError>;
+
+    /// The answer as the API document describes it.
+    fn describe(generator: &mut SchemaGenerator) -> Answer;
+}
+
+impl Output for Reply {
+    fn into_reply(self) -> Result<Reply, ApiError> {
+        Ok(self)
+    }
+
+    fn describe(_: &mut SchemaGenerator) -> Answer {
+        Answer::Other(StatusCode::OK)
+    }
+}
+
+/// A JSON value: as a return type the answer 200, as an argument the body of the request.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T> Json<T> {
+    /// The same answer with cookies set.
+    #[must_use]
+    pub fn with_cookies(self, cookies: Vec<SetCookie>) -> WithCookies<Self> {
+        WithCookies { inner: self, cookies }
+    }
+}
+
+impl<T: Serialize + JsonSchema + Send + 'static> Output for Json<T> {
+    fn into_reply(self) -> Result<Reply, ApiError> {
+        Ok(Reply::json(StatusCode::OK, &self.0))
+    }
+
+    fn describe(generator: &mut SchemaGenerator) -> Answer {
+        Answer::Json(StatusCode::OK, generator.subschema_for::<T>())
+    }
+}
+
+/// The answer 201.
+#[derive(Debug)]
+pub struct Created<T>(pub T);
+
+impl<T> Created<T> {
+    /// The same answer with cookies set.
+    #[must_use]
+    pub fn with_cookies(self, cookies: Vec<SetCookie>) -> WithCookies<Self> {
+        WithCookies { inner: self, cookies }
+    }
+}
+
+impl<T: Serialize + JsonSchema + Send + 'static> Output for Created<T> {
+    fn into_reply(self) -> Result<Reply, ApiError> {
+        Ok(Reply::json(StatusCode::CREATED, &self.0))
+    }
+
+    fn describe(generator: &mut SchemaGenerator) -> Answer {
+        Answer::Json(StatusCode::CREATED, generator.subschema_for::<T>())
+    }
+}
+
+/// An answer that also sets cookies.
+#[derive(Debug)]
+pub struct WithCookies<O> {
+    inner: O,
+    cookies: Vec<SetCookie>,
+}
+
+impl<O: Output> Output for WithCookies<O> {
+    fn into_reply(self) -> Result<Reply, ApiError> {
+        let mut reply = self.inner.into_reply()?;
+        for cookie in self.cookies {
+            let mut value = HeaderValue::try_from(cookie.to_string()).map_err(ApiError::internal)?;
+            value.set_sensitive(true);
+            reply.headers.append(header::SET_COOKIE, value);
+        }
+        Ok(reply)
+    }
+
+    fn describe(generator: &mut SchemaGenerator) -> Answer {
+        O::describe(generator)
+    }
+}
