@@ -41,8 +41,11 @@
 
 pub mod base;
 pub mod crypto;
+pub mod policy;
+
+pub mod metrics;
+pub mod tasks;
+
 pub mod http;
 
 pub mod gate;
-pub mod metrics;
-pub mod tasks;
