@@ -5,6 +5,7 @@
 
 pub mod id;
 pub mod ip;
+pub mod json;
 pub mod random;
 pub mod secret;
 pub mod text;

@@ -5,5 +5,8 @@
 //! what it refuses.
 
 pub mod digest;
+pub mod jwt;
+pub mod key;
+pub mod keyring;
 pub mod seal;
 pub mod token;
