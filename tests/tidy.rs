@@ -1,0 +1,91 @@
+//! Holds the tree to the house rules that no compiler knows.
+//!
+//! `tidy/source.rs` reads a file, `tidy/rule.rs` has the rules with a proof that each can fail, and the
+//! tests here walk the repository.
+
+#[path = "tidy/rule.rs"]
+mod rule;
+#[path = "tidy/source.rs"]
+mod source;
+
+use rule::Breach;
+use source::Source;
+use std::path::{Path, PathBuf};
+
+/// Files longer than the rule allows, with their present length. The list only shrinks.
+const LONG_FILES: &[(&str, usize)] = &[("src/crypto/jwt/tests.rs", 502)];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file under a directory whose name ends so, sorted.
+fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.expect("a directory can be listed").path();
+        if path.is_dir() {
+            found.extend(files(&path, ending));
+        } else if path.to_string_lossy().ends_with(ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<Source> {
+    let root = root();
+    let paths = ["src", "tests", "benches"].into_iter().flat_map(|part| files(&root.join(part), ".rs"));
+    let sources: Vec<_> = paths.map(|path| Source::read(&root, &path)).collect();
+    assert!(sources.len() > 5, "the walk found the sources");
+    sources
+}
+
+fn obey(rule: impl Fn(&Source) -> Vec<Breach>) {
+    let breaches: Vec<_> = sources().iter().flat_map(rule).collect();
+    assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
+}
+
+#[test]
+fn modules_import_only_modules_above_them() {
+    let lib = std::fs::read_to_string(root().join("src/lib.rs")).expect("lib.rs is readable");
+    let order = rule::modules(&lib);
+    assert!(order.first().is_some_and(|first| first == "base"), "the module list was read");
+    obey(|source| rule::module_order(source, &order));
+}
+
+#[test]
+fn each_foreign_library_has_one_owner() {
+    obey(rule::owned_names);
+}
+
+#[test]
+fn sql_stands_in_stores_only() {
+    obey(rule::sql_in_stores);
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    obey(rule::opening);
+}
+
+#[test]
+fn no_file_is_too_long_to_read() {
+    obey(|source| rule::length(source, LONG_FILES));
+    for (path, _) in LONG_FILES {
+        assert!(root().join(path).exists(), "{path} is gone: take it off the list of exceptions");
+    }
+}
+
+#[test]
+fn nothing_is_left_undone() {
+    obey(rule::finished);
+}
+
+#[test]
+fn the_entry_point_stays_short() {
+    let main = std::fs::read_to_string(root().join("src/main.rs")).expect("main.rs is readable");
+    assert!(main.lines().count() <= 20, "main.rs parses, calls cli and exits; the rest belongs in cli");
+}
