@@ -3,6 +3,14 @@
 //! Law: this module answers with a [`Rejection`] or with something that carries its own proof;
 //! it never writes to a socket and never names the proxy. `proxy` carries out what it decided.
 
+pub mod authority;
+mod framing;
+pub mod head;
 mod rejection;
+pub mod request_id;
+pub mod strip;
+pub mod target;
 
-pub use rejection::{Pace, Rejection, Silent};
+pub use head::RequestHead;
+pub use rejection::{Flaw, Pace, Rejection, Silent};
+pub use target::CanonicalTarget;

@@ -15,6 +15,22 @@ use crate::base::Timestamp;
 /// Why a request goes no further.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
+    /// The request itself has no single reading.
+    Malformed(Flaw),
+    /// A method that is never forwarded, on any route.
+    MethodUnknown,
+    TargetTooLong,
+    HeadTooLarge,
+    ExpectationFailed,
+    /// A host that this gateway does not answer for.
+    Misdirected,
+    /// The client did not send what it announced in time.
+    RequestTimeout,
+    /// The upstream could not be reached, or did not answer as HTTP asks.
+    UpstreamFailed,
+    UpstreamTimeout,
+    /// No server of the upstream is in a state to be asked.
+    UpstreamUnavailable,
     /// No route has this host and path: closed by default.
     NoRoute,
     /// The path is known, the method is not. `allow` is the list that the answer names.
@@ -64,6 +80,44 @@ pub struct Pace {
     pub reset_at: Timestamp,
     /// How long until one more request passes.
     pub retry_after: Duration,
+}
+
+/// What makes a request malformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Where it ends is in doubt: the connection ends with it.
+    Framing,
+    Target,
+    Host,
+    /// A header that may stand once stands twice.
+    Duplicate,
+    Upgrade,
+}
+
+impl Flaw {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Framing => "bad_framing",
+            Self::Target => "bad_target",
+            Self::Host => "bad_host",
+            Self::Duplicate => "duplicate_header",
+            Self::Upgrade => "bad_upgrade",
+        }
+    }
+
+    const fn remedy(self) -> &'static str {
+        match self {
+            Self::Framing => {
+                "Send one Content-Length or `Transfer-Encoding: chunked`, and end lines with CR LF."
+            }
+            Self::Target => {
+                "Send a plain path: no dot segments, doubled or encoded slashes, backslashes or `;`."
+            }
+            Self::Host => "Send exactly one valid Host.",
+            Self::Duplicate => "Send each header once.",
+            Self::Upgrade => "Send a WebSocket handshake as a GET without a body.",
+        }
+    }
 }
 
 /// What gave no answer.
@@ -131,6 +185,26 @@ impl Rejection {
     fn told(&self) -> Told {
         let row = |status, code, label, text, remedy| Told { status, code, label, text, remedy };
         match self {
+            Self::Malformed(flaw) => row(S::BAD_REQUEST, "BAD_REQUEST", flaw.label(),
+                "The request is malformed.", flaw.remedy()),
+            Self::MethodUnknown => row(S::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "method_unknown",
+                "Method not allowed.", "Use one of the methods in the Allow header."),
+            Self::TargetTooLong => row(S::URI_TOO_LONG, "URI_TOO_LONG", "uri_too_long",
+                "The address is too long.", "Send a shorter path and query."),
+            Self::HeadTooLarge => row(S::REQUEST_HEADER_FIELDS_TOO_LARGE, "HEADERS_TOO_LARGE", "headers_too_large",
+                "The request headers are too large.", "Send fewer or shorter headers and cookies."),
+            Self::ExpectationFailed => row(S::EXPECTATION_FAILED, "EXPECTATION_FAILED", "expectation",
+                "The expectation cannot be met.", "Send no Expect header, or `100-continue`."),
+            Self::Misdirected => row(S::MISDIRECTED_REQUEST, "MISDIRECTED_REQUEST", "unknown_host",
+                "This host is not served here.", "Check the host name, or add it to `listen.hosts`."),
+            Self::RequestTimeout => row(S::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "request_timeout",
+                "The request took too long to arrive.", "Send the request again, faster."),
+            Self::UpstreamFailed => row(S::BAD_GATEWAY, "UPSTREAM_FAILED", "upstream_failed",
+                "The upstream did not answer.", "Try again; if it lasts, report the request id."),
+            Self::UpstreamTimeout => row(S::GATEWAY_TIMEOUT, "UPSTREAM_TIMEOUT", "upstream_timeout",
+                "The upstream took too long to answer.", "Try again; if it lasts, report the request id."),
+            Self::UpstreamUnavailable => row(S::SERVICE_UNAVAILABLE, "UPSTREAM_UNAVAILABLE", "upstream_unavailable",
+                "The upstream is not available.", "Try again shortly."),
             Self::NoRoute => row(S::NOT_FOUND, "NOT_FOUND", "no_route",
                 "Not found.", "Check the host and the path: this gateway has no route for them."),
             Self::MethodNotAllowed { .. } => row(S::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "method",
@@ -186,7 +260,15 @@ impl Rejection {
 
     /// Whether the same request may pass later without the caller changing it.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Limited(_) | Self::Unavailable(_))
+        matches!(
+            self,
+            Self::Limited(_)
+                | Self::Unavailable(_)
+                | Self::RequestTimeout
+                | Self::UpstreamFailed
+                | Self::UpstreamTimeout
+                | Self::UpstreamUnavailable
+        )
     }
 
     /// The headers that this refusal owes the client.
@@ -194,7 +276,10 @@ impl Rejection {
         match self {
             Self::MethodNotAllowed { allow } => vec![(ALLOW, allow.clone())],
             Self::Limited(pace) => pace.headers(),
-            Self::Unavailable(_) => vec![(RETRY_AFTER, whole_seconds(RETRY_AFTER_SILENCE))],
+            Self::MethodUnknown => vec![(ALLOW, HeaderValue::from_static(METHODS))],
+            Self::Unavailable(_) | Self::UpstreamUnavailable => {
+                vec![(RETRY_AFTER, whole_seconds(RETRY_AFTER_SILENCE))]
+            }
             Self::TokenInvalid | Self::ApplicationMismatch | Self::AccountInactive | Self::AccountLocked => {
                 vec![(WWW_AUTHENTICATE, HeaderValue::from_static(BEARER_INVALID))]
             }
@@ -224,6 +309,9 @@ impl Rejection {
         Value::Object(body)
     }
 }
+
+/// Every method that is ever forwarded.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// RFC 6750 section 3: no error attribute where no credential was sent.
 const BEARER: &str = r#"Bearer realm="portcullis""#;
