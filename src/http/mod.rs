@@ -4,15 +4,28 @@
 //! declare rows; the gate reads a request, asks the table, and checks the access that the row
 //! names before a handler runs.
 
+pub mod call;
 pub mod code;
 pub mod cookie;
 pub mod error;
 pub mod fields;
 pub mod form;
+pub mod input;
 pub mod json;
+pub mod limit;
 pub mod reply;
+pub mod row;
+pub mod table;
 
+#[cfg(test)]
+mod tests;
+
+pub use call::{Body, Call, CallHead};
 pub use code::ErrorCode;
 pub use error::ApiError;
 pub use fields::{Fields, Unknown};
+pub use input::{FromFields, Nothing, Query};
+pub use limit::Bucket;
 pub use reply::{Created, Json, Output, Reply};
+pub use row::{Access, Row, del, get, patch, post, put};
+pub use table::{Found, Table};

@@ -1,0 +1,69 @@
+//! `Call`: one request to a built-in endpoint, as its handler sees it.
+//!
+//! Law: a call is owned and complete; by the time a handler sees it, the access that its row
+//! names was checked. Secrets in it are not shown by `Debug`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ::http::Method;
+use bytes::Bytes;
+
+use super::code::ErrorCode;
+use super::cookie::Cookies;
+use super::error::ApiError;
+use crate::base::Secret;
+use crate::principal::{ApplicationFacts, Principal};
+
+/// One request, with whom it comes from.
+#[derive(Debug)]
+pub struct Call {
+    pub principal: Option<Arc<Principal>>,
+    pub application: Option<Arc<ApplicationFacts>>,
+    pub head: CallHead,
+}
+
+/// What the request line and headers said.
+#[derive(Debug, Clone)]
+pub struct CallHead {
+    pub request_id: String,
+    pub method: Method,
+    /// The canonical path, as the client asked for it.
+    pub path: String,
+    /// What the row's pattern captured, decoded.
+    pub params: Vec<(&'static str, String)>,
+    /// The query, without `?`, as it was sent.
+    pub query: String,
+    pub client: IpAddr,
+    pub user_agent: Option<String>,
+    pub origin: Option<String>,
+    pub cookies: Cookies,
+    /// The token of `Authorization: Bearer`, checked or not.
+    pub bearer: Option<Secret<String>>,
+}
+
+/// The body of a request. The reader of the body keeps to [`super::input::MAX_BODY`].
+#[derive(Debug, Clone, Default)]
+pub struct Body {
+    pub content_type: Option<String>,
+    pub bytes: Bytes,
+}
+
+impl Call {
+    /// The person who calls. Present on every row that asks for one.
+    ///
+    /// # Errors
+    /// 401, so that a handler on a wrongly declared row still refuses.
+    pub fn person(&self) -> Result<&Arc<Principal>, ApiError> {
+        self.principal.as_ref().ok_or_else(|| ApiError::new(ErrorCode::AuthRequired))
+    }
+
+    /// What the path held in the place of `{name}`.
+    ///
+    /// # Errors
+    /// 404 where the row's path has no such name.
+    pub fn param(&self, name: &str) -> Result<&str, ApiError> {
+        let found = self.head.params.iter().find(|(param, _)| *param == name);
+        found.map(|(_, value)| value.as_str()).ok_or_else(|| ApiError::new(ErrorCode::NotFound))
+    }
+}

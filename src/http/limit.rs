@@ -1,0 +1,56 @@
+//! The rate limits of built-in endpoints (contract section 7).
+//!
+//! Law: every request that reaches an endpoint counts, whatever comes of it; a refused one does
+//! not. Endpoints that name the same bucket share it. Counted by client address.
+
+use std::time::Duration;
+
+/// A named set of windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bucket {
+    /// Every way to log in with a password.
+    Login,
+    Register,
+    Refresh,
+    /// Endpoints at which a password is checked although the caller is signed in, or judged.
+    Password,
+}
+
+/// So many requests in so much time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub limit: u32,
+    pub per: Duration,
+}
+
+const fn window(limit: u32, per: Duration) -> Window {
+    Window { limit, per }
+}
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+impl Bucket {
+    /// The name under which requests are counted, and which metrics show.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Register => "register",
+            Self::Refresh => "refresh",
+            Self::Password => "password",
+        }
+    }
+
+    /// The windows; a request passes if every one of them has room.
+    #[must_use]
+    pub const fn windows(self) -> &'static [Window] {
+        match self {
+            Self::Login => &const { [window(5, MINUTE), window(20, HOUR)] },
+            Self::Register => &const { [window(3, HOUR), window(10, DAY)] },
+            Self::Refresh => &const { [window(30, MINUTE)] },
+            Self::Password => &const { [window(10, MINUTE)] },
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! `Row`: everything about one built-in endpoint, in one place.
+//!
+//! Law: access is data. `post("/x/", handler)` is not yet a row; naming who may call it makes it
+//! one, so an endpoint that forgot to say does not compile:
+//!
+//! ```compile_fail
+//! use portcullis::http::{get, Call, Nothing, Reply, ApiError, Row};
+//! async fn me(_: Call, _: Nothing) -> Result<Reply, ApiError> { unreachable!() }
+//! let row: Row = get("/me/", me);
+//! ```
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use ::http::Method;
+use futures::future::BoxFuture;
+use schemars::SchemaGenerator;
+
+use super::call::{Body, Call};
+use super::code::ErrorCode;
+use super::error::ApiError;
+use super::fields::Unknown;
+use super::input::{Accepts, Input};
+use super::limit::Bucket;
+use super::reply::{Answer, Output, Reply};
+use crate::principal::Scope;
+
+/// Who may call an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone; a credential that comes along is not looked at, so a stale one does no harm.
+    Open,
+    /// A person with a live session.
+    Person,
+    /// A person who holds this permission.
+    Permission(&'static str),
+}
+
+/// Where a path begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mount {
+    /// Under `api.prefix`.
+    Api,
+    /// At the root of the listener.
+    Root,
+}
+
+/// What a call of a mutating method leaves in the audit trail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// These audit events.
+    Audited(&'static [&'static str]),
+    /// Nothing, for this reason.
+    Unaudited(&'static str),
+}
+
+type Handle = dyn Fn(Call, Body, Unknown) -> BoxFuture<'static, Result<Reply, ApiError>> + Send + Sync;
+
+/// A handler: `async fn(call: Call, input: I) -> Result<O, E>`.
+pub trait Handler<Signature>: Send + Sync + 'static {
+    /// Reads the input and runs.
+    fn handle(
+        &self,
+        call: Call,
+        body: &Body,
+        unknown: Unknown,
+    ) -> BoxFuture<'static, Result<Reply, ApiError>>;
+
+    /// What it takes and what it answers, for the API document.
+    fn describe(inputs: &mut SchemaGenerator, outputs: &mut SchemaGenerator) -> (Accepts, Answer);
+}
+
+impl<F, Ran, I, O, E> Handler<(I, O, E)> for F
+where
+    F: Fn(Call, I) -> Ran + Send + Sync + 'static,
+    Ran: Future<Output = Result<O, E>> + Send + 'static,
+    I: Input,
+    O: Output,
+    E: Into<ApiError> + 'static,
+{
+    fn handle(
+        &self,
+        call: Call,
+        body: &Body,
+        unknown: Unknown,
+    ) -> BoxFuture<'static, Result<Reply, ApiError>> {
+        match I::read(&call, body, unknown) {
+            Ok(input) => {
+                let running = self(call, input);
+                Box::pin(async move { running.await.map_err(Into::into)?.into_reply() })
+            }
+            Err(refused) => Box::pin(std::future::ready(Err(refused))),
+        }
+    }
+
+    fn describe(inputs: &mut SchemaGenerator, outputs: &mut SchemaGenerator) -> (Accepts, Answer) {
+        (I::describe(inputs), O::describe(outputs))
+    }
+}
+
+/// One built-in endpoint.
+#[derive(Clone)]
+pub struct Row {
+    method: Method,
+    path: &'static str,
+    mount: Mount,
+    access: Access,
+    admitted: Option<Scope>,
+    when_anonymous: ErrorCode,
+    limit: Option<Bucket>,
+    codes: &'static [ErrorCode],
+    about: &'static str,
+    trace: Option<Trace>,
+    unknown: Unknown,
+    handle: Arc<Handle>,
+    describe: fn(&mut SchemaGenerator, &mut SchemaGenerator) -> (Accepts, Answer),
+}
+
+/// An endpoint that nobody may call yet.
+#[must_use = "name who may call it"]
+pub struct Closed(Row);
+
+macro_rules! methods {
+    ($($name:ident $method:ident),*) => {$(
+        #[doc = concat!("Declares a `", stringify!($method), "` endpoint.")]
+        pub fn $name<S, H: Handler<S>>(path: &'static str, handler: H) -> Closed {
+            Closed(Row::new(Method::$method, path, handler))
+        }
+    )*};
+}
+
+methods!(get GET, post POST, put PUT, patch PATCH, del DELETE);
+
+impl Closed {
+    /// Anyone may call it.
+    #[must_use]
+    pub fn open(self) -> Row {
+        self.with(Access::Open)
+    }
+
+    /// Any person with a live session may call it.
+    #[must_use]
+    pub fn person(self) -> Row {
+        self.with(Access::Person)
+    }
+
+    /// A person who holds the permission may call it.
+    #[must_use]
+    pub fn allow(self, permission: &'static str) -> Row {
+        self.with(Access::Permission(permission))
+    }
+
+    fn with(mut self, access: Access) -> Row {
+        self.0.access = access;
+        self.0
+    }
+}
+
+impl Row {
+    fn new<S, H: Handler<S>>(method: Method, path: &'static str, handler: H) -> Self {
+        Self {
+            method,
+            path,
+            mount: Mount::Api,
+            access: Access::Person,
+            admitted: None,
+            when_anonymous: ErrorCode::AuthRequired,
+            limit: None,
+            codes: &[],
+            about: "",
+            trace: None,
+            unknown: Unknown::Ignored,
+            handle: Arc::new(move |call, body, unknown| handler.handle(call, &body, unknown)),
+            describe: H::describe,
+        }
+    }
+
+    /// Counts calls in a bucket.
+    #[must_use]
+    pub const fn limit(mut self, bucket: Bucket) -> Self {
+        self.limit = Some(bucket);
+        self
+    }
+
+    /// The codes of its own refusals, beyond those that its access and input imply.
+    #[must_use]
+    pub const fn codes(mut self, codes: &'static [ErrorCode]) -> Self {
+        self.codes = codes;
+        self
+    }
+
+    /// One line for the API document.
+    #[must_use]
+    pub const fn about(mut self, text: &'static str) -> Self {
+        self.about = text;
+        self
+    }
+
+    /// The audit events that a call may leave.
+    #[must_use]
+    pub const fn audited(mut self, events: &'static [&'static str]) -> Self {
+        self.trace = Some(Trace::Audited(events));
+        self
+    }
+
+    /// Why a call leaves no audit event although its method could change something.
+    #[must_use]
+    pub const fn unaudited(mut self, reason: &'static str) -> Self {
+        self.trace = Some(Trace::Unaudited(reason));
+        self
+    }
+
+    /// Refuses fields that the input does not offer.
+    #[must_use]
+    pub const fn strict(mut self) -> Self {
+        self.unknown = Unknown::Refused;
+        self
+    }
+
+    /// The path stands at the root of the listener, not under `api.prefix`.
+    #[must_use]
+    pub const fn at_root(mut self) -> Self {
+        self.mount = Mount::Root;
+        self
+    }
+
+    /// Sessions restricted to this scope may call it too.
+    #[must_use]
+    pub const fn admitting(mut self, scope: Scope) -> Self {
+        self.admitted = Some(scope);
+        self
+    }
+
+    /// The code for a caller without a credential, where the contract has another one here.
+    #[must_use]
+    pub const fn when_anonymous(mut self, code: ErrorCode) -> Self {
+        self.when_anonymous = code;
+        self
+    }
+
+    #[must_use]
+    pub const fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The path as declared: with a slash at both ends, relative to its mount.
+    #[must_use]
+    pub const fn path(&self) -> &'static str {
+        self.path
+    }
+
+    #[must_use]
+    pub const fn mount(&self) -> Mount {
+        self.mount
+    }
+
+    #[must_use]
+    pub const fn access(&self) -> Access {
+        self.access
+    }
+
+    /// The scope of restricted sessions that may call it.
+    #[must_use]
+    pub const fn admitted(&self) -> Option<Scope> {
+        self.admitted
+    }
+
+    /// The code for a caller without a credential.
+    #[must_use]
+    pub const fn code_when_anonymous(&self) -> ErrorCode {
+        self.when_anonymous
+    }
+
+    #[must_use]
+    pub const fn bucket(&self) -> Option<Bucket> {
+        self.limit
+    }
+
+    #[must_use]
+    pub const fn declared_codes(&self) -> &'static [ErrorCode] {
+        self.codes
+    }
+
+    #[must_use]
+    pub const fn summary(&self) -> &'static str {
+        self.about
+    }
+
+    #[must_use]
+    pub const fn trace(&self) -> Option<Trace> {
+        self.trace
+    }
+
+    /// The name of the operation in the API document: method and path, made one word.
+    #[must_use]
+    pub fn operation(&self) -> String {
+        let words = self.path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        words.fold(self.method.as_str().to_ascii_lowercase(), |name, word| format!("{name}_{word}"))
+    }
+
+    /// What it takes and answers, for the API document.
+    pub fn describe(&self, inputs: &mut SchemaGenerator, outputs: &mut SchemaGenerator) -> (Accepts, Answer) {
+        (self.describe)(inputs, outputs)
+    }
+
+    /// Runs the handler. Whoever calls this has checked the row's access.
+    pub async fn answer(&self, call: Call, body: Body) -> Reply {
+        let request_id = call.head.request_id.clone();
+        match (self.handle)(call, body, self.unknown).await {
+            Ok(reply) => reply,
+            Err(refused) => refused.into_reply(&request_id),
+        }
+    }
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({:?})", self.method, self.path, self.access)
+    }
+}

@@ -1,0 +1,189 @@
+//! The kernel as a slice uses it: rows, a table, and handlers that run.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ::http::{Method, StatusCode, header};
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::cookie::Cookies;
+use super::*;
+use crate::base::{Email, Secret};
+
+#[derive(JsonSchema)]
+struct Login {
+    #[schemars(with = "String")]
+    email: Email,
+    password: Secret<String>,
+}
+
+impl FromFields for Login {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let email = fields.required("email").email();
+        let password = fields.required("password").secret();
+        Some(Self { email: email?, password: password? })
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Welcome {
+    email: String,
+}
+
+async fn login(_: Call, Json(body): Json<Login>) -> Result<Json<Welcome>, ApiError> {
+    if body.password.expose() == "right" {
+        Ok(Json(Welcome { email: body.email.to_string() }))
+    } else {
+        Err(ApiError::new(ErrorCode::LoginFailed))
+    }
+}
+
+async fn show(call: Call, _: Nothing) -> Result<Json<Welcome>, ApiError> {
+    Ok(Json(Welcome { email: call.param("id")?.to_owned() }))
+}
+
+async fn remove(_: Call, _: Nothing) -> Result<Reply, ApiError> {
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+fn table() -> Table {
+    Table::new(
+        "/api/",
+        vec![
+            post("/login/", login).open().limit(Bucket::Login).about("Log in"),
+            post("/strict/", login).open().strict().about("Log in, with nothing else"),
+            get("/people/{id}/", show).person().about("One person"),
+            del("/people/{id}/", remove).allow("people.delete").about("Remove a person"),
+            get("/health/", remove).open().at_root().about("Alive"),
+        ],
+    )
+}
+
+fn head() -> CallHead {
+    CallHead {
+        request_id: "r-1".to_owned(),
+        method: Method::POST,
+        path: "/api/login/".to_owned(),
+        params: Vec::new(),
+        query: String::new(),
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        user_agent: None,
+        origin: None,
+        cookies: Cookies::default(),
+        bearer: None,
+    }
+}
+
+async fn send(path: &str, content_type: Option<&str>, body: impl Into<Bytes>) -> (StatusCode, Value) {
+    let table = table();
+    let Found::Row(row, params) = table.find(&Method::POST, path) else { panic!("{path} is a row") };
+    let call = Call { principal: None, application: None, head: CallHead { params, ..head() } };
+    let body = Body { content_type: content_type.map(str::to_owned), bytes: body.into() };
+    let reply = row.answer(call, body).await;
+    assert_eq!(reply.headers[header::CACHE_CONTROL], "no-store");
+    (reply.status, serde_json::from_slice(&reply.body).unwrap())
+}
+
+const JSON: Option<&str> = Some("application/json");
+
+#[tokio::test]
+async fn json_and_forms_are_read_alike() {
+    let body = r#"{"email":"A@b.c","password":"right"}"#;
+    for content_type in ["application/json", "Application/JSON; charset=\"UTF-8\""] {
+        assert_eq!(
+            send("/api/login", Some(content_type), body).await,
+            (StatusCode::OK, json!({"email":"a@b.c"}))
+        );
+    }
+    let form = Some("application/x-www-form-urlencoded");
+    assert_eq!(send("/api/login/", form, "email=a%40b.c&password=right").await.0, StatusCode::OK);
+    assert_eq!(send("/api/login/", form, "email=a&email=b").await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn other_media_types_are_refused() {
+    let body = r#"{"email":"a@b.c","password":"right"}"#;
+    for content_type in [
+        None,
+        Some("text/plain"),
+        Some("application/json; charset=utf-16"),
+        Some("application/jsonp"),
+        Some("multipart/form-data; boundary=x"),
+    ] {
+        let (status, answer) = send("/api/login/", content_type, body).await;
+        assert_eq!(
+            (status.as_u16(), &answer["code"]),
+            (415, &json!("UNSUPPORTED_MEDIA_TYPE")),
+            "{content_type:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn bodies_of_the_wrong_shape_are_refused_with_the_reason() {
+    let (status, answer) = send("/api/login/", JSON, "[]").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer["details"], json!({"non_field_errors": ["Invalid data. Expected an object."]}));
+
+    let (status, answer) = send("/api/login/", JSON, r#"{"email":"a","email":"b"}"#).await;
+    assert_eq!((status.as_u16(), &answer["code"]), (400, &json!("PARSE_ERROR")));
+
+    let (status, answer) = send("/api/login/", None, "").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let required = json!(["This field is required."]);
+    assert_eq!(answer["details"], json!({"email": required, "password": required}));
+
+    let (status, answer) = send("/api/login/", JSON, vec![b' '; input::MAX_BODY + 1]).await;
+    assert_eq!((status.as_u16(), &answer["code"]), (413, &json!("BODY_TOO_LARGE")));
+}
+
+#[tokio::test]
+async fn a_refusal_names_its_code_and_request() {
+    let (status, answer) = send("/api/login/", JSON, r#"{"email":"a@b.c","password":"wrong"}"#).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        answer,
+        json!({"error": "Invalid email or password", "code": "LOGIN_FAILED", "details": {}, "request_id": "r-1"})
+    );
+}
+
+#[tokio::test]
+async fn fields_that_are_not_offered_are_refused_when_they_would_grant_something() {
+    let body = r#"{"email":"a@b.c","password":"right","is_superuser":true,"colour":"red"}"#;
+    let (_, answer) = send("/api/login/", JSON, body).await;
+    assert_eq!(answer["details"], json!({"is_superuser": ["This field cannot be set here."]}));
+    let (_, answer) = send("/api/strict/", JSON, body).await;
+    assert_eq!(answer["details"]["colour"], json!(["Unknown field."]));
+}
+
+#[test]
+fn a_path_is_found_with_and_without_its_last_slash() {
+    let table = table();
+    for path in ["/api/people/7", "/api/people/7/"] {
+        let Found::Row(row, params) = table.find(&Method::HEAD, path) else { panic!("{path}") };
+        assert_eq!((row.access(), params), (Access::Person, vec![("id", "7".to_owned())]));
+    }
+    assert!(matches!(table.find(&Method::GET, "/health"), Found::Row(..)));
+    for path in
+        ["/", "", "/api", "/api/people", "/api/people//", "/api/people/7/8", "/people/7", "/api/login//"]
+    {
+        assert!(matches!(table.find(&Method::GET, path), Found::Nothing), "{path}");
+    }
+}
+
+#[test]
+fn a_known_path_tells_its_methods() {
+    let table = table();
+    let Found::OtherMethods(allow) = table.find(&Method::PATCH, "/api/people/7/") else { panic!("405") };
+    assert_eq!(allow, "DELETE, GET, HEAD");
+    let Found::OtherMethods(allow) = table.find(&Method::GET, "/api/login") else { panic!("405") };
+    assert_eq!(allow, "POST");
+}
+
+#[test]
+fn operations_are_named_after_method_and_path() {
+    let names: Vec<String> = table().rows().iter().map(Row::operation).collect();
+    assert_eq!(names, ["post_login", "post_strict", "get_people_id", "delete_people_id", "get_health"]);
+}

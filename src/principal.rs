@@ -1,0 +1,75 @@
+//! Who calls, as plain data: the account, its session, and the application it calls through.
+//!
+//! Law: no I/O and no decision here. The gate builds these values from a checked credential; a
+//! handler reads them. What an account may do is looked up as it is now, never read from a token.
+
+use std::sync::Arc;
+
+use crate::base::{Email, Id, Number, Phone, Timestamp};
+
+/// A person with a live session.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    pub account: AccountFacts,
+    pub session: SessionFacts,
+}
+
+/// What the store says about an account, at the epoch at which it was read.
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each flag is a fact of its own, as on the wire")]
+pub struct AccountFacts {
+    pub id: Id,
+    pub number: Number,
+    pub site: Id,
+    pub email: Option<Email>,
+    pub phone: Option<Phone>,
+    pub username: Option<String>,
+    pub first_name: String,
+    pub last_name: String,
+    pub is_staff: bool,
+    pub is_superuser: bool,
+    pub is_email_verified: bool,
+    pub is_phone_verified: bool,
+}
+
+/// One login on one device.
+#[derive(Debug, Clone)]
+pub struct SessionFacts {
+    pub sid: Id,
+    pub started_at: Timestamp,
+    /// When the person last proved who they are: what `max_age` counts from.
+    pub authenticated_at: Timestamp,
+    /// How the person logged in, as `X-Auth-Method` shows it.
+    pub method: &'static str,
+    pub application: Option<Id>,
+    /// Set where the session opens only a few endpoints.
+    pub scope: Option<Scope>,
+    pub ends_at: Timestamp,
+}
+
+/// What a restricted session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Choosing a new password, because this one must be changed.
+    PasswordChangeOnly,
+}
+
+impl Scope {
+    /// The claim `scope` of the access token.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PasswordChangeOnly => "password_change_only",
+        }
+    }
+}
+
+/// The application whose keys came with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationFacts {
+    pub id: Id,
+    pub number: Number,
+    pub name: Arc<str>,
+    /// Origins of browsers that may call with the key alone.
+    pub allowed_origins: Arc<[String]>,
+}
