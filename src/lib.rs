@@ -41,9 +41,9 @@
 
 pub mod base;
 pub mod crypto;
-pub mod gate;
-pub mod http;
-pub mod metrics;
 pub mod policy;
-pub mod principal;
+pub mod metrics;
 pub mod tasks;
+pub mod principal;
+pub mod http;
+pub mod gate;
