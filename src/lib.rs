@@ -47,3 +47,4 @@ pub mod tasks;
 pub mod principal;
 pub mod http;
 pub mod gate;
+pub mod store;

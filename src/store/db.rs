@@ -1,0 +1,413 @@
+//! `Db`, `Tx` and `Source`: pools, transactions and the three ways to read.
+//!
+//! Law: SQLite has one writer and several readers that cannot write; every write on every database
+//! happens in a [`Tx`], which begins as a writer (`BEGIN IMMEDIATE`), so that no transaction has to
+//! become one half-way and fail. All databases read committed rows only.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlPoolOptions, MySqlRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, FromRow, MySql, Postgres, Sqlite};
+
+use super::column::Value;
+use super::{Dialect, Error, Stmt};
+
+const PING: Duration = Duration::from_secs(2);
+
+/// A row type that can be read on every database: `#[derive(FromRow)]`, or a tuple of columns.
+pub trait Record:
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin
+{
+}
+impl<R> Record for R where
+    R: for<'r> FromRow<'r, SqliteRow>
+        + for<'r> FromRow<'r, PgRow>
+        + for<'r> FromRow<'r, MySqlRow>
+        + Send
+        + Unpin
+{
+}
+
+/// How many connections a [`Db`] may hold, and how long one waits for one (on SQLite also for a
+/// writer in another process).
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub connections: u32,
+    pub acquire_for: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { connections: 10, acquire_for: Duration::from_secs(4) }
+    }
+}
+
+/// A handle on one database; clones share its pools.
+#[derive(Clone)]
+pub struct Db {
+    pools: Pools,
+}
+
+#[derive(Clone)]
+enum Pools {
+    Sqlite { writer: sqlx::SqlitePool, readers: sqlx::SqlitePool },
+    Postgres(sqlx::PgPool),
+    MySql(sqlx::MySqlPool),
+}
+
+/// A transaction. Dropped without [`Tx::commit`], it leaves nothing.
+pub struct Tx {
+    inner: Inner,
+}
+
+enum Inner {
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
+    MySql(sqlx::Transaction<'static, MySql>),
+}
+
+/// Where rows are read from: `&Db` (what is committed) or `&mut Tx` (its own writes too).
+pub trait Source: Send {
+    /// Every row.
+    fn all<R: Record>(&mut self, stmt: Stmt) -> impl Future<Output = Result<Vec<R>, Error>> + Send;
+
+    /// The first row, if there is one.
+    fn optional<R: Record>(&mut self, stmt: Stmt) -> impl Future<Output = Result<Option<R>, Error>> + Send;
+
+    /// The row that must be there; none is [`Error::Broken`].
+    fn one<R: Record>(&mut self, stmt: Stmt) -> impl Future<Output = Result<R, Error>> + Send {
+        async move { self.optional(stmt).await?.ok_or_else(|| Error::broken("a row that must exist is missing")) }
+    }
+}
+
+impl<S: Source> Source for &mut S {
+    fn all<R: Record>(&mut self, stmt: Stmt) -> impl Future<Output = Result<Vec<R>, Error>> + Send {
+        (**self).all(stmt)
+    }
+    fn optional<R: Record>(&mut self, stmt: Stmt) -> impl Future<Output = Result<Option<R>, Error>> + Send {
+        (**self).optional(stmt)
+    }
+}
+
+/// Sends a statement with one of sqlx's `fetch` methods.
+macro_rules! fetch {
+    ($database:ident, $arguments:ident, $executor:expr, $stmt:expr, $method:ident) => {{
+        let (text, values) = $stmt.render(Dialect::$database)?;
+        let arguments = arguments!($arguments, values);
+        sqlx::query_as_with::<$database, R, _>(AssertSqlSafe(text), arguments)
+            .$method($executor)
+            .await
+            .map_err(|e| Error::from_driver(Dialect::$database, &e))
+    }};
+}
+
+macro_rules! arguments {
+    ($arguments:ident, $values:expr) => {{
+        let mut arguments = $arguments::default();
+        for value in $values {
+            match value {
+                Value::Int(v) => arguments.add(v),
+                Value::Text(v) => arguments.add(v),
+                Value::Bytes(v) => arguments.add(v),
+                Value::Flag(v) => arguments.add(v),
+            }
+            .map_err(|e| Error::broken(e.to_string()))?;
+        }
+        arguments
+    }};
+}
+
+impl Source for &Db {
+    async fn all<R: Record>(&mut self, stmt: Stmt) -> Result<Vec<R>, Error> {
+        match &self.pools {
+            Pools::Sqlite { readers, .. } => fetch!(Sqlite, SqliteArguments, readers, stmt, fetch_all),
+            Pools::Postgres(pool) => fetch!(Postgres, PgArguments, pool, stmt, fetch_all),
+            Pools::MySql(pool) => fetch!(MySql, MySqlArguments, pool, stmt, fetch_all),
+        }
+    }
+    async fn optional<R: Record>(&mut self, stmt: Stmt) -> Result<Option<R>, Error> {
+        match &self.pools {
+            Pools::Sqlite { readers, .. } => fetch!(Sqlite, SqliteArguments, readers, stmt, fetch_optional),
+            Pools::Postgres(pool) => fetch!(Postgres, PgArguments, pool, stmt, fetch_optional),
+            Pools::MySql(pool) => fetch!(MySql, MySqlArguments, pool, stmt, fetch_optional),
+        }
+    }
+}
+
+impl Source for Tx {
+    async fn all<R: Record>(&mut self, stmt: Stmt) -> Result<Vec<R>, Error> {
+        match &mut self.inner {
+            Inner::Sqlite(tx) => fetch!(Sqlite, SqliteArguments, &mut **tx, stmt, fetch_all),
+            Inner::Postgres(tx) => fetch!(Postgres, PgArguments, &mut **tx, stmt, fetch_all),
+            Inner::MySql(tx) => fetch!(MySql, MySqlArguments, &mut **tx, stmt, fetch_all),
+        }
+    }
+    async fn optional<R: Record>(&mut self, stmt: Stmt) -> Result<Option<R>, Error> {
+        match &mut self.inner {
+            Inner::Sqlite(tx) => fetch!(Sqlite, SqliteArguments, &mut **tx, stmt, fetch_optional),
+            Inner::Postgres(tx) => fetch!(Postgres, PgArguments, &mut **tx, stmt, fetch_optional),
+            Inner::MySql(tx) => fetch!(MySql, MySqlArguments, &mut **tx, stmt, fetch_optional),
+        }
+    }
+}
+
+impl Tx {
+    /// Sends a write; the number of rows it met. A conditional UPDATE that meets no row counts 0;
+    /// one that meets a row counts it even where nothing changes in it, on every database.
+    pub async fn execute(&mut self, stmt: Stmt) -> Result<u64, Error> {
+        macro_rules! execute {
+            ($database:ident, $arguments:ident, $tx:expr) => {{
+                let (text, values) = stmt.render(Dialect::$database)?;
+                let arguments = arguments!($arguments, values);
+                sqlx::query_with::<$database, _>(AssertSqlSafe(text), arguments)
+                    .execute(&mut **$tx)
+                    .await
+                    .map(|done| done.rows_affected())
+                    .map_err(|e| Error::from_driver(Dialect::$database, &e))
+            }};
+        }
+        match &mut self.inner {
+            Inner::Sqlite(tx) => execute!(Sqlite, SqliteArguments, tx),
+            Inner::Postgres(tx) => execute!(Postgres, PgArguments, tx),
+            Inner::MySql(tx) => execute!(MySql, MySqlArguments, tx),
+        }
+    }
+
+    /// Sends text that is not a statement with values (DDL, locks). For `store` alone.
+    pub(super) async fn raw(&mut self, text: String) -> Result<(), Error> {
+        let text = AssertSqlSafe(text);
+        match &mut self.inner {
+            Inner::Sqlite(tx) => sqlx::raw_sql(text).execute(&mut **tx).await.map(drop),
+            Inner::Postgres(tx) => sqlx::raw_sql(text).execute(&mut **tx).await.map(drop),
+            Inner::MySql(tx) => sqlx::raw_sql(text).execute(&mut **tx).await.map(drop),
+        }
+        .map_err(|e| Error::from_driver(self.dialect(), &e))
+    }
+
+    /// Makes everything written here durable and visible, at once.
+    pub async fn commit(self) -> Result<(), Error> {
+        let dialect = self.dialect();
+        match self.inner {
+            Inner::Sqlite(tx) => tx.commit().await,
+            Inner::Postgres(tx) => tx.commit().await,
+            Inner::MySql(tx) => tx.commit().await,
+        }
+        .map_err(|e| Error::from_driver(dialect, &e))
+    }
+
+    /// Undoes everything, now rather than when it is dropped.
+    pub async fn rollback(self) -> Result<(), Error> {
+        let dialect = self.dialect();
+        match self.inner {
+            Inner::Sqlite(tx) => tx.rollback().await,
+            Inner::Postgres(tx) => tx.rollback().await,
+            Inner::MySql(tx) => tx.rollback().await,
+        }
+        .map_err(|e| Error::from_driver(dialect, &e))
+    }
+
+    pub(super) const fn dialect(&self) -> Dialect {
+        match self.inner {
+            Inner::Sqlite(_) => Dialect::Sqlite,
+            Inner::Postgres(_) => Dialect::Postgres,
+            Inner::MySql(_) => Dialect::MySql,
+        }
+    }
+}
+
+impl Db {
+    /// Opens `sqlite://PATH`, `postgres://…` or `mysql://…` and proves that it answers. A SQLite
+    /// file that does not exist is created, readable by its owner alone. Tables are
+    /// [`super::migrate::run`]'s business.
+    pub async fn open(address: &str, options: Options) -> Result<Self, Error> {
+        // The address may hold a password: it is never part of an error.
+        let pools = match Dialect::of(address) {
+            Some(Dialect::Sqlite) => open_sqlite(&sqlite_path(address)?, options).await?,
+            Some(Dialect::Postgres) => open_postgres(address, options)?,
+            Some(Dialect::MySql) => open_mysql(address, options)?,
+            None => return Err(Error::broken("a store address begins with sqlite:, postgres: or mysql:")),
+        };
+        let db = Self { pools };
+        db.ping().await?;
+        Ok(db)
+    }
+
+    /// Begins a transaction that may write.
+    pub async fn begin(&self) -> Result<Tx, Error> {
+        let inner = match &self.pools {
+            Pools::Sqlite { writer, .. } => writer.begin_with("BEGIN IMMEDIATE").await.map(Inner::Sqlite),
+            Pools::Postgres(pool) => pool.begin().await.map(Inner::Postgres),
+            Pools::MySql(pool) => pool.begin().await.map(Inner::MySql),
+        };
+        inner.map(|inner| Tx { inner }).map_err(|e| Error::from_driver(self.dialect(), &e))
+    }
+
+    /// Whether the database answers within two seconds.
+    pub async fn ping(&self) -> Result<(), Error> {
+        let asked = async {
+            match &self.pools {
+                Pools::Sqlite { readers, .. } => sqlx::query("SELECT 1").execute(readers).await.map(drop),
+                Pools::Postgres(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop),
+                Pools::MySql(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop),
+            }
+        };
+        match tokio::time::timeout(PING, asked).await {
+            Ok(answer) => answer.map_err(|e| Error::from_driver(self.dialect(), &e)),
+            Err(_) => Err(Error::unavailable("no answer within 2 s")),
+        }
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        match self.pools {
+            Pools::Sqlite { .. } => Dialect::Sqlite,
+            Pools::Postgres(_) => Dialect::Postgres,
+            Pools::MySql(_) => Dialect::MySql,
+        }
+    }
+
+    /// SQLite only: a consistent copy, written by a reader while others go on.
+    pub(super) async fn vacuum_into(&self, target: &Path) -> Result<(), Error> {
+        let Pools::Sqlite { writer, .. } = &self.pools else {
+            return Err(Error::broken("VACUUM INTO is SQLite's"));
+        };
+        create_private(target).map_err(|e| Error::unavailable(format!("{}: {e}", target.display())))?;
+        sqlx::query("VACUUM INTO ?")
+            .bind(target.display().to_string())
+            .execute(writer)
+            .await
+            .map(drop)
+            .map_err(|e| Error::from_driver(Dialect::Sqlite, &e))
+    }
+
+    /// Sends a statement outside of any transaction, as CREATE DATABASE asks.
+    pub(super) async fn administer(&self, statement: String) -> Result<(), Error> {
+        let text = AssertSqlSafe(statement);
+        match &self.pools {
+            Pools::Sqlite { writer, .. } => sqlx::raw_sql(text).execute(writer).await.map(drop),
+            Pools::Postgres(pool) => sqlx::raw_sql(text).execute(pool).await.map(drop),
+            Pools::MySql(pool) => sqlx::raw_sql(text).execute(pool).await.map(drop),
+        }
+        .map_err(|e| Error::from_driver(self.dialect(), &e))
+    }
+
+    /// Ends every connection and waits for it.
+    pub async fn close(&self) {
+        match &self.pools {
+            Pools::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+            Pools::MySql(pool) => pool.close().await,
+        }
+    }
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Db({:?})", self.dialect())
+    }
+}
+
+fn sqlite_path(address: &str) -> Result<PathBuf, Error> {
+    let path = address.trim_start_matches("sqlite:").trim_start_matches("//");
+    // `sqlite:///var/x.db` keeps its leading slash: three slashes are `//` and an absolute path.
+    let path = if address.starts_with("sqlite:///") {
+        format!("/{}", path.trim_start_matches('/'))
+    } else {
+        path.to_owned()
+    };
+    if path.is_empty() || path.contains(['?', ':']) {
+        return Err(Error::broken("a SQLite address is sqlite:// and the path of a file"));
+    }
+    Ok(PathBuf::from(path))
+}
+
+async fn open_sqlite(path: &Path, options: Options) -> Result<Pools, Error> {
+    create_private(path).map_err(|e| Error::unavailable(format!("{}: {e}", path.display())))?;
+    let base = SqliteConnectOptions::new()
+        .filename(path)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(options.acquire_for)
+        // After a burst the log shrinks to this again.
+        .pragma("journal_size_limit", "67108864")
+        .pragma("trusted_schema", "OFF")
+        .disable_statement_logging();
+    let pool = || {
+        SqlitePoolOptions::new().acquire_timeout(options.acquire_for).idle_timeout(None).max_lifetime(None)
+    };
+    let failed = |e| Error::from_driver(Dialect::Sqlite, &e);
+    // The writer first: it turns the file to WAL, which a reader may not.
+    let writer = pool().max_connections(1).connect_with(base.clone()).await.map_err(failed)?;
+    let readers = pool()
+        .max_connections(options.connections.max(1))
+        .connect_with(base.pragma("query_only", "ON"))
+        .await
+        .map_err(failed)?;
+    Ok(Pools::Sqlite { writer, readers })
+}
+
+/// Creates the file with mode 0600, because SQLite would use what the umask leaves; its log files
+/// copy the mode.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
+}
+
+fn open_postgres(address: &str, options: Options) -> Result<Pools, Error> {
+    let connect = PgConnectOptions::from_str(address)
+        .map_err(|_| Error::broken("not a PostgreSQL address"))?
+        .application_name("portcullis")
+        .disable_statement_logging();
+    // Set after connecting, because poolers such as PgBouncer refuse start-up options.
+    let pool = PgPoolOptions::new()
+        .max_connections(options.connections.max(1))
+        .acquire_timeout(options.acquire_for)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                use sqlx::Executor as _;
+                let settings = "SET lock_timeout = '5s'; SET statement_timeout = '30s'; \
+                    SET idle_in_transaction_session_timeout = '60s'; \
+                    SET default_transaction_isolation = 'read committed'";
+                connection.execute(sqlx::raw_sql(settings)).await.map(drop)
+            })
+        })
+        .connect_lazy_with(connect);
+    Ok(Pools::Postgres(pool))
+}
+
+fn open_mysql(address: &str, options: Options) -> Result<Pools, Error> {
+    let address = address.replacen("mariadb:", "mysql:", 1);
+    let connect = MySqlConnectOptions::from_str(&address)
+        .map_err(|_| Error::broken("not a MySQL address"))?
+        .charset("utf8mb4")
+        .collation("utf8mb4_bin")
+        .disable_statement_logging();
+    let pool = MySqlPoolOptions::new()
+        .max_connections(options.connections.max(1))
+        .acquire_timeout(options.acquire_for)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                use sqlx::Executor as _;
+                // Strict, or a text that is too long would be cut instead of refused.
+                let strict = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), \
+                    SESSION innodb_lock_wait_timeout = 5";
+                connection.execute(strict).await?;
+                connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.map(drop)
+            })
+        })
+        .connect_lazy_with(connect);
+    Ok(Pools::MySql(pool))
+}

@@ -1,0 +1,165 @@
+//! Stores for tests: a temporary SQLite file, or a fresh database on the servers that the
+//! environment names. Nothing in the program calls this; it is here, and not behind `cfg(test)`,
+//! because the integration tests are a crate of their own.
+//!
+//! Law: a missing server fails the test with what to do; nothing is skipped.
+
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Db, Dialect, Options, migrate};
+use crate::base::{Clock as _, Id, SystemClock, SystemRandom};
+
+/// A store of its own for one test; gone when the last clone is dropped.
+#[derive(Clone)]
+pub struct TestStore {
+    db: Db,
+    place: Arc<Place>,
+}
+
+struct Place {
+    address: String,
+    ruins: Ruins,
+}
+
+enum Ruins {
+    Directory(PathBuf),
+    Database { admin: String, name: String },
+}
+
+impl TestStore {
+    /// A migrated store of this dialect.
+    ///
+    /// # Panics
+    /// Where the server is not there or refuses: a test cannot go on.
+    pub async fn of(dialect: Dialect) -> Self {
+        let store = Self::bare(dialect).await;
+        migrate::run(&store.db, SystemClock.now()).await.expect("the migrations apply");
+        store
+    }
+
+    /// A migrated temporary SQLite file.
+    pub async fn sqlite() -> Self {
+        Self::of(Dialect::Sqlite).await
+    }
+
+    /// A store without any table.
+    ///
+    /// # Panics
+    /// Where the server is not there or refuses.
+    pub async fn bare(dialect: Dialect) -> Self {
+        let name =
+            format!("portcullis_{}", Id::new(SystemClock.now(), &SystemRandom).to_string().replace('-', ""));
+        let place = match dialect {
+            Dialect::Sqlite => {
+                let directory = std::env::temp_dir().join(&name);
+                let address = format!("sqlite://{}", directory.join("store.db").display());
+                Place { address, ruins: Ruins::Directory(directory) }
+            }
+            Dialect::Postgres => server("PORTCULLIS_TEST_POSTGRES", name).await,
+            Dialect::MySql => server("PORTCULLIS_TEST_MYSQL", name).await,
+        };
+        let db = open(&place.address).await;
+        Self { db, place: Arc::new(place) }
+    }
+
+    /// A second handle with pools of its own on the same database: another replica.
+    pub async fn another(&self) -> Db {
+        open(&self.place.address).await
+    }
+
+    pub const fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// The address, as a configuration file would name it.
+    pub fn address(&self) -> &str {
+        &self.place.address
+    }
+}
+
+impl Deref for TestStore {
+    type Target = Db;
+    fn deref(&self) -> &Db {
+        &self.db
+    }
+}
+
+async fn open(address: &str) -> Db {
+    Db::open(address, Options::default()).await.expect("the test database opens")
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests find their servers in the environment")]
+async fn server(variable: &str, name: String) -> Place {
+    let admin = std::env::var(variable).unwrap_or_else(|_| String::new());
+    assert!(
+        !admin.is_empty(),
+        "{variable} is not set: run the tests with `make test`, which starts the servers"
+    );
+    administer(&admin, format!("CREATE DATABASE {name}")).await;
+    let (server, query) =
+        admin.split_once('?').map_or((admin.as_str(), ""), |(server, query)| (server, query));
+    let (scheme, rest) = server.split_once("://").expect("a server address has a scheme");
+    let host = rest.split('/').next().unwrap_or(rest);
+    let mut address = format!("{scheme}://{host}/{name}");
+    if !query.is_empty() {
+        address = format!("{address}?{query}");
+    }
+    Place { address, ruins: Ruins::Database { admin, name } }
+}
+
+async fn administer(admin: &str, statement: String) {
+    let db = Db::open(admin, Options { connections: 1, ..Options::default() })
+        .await
+        .expect("the test server answers");
+    db.administer(statement).await.expect("the test server obeys");
+    db.close().await;
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        match &self.ruins {
+            Ruins::Directory(directory) => drop(std::fs::remove_dir_all(directory)),
+            Ruins::Database { admin, name } => {
+                let force = if admin.starts_with("postgres") { " WITH (FORCE)" } else { "" };
+                let statement = format!("DROP DATABASE IF EXISTS {name}{force}");
+                let admin = admin.clone();
+                // A thread with a runtime of its own: the test's runtime may be ending.
+                let worker = std::thread::spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                    runtime.block_on(administer(&admin, statement));
+                    std::io::Result::Ok(())
+                });
+                drop(worker.join());
+            }
+        }
+    }
+}
+
+/// One test per database from one body:
+/// `on_every_store! { async fn a_name(store: TestStore) { … } }`.
+#[macro_export]
+macro_rules! on_every_store {
+    ($($(#[$meta:meta])* async fn $name:ident($store:ident: $type:ty) $body:block)+) => {$(
+        $(#[$meta])*
+        mod $name {
+            use super::*;
+
+            async fn body($store: $type) $body
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_sqlite() {
+                body($crate::store::testing::TestStore::of($crate::store::Dialect::Sqlite).await).await;
+            }
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_postgres() {
+                body($crate::store::testing::TestStore::of($crate::store::Dialect::Postgres).await).await;
+            }
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_mysql() {
+                body($crate::store::testing::TestStore::of($crate::store::Dialect::MySql).await).await;
+            }
+        }
+    )+};
+}
