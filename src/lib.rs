@@ -43,6 +43,7 @@ pub mod base;
 pub mod crypto;
 pub mod policy;
 pub mod metrics;
+pub mod shared;
 pub mod tasks;
 pub mod principal;
 pub mod http;
