@@ -84,7 +84,7 @@ struct Inner {
 #[derive(Debug)]
 enum Place {
     Memory(Memory),
-    Redis(Redis),
+    Redis(Box<Redis>),
 }
 
 /// The highest change number that was announced here, and the highest heard of from elsewhere.
@@ -127,7 +127,7 @@ impl Shared {
     ) -> Result<Self, Unreachable> {
         let redis = Redis::open(url, installation, replica)?;
         redis.greet().await;
-        Ok(Self::new(Place::Redis(redis), clock))
+        Ok(Self::new(Place::Redis(Box::new(redis)), clock))
     }
 
     fn new(place: Place, clock: Arc<dyn Clock>) -> Self {
