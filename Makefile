@@ -18,10 +18,12 @@ run: ## Build Portcullis and start the demo gateway
 
 test: ## Run every test against throw-away PostgreSQL, MariaDB and Redis servers
 	@scripts/need build test nextest
+	cargo test --locked --doc
 	scripts/test-servers exec cargo nextest run --locked
 
 test-long: ## The same with the full race counts; slow, for before a release
 	@scripts/need build test nextest
+	cargo test --locked --doc
 	PORTCULLIS_TEST_LONG=1 scripts/test-servers exec cargo nextest run --locked --profile long
 
 bench: ## Measure the gateway against a bare Pingora pass-through

@@ -116,9 +116,19 @@ pub fn sql_in_stores(source: &Source) -> Vec<Breach> {
     found.map(|sql| breach(source, sql.start(), "SQL belongs in a store.rs")).into_iter().collect()
 }
 
-/// A file opens by saying what it is for, in 2 to 8 lines. `lib.rs` is the map and may say more.
+/// A file opens by saying what it is for, in 2 to 8 lines, examples aside. `lib.rs` is the map and may say more; the
+/// tests beside a module are for that module.
 pub fn opening(source: &Source) -> Vec<Breach> {
-    let lines = source.text.lines().take_while(|line| line.starts_with("//!")).count();
+    if source.path.starts_with("src/") && source.is_test() {
+        return Vec::new();
+    }
+    let mut is_example = false;
+    let prose = |line: &&str| {
+        let is_fence = line.starts_with("//! ```");
+        is_example ^= is_fence;
+        !is_fence && !is_example
+    };
+    let lines = source.text.lines().take_while(|line| line.starts_with("//!")).filter(prose).count();
     if (2..=8).contains(&lines) || (source.path == "src/lib.rs" && lines > 8) {
         return Vec::new();
     }
@@ -225,9 +235,15 @@ mod tests {
     #[test]
     fn openings_are_measured() {
         let breaches = |text: &str| opening(&Source::new("src/a.rs", text)).len();
+        assert_eq!(opening(&Source::new("src/a/tests.rs", "use x;")).len(), 0);
+        assert_eq!(opening(&Source::new("tests/it/main.rs", "use x;")).len(), 1);
         assert_eq!(breaches("//! One.\n//! Two.\nuse x;"), 0);
         assert_eq!(breaches("//! One.\nuse x;\n//! Two."), 1);
         assert_eq!(breaches(&"//! Many.\n".repeat(9)), 1);
+        assert_eq!(
+            breaches("//! One.\n//! ```\n//! a\n//! b\n//! c\n//! d\n//! e\n//! f\n//! ```\n//! Two."),
+            0
+        );
         assert_eq!(breaches("use x;"), 1);
     }
 

@@ -62,7 +62,7 @@ impl Source {
 
     /// Whether the whole file is compiled for tests only.
     pub fn is_test(&self) -> bool {
-        !self.path.starts_with("src/") || self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+        !self.path.starts_with("src/") || self.path.ends_with("tests.rs") || self.path.contains("/tests/")
     }
 
     /// A masked text without its `#[cfg(test)] mod … { … }` parts.
