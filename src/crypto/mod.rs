@@ -8,5 +8,6 @@ pub mod digest;
 pub mod jwt;
 pub mod key;
 pub mod keyring;
+pub mod password;
 pub mod seal;
 pub mod token;
