@@ -24,7 +24,7 @@ const RETRY_UNAVAILABLE: Duration = Duration::from_secs(2);
 /// What a client reads.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Error")]
-pub(super) struct Refusal<'a> {
+pub struct Refusal<'a> {
     /// What to tell a human. The code is stable, this text is not.
     error: &'a str,
     /// What a program may branch on.

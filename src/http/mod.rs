@@ -12,7 +12,11 @@ pub mod fields;
 pub mod form;
 pub mod input;
 pub mod json;
+#[cfg(test)]
+pub mod law;
 pub mod limit;
+pub mod openapi;
+pub mod page;
 pub mod reply;
 pub mod row;
 pub mod table;

@@ -68,7 +68,7 @@ pub trait Handler<Signature>: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Reply, ApiError>>;
 
     /// What it takes and what it answers, for the API document.
-    fn describe(inputs: &mut SchemaGenerator, outputs: &mut SchemaGenerator) -> (Accepts, Answer);
+    fn describe(generator: &mut SchemaGenerator) -> (Accepts, Answer);
 }
 
 impl<F, Ran, I, O, E> Handler<(I, O, E)> for F
@@ -94,8 +94,8 @@ where
         }
     }
 
-    fn describe(inputs: &mut SchemaGenerator, outputs: &mut SchemaGenerator) -> (Accepts, Answer) {
-        (I::describe(inputs), O::describe(outputs))
+    fn describe(generator: &mut SchemaGenerator) -> (Accepts, Answer) {
+        (I::describe(generator), O::describe(generator))
     }
 }
 
@@ -114,7 +114,7 @@ pub struct Row {
     trace: Option<Trace>,
     unknown: Unknown,
     handle: Arc<Handle>,
-    describe: fn(&mut SchemaGenerator, &mut SchemaGenerator) -> (Accepts, Answer),
+    describe: fn(&mut SchemaGenerator) -> (Accepts, Answer),
 }
 
 /// An endpoint that nobody may call yet.
@@ -300,8 +300,8 @@ impl Row {
     }
 
     /// What it takes and answers, for the API document.
-    pub fn describe(&self, inputs: &mut SchemaGenerator, outputs: &mut SchemaGenerator) -> (Accepts, Answer) {
-        (self.describe)(inputs, outputs)
+    pub fn describe(&self, generator: &mut SchemaGenerator) -> (Accepts, Answer) {
+        (self.describe)(generator)
     }
 
     /// Runs the handler. Whoever calls this has checked the row's access.

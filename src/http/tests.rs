@@ -187,3 +187,104 @@ fn operations_are_named_after_method_and_path() {
     let names: Vec<String> = table().rows().iter().map(Row::operation).collect();
     assert_eq!(names, ["post_login", "post_strict", "get_people_id", "delete_people_id", "get_health"]);
 }
+
+#[test]
+fn the_laws_find_what_a_careless_row_breaks() {
+    let careless = Table::new(
+        "/api",
+        vec![post("/a/", login).open(), post("/a/", login).person().about("A").unaudited("only reads")],
+    );
+    let found = law::breaches(&careless).join("\n");
+    for expected in ["declared twice", "operation post_a twice", "nothing about itself", "neither audited"] {
+        assert!(found.contains(expected), "{expected}: {found}");
+    }
+    let careful = Table::new("/api", vec![post("/a/", login).person().about("A").unaudited("only reads")]);
+    assert_eq!(law::breaches(&careful), Vec::<String>::new());
+}
+
+/// Every `$ref` in the document, with the place it stands at.
+fn references(value: &Value, at: &str, found: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                if let ("$ref", Value::String(target)) = (key.as_str(), value) {
+                    found.push((at.to_owned(), target.clone()));
+                }
+                references(value, &format!("{at}/{key}"), found);
+            }
+        }
+        Value::Array(list) => {
+            for (index, value) in list.iter().enumerate() {
+                references(value, &format!("{at}/{index}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn the_document_is_whole() {
+    let document = openapi::document(&table(), "https://gw.example.com/", openapi::Keys::Required);
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["servers"][0]["url"], "https://gw.example.com");
+    let mut found = Vec::new();
+    references(&document, "", &mut found);
+    assert!(!found.is_empty());
+    for (at, target) in found {
+        let pointer = target.strip_prefix('#').expect("a local reference");
+        assert!(document.pointer(pointer).is_some(), "{at} -> {target}");
+    }
+    let schemes = document["components"]["securitySchemes"].as_object().unwrap();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
+            for alternative in operation["security"].as_array().unwrap() {
+                assert!(alternative.as_object().unwrap().keys().all(|name| schemes.contains_key(name)));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_operation_says_what_its_row_says() {
+    let document = openapi::document(&table(), "https://gw.example.com", openapi::Keys::Required);
+    let login = &document["paths"]["/api/login/"]["post"];
+    assert_eq!(login["security"], json!([{"applicationKey": [], "applicationSecret": []}]));
+    assert!(login["responses"]["429"]["description"].as_str().unwrap().contains("RATE_LIMITED"));
+    let body = &document["components"]["schemas"]["Login"];
+    assert_eq!(body["required"], json!(["email", "password"]));
+    let person = &document["paths"]["/api/people/{id}/"];
+    assert_eq!(person["get"]["parameters"][0]["name"], "id");
+    assert_eq!(person["get"]["security"][0]["accessToken"], json!([]));
+    assert!(
+        person["delete"]["responses"]["403"]["description"].as_str().unwrap().contains("PERMISSION_REQUIRED")
+    );
+    assert_eq!(document["paths"]["/health/"]["get"]["security"], json!([]));
+}
+
+#[tokio::test]
+async fn the_pages_ask_no_other_origin_for_anything() {
+    let table = Table::new("/api", page::rows(&json!({"openapi": "3.1.0"})));
+    for path in ["/docs", "/redoc/", "/docs/docs.js", "/openapi.json", "/redoc/redoc.standalone.js"] {
+        let Found::Row(row, params) = table.find(&Method::GET, path) else { panic!("{path}") };
+        let call = Call { principal: None, application: None, head: CallHead { params, ..head() } };
+        let reply = row.answer(call, Body::default()).await;
+        assert_eq!(reply.status, StatusCode::OK, "{path}");
+        if reply.headers[header::CONTENT_TYPE].to_str().unwrap().starts_with("text/html") {
+            let html = String::from_utf8_lossy(&reply.body).into_owned();
+            assert!(
+                !html.contains("http://") && !html.contains("https://") && !html.contains("<script>"),
+                "{path}"
+            );
+            let policy = reply.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+            assert!(
+                policy.starts_with("default-src 'none'") && policy.contains("script-src 'self';"),
+                "{policy}"
+            );
+            for piece in html.split(['"']).filter(|piece| piece.starts_with('/')) {
+                assert!(matches!(table.find(&Method::GET, piece), Found::Row(..)), "{piece} is not served");
+            }
+        }
+    }
+}

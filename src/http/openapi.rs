@@ -1,0 +1,220 @@
+//! The OpenAPI 3.1 document, generated from the table.
+//!
+//! Law: nothing about an endpoint is written here that its row does not say. The codes of a
+//! refusal are those of the row plus those that its access, limit and input imply.
+
+use std::collections::BTreeMap;
+
+use ::http::StatusCode;
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use super::code::ErrorCode;
+use super::error::Refusal;
+use super::input::{Accepts, Offered};
+use super::reply::Answer;
+use super::row::{Access, Mount, Row};
+use super::table::Table;
+
+/// Whether calls under the API's prefix carry the keys of an application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    Required,
+    NotRequired,
+}
+
+const COMPONENTS: &str = "#/components/schemas/";
+
+/// The document for the endpoints of `table`, reached at `public_url`.
+#[must_use]
+pub fn document(table: &Table, public_url: &str, keys: Keys) -> Value {
+    let mut writer = Writer { generator: generator(), keys };
+    let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    for row in table.rows() {
+        let operation = writer.operation(row);
+        let methods = paths.entry(table.full_path(row)).or_default();
+        methods.insert(row.method().as_str().to_ascii_lowercase(), operation);
+    }
+    let refusal = writer.generator.subschema_for::<Refusal<'static>>();
+    debug_assert!(refusal.get("$ref").is_some());
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Portcullis",
+            "description": "The built-in API of the gateway. Every refusal has the shape `Error`; its `code` is stable.",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
+        },
+        "servers": [{ "url": public_url.trim_end_matches('/') }],
+        "paths": paths,
+        "components": {
+            "schemas": writer.generator.take_definitions(true),
+            "securitySchemes": {
+                "accessToken": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                    "description": "The `access_token` that a login answered with." },
+                "applicationKey": { "type": "apiKey", "in": "header", "name": "X-Access-Key",
+                    "description": "Which application calls." },
+                "applicationSecret": { "type": "apiKey", "in": "header", "name": "X-Access-Secret",
+                    "description": "Its secret; browsers leave it out and are known by their Origin." },
+            },
+        },
+    })
+}
+
+fn generator() -> SchemaGenerator {
+    let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    settings.into_generator()
+}
+
+struct Writer {
+    generator: SchemaGenerator,
+    keys: Keys,
+}
+
+impl Writer {
+    fn operation(&mut self, row: &Row) -> Value {
+        let (accepts, answer) = row.describe(&mut self.generator);
+        let mut operation = json!({
+            "operationId": row.operation(),
+            "summary": row.summary(),
+            "tags": [tag(row)],
+            "security": self.security(row),
+            "responses": self.responses(row, &accepts, &answer),
+        });
+        let mut parameters = path_parameters(row);
+        match accepts {
+            Accepts::Nothing => {}
+            Accepts::Query(offered) => parameters.extend(self.query_parameters(&offered)),
+            Accepts::Body(offered) => {
+                let content = json!({ "schema": offered.schema });
+                operation["requestBody"] = json!({
+                    "required": !offered.required.is_empty(),
+                    "content": { "application/json": content, "application/x-www-form-urlencoded": content },
+                });
+            }
+        }
+        if !parameters.is_empty() {
+            operation["parameters"] = Value::Array(parameters);
+        }
+        operation
+    }
+
+    fn security(&self, row: &Row) -> Value {
+        let mut all = Map::new();
+        if self.asks_keys(row) {
+            all.insert("applicationKey".into(), json!([]));
+            all.insert("applicationSecret".into(), json!([]));
+        }
+        if row.access() != Access::Open {
+            all.insert("accessToken".into(), json!([]));
+        }
+        if all.is_empty() { json!([]) } else { json!([all]) }
+    }
+
+    fn asks_keys(&self, row: &Row) -> bool {
+        self.keys == Keys::Required && row.mount() == Mount::Api
+    }
+
+    fn responses(&self, row: &Row, accepts: &Accepts, answer: &Answer) -> Value {
+        let mut responses = Map::new();
+        let (status, content) = match answer {
+            Answer::Json(status, schema) => (status, json!({ "application/json": { "schema": schema } })),
+            Answer::Other(status) => (status, json!({})),
+        };
+        let phrase = status.canonical_reason().unwrap_or("Success");
+        responses.insert(status.as_str().to_owned(), json!({ "description": phrase, "content": content }));
+        for (status, codes) in by_status(&self.codes(row, accepts)) {
+            let list: Vec<String> = codes.iter().map(|code| format!("`{}`", code.as_str())).collect();
+            let schema = json!({ "$ref": format!("{COMPONENTS}Error") });
+            let refusal = json!({
+                "description": list.join(", "),
+                "content": { "application/json": { "schema": schema } },
+            });
+            responses.insert(status.as_str().to_owned(), refusal);
+        }
+        Value::Object(responses)
+    }
+
+    fn codes(&self, row: &Row, accepts: &Accepts) -> Vec<ErrorCode> {
+        use ErrorCode as C;
+        let mut codes = row.declared_codes().to_vec();
+        if self.asks_keys(row) {
+            codes.extend([
+                C::AppAuthRequired,
+                C::AppAuthInvalid,
+                C::AppAuthOriginRequired,
+                C::AppAuthOriginDenied,
+            ]);
+        }
+        match row.access() {
+            Access::Open => {}
+            Access::Person => codes.extend(SIGNED_IN),
+            Access::Permission(_) => codes.extend(SIGNED_IN.into_iter().chain([C::PermissionRequired])),
+        }
+        if row.access() != Access::Open {
+            codes.push(row.code_when_anonymous());
+        }
+        if row.bucket().is_some() {
+            codes.push(C::RateLimited);
+        }
+        match accepts {
+            Accepts::Nothing => {}
+            Accepts::Query(_) => codes.extend([C::BadRequest, C::ValidationError]),
+            Accepts::Body(_) => {
+                codes.extend([C::ParseError, C::ValidationError, C::BodyTooLarge, C::UnsupportedMediaType]);
+            }
+        }
+        if row.mount() == Mount::Api {
+            codes.push(C::ServiceUnavailable);
+        }
+        codes
+    }
+
+    fn query_parameters(&self, offered: &Offered) -> Vec<Value> {
+        let name =
+            offered.schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(COMPONENTS));
+        let schema = match name {
+            Some(name) => self.generator.definitions().get(name),
+            None => Some(offered.schema.as_value()),
+        };
+        let properties = schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object);
+        let parameter = |(name, schema): (&String, &Value)| {
+            let required = offered.required.contains(name);
+            json!({ "name": name, "in": "query", "required": required, "schema": schema })
+        };
+        properties.into_iter().flatten().map(parameter).collect()
+    }
+}
+
+/// What every endpoint for signed-in people may answer.
+const SIGNED_IN: [ErrorCode; 3] =
+    [ErrorCode::TokenInvalid, ErrorCode::TokenAppMismatch, ErrorCode::InsufficientScope];
+
+fn by_status(codes: &[ErrorCode]) -> BTreeMap<StatusCode, Vec<ErrorCode>> {
+    let mut grouped: BTreeMap<StatusCode, Vec<ErrorCode>> = BTreeMap::new();
+    for code in codes {
+        let list = grouped.entry(code.status()).or_default();
+        if !list.contains(code) {
+            list.push(*code);
+        }
+    }
+    grouped
+}
+
+fn path_parameters(row: &Row) -> Vec<Value> {
+    let names = row.path().split(['{', '}']).skip(1).step_by(2);
+    names
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+        .collect()
+}
+
+fn tag(row: &Row) -> &'static str {
+    match row.mount() {
+        Mount::Root => "gateway",
+        Mount::Api => row.path().split('/').find(|piece| !piece.is_empty()).unwrap_or("gateway"),
+    }
+}
