@@ -4,10 +4,9 @@
 //! any depth, a byte order mark, bytes that are not UTF-8, text after the value, and nesting
 //! beyond [`MAX_DEPTH`].
 
-use std::fmt;
-
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+
+use crate::base;
 
 /// The deepest nesting of arrays and objects that a body may have.
 pub const MAX_DEPTH: usize = 32;
@@ -28,95 +27,25 @@ pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refused> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(Refused::ByteOrderMark);
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| Refused::NotUtf8)?;
-    let mut parser = serde_json::Deserializer::from_str(text);
-    let value = Strict { depth: 0 }.deserialize(&mut parser).map_err(|_| Refused::Malformed)?;
-    parser.end().map_err(|_| Refused::Malformed)?;
+    std::str::from_utf8(bytes).map_err(|_| Refused::NotUtf8)?;
+    let value = base::json::strict(bytes).map_err(|_| Refused::Malformed)?;
+    if depth(&value) > MAX_DEPTH {
+        return Err(Refused::Malformed);
+    }
     match value {
         Value::Object(map) => Ok(map),
         _ => Err(Refused::NotAnObject),
     }
 }
 
-/// Builds a `Value` at this depth.
-#[derive(Clone, Copy)]
-struct Strict {
-    depth: usize,
-}
-
-impl Strict {
-    fn deeper<E: de::Error>(self) -> Result<Self, E> {
-        if self.depth == MAX_DEPTH {
-            Err(E::custom("nested too deep"))
-        } else {
-            Ok(Self { depth: self.depth + 1 })
-        }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let seed = self.deeper()?;
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(seed)? {
-            list.push(item);
-        }
-        Ok(Value::Array(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let seed = self.deeper()?;
-        let mut map = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
-            let value = entries.next_value_seed(seed)?;
-            if map.insert(key, value).is_some() {
-                return Err(de::Error::custom("duplicate key"));
-            }
-        }
-        Ok(Value::Object(map))
-    }
+/// How many arrays and objects stand in one another. The parser has bounded it already.
+fn depth(value: &Value) -> usize {
+    let inner = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(map) => map.values().map(depth).max(),
+        _ => return 0,
+    };
+    1 + inner.unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::shared::Window;
+
 /// A named set of windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bucket {
@@ -14,13 +16,6 @@ pub enum Bucket {
     Refresh,
     /// Endpoints at which a password is checked although the caller is signed in, or judged.
     Password,
-}
-
-/// So many requests in so much time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    pub limit: u32,
-    pub per: Duration,
 }
 
 const fn window(limit: u32, per: Duration) -> Window {

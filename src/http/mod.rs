@@ -7,6 +7,7 @@
 pub mod call;
 pub mod code;
 pub mod cookie;
+pub mod csrf;
 pub mod error;
 pub mod fields;
 pub mod form;

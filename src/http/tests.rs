@@ -288,3 +288,32 @@ async fn the_pages_ask_no_other_origin_for_anything() {
         }
     }
 }
+
+#[test]
+fn a_cookie_is_believed_only_from_our_own_origin() {
+    let check = |method: Method, origin: Option<&str>| {
+        let application = crate::principal::ApplicationFacts {
+            id: crate::base::Id::from_u128(1),
+            number: crate::base::Number(1),
+            name: "web".into(),
+            allowed_origins: vec!["https://app.example.com".to_owned()].into(),
+        };
+        let head = CallHead { method, origin: origin.map(str::to_owned), ..head() };
+        let call = Call { principal: None, application: Some(application.into()), head };
+        csrf::check(&call, "https://gw.example.com/base").map_err(|error| error.code())
+    };
+    assert_eq!(check(Method::POST, Some("https://gw.example.com")), Ok(()));
+    assert_eq!(check(Method::POST, Some("https://app.example.com")), Ok(()));
+    assert_eq!(check(Method::GET, None), Ok(()));
+    for origin in [
+        None,
+        Some("null"),
+        Some("http://gw.example.com"),
+        Some("https://gw.example.com:8443"),
+        Some("https://gw.example.com.evil.com"),
+        Some("https://evil.example.com"),
+        Some(""),
+    ] {
+        assert_eq!(check(Method::POST, origin), Err(ErrorCode::CsrfFailed), "{origin:?}");
+    }
+}
