@@ -63,15 +63,15 @@ CREATE TABLE number_series (
 CREATE TABLE signing_key (
     kid VARCHAR(64) NOT NULL PRIMARY KEY,
     purpose VARCHAR(20) NOT NULL,
+    -- Counts up within a purpose: of two replicas that add a key at once, one learns of the other.
+    generation BIGINT NOT NULL,
     algorithm VARCHAR(10) NOT NULL,
-    state VARCHAR(10) NOT NULL,
-    -- The purpose while the key is active, else NULL: so one key at most is active per purpose.
-    active_for VARCHAR(20),
     sealed BYTES NOT NULL,
     created_at MOMENT NOT NULL,
+    active_from MOMENT NOT NULL,
     published_until MOMENT
 );
-CREATE UNIQUE INDEX signing_key_active_key ON signing_key (active_for);
+CREATE UNIQUE INDEX signing_key_generation_key ON signing_key (purpose, generation);
 
 CREATE TABLE lease (
     name VARCHAR(100) NOT NULL PRIMARY KEY,

@@ -15,7 +15,8 @@
 //!   carries out; `gate` is tested with no socket.
 //! - `store` is the only module that names sqlx; SQL stands in `store/` and in files called
 //!   `store.rs`. `shared` is the only one that names Redis. `config` alone reads files and the
-//!   environment (and `cli`, for files named on the command line).
+//!   environment (and `cli`, for files named on the command line; `store`, for its own database
+//!   file and for where its tests find their servers).
 //! - A slice (`account` … `trail`) never reads another slice's tables: it calls that slice's
 //!   functions, and only those of slices above it.
 //! - Nothing before `http` knows an HTTP status. Nothing between `http` and `gate` knows a route.
@@ -42,10 +43,10 @@
 pub mod base;
 pub mod crypto;
 pub mod policy;
+pub mod store;
 pub mod metrics;
 pub mod shared;
 pub mod tasks;
 pub mod principal;
 pub mod http;
 pub mod gate;
-pub mod store;

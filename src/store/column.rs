@@ -7,6 +7,7 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Type};
 
 use crate::base::{Email, Id, Number, Phone, Slug, Timestamp};
+use crate::policy::code::Code;
 
 /// A bound value. Not `Debug`: it may be a secret's digest or a person's address.
 #[derive(Clone)]
@@ -54,6 +55,7 @@ bind! { Text, String:
     Email => |v| v.as_str().to_owned();
     Phone => |v| v.as_str().to_owned();
     Slug => |v| v.as_str().to_owned();
+    Code => |v| v.as_str().to_owned();
 }
 bind! { Bytes, Vec<u8>:
     Vec<u8> => |v| v;
@@ -156,3 +158,4 @@ text_column!(Id, |text| text.parse().ok());
 text_column!(Email, |text| Email::parse(text).ok());
 text_column!(Phone, |text| Phone::parse(text).ok());
 text_column!(Slug, |text| Slug::parse(text).ok());
+text_column!(Code, |text| Code::parse(text).ok());

@@ -28,5 +28,10 @@ pub use number::Numbers;
 pub use sqlx::FromRow;
 pub use stmt::{Stmt, sql};
 
+use crate::base::Id;
+
+/// The site that always exists, seeded by the first migration.
+pub const DEFAULT_SITE: Id = Id::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001);
+
 #[cfg(test)]
 mod tests;

@@ -40,6 +40,11 @@ on_every_store! {
         assert_eq!(none, None);
     }
 
+    async fn the_default_site_is_there(store: TestStore) {
+        let site = sql("SELECT name FROM site WHERE id = ?").bind(DEFAULT_SITE);
+        assert_eq!((&*store).one::<(String,)>(site).await.unwrap().0, "default");
+    }
+
     async fn letter_case_tells_names_apart(store: TestStore) {
         let mut tx = store.begin().await.unwrap();
         tx.execute(insert(id(1), "admin")).await.unwrap();

@@ -15,7 +15,7 @@ const NAMES: &[(&str, &[&str])] = &[
     (r"\bpingora\w*", &["proxy", "server"]),
     (r"\bsqlx\b", &["store"]),
     (r"(?:^|[^:\w])(?:::)?redis::|\buse redis\b", &["shared"]),
-    (r"\b(?:std::env|tokio::fs|std::fs|std::\{[^}]*\b(?:fs|env)\b)", &["config", "cli"]),
+    (r"\b(?:std::env|tokio::fs|std::fs|std::\{[^}]*\b(?:fs|env)\b)", &["config", "store", "cli"]),
     (r"\baudit::(?:\{[^}]*\b)?append\b", &["app", "audit"]),
 ];
 const SQL: &str = r"\b(?:SELECT\s+\S[\s\S]*\bFROM\b|INSERT\s+INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|(?:CREATE|DROP|ALTER)\s+TABLE\s)";
