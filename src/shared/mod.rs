@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::base::{Clock, Id, Secret, Timestamp};
 
+pub mod alone;
 mod memory;
 mod redis;
 #[cfg(test)]
