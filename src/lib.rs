@@ -50,3 +50,4 @@ pub mod tasks;
 pub mod principal;
 pub mod http;
 pub mod gate;
+pub mod cli;

@@ -1,8 +1,10 @@
 //! Holds the tree to the house rules that no compiler knows.
 //!
-//! `tidy/source.rs` reads a file, `tidy/rule.rs` has the rules with a proof that each can fail, and the
-//! tests here walk the repository.
+//! `tidy/source.rs` reads a file, `tidy/rule.rs` and `tidy/document.rs` have the rules with a proof that
+//! each can fail, and the tests here walk the repository.
 
+#[path = "tidy/document.rs"]
+mod document;
 #[path = "tidy/rule.rs"]
 mod rule;
 #[path = "tidy/source.rs"]
@@ -88,4 +90,27 @@ fn nothing_is_left_undone() {
 fn the_entry_point_stays_short() {
     let main = std::fs::read_to_string(root().join("src/main.rs")).expect("main.rs is readable");
     assert!(main.lines().count() <= 20, "main.rs parses, calls cli and exits; the rest belongs in cli");
+}
+
+#[test]
+fn the_documentation_names_only_what_can_be_typed() {
+    let root = root();
+    let read = |path: &Path| std::fs::read_to_string(path).expect("a page is readable");
+    let typed = document::Typed {
+        program: portcullis::cli::command(),
+        targets: document::targets(&read(&root.join("Makefile"))),
+    };
+    let mut pages = files(&root.join("docs"), ".md");
+    pages.extend(
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md"]
+            .map(|name| root.join(name))
+            .into_iter()
+            .filter(|page| page.exists()),
+    );
+    assert!(pages.len() > 1, "the pages were found");
+    let breaches: Vec<_> = pages
+        .iter()
+        .flat_map(|page| document::breaches(&page.to_string_lossy(), &read(page), &typed))
+        .collect();
+    assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
 }

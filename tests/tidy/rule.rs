@@ -15,7 +15,8 @@ const NAMES: &[(&str, &[&str])] = &[
     (r"\bpingora\w*", &["proxy", "server"]),
     (r"\bsqlx\b", &["store"]),
     (r"(?:^|[^:\w])(?:::)?redis::|\buse redis\b", &["shared"]),
-    (r"\b(?:std::env|tokio::fs|std::fs|std::\{[^}]*\b(?:fs|env)\b)", &["config", "store", "cli"]),
+    (r"\b(?:std::env\b|std::\{[^}]*\benv\b)", &["config", "cli"]),
+    (r"\b(?:tokio::fs|std::fs|std::\{[^}]*\bfs\b)", &["config", "cli", "store"]),
     (r"\baudit::(?:\{[^}]*\b)?append\b", &["app", "audit"]),
 ];
 const SQL: &str = r"\b(?:SELECT\s+\S[\s\S]*\bFROM\b|INSERT\s+INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|(?:CREATE|DROP|ALTER)\s+TABLE\s)";
@@ -116,7 +117,7 @@ pub fn sql_in_stores(source: &Source) -> Vec<Breach> {
     found.map(|sql| breach(source, sql.start(), "SQL belongs in a store.rs")).into_iter().collect()
 }
 
-/// A file opens by saying what it is for, in 2 to 8 lines, examples aside. `lib.rs` is the map and may say more; the
+/// A file opens by saying what it is for, in 2 to 8 lines, blank ones and examples aside. `lib.rs` is the map and may say more; the
 /// tests beside a module are for that module.
 pub fn opening(source: &Source) -> Vec<Breach> {
     if source.path.starts_with("src/") && source.is_test() {
@@ -126,7 +127,7 @@ pub fn opening(source: &Source) -> Vec<Breach> {
     let prose = |line: &&str| {
         let is_fence = line.starts_with("//! ```");
         is_example ^= is_fence;
-        !is_fence && !is_example
+        !is_fence && !is_example && *line != "//!"
     };
     let lines = source.text.lines().take_while(|line| line.starts_with("//!")).filter(prose).count();
     if (2..=8).contains(&lines) || (source.path == "src/lib.rs" && lines > 8) {

@@ -60,9 +60,12 @@ impl Source {
         if self.path.ends_with("/mod.rs") { parts - 1 } else { parts }
     }
 
-    /// Whether the whole file is compiled for tests only.
+    /// Whether the whole file is there for tests only.
     pub fn is_test(&self) -> bool {
-        !self.path.starts_with("src/") || self.path.ends_with("tests.rs") || self.path.contains("/tests/")
+        let ends = ["tests.rs", "/testing.rs"];
+        !self.path.starts_with("src/")
+            || ends.iter().any(|end| self.path.ends_with(end))
+            || self.path.contains("/tests/")
     }
 
     /// A masked text without its `#[cfg(test)] mod … { … }` parts.
