@@ -43,6 +43,7 @@
 pub mod base;
 pub mod crypto;
 pub mod policy;
+pub mod config;
 pub mod store;
 pub mod metrics;
 pub mod shared;

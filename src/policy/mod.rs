@@ -3,15 +3,20 @@
 //! Law: no I/O and no time of its own. `config` checks with it, `rbac` fills it, `gate` evaluates
 //! it. Everything here is closed by default: what is not known grants nothing.
 
+pub mod allow;
 pub mod bits;
 pub mod code;
+pub mod definition;
 pub mod host;
 pub mod method;
 pub mod pattern;
+pub mod seed;
 pub mod table;
 
+pub use allow::{Allow, Condition};
 pub use bits::Bits;
 pub use code::{Code, Grant};
+pub use definition::{Definitions, ManagedBy};
 pub use host::Host;
 pub use method::Methods;
 pub use pattern::Pattern;

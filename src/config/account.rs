@@ -1,0 +1,198 @@
+//! `accounts`, `applications`, `api`: who may register and log in, and where that happens.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::insecure::{Insecure, Permitted};
+use super::place::Place;
+use super::problem::Report;
+use super::scalar::{As, Size, Span};
+
+/// Registration, passwords and lockout.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Accounts {
+    pub registration: Registration,
+    pub password: Password,
+    pub lockout: Lockout,
+}
+
+/// Who may make an account.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// Whether `register/` makes accounts at all.
+    pub open: bool,
+    /// Whether `register/` with `login: true` answers with tokens. That tells a taken e-mail
+    /// address from a free one.
+    pub log_in_at_once: bool,
+}
+
+/// What a password must be, and how it is kept.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Password {
+    /// `classes`: `min_length` and `require`; `nist`: length 15 and no classes.
+    pub rules: PasswordRules,
+    #[schemars(range(min = 1, max = 64))]
+    pub min_length: usize,
+    #[schemars(range(min = 64, max = 1024))]
+    pub max_length: usize,
+    /// Classes of characters of which a password has at least one each.
+    pub require: Vec<CharacterClass>,
+    /// How many former passwords may not come back; 0: any may.
+    #[schemars(range(max = 24))]
+    pub history: u32,
+    pub hash: Hash,
+    pub argon2: Argon2,
+}
+
+/// Which school of password rules applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PasswordRules {
+    Classes,
+    Nist,
+}
+
+/// A class of characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CharacterClass {
+    Upper,
+    Lower,
+    Digit,
+    Special,
+}
+
+/// How new passwords are hashed. Others are verified and hashed anew at login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Hash {
+    Argon2id,
+}
+
+/// The cost of one hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Argon2 {
+    #[serde(with = "As::<Size>")]
+    pub memory: u64,
+    #[schemars(range(min = 1, max = 20))]
+    pub iterations: u32,
+    #[schemars(range(min = 1, max = 16))]
+    pub lanes: u32,
+}
+
+/// What repeated failures lead to.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lockout {
+    /// Failures before a lock.
+    #[schemars(range(min = 1, max = 100))]
+    pub after: u32,
+    /// How long the first lock holds, and how long a failure is remembered.
+    #[serde(rename = "for", with = "As::<Span>")]
+    pub locked_for: Duration,
+    /// The longest lock.
+    #[serde(with = "As::<Span>")]
+    pub max: Duration,
+    /// Whether each further lock is twice as long.
+    pub escalate: bool,
+}
+
+/// API clients.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Applications {
+    /// Where a request must carry an application's access key.
+    pub required: Required,
+}
+
+/// Where application keys are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Required {
+    /// Under `api.prefix`.
+    Api,
+    /// There and on proxied routes.
+    Everywhere,
+    Nowhere,
+}
+
+/// The built-in API.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    /// The path under which the built-in endpoints are, without a slash at the end.
+    #[schemars(regex(pattern = "^(/[A-Za-z0-9._~-]+)+$"))]
+    pub prefix: String,
+    /// `/docs`, `/redoc` and `/openapi.json` on the public listener.
+    pub docs: Docs,
+}
+
+/// Where the API's documentation is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Docs {
+    /// Publicly in preset `development`, otherwise on the admin listener only.
+    Auto,
+    /// On both listeners.
+    Public,
+    /// On the admin listener only.
+    Admin,
+}
+
+impl Accounts {
+    pub(super) fn check(&self, report: &mut Report, permitted: &mut Permitted) {
+        let place = Place::root().key("accounts");
+        let password = &self.password;
+        if password.min_length < 8 && !permitted.has(Insecure::WeakPasswords) {
+            report
+                .problem(&place.key("password").key("min_length"), "shorter than 8 characters")
+                .hint("`insecure: [weak_passwords]` accepts the risk");
+        }
+        let argon2 = password.argon2;
+        let is_weak = argon2.memory < 19 << 20 || argon2.iterations < 2;
+        if is_weak && !permitted.has(Insecure::WeakHash) {
+            report
+                .problem(&place.key("password").key("argon2"), "weaker than 19MiB and 2 iterations")
+                .hint("`insecure: [weak_hash]` accepts the risk");
+        }
+        if argon2.memory < 8 * 1024 * u64::from(argon2.lanes) || argon2.memory > 1 << 30 {
+            report.problem(
+                &place.key("password").key("argon2").key("memory"),
+                "between 8KiB for each lane and 1GiB",
+            );
+        }
+        let lockout = place.key("lockout");
+        if self.lockout.locked_for.is_zero() {
+            report.problem(&lockout.key("for"), "a lock that does not last stops nobody");
+        }
+        if self.lockout.max < self.lockout.locked_for {
+            report.problem(&lockout.key("max"), "shorter than `for`").hint("make `max` at least as long");
+        }
+    }
+}
+
+impl Api {
+    pub(super) fn check(&self, report: &mut Report) {
+        let place = Place::root().key("api").key("prefix");
+        let ok = self.prefix.strip_prefix('/').is_some_and(|rest| {
+            rest.split('/').all(|segment| {
+                !matches!(segment, "" | "." | "..")
+                    && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+            })
+        });
+        if !ok {
+            report
+                .problem(&place, "not a path such as `/api/v1/auth`")
+                .hint("no slash at the end, no special letters");
+        }
+        if ["/portcullis", "/.well-known", "/docs", "/redoc"].iter().any(|own| self.prefix.starts_with(own)) {
+            report.problem(&place, "this path belongs to other pages of the gateway");
+        }
+    }
+}

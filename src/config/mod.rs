@@ -1,0 +1,100 @@
+//! The configuration: one YAML file, read once, checked whole, then passed around as a value.
+//!
+//! Law: raw text becomes a tree that knows its lines, the tree conforms to the schema, and only a
+//! file without a single problem becomes a [`Config`]. This module alone reads files and the
+//! environment; nothing that runs ever sees a half-checked setting.
+
+mod account;
+mod allow;
+mod conform;
+mod effective;
+mod environment;
+pub mod file;
+mod insecure;
+mod listen;
+mod load;
+mod operation;
+mod overlap;
+mod place;
+mod preset;
+mod problem;
+mod raw;
+mod rewrite;
+mod rights;
+mod route;
+mod scalar;
+mod schema;
+mod storage;
+mod token;
+mod tree;
+pub mod upstream;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use account::{
+    Accounts, Api, Applications, Argon2, CharacterClass, Docs, Hash, Lockout, Password, PasswordRules,
+    Registration, Required,
+};
+pub use effective::{Setting, Source};
+pub use insecure::Insecure;
+pub use listen::{Listen, PublicUrl, Tls};
+pub use load::{Loaded, load, load_text};
+pub use operation::{
+    Audit, BodyLimits, Connections, Cors, Drain, Hashing, HeadLimits, Limits, LogForm, LogLevel, Telemetry,
+};
+pub use overlap::own_paths;
+pub use preset::Preset;
+pub use problem::{Problem, Problems};
+pub use rewrite::Rewrite;
+pub use rights::Organizations;
+pub use route::{Identity, Limit, LimitBy, Route, RouteAudit, RouteTimeouts, TargetRules};
+pub use schema::schema;
+pub use storage::{Database, Keys, Shared, Store};
+pub use token::{Algorithm, Claim, Claims, Sessions, Tokens, WhenFull};
+pub use upstream::{
+    Assertion, Balance, Breaker, Health, Server, Timeouts, Upstream, UpstreamHost, UpstreamTls,
+};
+
+use crate::policy::Definitions;
+
+/// A configuration without problems.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub preset: Preset,
+    pub public_url: PublicUrl,
+    pub listen: Listen,
+    pub store: Store,
+    pub shared: Shared,
+    pub keys: Keys,
+    pub tokens: Tokens,
+    pub sessions: Sessions,
+    pub accounts: Accounts,
+    pub applications: Applications,
+    pub api: Api,
+    pub organizations: Organizations,
+    /// What the file declares, by itself: the layer above the seeds and the store.
+    pub definitions: Definitions,
+    pub upstreams: BTreeMap<String, Upstream>,
+    pub routes: Vec<Route>,
+    pub audit: Audit,
+    pub limits: Limits,
+    pub cors: Cors,
+    pub security_headers: bool,
+    pub telemetry: Telemetry,
+    pub drain: Drain,
+    /// The risks that this file really takes.
+    pub insecure: BTreeSet<Insecure>,
+    pub watch: bool,
+    effective: Vec<Setting>,
+}
+
+impl Config {
+    /// Every value in effect, where it came from, secrets left out.
+    #[must_use]
+    pub fn effective(&self) -> &[Setting] {
+        &self.effective
+    }
+}
+
+#[cfg(test)]
+mod tests;

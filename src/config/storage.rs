@@ -1,0 +1,192 @@
+//! `store`, `shared`, `keys`: where state is kept and what protects it.
+//!
+//! Law: an address that may hold a password is a `Secret` from here on.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::file::Files;
+use super::insecure::Permitted;
+use super::place::Place;
+use super::problem::Report;
+use crate::base::Secret;
+
+/// `store` as the file writes it: a URL, or a map with one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum RawStore {
+    Url(String),
+    Map(RawStoreMap),
+}
+
+/// The store with what a URL cannot say.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStoreMap {
+    /// `sqlite://PATH`, `postgres://…` or `mysql://…`.
+    url: String,
+    /// A file whose content is the password of the URL's user.
+    password_file: Option<PathBuf>,
+    /// How many connections to the database are kept at most.
+    #[schemars(range(min = 2, max = 1000))]
+    connections: u32,
+}
+
+/// `shared` as the file writes it: `memory`, a URL, or a map with one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum RawShared {
+    Word(String),
+    Map(RawSharedMap),
+}
+
+/// Redis with a password from a file.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSharedMap {
+    /// `redis://…` or `rediss://…`.
+    url: String,
+    /// A file whose content is the password.
+    password_file: Option<PathBuf>,
+}
+
+/// The identity store.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub database: Database,
+    pub connections: u32,
+}
+
+/// Which database, and how to reach it.
+#[derive(Clone, Debug)]
+pub enum Database {
+    Sqlite { path: PathBuf },
+    Postgres { url: Secret<String> },
+    Mysql { url: Secret<String> },
+}
+
+/// Where replicas keep what they share.
+#[derive(Clone, Debug)]
+pub enum Shared {
+    Memory,
+    Redis { url: Secret<String> },
+}
+
+/// What seals the secrets in the store.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// One 256-bit key outside the store, mode 0600.
+    pub seal_file: PathBuf,
+}
+
+const CONNECTIONS: u32 = 10;
+
+impl RawStore {
+    pub fn check(self, files: &Files<'_>, report: &mut Report, permitted: &mut Permitted) -> Option<Store> {
+        let place = Place::root().key("store");
+        let (url, password_file, connections) = match self {
+            Self::Url(url) => (url, None, CONNECTIONS),
+            Self::Map(map) => (map.url, map.password_file, map.connections),
+        };
+        let database = match url.split_once("://") {
+            Some(("sqlite", path)) if !path.is_empty() && !path.contains('?') => {
+                Database::Sqlite { path: files.resolve(path.as_ref()) }
+            }
+            Some(("postgres" | "postgresql", _)) => Database::Postgres { url: Secret::new(url) },
+            Some(("mysql" | "mariadb", rest)) => {
+                Database::Mysql { url: Secret::new(format!("mysql://{rest}")) }
+            }
+            _ => {
+                report
+                    .problem(&place, "no such store")
+                    .hint("write `sqlite://PATH`, `postgres://USER@HOST/NAME` or `mysql://USER@HOST/NAME`");
+                return None;
+            }
+        };
+        let Some(file) = password_file else { return Some(Store { database, connections }) };
+        let place = place.key("password_file");
+        let password = files.password(&file, &place, report, permitted)?;
+        let database = match database {
+            Database::Sqlite { .. } => {
+                report.problem(&place, "SQLite has no password").hint("remove `password_file`");
+                return None;
+            }
+            Database::Postgres { url } => {
+                Database::Postgres { url: insert(&url, &password, &place, report)? }
+            }
+            Database::Mysql { url } => Database::Mysql { url: insert(&url, &password, &place, report)? },
+        };
+        Some(Store { database, connections })
+    }
+}
+
+impl RawShared {
+    pub fn check(self, files: &Files<'_>, report: &mut Report, permitted: &mut Permitted) -> Option<Shared> {
+        let place = Place::root().key("shared");
+        let (url, password_file) = match self {
+            Self::Word(word) if word == "memory" => return Some(Shared::Memory),
+            Self::Word(url) => (url, None),
+            Self::Map(map) => (map.url, map.password_file),
+        };
+        if !(url.starts_with("redis://") || url.starts_with("rediss://")) {
+            report
+                .problem(&place, "no such shared state")
+                .hint("write `memory`, `redis://HOST` or `rediss://HOST`");
+            return None;
+        }
+        let url = Secret::new(url);
+        let Some(file) = password_file else { return Some(Shared::Redis { url }) };
+        let place = place.key("password_file");
+        let password = files.password(&file, &place, report, permitted)?;
+        Some(Shared::Redis { url: insert(&url, &password, &place, report)? })
+    }
+}
+
+/// Puts a password into a URL that has a user, or for Redis none.
+fn insert(
+    url: &Secret<String>,
+    password: &Secret<String>,
+    place: &Place,
+    report: &mut Report,
+) -> Option<Secret<String>> {
+    let (scheme, rest) = url.expose().split_once("://")?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (user, host) = rest[..end].rsplit_once('@').unwrap_or(("", &rest[..end]));
+    if user.contains(':') {
+        report.problem(place, "the URL already has a password").hint("keep one of the two");
+        return None;
+    }
+    let mut encoded = String::new();
+    for byte in password.expose().bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            for digit in [byte >> 4, byte & 15] {
+                encoded.push(char::from(b"0123456789ABCDEF"[usize::from(digit)]));
+            }
+        }
+    }
+    Some(Secret::new(format!("{scheme}://{user}:{encoded}@{host}{}", &rest[end..])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_from_a_file_is_encoded_into_the_url() {
+        let mut report = Report::default();
+        let mut put = |url: &str, password: &str| {
+            let (url, password) = (Secret::new(url.to_owned()), Secret::new(password.to_owned()));
+            insert(&url, &password, &Place::root(), &mut report).map(|url| url.expose().clone())
+        };
+        assert_eq!(put("postgres://gw@db:5432/gw", "a/b@c").unwrap(), "postgres://gw:a%2Fb%40c@db:5432/gw");
+        assert_eq!(put("redis://cache", "x y").unwrap(), "redis://:x%20y@cache");
+        assert_eq!(put("redis://cache/1?a=b@c", "x").unwrap(), "redis://:x@cache/1?a=b@c");
+        assert_eq!(put("mysql://gw:old@db/gw", "new"), None);
+    }
+}
