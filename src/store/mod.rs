@@ -3,10 +3,9 @@
 //! Law: this is the only module that names sqlx. SQL is `&'static str` with `?`; values are bound,
 //! never written into it. Writes happen in a [`Tx`]; a [`Tx`] that is dropped leaves nothing.
 //!
-//! What slices keep to, so that one text serves all three: ids are made by us; no RETURNING; no
-//! last insert id; moments are BIGINT milliseconds; JSON is text; something is consumed once by a
-//! conditional UPDATE whose row count decides; lists end their ORDER BY with the id; unique
-//! constraints are `CREATE UNIQUE INDEX name`, and `name` is what [`Error::Conflict`] carries.
+//! One text serves all three because slices keep to this: ids are made by us; no RETURNING; moments
+//! are BIGINT milliseconds; JSON is text; what is consumed once is a conditional UPDATE whose row
+//! count decides; unique constraints are `CREATE UNIQUE INDEX name`, which [`Error::Conflict`] names.
 
 mod backup;
 mod column;

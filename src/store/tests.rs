@@ -1,4 +1,6 @@
-//! The kernel's promises, on every database.
+//! The kernel's promises.
+//!
+//! Law: one body per promise, run on every database.
 
 use std::time::Duration;
 

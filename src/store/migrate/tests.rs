@@ -1,4 +1,6 @@
-//! The laws that migration files keep, and what happens to a run that does not finish alone.
+//! The laws that migration files keep, and what happens to a run that is cut off.
+//!
+//! Law: whatever a run left behind, the next one ends in the same place.
 
 use super::*;
 use crate::base::Timestamp;

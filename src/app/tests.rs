@@ -1,0 +1,228 @@
+//! Changes and how they spread.
+//!
+//! Law: what is promised of a change is shown on every database, with two processes where two are
+//! promised.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::join_all;
+
+use super::testing::{NOON, TestApp, With};
+use super::*;
+use crate::audit::{self, AccountEvent, ApplicationEvent, EndReason, How, SessionEvent};
+use crate::on_every_store;
+use crate::store::testing::TestStore;
+use crate::store::{Source as _, sql};
+
+fn id(number: u128) -> Id {
+    Id::from_u128(number)
+}
+
+fn locked(account: Id) -> AccountEvent {
+    AccountEvent::Locked { account: Some(account), identifier_digest: None, until: None, how: How::Rule }
+}
+
+async fn lock(app: &App, account: Id) -> Result<(), Error> {
+    let mut change = app.change(Actor::system()).await?;
+    change.record(locked(account)).await?;
+    change.commit().await
+}
+
+async fn setting(app: &App, name: &str) -> Option<String> {
+    let read = sql("SELECT content FROM setting WHERE name = ?").bind(name);
+    (&app.db).optional::<(String,)>(read).await.unwrap().map(|(content,)| content)
+}
+
+async fn write_setting(change: &mut Change<'_>, name: &str) -> Result<(), Error> {
+    let insert = sql("INSERT INTO setting (name, content) VALUES (?, 'written')").bind(name);
+    change.tx().execute(insert).await.map(drop)
+}
+
+/// Ends session 77 of an account that was locked, as a later slice would.
+fn end_sessions<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, Result<(), Error>> {
+    async move {
+        if let Event::Account(AccountEvent::Locked { account: Some(account), .. }) = event {
+            write_setting(change, "reacted").await?;
+            let reason = EndReason::AccountLocked;
+            change.record(SessionEvent::Ended { account: *account, session: id(77), reason }).await?;
+        }
+        Ok(())
+    }
+    .boxed()
+}
+
+fn refuse<'c>(_: &'c mut Change<'_>, _: &'c Event) -> BoxFuture<'c, Result<(), Error>> {
+    async { Err(Error::Busy) }.boxed()
+}
+
+on_every_store! {
+    async fn sixty_four_changes_of_two_processes_make_one_chain(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let other = app.another(With::default()).await;
+        let changes = (0..64).map(|n| {
+            let app = if n % 2 == 0 { app.app.clone() } else { other.clone() };
+            async move { lock(&app, id(n)).await }
+        });
+        let failed: Vec<_> = join_all(changes).await.into_iter().filter_map(Result::err).collect();
+        assert_eq!(failed, []);
+        assert_eq!(audit::verify(&app.db).await.unwrap().seq, 64);
+        let seqs: Vec<i64> = audit::tail(&app.db, 0, 100).await.unwrap().iter().map(|row| row.seq).collect();
+        assert_eq!(seqs, (1..=64).collect::<Vec<_>>());
+    }
+
+    async fn a_change_that_is_dropped_leaves_neither_state_nor_audit_row(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let mut change = app.change(Actor::system()).await.unwrap();
+        write_setting(&mut change, "ghost").await.unwrap();
+        change.record(locked(id(1))).await.unwrap();
+        drop(change);
+        assert_eq!(setting(&app, "ghost").await, None);
+        assert_eq!(audit::verify(&app.db).await.unwrap().seq, 0);
+        lock(&app, id(2)).await.unwrap();
+        assert_eq!(audit::verify(&app.db).await.unwrap().seq, 1, "the number was not used up");
+    }
+
+    async fn a_reaction_is_part_of_the_same_change(store: TestStore) {
+        let with = With { reactions: vec![end_sessions], appliers: vec![] };
+        let app = TestApp::on(store, with).await;
+        let running = app.stops.register(id(77), id(1));
+        lock(&app, id(1)).await.unwrap();
+        assert_eq!(setting(&app, "reacted").await.as_deref(), Some("written"));
+        let codes: Vec<_> =
+            audit::tail(&app.db, 0, 9).await.unwrap().into_iter().map(|row| row.code).collect();
+        assert_eq!(codes, ["account_locked", "session_ended"]);
+        assert!(running.is_ended(), "in force when commit returns");
+    }
+
+    async fn a_change_whose_reaction_failed_cannot_be_committed(store: TestStore) {
+        let app = TestApp::on(store, With { reactions: vec![refuse], appliers: vec![] }).await;
+        let mut change = app.change(Actor::system()).await.unwrap();
+        write_setting(&mut change, "half").await.unwrap();
+        assert!(change.record(locked(id(1))).await.is_err());
+        assert!(change.commit().await.is_err());
+        assert_eq!(setting(&app, "half").await, None);
+    }
+
+    async fn a_change_without_an_event_is_refused(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let mut change = app.change(Actor::system()).await.unwrap();
+        write_setting(&mut change, "silent").await.unwrap();
+        assert!(matches!(change.commit().await, Err(Error::Broken { .. })));
+        assert_eq!(setting(&app, "silent").await, None);
+    }
+
+    async fn another_process_obeys_with_its_next_poll(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let other = app.another(With::default()).await;
+        let running = other.stops.register(id(7), id(1));
+        let before = other.epochs.of(Subject::Account(id(1)));
+        let mut change = app.change(Actor::system()).await.unwrap();
+        change.record(locked(id(1))).await.unwrap();
+        let reason = EndReason::AccountLocked;
+        change.record(SessionEvent::Ended { account: id(1), session: id(7), reason }).await.unwrap();
+        change.commit().await.unwrap();
+        assert_eq!(other.epochs.of(Subject::Account(id(1))), before, "not told yet");
+        other.catch_up().await.unwrap();
+        assert!(other.epochs.of(Subject::Account(id(1))) > before);
+        assert_eq!(other.epochs.of(Subject::Account(id(2))), before, "nobody else is touched");
+        assert!(running.is_ended());
+        assert_eq!(other.epochs.of(Subject::Account(id(1))), app.epochs.of(Subject::Account(id(1))));
+    }
+
+    async fn a_follower_hears_of_a_change_within_a_second(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let other = app.another(With::default()).await;
+        let before = other.epochs.of(Subject::Account(id(1)));
+        other.tasks.spawn("follow", other.clone().follow(other.tasks.stopping()));
+        lock(&app, id(1)).await.unwrap();
+        let obeyed = async {
+            while other.epochs.of(Subject::Account(id(1))) == before {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(1), obeyed).await.expect("within a second");
+        assert!(other.view_age() < Duration::from_secs(1));
+        assert!(other.tasks.shutdown(Duration::from_secs(2)).await.is_empty());
+    }
+
+    async fn a_process_that_lagged_past_the_retained_changes_forgets_everything(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let other = app.another(With::default()).await;
+        lock(&app, id(1)).await.unwrap();
+        app.clock.advance(CHANGES_KEPT_FOR + Duration::from_secs(1));
+        assert_eq!(prune_changes(&app).await.unwrap(), 1);
+        lock(&app, id(2)).await.unwrap();
+        let mut running = other.stops.register(id(7), id(3));
+        let before = other.epochs.of(Subject::Account(id(1)));
+        other.catch_up().await.unwrap();
+        assert!(other.epochs.of(Subject::Account(id(1))) > before);
+        assert!(other.epochs.of(Subject::Account(id(3))) > before, "who knows");
+        assert_eq!(running.next().await, Signal::Changed);
+    }
+
+    async fn pruned_audit_rows_leave_a_chain_that_says_so(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        lock(&app, id(1)).await.unwrap();
+        lock(&app, id(2)).await.unwrap();
+        app.clock.advance(Duration::from_hours(24 * 91));
+        lock(&app, id(3)).await.unwrap();
+        let kept_for = Duration::from_hours(24 * 90);
+        assert_eq!(prune_audit(&app, kept_for).await.unwrap(), Some(2));
+        assert_eq!(prune_audit(&app, kept_for).await.unwrap(), None);
+        let rows = audit::tail(&app.db, 0, 10).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(rows[1].code, "audit_pruned");
+        assert_eq!(rows[1].personal["detail"]["to_seq"], 2);
+        assert_eq!(audit::verify(&app.db).await.unwrap().seq, 4);
+    }
+}
+
+static RELOAD_FAILS: AtomicBool = AtomicBool::new(false);
+
+fn reload<'a>(app: &'a App, subjects: &'a [Subject]) -> BoxFuture<'a, Result<(), Error>> {
+    async move {
+        if subjects.contains(&Subject::Keys) && RELOAD_FAILS.load(Ordering::SeqCst) {
+            return Err(Error::Busy);
+        }
+        app.health.clear("keys");
+        Ok(())
+    }
+    .boxed()
+}
+
+#[tokio::test]
+async fn what_cannot_be_applied_is_tried_again_and_keeps_the_view_old() {
+    let with = With { reactions: vec![], appliers: vec![reload] };
+    let app = TestApp::on(TestStore::sqlite().await, with).await;
+    app.health.fail("keys", "not loaded");
+    RELOAD_FAILS.store(true, Ordering::SeqCst);
+    let mut change = app.change(Actor::system()).await.unwrap();
+    let retired = audit::KeyEvent::Retired { kid: "k".into(), purpose: "access", published_until: NOON };
+    change.record(retired).await.unwrap();
+    change.commit().await.expect("it is committed, whatever this process makes of it");
+    assert_eq!(app.catch_up().await, Err(Error::Busy));
+    let age = app.view_age();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert!(app.view_age() > age, "the view grows older");
+    RELOAD_FAILS.store(false, Ordering::SeqCst);
+    app.catch_up().await.unwrap();
+    assert!(app.health.is_ready());
+    assert!(app.view_age() < age + Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_failed_commit_changes_nothing_in_memory() {
+    let app = TestApp::new().await;
+    let before = app.epochs.of(Subject::Application(id(1)));
+    let mut change = app.change(Actor::system()).await.unwrap();
+    change.record(ApplicationEvent::Disabled { application: id(1) }).await.unwrap();
+    // The next number is taken already: the insert fails.
+    let row = "INSERT INTO changes (seq, subject, happened_at) VALUES (1, ?, 0)";
+    let blocked = sql(row).bind(Subject::Application(id(1)).to_string());
+    change.tx().execute(blocked).await.unwrap();
+    assert!(change.commit().await.is_err());
+    assert_eq!(app.epochs.of(Subject::Application(id(1))), before);
+    assert_eq!(audit::verify(&app.db).await.unwrap().seq, 0);
+}

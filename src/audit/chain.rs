@@ -1,0 +1,219 @@
+//! The chain: every row holds the hash of the row before it.
+//!
+//! Law: numbers are gapless and given in the order of commits, because whoever commits holds the
+//! one counter row from its first audit row to COMMIT. That row is the last lock a change takes,
+//! so two changes never wait for each other in a circle because of it.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::store::{self, NewRow};
+use super::{Actor, Event};
+use crate::base::{Random, Timestamp};
+use crate::crypto::digest::{hex, sha256_hex};
+use crate::store::{Error, Source, Tx};
+
+const USER_AGENT_MAX: usize = 500;
+const REQUEST_ID_MAX: usize = 64;
+const PAGE: u32 = 1000;
+
+/// Where the chain ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Head {
+    pub seq: i64,
+    pub hash: String,
+}
+
+/// Why the chain is not what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// A number is missing, or the last ones are.
+    Missing,
+    /// The row does not follow the one before it.
+    Unlinked,
+    /// The row is not what was hashed.
+    Changed,
+    /// What lies beside the row is not what was written; erased would be fine.
+    PersonalChanged,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "is missing",
+            Self::Unlinked => "does not follow the row before it",
+            Self::Changed => "was changed",
+            Self::PersonalChanged => "has details that were changed",
+        })
+    }
+}
+
+/// The first row that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Broken {
+    At { seq: i64, finding: Finding },
+    Store(Error),
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At { seq, finding } => write!(f, "audit row {seq} {finding}"),
+            Self::Store(cause) => cause.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl From<Error> for Broken {
+    fn from(cause: Error) -> Self {
+        Self::Store(cause)
+    }
+}
+
+/// Numbers, hashes and writes the rows of a change; the number of the last one, which is the
+/// change's own. Called by `app::Change` alone, as the last thing before COMMIT.
+pub async fn append(
+    tx: &mut Tx,
+    actor: &Actor,
+    events: &[Event],
+    now: Timestamp,
+    random: &dyn Random,
+) -> Result<i64, Error> {
+    let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+    let head = store::take_numbers(tx, count).await?;
+    let mut hash = head.hash;
+    let mut rows = Vec::with_capacity(events.len());
+    for (event, seq) in events.iter().zip(head.seq - count + 1..) {
+        let row = new_row(actor, event, now, seq, hash, random);
+        hash = row.hash.clone();
+        rows.push(row);
+    }
+    store::insert(tx, &rows).await?;
+    store::set_head(tx, &hash).await?;
+    Ok(head.seq)
+}
+
+fn new_row(
+    actor: &Actor,
+    event: &Event,
+    now: Timestamp,
+    seq: i64,
+    prev_hash: String,
+    random: &dyn Random,
+) -> NewRow {
+    let about = event.about();
+    let content = json!({
+        "address": actor.address,
+        "user_agent": actor.user_agent.as_deref().map(|text| cut(text, USER_AGENT_MAX)),
+        "detail": event,
+    })
+    .to_string();
+    // Salted, or an erased address could be found again by trying them all.
+    let mut salt = [0u8; 16];
+    random.fill(&mut salt);
+    let salt = hex(&salt);
+    let mut row = NewRow {
+        seq,
+        happened_at: now,
+        code: event.code().to_owned(),
+        site_id: actor.site,
+        actor_kind: actor.who.kind().to_owned(),
+        actor_id: actor.who.account(),
+        account_id: about.account,
+        organization_id: about.organization,
+        application_id: about.application.or(actor.application),
+        request_id: actor.request_id.as_deref().map(|text| cut(text, REQUEST_ID_MAX)),
+        digest: commitment(&salt, &content),
+        prev_hash,
+        hash: String::new(),
+        salt,
+        content,
+    };
+    row.hash = row.hashed();
+    row
+}
+
+fn cut(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}
+
+/// What the chain holds of the personal part.
+fn commitment(salt: &str, content: &str) -> String {
+    sha256_hex(format!("{salt}\n{content}").as_bytes())
+}
+
+impl NewRow {
+    /// The hash of everything that the chain vouches for. JSON keeps the fields apart.
+    fn hashed(&self) -> String {
+        let text = json!([
+            "portcullis audit v1",
+            self.seq,
+            self.happened_at,
+            self.code,
+            self.site_id,
+            self.actor_kind,
+            self.actor_id,
+            self.account_id,
+            self.organization_id,
+            self.application_id,
+            self.request_id,
+            self.digest,
+            self.prev_hash
+        ]);
+        sha256_hex(text.to_string().as_bytes())
+    }
+}
+
+/// Reads the whole chain and checks every link; where it ends. What was pruned by its age is not
+/// missed: the chain then begins with the row after it.
+pub async fn verify(mut source: impl Source) -> Result<Head, Broken> {
+    let head = store::head(&mut source).await?;
+    let mut last: Option<Head> = None;
+    loop {
+        let after = last.as_ref().map_or(0, |last| last.seq);
+        let rows = store::links(&mut source, after, PAGE).await?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            if let Some(finding) = wrong(&row, last.as_ref()) {
+                let seq = if finding == Finding::Missing { after_of(last.as_ref()) } else { row.seq };
+                return Err(Broken::At { seq, finding });
+            }
+            last = Some(Head { seq: row.seq, hash: row.hash });
+        }
+    }
+    // Rows that were committed while we read are fine; a tail that is gone is not.
+    let last = last.unwrap_or(Head { seq: 0, hash: String::new() });
+    if last.seq < head.seq || (last.seq == head.seq && last.hash != head.hash) {
+        return Err(Broken::At { seq: last.seq + 1, finding: Finding::Missing });
+    }
+    Ok(last)
+}
+
+fn after_of(last: Option<&Head>) -> i64 {
+    last.map_or(1, |last| last.seq + 1)
+}
+
+fn wrong(row: &store::Link, last: Option<&Head>) -> Option<Finding> {
+    match last {
+        Some(last) if row.seq != last.seq + 1 => return Some(Finding::Missing),
+        Some(last) if row.prev_hash != last.hash => return Some(Finding::Unlinked),
+        None if row.seq == 1 && !row.prev_hash.is_empty() => return Some(Finding::Unlinked),
+        _ => {}
+    }
+    if row.hash != row.as_new().hashed() {
+        return Some(Finding::Changed);
+    }
+    match (&row.salt, &row.content) {
+        (Some(salt), Some(content)) if commitment(salt, content) != row.digest => {
+            Some(Finding::PersonalChanged)
+        }
+        _ => None,
+    }
+}

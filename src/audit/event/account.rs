@@ -1,0 +1,142 @@
+//! What happens to an account itself: made, changed, locked, proved.
+//!
+//! Law: contents of a profile are not copied here, only which fields changed.
+
+use serde::Serialize;
+
+use crate::audit::Subject;
+use crate::base::{Id, Timestamp};
+
+/// Who made or changed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// The person did it.
+    Owner,
+    /// Someone else did, with the right to.
+    Administrator,
+    /// A rule did.
+    Rule,
+}
+
+/// One way to reach a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Contact {
+    Email,
+    Phone,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum AccountEvent {
+    Created {
+        account: Id,
+        how: How,
+    },
+    /// Someone tried to register with a contact that an account has already.
+    RegistrationRepeated {
+        account: Id,
+        contact: Contact,
+    },
+    /// An identifier was locked; `account` is set where one has it.
+    Locked {
+        account: Option<Id>,
+        identifier_digest: Option<String>,
+        until: Option<Timestamp>,
+        how: How,
+    },
+    Unlocked {
+        account: Id,
+        how: How,
+    },
+    /// May not log in any more, or may again.
+    Deactivated {
+        account: Id,
+    },
+    Activated {
+        account: Id,
+    },
+    PasswordChanged {
+        account: Id,
+        how: How,
+    },
+    /// The stored hash was replaced by a stronger one of the same password.
+    PasswordRehashed {
+        account: Id,
+    },
+    ProfileChanged {
+        account: Id,
+        fields: Vec<&'static str>,
+    },
+    /// A new contact waits to be confirmed.
+    ContactPending {
+        account: Id,
+        contact: Contact,
+    },
+    ContactVerified {
+        account: Id,
+        contact: Contact,
+        how: How,
+    },
+    FlagsChanged {
+        account: Id,
+        is_staff: bool,
+        is_superuser: bool,
+    },
+}
+
+impl AccountEvent {
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => "account_created",
+            Self::RegistrationRepeated { .. } => "registration_repeated",
+            Self::Locked { .. } => "account_locked",
+            Self::Unlocked { .. } => "account_unlocked",
+            Self::Deactivated { .. } => "account_deactivated",
+            Self::Activated { .. } => "account_activated",
+            Self::PasswordChanged { .. } => "password_change",
+            Self::PasswordRehashed { .. } => "password_rehashed",
+            Self::ProfileChanged { .. } => "profile_changed",
+            Self::ContactPending { .. } => "contact_pending",
+            Self::ContactVerified { contact: Contact::Email, .. } => "email_verified",
+            Self::ContactVerified { contact: Contact::Phone, .. } => "phone_verified",
+            Self::FlagsChanged { .. } => "account_flags_changed",
+        }
+    }
+
+    pub fn subjects(&self) -> Vec<Subject> {
+        match self {
+            // Nobody has seen the account yet, or nothing that a decision reads has changed.
+            Self::Created { .. }
+            | Self::RegistrationRepeated { .. }
+            | Self::PasswordRehashed { .. }
+            | Self::ContactPending { .. } => Vec::new(),
+            Self::Locked { account, .. } => account.iter().copied().map(Subject::Account).collect(),
+            Self::Unlocked { account, .. }
+            | Self::Deactivated { account }
+            | Self::Activated { account }
+            | Self::PasswordChanged { account, .. }
+            | Self::ProfileChanged { account, .. }
+            | Self::ContactVerified { account, .. }
+            | Self::FlagsChanged { account, .. } => vec![Subject::Account(*account)],
+        }
+    }
+
+    pub const fn account(&self) -> Option<Id> {
+        match self {
+            Self::Locked { account, .. } => *account,
+            Self::Created { account, .. }
+            | Self::RegistrationRepeated { account, .. }
+            | Self::Unlocked { account, .. }
+            | Self::Deactivated { account }
+            | Self::Activated { account }
+            | Self::PasswordChanged { account, .. }
+            | Self::PasswordRehashed { account }
+            | Self::ProfileChanged { account, .. }
+            | Self::ContactPending { account, .. }
+            | Self::ContactVerified { account, .. }
+            | Self::FlagsChanged { account, .. } => Some(*account),
+        }
+    }
+}

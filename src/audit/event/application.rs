@@ -1,0 +1,44 @@
+//! Applications: the API clients and their keys.
+//!
+//! Law: keys and secrets are never part of an event.
+
+use serde::Serialize;
+
+use crate::audit::Subject;
+use crate::base::Id;
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum ApplicationEvent {
+    Created { application: Id, name: String },
+    Updated { application: Id, fields: Vec<&'static str> },
+    Regenerated { application: Id },
+    Disabled { application: Id },
+    Enabled { application: Id },
+}
+
+impl ApplicationEvent {
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => "app_created",
+            Self::Updated { .. } => "app_updated",
+            Self::Regenerated { .. } => "app_credentials_regenerated",
+            Self::Disabled { .. } => "app_disabled",
+            Self::Enabled { .. } => "app_enabled",
+        }
+    }
+
+    pub fn subjects(&self) -> Vec<Subject> {
+        vec![Subject::Application(self.application())]
+    }
+
+    pub const fn application(&self) -> Id {
+        match self {
+            Self::Created { application, .. }
+            | Self::Updated { application, .. }
+            | Self::Regenerated { application }
+            | Self::Disabled { application }
+            | Self::Enabled { application } => *application,
+        }
+    }
+}

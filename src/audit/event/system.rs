@@ -1,0 +1,33 @@
+//! What happens to the gateway itself.
+//!
+//! Law: what is taken out of the audit trail leaves a row in it.
+
+use serde::Serialize;
+
+use crate::audit::Subject;
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum SystemEvent {
+    /// A new configuration came into force.
+    ConfigReloaded { sha256: String },
+    /// Rows up to and including this number were removed because their time was over. The first
+    /// row that is left follows a row with this hash.
+    AuditPruned { to_seq: i64, hash: String },
+}
+
+impl SystemEvent {
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::ConfigReloaded { .. } => "config_reloaded",
+            Self::AuditPruned { .. } => "audit_pruned",
+        }
+    }
+
+    pub fn subjects(&self) -> Vec<Subject> {
+        match self {
+            // Every process reloads its own file at its own time.
+            Self::ConfigReloaded { .. } | Self::AuditPruned { .. } => Vec::new(),
+        }
+    }
+}

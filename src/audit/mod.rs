@@ -1,0 +1,22 @@
+//! What happened, who did it, and the chain that shows that nothing was taken out.
+//!
+//! Law: an audit row is written in the transaction of the change it tells of, by `append`, which
+//! `app::Change` alone calls. The chain holds codes, ids and a salted digest; what may have to be
+//! erased (addresses, user agents, details) lies beside it, and the chain stays whole without it.
+
+mod actor;
+mod chain;
+mod event;
+mod store;
+mod subject;
+#[cfg(test)]
+mod tests;
+
+pub use actor::{Actor, Who};
+pub use chain::{Broken, Finding, Head, append, verify};
+pub use event::{
+    AccountEvent, ApplicationEvent, Contact, EndReason, Event, How, KeyEvent, LoginFailure,
+    OrganizationEvent, RightsEvent, SessionEvent, SystemEvent,
+};
+pub use store::{Row, latest, prune, tail};
+pub use subject::Subject;

@@ -1,0 +1,208 @@
+//! The audit tables: the chain, and what lies beside it.
+//!
+//! Law: rows are inserted and read; nothing here changes one. Rows leave by age only, oldest first.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::chain::Head;
+use crate::base::{Id, Timestamp};
+use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
+
+/// How many rows one INSERT carries: SQLite's and PostgreSQL's caps on parameters are far off.
+const BATCH: usize = 100;
+
+pub(super) struct NewRow {
+    pub seq: i64,
+    pub happened_at: Timestamp,
+    pub code: String,
+    pub site_id: Id,
+    pub actor_kind: String,
+    pub actor_id: Option<Id>,
+    pub account_id: Option<Id>,
+    pub organization_id: Option<Id>,
+    pub application_id: Option<Id>,
+    pub request_id: Option<String>,
+    pub digest: String,
+    pub prev_hash: String,
+    pub hash: String,
+    pub salt: String,
+    pub content: String,
+}
+
+/// A row of the chain with what lies beside it, for checking.
+#[derive(FromRow)]
+pub(super) struct Link {
+    pub seq: i64,
+    happened_at: Timestamp,
+    code: String,
+    site_id: Id,
+    actor_kind: String,
+    actor_id: Option<Id>,
+    account_id: Option<Id>,
+    organization_id: Option<Id>,
+    application_id: Option<Id>,
+    request_id: Option<String>,
+    pub digest: String,
+    pub prev_hash: String,
+    pub hash: String,
+    pub salt: Option<String>,
+    pub content: Option<String>,
+}
+
+impl Link {
+    pub(super) fn as_new(&self) -> NewRow {
+        NewRow {
+            seq: self.seq,
+            happened_at: self.happened_at,
+            code: self.code.clone(),
+            site_id: self.site_id,
+            actor_kind: self.actor_kind.clone(),
+            actor_id: self.actor_id,
+            account_id: self.account_id,
+            organization_id: self.organization_id,
+            application_id: self.application_id,
+            request_id: self.request_id.clone(),
+            digest: self.digest.clone(),
+            prev_hash: self.prev_hash.clone(),
+            hash: String::new(),
+            salt: String::new(),
+            content: String::new(),
+        }
+    }
+}
+
+/// One audit row as people read it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    pub seq: i64,
+    pub happened_at: Timestamp,
+    pub code: String,
+    pub site: Id,
+    pub actor_kind: String,
+    pub actor: Option<Id>,
+    pub account: Option<Id>,
+    pub organization: Option<Id>,
+    pub application: Option<Id>,
+    pub request_id: Option<String>,
+    /// `address`, `user_agent` and `detail`; null once erased.
+    pub personal: Value,
+}
+
+impl From<Link> for Row {
+    fn from(link: Link) -> Self {
+        let personal = link.content.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        Self {
+            seq: link.seq,
+            happened_at: link.happened_at,
+            code: link.code,
+            site: link.site_id,
+            actor_kind: link.actor_kind,
+            actor: link.actor_id,
+            account: link.account_id,
+            organization: link.organization_id,
+            application: link.application_id,
+            request_id: link.request_id,
+            personal: personal.unwrap_or(Value::Null),
+        }
+    }
+}
+
+#[derive(FromRow)]
+struct Counter {
+    last_seq: i64,
+    last_hash: String,
+}
+
+/// Takes the counter row and the next `count` numbers; the last of them, and the hash so far.
+pub(super) async fn take_numbers(tx: &mut Tx, count: i64) -> Result<Head, Error> {
+    tx.execute(sql("UPDATE change_counter SET last_seq = last_seq + ? WHERE id = 1").bind(count)).await?;
+    head(tx).await
+}
+
+pub(super) async fn set_head(tx: &mut Tx, hash: &str) -> Result<(), Error> {
+    tx.execute(sql("UPDATE change_counter SET last_hash = ? WHERE id = 1").bind(hash)).await.map(drop)
+}
+
+pub(super) async fn head(mut source: impl Source) -> Result<Head, Error> {
+    let counter: Counter =
+        source.one(sql("SELECT last_seq, last_hash FROM change_counter WHERE id = 1")).await?;
+    Ok(Head { seq: counter.last_seq, hash: counter.last_hash })
+}
+
+pub(super) async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<(), Error> {
+    for batch in rows.chunks(BATCH) {
+        let mut chain =
+            sql("INSERT INTO audit (seq, happened_at, code, site_id, actor_kind, actor_id, account_id, \
+             organization_id, application_id, request_id, digest, prev_hash, hash) VALUES");
+        let mut beside = sql("INSERT INTO audit_personal (seq, account_id, salt, content) VALUES");
+        for (i, row) in batch.iter().enumerate() {
+            if i > 0 {
+                chain = chain.push(",");
+                beside = beside.push(",");
+            }
+            chain = values(chain, row);
+            let personal = beside.push("(?, ?, ?, ?)").bind(row.seq);
+            beside = personal.bind(row.account_id).bind(&row.salt).bind(&row.content);
+        }
+        tx.execute(chain).await?;
+        tx.execute(beside).await?;
+    }
+    Ok(())
+}
+
+fn values(stmt: Stmt, row: &NewRow) -> Stmt {
+    stmt.push("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        .bind(row.seq)
+        .bind(row.happened_at)
+        .bind(&row.code)
+        .bind(row.site_id)
+        .bind(&row.actor_kind)
+        .bind(row.actor_id)
+        .bind(row.account_id)
+        .bind(row.organization_id)
+        .bind(row.application_id)
+        .bind(&row.request_id)
+        .bind(&row.digest)
+        .bind(&row.prev_hash)
+        .bind(&row.hash)
+}
+
+fn select() -> Stmt {
+    sql("SELECT a.seq, a.happened_at, a.code, a.site_id, a.actor_kind, a.actor_id, a.account_id, \
+         a.organization_id, a.application_id, a.request_id, a.digest, a.prev_hash, a.hash, p.salt, p.content \
+         FROM audit a LEFT JOIN audit_personal p ON p.seq = a.seq")
+}
+
+pub(super) async fn links(mut source: impl Source, after: i64, limit: u32) -> Result<Vec<Link>, Error> {
+    source.all(select().push("WHERE a.seq > ? ORDER BY a.seq LIMIT ?").bind(after).bind(limit)).await
+}
+
+/// The rows after number `after`, oldest first.
+pub async fn tail(source: impl Source, after: i64, limit: u32) -> Result<Vec<Row>, Error> {
+    Ok(links(source, after, limit).await?.into_iter().map(Row::from).collect())
+}
+
+/// The last `count` rows, oldest first.
+pub async fn latest(mut source: impl Source, count: u32) -> Result<Vec<Row>, Error> {
+    let mut rows: Vec<Link> = source.all(select().push("ORDER BY a.seq DESC LIMIT ?").bind(count)).await?;
+    rows.reverse();
+    Ok(rows.into_iter().map(Row::from).collect())
+}
+
+/// Removes what is older than `before`, from the oldest on; the last row that went.
+pub async fn prune(tx: &mut Tx, before: Timestamp) -> Result<Option<Head>, Error> {
+    // By number and not by time: a clock that was set back must not tear a hole into the chain.
+    let keep = sql("SELECT MIN(seq) FROM audit WHERE happened_at >= ?").bind(before);
+    let (first_kept,): (Option<i64>,) = tx.one(keep).await?;
+    let last = sql("SELECT seq, hash FROM audit WHERE").push(match first_kept {
+        Some(_) => "seq < ?",
+        None => "seq <= ?",
+    });
+    let bound = first_kept.unwrap_or(i64::MAX);
+    let last: Option<(i64, String)> = tx.optional(last.bind(bound).push("ORDER BY seq DESC LIMIT 1")).await?;
+    let Some((seq, hash)) = last else { return Ok(None) };
+    tx.execute(sql("DELETE FROM audit_personal WHERE seq <= ?").bind(seq)).await?;
+    tx.execute(sql("DELETE FROM audit WHERE seq <= ?").bind(seq)).await?;
+    Ok(Some(Head { seq, hash }))
+}

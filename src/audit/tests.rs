@@ -1,0 +1,118 @@
+//! The chain: what it shows and what it survives.
+//!
+//! Law: every way to falsify it is tried, on every database.
+
+use super::*;
+use crate::base::random::SeededRandom;
+use crate::base::{Id, Timestamp};
+use crate::on_every_store;
+use crate::store::testing::TestStore;
+use crate::store::{Db, Stmt, sql};
+
+async fn three_rows(db: &Db) {
+    let random = SeededRandom::new(1);
+    let mut actor = Actor::new(Who::Account(Id::from_u128(5)));
+    actor.address = Some("192.0.2.7".parse().unwrap());
+    actor.user_agent = Some("x".repeat(600));
+    actor.request_id = Some("r-1".to_owned());
+    for (n, name) in ["one", "two", "three"].into_iter().enumerate() {
+        let application = Id::from_u128(n as u128);
+        let event = ApplicationEvent::Created { application, name: name.to_owned() }.into();
+        let mut tx = db.begin().await.unwrap();
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        append(&mut tx, &actor, &[event], now, &random).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
+async fn falsify(db: &Db, stmt: Stmt) {
+    let mut tx = db.begin().await.unwrap();
+    assert!(tx.execute(stmt).await.unwrap() > 0);
+    tx.commit().await.unwrap();
+}
+
+async fn finding(db: &Db) -> (i64, Finding) {
+    match verify(db).await {
+        Err(Broken::At { seq, finding }) => (seq, finding),
+        other => panic!("expected a broken chain, got {other:?}"),
+    }
+}
+
+on_every_store! {
+    async fn a_row_tells_who_did_what_from_where(store: TestStore) {
+        three_rows(&store).await;
+        let rows = tail(&*store, 1, 10).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [2, 3]);
+        let row = &rows[1];
+        assert_eq!((row.code.as_str(), row.actor_kind.as_str()), ("app_created", "account"));
+        assert_eq!(row.actor, Some(Id::from_u128(5)));
+        assert!(row.application.is_some());
+        assert_eq!(row.request_id.as_deref(), Some("r-1"));
+        assert_eq!(row.personal["address"], "192.0.2.7");
+        assert_eq!(row.personal["user_agent"].as_str().unwrap().len(), 500);
+        assert_eq!(row.personal["detail"]["name"], "three");
+        assert_eq!(latest(&*store, 2).await.unwrap(), rows);
+    }
+
+    async fn a_whole_chain_is_found_whole(store: TestStore) {
+        three_rows(&store).await;
+        assert_eq!(verify(&*store).await.unwrap().seq, 3);
+    }
+
+    async fn a_changed_row_is_found(store: TestStore) {
+        three_rows(&store).await;
+        falsify(&store, sql("UPDATE audit SET code = 'logout' WHERE seq = 2")).await;
+        assert_eq!(finding(&store).await, (2, Finding::Changed));
+    }
+
+    async fn a_removed_row_is_found(store: TestStore) {
+        three_rows(&store).await;
+        falsify(&store, sql("DELETE FROM audit WHERE seq = 2")).await;
+        assert_eq!(finding(&store).await, (2, Finding::Missing));
+    }
+
+    async fn a_cut_off_tail_is_found(store: TestStore) {
+        three_rows(&store).await;
+        falsify(&store, sql("DELETE FROM audit WHERE seq = 3")).await;
+        assert_eq!(finding(&store).await, (3, Finding::Missing));
+    }
+
+    async fn a_row_hashed_anew_does_not_fit_its_neighbour(store: TestStore) {
+        three_rows(&store).await;
+        falsify(&store, sql("UPDATE audit SET prev_hash = ? WHERE seq = 3").bind("0".repeat(64))).await;
+        assert_eq!(finding(&store).await, (3, Finding::Unlinked));
+    }
+
+    async fn changed_details_are_found_and_erased_ones_are_fine(store: TestStore) {
+        three_rows(&store).await;
+        falsify(&store, sql("DELETE FROM audit_personal WHERE seq = 2")).await;
+        assert_eq!(verify(&*store).await.unwrap().seq, 3);
+        assert!(tail(&*store, 1, 1).await.unwrap()[0].personal.is_null());
+        falsify(&store, sql("UPDATE audit_personal SET content = '{}' WHERE seq = 3")).await;
+        assert_eq!(finding(&store).await, (3, Finding::PersonalChanged));
+    }
+}
+
+#[test]
+fn no_two_events_share_a_code_by_accident() {
+    let id = Id::from_u128(1);
+    let how = How::Owner;
+    let verified = |contact| Event::from(AccountEvent::ContactVerified { account: id, contact, how }).code();
+    assert_eq!(verified(Contact::Email), "email_verified");
+    assert_eq!(verified(Contact::Phone), "phone_verified");
+}
+
+#[test]
+fn what_ends_a_session_names_it() {
+    let (account, session) = (Id::from_u128(1), Id::from_u128(2));
+    let ends: [Event; 3] = [
+        SessionEvent::LoggedOut { account, session }.into(),
+        SessionEvent::RefreshReused { account, session }.into(),
+        SessionEvent::Ended { account, session, reason: EndReason::Limit }.into(),
+    ];
+    for event in ends {
+        assert_eq!(event.subjects(), [Subject::Session(session)], "{}", event.code());
+    }
+    let refreshed = Event::from(SessionEvent::Refreshed { account, session });
+    assert!(refreshed.subjects().is_empty(), "a refresh must not empty caches");
+}
