@@ -5,9 +5,11 @@
 
 pub mod allow;
 pub mod bits;
+pub mod catalogue;
 pub mod code;
 pub mod definition;
 pub mod host;
+pub mod judge;
 pub mod method;
 pub mod pattern;
 pub mod seed;
@@ -15,9 +17,11 @@ pub mod table;
 
 pub use allow::{Allow, Condition};
 pub use bits::Bits;
+pub use catalogue::{Assignments, Catalogue, Rights};
 pub use code::{Code, Grant};
 pub use definition::{Definitions, ManagedBy};
 pub use host::Host;
+pub use judge::{CompiledAllow, Facts, Judgement};
 pub use method::Methods;
 pub use pattern::Pattern;
 pub use table::{Clash, Found, Params, Table};
