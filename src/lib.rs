@@ -52,5 +52,6 @@ pub mod tasks;
 pub mod app;
 pub mod principal;
 pub mod http;
+pub mod organization;
 pub mod gate;
 pub mod cli;

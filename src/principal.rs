@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::base::{Email, Id, Number, Phone, Timestamp};
+use crate::base::{Email, Id, Number, Phone, Slug, Timestamp};
+use crate::policy::Code;
 
 /// A person with a live session.
 #[derive(Debug, Clone)]
@@ -30,6 +31,15 @@ pub struct AccountFacts {
     pub is_superuser: bool,
     pub is_email_verified: bool,
     pub is_phone_verified: bool,
+}
+
+/// What an account is in one organization, at the epoch at which the account was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    pub organization: Id,
+    pub number: Number,
+    pub slug: Slug,
+    pub role: Code,
 }
 
 /// One login on one device.

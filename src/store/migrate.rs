@@ -29,6 +29,8 @@ macro_rules! files {
 /// Every migration, by number. A new file is added here and to `migrations/SHA256SUMS`.
 pub const FILES: &[File] = files! {
     "0001_kernel"
+    "0005_rbac"
+    "0006_organization"
 };
 
 /// How far a store is with one file.

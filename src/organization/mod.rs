@@ -1,0 +1,271 @@
+//! Organizations: a forest of tenants, and who belongs to them as what.
+//!
+//! Law: org roles look up the tree, membership and ownership never do (contract 25.2). An
+//! organization that does not exist and one that the caller has nothing to do with are told apart
+//! by nobody. An organization always keeps an owner.
+
+use std::fmt;
+
+use crate::app::Change;
+use crate::audit::OrganizationEvent;
+use crate::base::{Id, Number, Slug, Timestamp};
+use crate::policy::definition::Definitions;
+use crate::policy::{Code, seed};
+use crate::principal::Membership;
+use crate::store::{Error, Source};
+
+mod context;
+mod directory;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use context::{Inherit, NotFound, OrgContext, context};
+pub use directory::{Directory, Place};
+
+/// A tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Organization {
+    pub id: Id,
+    pub number: Number,
+    pub site: Id,
+    pub slug: Slug,
+    pub name: String,
+    pub description: String,
+    pub parent: Option<Id>,
+    /// 0 for a root.
+    pub depth: u32,
+    pub is_active: bool,
+    pub created_at: Timestamp,
+}
+
+/// Who belongs to an organization, and as what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub id: Id,
+    pub number: Number,
+    pub account: Id,
+    pub role: Code,
+    pub since: Timestamp,
+}
+
+/// What a new organization is to be.
+#[derive(Clone, Debug)]
+pub struct New<'a> {
+    pub site: Id,
+    pub name: &'a str,
+    /// Made from the name when absent.
+    pub slug: Option<Slug>,
+    pub description: &'a str,
+    pub parent: Option<&'a Organization>,
+    pub owner: Id,
+    /// How many levels a tree may have.
+    pub max_depth: u32,
+}
+
+/// Why an organization was not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It was removed in the meantime.
+    Gone,
+    /// A name has 1 to 200 characters.
+    BadName,
+    SlugTaken(Slug),
+    TooDeep {
+        max: u32,
+    },
+    UndefinedRole(Code),
+    AlreadyMember,
+    NotAMember,
+    /// Someone else must own it first.
+    LastOwner,
+    Store(Error),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("the organization does not exist any more"),
+            Self::BadName => f.write_str("a name has 1 to 200 characters"),
+            Self::SlugTaken(slug) => write!(f, "the slug {slug} is taken"),
+            Self::TooDeep { max } => write!(f, "maximum organization depth ({max}) reached"),
+            Self::UndefinedRole(code) => write!(f, "there is no org role {code}"),
+            Self::AlreadyMember => f.write_str("the account is already a member"),
+            Self::NotAMember => f.write_str("the account is not a member"),
+            Self::LastOwner => f.write_str("an organization keeps an owner: make someone else owner first"),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The active memberships of an account in active organizations, by slug.
+pub async fn memberships(src: impl Source, account: Id) -> Result<Vec<Membership>, Error> {
+    store::memberships(src, account).await
+}
+
+/// The active organization of this slug.
+pub async fn by_slug(src: impl Source, site: Id, slug: &Slug) -> Result<Option<Organization>, Error> {
+    store::by_slug(src, site, slug).await
+}
+
+/// Every active organization of a site, roots first, then by slug.
+pub async fn list(src: impl Source, site: Id) -> Result<Vec<Organization>, Error> {
+    store::list(src, site).await
+}
+
+/// The active members of an organization, in the order in which they came.
+pub async fn members(src: impl Source, organization: Id) -> Result<Vec<Member>, Error> {
+    store::members(src, organization).await
+}
+
+/// Makes an organization and its owner a member.
+pub async fn create(change: &mut Change<'_>, new: New<'_>) -> Result<Organization, Refused> {
+    if !(1..=200).contains(&new.name.chars().count()) {
+        return Err(Refused::BadName);
+    }
+    let (now, site) = (change.now(), new.site);
+    let depth = match new.parent {
+        None => 0,
+        Some(parent) if parent.depth + 1 >= new.max_depth => {
+            return Err(Refused::TooDeep { max: new.max_depth });
+        }
+        Some(parent) if !store::hold(change.tx(), parent.id, now).await? => return Err(Refused::Gone),
+        Some(parent) => parent.depth + 1,
+    };
+    let slug = match new.slug {
+        Some(slug) => slug,
+        None => free_slug(change, site, new.name).await?,
+    };
+    let organization = Organization {
+        id: change.new_id(),
+        number: change.number("organization").await?,
+        site,
+        slug,
+        name: new.name.to_owned(),
+        description: new.description.to_owned(),
+        parent: new.parent.map(|parent| parent.id),
+        depth,
+        is_active: true,
+        created_at: now,
+    };
+    if !store::insert(change.tx(), &organization).await? {
+        return Err(Refused::SlugTaken(organization.slug));
+    }
+    let (id, slug) = (organization.id, organization.slug.to_string());
+    change.record(OrganizationEvent::Created { organization: id, slug }).await?;
+    admit(change, id, new.owner, owner()).await?;
+    Ok(organization)
+}
+
+/// Makes an account a member.
+pub async fn add_member(
+    change: &mut Change<'_>,
+    definitions: &Definitions,
+    organization: Id,
+    account: Id,
+    role: &Code,
+) -> Result<(), Refused> {
+    hold(change, organization).await?;
+    refuse_undefined(definitions, role)?;
+    admit(change, organization, account, role.clone()).await
+}
+
+/// Makes a member something else. The last owner stays owner.
+pub async fn set_role(
+    change: &mut Change<'_>,
+    definitions: &Definitions,
+    organization: Id,
+    account: Id,
+    role: &Code,
+) -> Result<(), Refused> {
+    hold(change, organization).await?;
+    refuse_undefined(definitions, role)?;
+    if *role != owner() {
+        refuse_last_owner(change, organization, account).await?;
+    } else if store::role_of(change.tx(), organization, account).await?.is_none() {
+        return Err(Refused::NotAMember);
+    }
+    let now = change.now();
+    if store::set_role(change.tx(), organization, account, role, now).await? {
+        let role = role.clone();
+        change.record(OrganizationEvent::MemberRoleChanged { organization, account, role }).await?;
+    }
+    Ok(())
+}
+
+/// Ends a membership, unless it is the last owner's.
+pub async fn remove_member(change: &mut Change<'_>, organization: Id, account: Id) -> Result<(), Refused> {
+    hold(change, organization).await?;
+    refuse_last_owner(change, organization, account).await?;
+    if !store::remove_member(change.tx(), organization, account).await? {
+        return Err(Refused::NotAMember);
+    }
+    change.record(OrganizationEvent::MemberRemoved { organization, account }).await?;
+    Ok(())
+}
+
+/// Changes of one organization's members come one after the other from here to COMMIT: two owners
+/// who leave at once must not both see the other one stay.
+async fn hold(change: &mut Change<'_>, organization: Id) -> Result<(), Refused> {
+    let now = change.now();
+    if store::hold(change.tx(), organization, now).await? { Ok(()) } else { Err(Refused::Gone) }
+}
+
+async fn refuse_last_owner(change: &mut Change<'_>, organization: Id, account: Id) -> Result<(), Refused> {
+    let owner = owner();
+    match store::role_of(change.tx(), organization, account).await? {
+        None => Err(Refused::NotAMember),
+        Some(role) if role != owner => Ok(()),
+        Some(_) if store::others_with(change.tx(), organization, account, &owner).await? > 0 => Ok(()),
+        Some(_) => Err(Refused::LastOwner),
+    }
+}
+
+fn refuse_undefined(definitions: &Definitions, role: &Code) -> Result<(), Refused> {
+    if definitions.org_roles.contains_key(role) { Ok(()) } else { Err(Refused::UndefinedRole(role.clone())) }
+}
+
+async fn admit(change: &mut Change<'_>, organization: Id, account: Id, role: Code) -> Result<(), Refused> {
+    let member = Member {
+        id: change.new_id(),
+        number: change.number("membership").await?,
+        account,
+        role: role.clone(),
+        since: change.now(),
+    };
+    if !store::add_member(change.tx(), organization, &member).await? {
+        return Err(Refused::AlreadyMember);
+    }
+    change.record(OrganizationEvent::MemberAdded { organization, account, role }).await?;
+    Ok(())
+}
+
+/// A slug made from a name, with a number where others have it already.
+async fn free_slug(change: &mut Change<'_>, site: Id, name: &str) -> Result<Slug, Refused> {
+    let stem = stem_of(name).ok_or(Refused::BadName)?;
+    let taken = store::slugs_from(change.tx(), site, &stem).await?;
+    let numbered = (1..).map(|n: u32| format!("{stem}-{n}"));
+    let free = std::iter::once(stem.clone()).chain(numbered).find(|slug| !taken.contains(slug));
+    free.and_then(|slug| Slug::parse(&slug).ok()).ok_or(Refused::BadName)
+}
+
+/// The letters and digits of a name in lower case, with `-` between runs of them.
+fn stem_of(name: &str) -> Option<String> {
+    let lower = name.to_lowercase();
+    let parts = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty());
+    let stem: String = parts.collect::<Vec<_>>().join("-").chars().take(80).collect();
+    (!stem.is_empty()).then(|| stem.trim_end_matches('-').to_owned())
+}
+
+#[expect(clippy::expect_used, reason = "the text is a constant that a test parses")]
+fn owner() -> Code {
+    Code::parse(seed::OWNER).expect("the owner's role is a code")
+}

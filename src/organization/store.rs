@@ -1,0 +1,215 @@
+//! The tables of organizations and memberships.
+//!
+//! Law: whatever changes who belongs to an organization holds that organization's row first, so
+//! that changes of one organization come one after the other. Only active rows count for anything.
+
+use super::{Member, Organization};
+use crate::base::{Id, Number, Slug, Timestamp};
+use crate::policy::Code;
+use crate::principal::Membership;
+use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
+
+#[derive(FromRow)]
+struct OrganizationRow {
+    id: Id,
+    number: Number,
+    site_id: Id,
+    slug: Slug,
+    name: String,
+    description: String,
+    parent_id: Option<Id>,
+    depth: i64,
+    is_active: bool,
+    created_at: Timestamp,
+}
+
+impl From<OrganizationRow> for Organization {
+    fn from(row: OrganizationRow) -> Self {
+        Self {
+            id: row.id,
+            number: row.number,
+            site: row.site_id,
+            slug: row.slug,
+            name: row.name,
+            description: row.description,
+            parent: row.parent_id,
+            depth: u32::try_from(row.depth).unwrap_or(u32::MAX),
+            is_active: row.is_active,
+            created_at: row.created_at,
+        }
+    }
+}
+
+fn organizations() -> Stmt {
+    sql("SELECT id, number, site_id, slug, name, description, parent_id, depth, is_active, created_at \
+         FROM organization")
+}
+
+/// The active organization of this slug.
+pub(super) async fn by_slug(
+    mut src: impl Source,
+    site: Id,
+    slug: &Slug,
+) -> Result<Option<Organization>, Error> {
+    let rows = organizations().push("WHERE site_id = ? AND slug = ? AND is_active = ?");
+    let row = src.optional::<OrganizationRow>(rows.bind(site).bind(slug).bind(true)).await?;
+    Ok(row.map(Organization::from))
+}
+
+/// The organization of this id, active or not.
+pub(super) async fn by_id(mut src: impl Source, id: Id) -> Result<Option<Organization>, Error> {
+    let row = src.optional::<OrganizationRow>(organizations().push("WHERE id = ?").bind(id)).await?;
+    Ok(row.map(Organization::from))
+}
+
+/// Every active organization of a site, roots first.
+pub(super) async fn list(mut src: impl Source, site: Id) -> Result<Vec<Organization>, Error> {
+    let rows = organizations().push("WHERE site_id = ? AND is_active = ? ORDER BY depth, slug, id");
+    let rows = src.all::<OrganizationRow>(rows.bind(site).bind(true)).await?;
+    Ok(rows.into_iter().map(Organization::from).collect())
+}
+
+/// The slugs of a site that begin with `stem`, whether active or not: they stay taken.
+pub(super) async fn slugs_from(mut src: impl Source, site: Id, stem: &str) -> Result<Vec<String>, Error> {
+    // A stem is letters, digits and `-`: no character of it means anything to LIKE.
+    let rows = sql("SELECT slug FROM organization WHERE site_id = ? AND slug LIKE ?");
+    let rows = src.all::<(String,)>(rows.bind(site).bind(format!("{stem}%"))).await?;
+    Ok(rows.into_iter().map(|(slug,)| slug).collect())
+}
+
+/// Inserts an organization unless its slug is taken; whether it was inserted.
+pub(super) async fn insert(tx: &mut Tx, organization: &Organization) -> Result<bool, Error> {
+    let insert = sql("INSERT INTO organization (id, number, site_id, slug, name, description, parent_id, \
+                      depth, is_active, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    .bind(organization.id)
+    .bind(organization.number)
+    .bind(organization.site)
+    .bind(&organization.slug)
+    .bind(organization.name.as_str())
+    .bind(organization.description.as_str())
+    .bind(organization.parent)
+    .bind(organization.depth)
+    .bind(organization.is_active)
+    .bind(organization.created_at)
+    .bind(organization.created_at);
+    tx.execute(insert.upsert(&["site_id", "slug"], &[])).await?;
+    let stands = sql("SELECT id FROM organization WHERE site_id = ? AND slug = ?");
+    let (id,): (Id,) = tx.one(stands.bind(organization.site).bind(&organization.slug)).await?;
+    Ok(id == organization.id)
+}
+
+/// Takes the row of an active organization until the transaction ends; whether there is one.
+pub(super) async fn hold(tx: &mut Tx, id: Id, now: Timestamp) -> Result<bool, Error> {
+    let update = sql("UPDATE organization SET updated_at = ? WHERE id = ? AND is_active = ?");
+    Ok(tx.execute(update.bind(now).bind(id).bind(true)).await? == 1)
+}
+
+#[derive(FromRow)]
+struct MembershipRow {
+    organization_id: Id,
+    number: Number,
+    slug: Slug,
+    role_code: Code,
+}
+
+/// The active memberships of an account in active organizations.
+pub(super) async fn memberships(mut src: impl Source, account: Id) -> Result<Vec<Membership>, Error> {
+    let rows = sql("SELECT m.organization_id, o.number, o.slug, m.role_code FROM membership m \
+                    JOIN organization o ON o.id = m.organization_id \
+                    WHERE m.account_id = ? AND m.status = 'active' AND o.is_active = ? \
+                    ORDER BY o.slug, o.id");
+    let rows = src.all::<MembershipRow>(rows.bind(account).bind(true)).await?;
+    let memberships = rows.into_iter().map(|row| Membership {
+        organization: row.organization_id,
+        number: row.number,
+        slug: row.slug,
+        role: row.role_code,
+    });
+    Ok(memberships.collect())
+}
+
+#[derive(FromRow)]
+struct MemberRow {
+    id: Id,
+    number: Number,
+    account_id: Id,
+    role_code: Code,
+    created_at: Timestamp,
+}
+
+/// The active members of an organization, in the order in which they came.
+pub(super) async fn members(mut src: impl Source, organization: Id) -> Result<Vec<Member>, Error> {
+    let rows = sql("SELECT id, number, account_id, role_code, created_at FROM membership \
+                    WHERE organization_id = ? AND status = 'active' ORDER BY created_at, id");
+    let rows = src.all::<MemberRow>(rows.bind(organization)).await?;
+    let members = rows.into_iter().map(|row| Member {
+        id: row.id,
+        number: row.number,
+        account: row.account_id,
+        role: row.role_code,
+        since: row.created_at,
+    });
+    Ok(members.collect())
+}
+
+/// What an account is in an organization now.
+pub(super) async fn role_of(
+    mut src: impl Source,
+    organization: Id,
+    account: Id,
+) -> Result<Option<Code>, Error> {
+    let row = sql("SELECT role_code FROM membership \
+                   WHERE organization_id = ? AND account_id = ? AND status = 'active'");
+    let row = src.optional::<(Code,)>(row.bind(organization).bind(account)).await?;
+    Ok(row.map(|(role,)| role))
+}
+
+/// How many accounts but this one have a role in an organization.
+pub(super) async fn others_with(
+    mut src: impl Source,
+    organization: Id,
+    account: Id,
+    role: &Code,
+) -> Result<i64, Error> {
+    let count = sql("SELECT COUNT(*) FROM membership WHERE organization_id = ? AND account_id <> ? \
+                     AND role_code = ? AND status = 'active'");
+    let (count,): (i64,) = src.one(count.bind(organization).bind(account).bind(role)).await?;
+    Ok(count)
+}
+
+/// Inserts a membership unless the account has one; whether it was inserted.
+pub(super) async fn add_member(tx: &mut Tx, organization: Id, member: &Member) -> Result<bool, Error> {
+    let insert = sql("INSERT INTO membership (id, number, organization_id, account_id, role_code, status, \
+                      created_at, updated_at) VALUES (?, ?, ?, ?, ?, 'active', ?, ?)")
+    .bind(member.id)
+    .bind(member.number)
+    .bind(organization)
+    .bind(member.account)
+    .bind(&member.role)
+    .bind(member.since)
+    .bind(member.since);
+    tx.execute(insert.upsert(&["organization_id", "account_id"], &[])).await?;
+    let stands = sql("SELECT id FROM membership WHERE organization_id = ? AND account_id = ?");
+    let (id,): (Id,) = tx.one(stands.bind(organization).bind(member.account)).await?;
+    Ok(id == member.id)
+}
+
+/// Removes a membership; whether there was one.
+pub(super) async fn remove_member(tx: &mut Tx, organization: Id, account: Id) -> Result<bool, Error> {
+    let delete = sql("DELETE FROM membership WHERE organization_id = ? AND account_id = ?");
+    Ok(tx.execute(delete.bind(organization).bind(account)).await? == 1)
+}
+
+/// Makes an active member something else; whether it was anything but that.
+pub(super) async fn set_role(
+    tx: &mut Tx,
+    organization: Id,
+    account: Id,
+    role: &Code,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let update = sql("UPDATE membership SET role_code = ?, updated_at = ? WHERE organization_id = ? \
+                      AND account_id = ? AND status = 'active' AND role_code <> ?");
+    let update = update.bind(role).bind(now).bind(organization).bind(account).bind(role);
+    Ok(tx.execute(update).await? == 1)
+}
