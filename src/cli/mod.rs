@@ -4,9 +4,17 @@
 //! never an argument, because arguments are public on the machine: it is asked for, or comes in on
 //! standard input. Results, remarks and exit codes are as `out` says.
 
+mod backup;
+mod check;
 mod completions;
+mod migrate;
+mod open;
 mod out;
+mod restore;
+mod routes;
+mod schema;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -14,18 +22,25 @@ use clap::{CommandFactory, Parser, Subcommand};
 use out::{Failure, Out, note};
 
 /// An authentication gateway: a reverse proxy that knows who is calling
-///
-/// Start with `portcullis demo`, which needs no configuration and prints calls to try. For a gateway of
-/// your own: `portcullis init`, then `portcullis run`.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, arg_required_else_help = true, max_term_width = 100)]
 struct Cli {
+    /// The configuration file
+    #[arg(long, short, global = true, value_name = "FILE", default_value = "portcullis.yaml")]
+    config: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Check),
+    Routes(routes::Routes),
+    /// Print the JSON Schema of the configuration, for editors and other tools
+    Schema,
+    Migrate(migrate::Migrate),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Completions(completions::Completions),
 }
 
@@ -41,7 +56,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Failure::Problem(text) = &failure {
-                note(format_args!("portcullis: {text}"));
+                note(format_args!("portcullis: {}", text.trim_end()));
             }
             ExitCode::from(failure.code())
         }
@@ -49,7 +64,14 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
+    let config = cli.config.as_path();
     match cli.command {
+        Command::Check(command) => command.run(config, out),
+        Command::Routes(command) => command.run(config, out),
+        Command::Schema => schema::run(out),
+        Command::Migrate(command) => command.run(config, out),
+        Command::Backup(command) => command.run(config, out),
+        Command::Restore(command) => command.run(config, out),
         Command::Completions(command) => command.run(out),
     }
 }

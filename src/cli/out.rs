@@ -1,10 +1,13 @@
 //! What a command says and how it ends.
 //!
 //! Law: results go to standard output, everything else to standard error; a reader who closes the
-//! pipe (`| head`) ends a command quietly. Exit codes: 0 done, 1 a problem was found, 2 wrong usage.
+//! pipe (`| head`) ends a command quietly. Exit codes: 0 done, 1 a problem was found, 2 wrong
+//! usage (which clap finds).
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
+
+use serde::Serialize;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -36,6 +39,29 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+/// How a command's result is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For scripts: one JSON value.
+    Json,
+}
+
+/// `--json`, for every command whose result a script may want.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct AsJson {
+    /// Write the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl AsJson {
+    pub fn format(self) -> Format {
+        if self.json { Format::Json } else { Format::Text }
+    }
+}
+
 /// Standard output.
 pub struct Out(Box<dyn Write + Send>);
 
@@ -48,6 +74,28 @@ impl Out {
     pub fn line(&mut self, text: impl Display) -> Result<(), Failure> {
         writeln!(self.0, "{text}")?;
         Ok(self.0.flush()?)
+    }
+
+    /// One JSON value, indented.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(value).map_err(Failure::problem)?;
+        self.line(text)
+    }
+
+    /// Rows under a heading, in columns as wide as their widest cell.
+    pub fn table<const N: usize>(&mut self, heading: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
+        let mut widths = heading.map(|cell| cell.chars().count());
+        for row in rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let line = |cells: [&str; N]| {
+            let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        self.line(line(heading))?;
+        rows.iter().try_for_each(|row| self.line(line(row.each_ref().map(String::as_str))))
     }
 }
 

@@ -1,0 +1,82 @@
+//! `portcullis migrate [status]`: brings the tables of the store up to date, or says how far they
+//! are. A starting gateway does the same; this is for those who want it done before.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::open;
+use super::out::{AsJson, Failure, Format, Out};
+use crate::base::{Clock, SystemClock};
+use crate::store::migrate::{self, State};
+
+/// Bring the tables of the store up to date
+///
+/// `run` does this by itself; one gateway migrates while the others wait.
+#[derive(clap::Args, Debug)]
+pub struct Migrate {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// Say how far the store is, without changing it
+    ///
+    /// Exit code 1 when something is missing, or when a newer version was here.
+    Status {
+        #[command(flatten)]
+        json: AsJson,
+    },
+}
+
+impl Migrate {
+    pub fn run(&self, path: &Path, out: &mut Out) -> Result<(), Failure> {
+        let loaded = open::config(path)?;
+        open::block_on(async {
+            match &self.command {
+                None => {
+                    let db = open::store(&loaded.config.store).await?;
+                    let applied = migrate::run(&db, SystemClock.now()).await.map_err(Failure::problem)?;
+                    for file in &applied {
+                        out.line(format_args!("applied {file}"))?;
+                    }
+                    out.line("the store is up to date")
+                }
+                Some(Command::Status { json }) => {
+                    let db = open::existing_store(&loaded.config.store).await?;
+                    status(migrate::status(&db).await.map_err(Failure::problem)?, json.format(), out)
+                }
+            }
+        })
+    }
+}
+
+fn status(files: Vec<(String, State)>, format: Format, out: &mut Out) -> Result<(), Failure> {
+    let is_current = files.iter().all(|(_, state)| *state == State::Applied);
+    match format {
+        Format::Json => {
+            let files: Value =
+                files.iter().map(|(name, state)| json!({"file": name, "state": describe(state)})).collect();
+            out.json(&json!({"current": is_current, "files": files}))?;
+        }
+        Format::Text => {
+            let rows: Vec<_> = files.into_iter().map(|(name, state)| [name, describe(&state)]).collect();
+            out.table(["migration", "state"], &rows)?;
+        }
+    }
+    if is_current {
+        Ok(())
+    } else {
+        Err(Failure::problem("the store is not up to date: `portcullis migrate`"))
+    }
+}
+
+fn describe(state: &State) -> String {
+    match state {
+        State::Applied => "applied".to_owned(),
+        State::Pending => "pending".to_owned(),
+        State::Begun { done, of } => format!("begun: {done} of {of} steps"),
+        State::Unknown => "unknown: of a newer version".to_owned(),
+    }
+}

@@ -1,0 +1,63 @@
+//! `portcullis restore FILE`: puts a copy made by `backup` in the place of the SQLite store.
+//!
+//! Law: the copy is checked before anything moves, the present store is kept beside it under
+//! another name, and the last step is one rename.
+
+use std::path::{Path, PathBuf};
+
+use super::open;
+use super::out::{Failure, Out};
+use crate::base::{Clock, SystemClock};
+use crate::config::Database;
+use crate::store::check_backup;
+
+/// Put a copy made by `backup` in the place of the SQLite store
+///
+/// Stop the gateway before. The present store is kept beside it.
+#[derive(clap::Args, Debug)]
+pub struct Restore {
+    /// The copy
+    file: PathBuf,
+}
+
+impl Restore {
+    pub fn run(&self, path: &Path, out: &mut Out) -> Result<(), Failure> {
+        let loaded = open::config(path)?;
+        let Database::Sqlite { path: store } = &loaded.config.store.database else {
+            return Err(Failure::problem("the store is a database server: restore it with psql or mariadb"));
+        };
+        open::block_on(async {
+            let unfit = |unfit| Failure::problem(format_args!("{}: {unfit}", self.file.display()));
+            check_backup(&self.file).await.map_err(unfit)
+        })?;
+        if let Some(kept) = replace(store, &self.file)? {
+            out.line(format_args!("kept the old store as {}", kept.display()))?;
+        }
+        out.line(format_args!("restored {}", store.display()))
+    }
+}
+
+/// Moves the store aside with the files that SQLite keeps beside it, then puts the copy in its place.
+fn replace(store: &Path, copy: &Path) -> Result<Option<PathBuf>, Failure> {
+    let fresh = beside(store, ".restoring");
+    std::fs::copy(copy, &fresh)?;
+    std::fs::File::open(&fresh)?.sync_all()?;
+    let kept = store.exists().then(|| beside(store, &format!(".before-{}", SystemClock.now().as_secs())));
+    if let Some(kept) = &kept {
+        for part in ["-wal", "-shm"] {
+            let part_path = beside(store, part);
+            if part_path.exists() {
+                std::fs::rename(part_path, beside(kept, part))?;
+            }
+        }
+        std::fs::rename(store, kept)?;
+    }
+    std::fs::rename(fresh, store)?;
+    Ok(kept)
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}

@@ -1,0 +1,53 @@
+//! `migrate`, `backup` and `restore` on a SQLite store.
+//! What is overwritten or lost would be lost for good, so each refusal is tested too.
+
+use super::{GOOD, Place};
+
+const STORE: &str = "data/portcullis.db";
+
+#[test]
+fn migrate_brings_the_store_up_to_date_and_says_so() {
+    let place = Place::with(GOOD);
+    assert!(place.run("migrate status").bad().contains("no store"));
+    assert!(!place.path().join(STORE).exists(), "asking created the store");
+    let told = place.run("migrate").good();
+    assert!(told.starts_with("applied 0001_kernel") && told.ends_with("the store is up to date\n"), "{told}");
+    assert_eq!(place.run("migrate").good(), "the store is up to date\n");
+    assert_eq!(place.run("migrate status --json").json()["current"], true);
+}
+
+#[test]
+fn a_backup_can_be_restored() {
+    let place = Place::with(GOOD);
+    place.run("migrate").good();
+    place.run("backup copy.db").good();
+    std::fs::write(place.path().join(STORE), "garbage").expect("the store can be damaged");
+    let told = place.run("restore copy.db").good();
+    assert!(told.contains("kept the old store as"), "{told}");
+    assert_eq!(place.run("migrate status --json").json()["current"], true);
+    let kept = std::fs::read_dir(place.path().join("data"))
+        .expect("the directory")
+        .any(|entry| entry.expect("an entry").file_name().to_string_lossy().contains(".before-"));
+    assert!(kept, "the old store is gone");
+}
+
+#[test]
+fn a_backup_overwrites_nothing() {
+    let place = Place::with(GOOD);
+    assert!(place.run("backup copy.db").bad().contains("no store"));
+    place.run("migrate").good();
+    place.write("copy.db", "precious");
+    assert!(place.run("backup copy.db").bad().contains("exists"));
+    assert_eq!(std::fs::read_to_string(place.path().join("copy.db")).expect("readable"), "precious");
+}
+
+#[test]
+fn what_is_no_backup_is_not_restored() {
+    let place = Place::with(GOOD);
+    place.run("migrate").good();
+    let before = std::fs::read(place.path().join(STORE)).expect("readable");
+    place.write("copy.db", "not a database, though long enough to be looked at for a moment or two");
+    place.run("restore copy.db").bad();
+    place.run("restore nowhere.db").bad();
+    assert_eq!(std::fs::read(place.path().join(STORE)).expect("readable"), before);
+}

@@ -1,0 +1,4 @@
+//! The real thing: the program, its listeners and its store, driven from outside.
+//! One binary, so that it is linked once; one module per subject.
+
+mod cli;
