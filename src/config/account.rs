@@ -1,4 +1,5 @@
 //! `accounts`, `applications`, `api`: who may register and log in, and where that happens.
+//! Law: what weakens a login is refused here, or named under `insecure`.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! `audit`, `limits`, `cors`, `telemetry`, `drain`: how the gateway behaves while it runs.
+//! Law: a limit that cannot work, or that contradicts another, is refused.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! `tokens`, `sessions`: how long people stay logged in, and what their tokens say.
+//! Law: lifetimes that contradict each other are refused, and claims of ours cannot be written over.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
