@@ -6,13 +6,18 @@
 use std::sync::Arc;
 
 use crate::base::{Email, Id, Number, Phone, Slug, Timestamp};
-use crate::policy::Code;
+use crate::policy::{Assignments, Code, Rights};
 
-/// A person with a live session.
+/// A person with a live session, and what the person may do by one catalogue.
 #[derive(Debug, Clone)]
 pub struct Principal {
     pub account: AccountFacts,
     pub session: SessionFacts,
+    /// What was given to the account, by code: what the rights are computed from when a definition
+    /// changes.
+    pub assignments: Assignments,
+    pub rights: Rights,
+    pub memberships: Vec<Membership>,
 }
 
 /// What the store says about an account, at the epoch at which it was read.
