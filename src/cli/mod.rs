@@ -4,6 +4,7 @@
 //! never an argument, because arguments are public on the machine: it is asked for, or comes in on
 //! standard input. Results, remarks and exit codes are as `out` says.
 
+mod audit;
 mod backup;
 mod check;
 mod completions;
@@ -39,6 +40,7 @@ enum Command {
     /// Print the JSON Schema of the configuration, for editors and other tools
     Schema,
     Migrate(migrate::Migrate),
+    Audit(audit::Audit),
     Backup(backup::Backup),
     Restore(restore::Restore),
     Completions(completions::Completions),
@@ -70,6 +72,7 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Routes(command) => command.run(config, out),
         Command::Schema => schema::run(out),
         Command::Migrate(command) => command.run(config, out),
+        Command::Audit(command) => command.run(config, out),
         Command::Backup(command) => command.run(config, out),
         Command::Restore(command) => command.run(config, out),
         Command::Completions(command) => command.run(out),

@@ -44,7 +44,7 @@ impl From<std::io::Error> for Failure {
 pub enum Format {
     /// For people.
     Text,
-    /// For scripts: one JSON value.
+    /// For scripts: one JSON value, or one per line where the result goes on.
     Json,
 }
 
@@ -80,6 +80,11 @@ impl Out {
     pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value).map_err(Failure::problem)?;
         self.line(text)
+    }
+
+    /// One JSON value on one line, for results that go on.
+    pub fn json_line(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        self.line(serde_json::to_string(value).map_err(Failure::problem)?)
     }
 
     /// Rows under a heading, in columns as wide as their widest cell.

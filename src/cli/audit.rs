@@ -1,0 +1,91 @@
+//! `portcullis audit tail`: what happened, newest last, and with `--follow` what happens.
+//! Rows are read as they are: what was erased stays erased.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::open;
+use super::out::{AsJson, Failure, Format, Out};
+use crate::audit::{self, Row};
+use crate::base::Id;
+
+/// Read the audit trail
+#[derive(clap::Args, Debug)]
+pub struct Audit {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    Tail(Tail),
+}
+
+/// Print the latest entries, newest last
+#[derive(clap::Args, Debug)]
+struct Tail {
+    /// How many
+    #[arg(long, short = 'n', value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    lines: u32,
+    /// Go on printing as entries are written, until interrupted
+    #[arg(long, short)]
+    follow: bool,
+    #[command(flatten)]
+    json: AsJson,
+}
+
+/// How often `--follow` looks, and how many entries it takes at once.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const AT_ONCE: u32 = 500;
+
+impl Audit {
+    pub fn run(&self, path: &Path, out: &mut Out) -> Result<(), Failure> {
+        let Command::Tail(tail) = &self.command;
+        let loaded = open::config(path)?;
+        open::block_on(async {
+            let db = open::existing_store(&loaded.config.store).await?;
+            let mut rows = audit::latest(&db, tail.lines).await.map_err(Failure::problem)?;
+            let mut seen = 0;
+            loop {
+                for row in &rows {
+                    seen = row.seq;
+                    show(row, tail.json.format(), out)?;
+                }
+                if !tail.follow {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+                rows = audit::tail(&db, seen, AT_ONCE).await.map_err(Failure::problem)?;
+            }
+        })
+    }
+}
+
+fn show(row: &Row, format: Format, out: &mut Out) -> Result<(), Failure> {
+    if format == Format::Json {
+        return out.json_line(row);
+    }
+    let text = |id: Option<Id>| id.map(|id| id.to_string());
+    let mut facts = vec![
+        ("by", Some(text(row.actor).unwrap_or_else(|| row.actor_kind.clone()))),
+        ("account", text(row.account)),
+        ("organization", text(row.organization)),
+        ("application", text(row.application)),
+        ("request", row.request_id.clone()),
+    ];
+    if let Value::Object(personal) = &row.personal {
+        // As JSON, so that no control character of a client reaches the terminal.
+        let told = personal.iter().filter(|(_, value)| !value.is_null());
+        facts.extend(told.map(|(name, value)| (name.as_str(), Some(value.to_string()))));
+    }
+    let facts = facts.into_iter().filter_map(|(name, value)| value.map(|value| format!(" {name}={value}")));
+    out.line(format_args!(
+        "{} #{} {}{}",
+        row.happened_at.rfc3339(),
+        row.seq,
+        row.code,
+        facts.collect::<String>()
+    ))
+}
