@@ -52,6 +52,8 @@ pub mod tasks;
 pub mod app;
 pub mod principal;
 pub mod http;
+pub mod account;
+pub mod session;
 pub mod organization;
 pub mod gate;
 pub mod cli;

@@ -29,8 +29,11 @@ macro_rules! files {
 /// Every migration, by number. A new file is added here and to `migrations/SHA256SUMS`.
 pub const FILES: &[File] = files! {
     "0001_kernel"
+    "0002_account"
+    "0003_session"
     "0005_rbac"
     "0006_organization"
+    "0007_login"
 };
 
 /// How far a store is with one file.

@@ -1,0 +1,258 @@
+//! Accounts: people, how they are found, and everything that can happen to one.
+//!
+//! Law: e-mail address, phone number and user name are unique per site by constraint, so two
+//! requests at once cannot both win. Each operation is one conditional write with its audit event;
+//! what follows from it in other slices (sessions end) follows through reactions.
+
+mod record;
+mod store;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use crate::app::Change;
+use crate::audit::{AccountEvent, Contact, How};
+use crate::base::{Id, Timestamp};
+use crate::store::{Error, Source};
+
+pub use record::{
+    Account, Channel, Field, MustChange, NewAccount, NotAReference, NotAUsername, PasswordHash, Reference,
+    Standing, Username,
+};
+pub use view::{Preferences, User, user};
+
+/// The series of account numbers.
+const SERIES: &str = "account";
+
+/// What somebody else has already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    Email,
+    Phone,
+    Username,
+}
+
+/// Why an account was not written.
+#[derive(Debug)]
+pub enum WriteError {
+    Taken(Taken),
+    Store(Error),
+}
+
+impl From<Error> for WriteError {
+    fn from(cause: Error) -> Self {
+        let taken = [
+            ("account_email_key", Taken::Email),
+            ("account_phone_key", Taken::Phone),
+            ("account_username_key", Taken::Username),
+        ];
+        match taken.into_iter().find(|(name, _)| cause.is_conflict(name)) {
+            Some((_, taken)) => Self::Taken(taken),
+            None => Self::Store(cause),
+        }
+    }
+}
+
+/// Makes an account.
+///
+/// # Errors
+/// [`WriteError`]; the change is then over.
+pub async fn create(change: &mut Change<'_>, new: &NewAccount, how: How) -> Result<Account, WriteError> {
+    let (id, now) = (change.new_id(), change.now());
+    let number = change.number(SERIES).await?;
+    store::insert(change.tx(), id, number, new, now).await?;
+    change.record(AccountEvent::Created { account: id, how }).await?;
+    let made = store::by_id(change.tx(), id).await?;
+    made.ok_or_else(|| Error::Broken { cause: "an account is gone that was just made".into() }.into())
+}
+
+/// The account with this id, on any site.
+pub async fn by_id(src: impl Source, id: Id) -> Result<Option<Account>, Error> {
+    store::by_id(src, id).await
+}
+
+/// The account of a site that somebody names.
+pub async fn find(src: impl Source, site: Id, reference: &Reference) -> Result<Option<Account>, Error> {
+    store::find(src, site, reference).await
+}
+
+/// The accounts of a site by number, a page at a time.
+pub async fn list(src: impl Source, site: Id, limit: u32, offset: u32) -> Result<Vec<Account>, Error> {
+    store::list(src, site, limit, offset).await
+}
+
+/// How a new password comes about.
+#[derive(Debug, Clone, Copy)]
+pub struct NewPassword<'a> {
+    /// The hash that was read before; the change is refused where it is another one by now.
+    pub was: Option<&'a PasswordHash>,
+    pub hash: &'a PasswordHash,
+    pub must_change: MustChange,
+    pub how: How,
+    /// How many former passwords are remembered.
+    pub history: u32,
+}
+
+/// Sets a password. `false` where the account is gone or somebody else changed it first.
+pub async fn set_password(change: &mut Change<'_>, account: Id, new: NewPassword<'_>) -> Result<bool, Error> {
+    let (now, row) = (change.now(), change.new_id());
+    let NewPassword { was, hash, must_change, how, history } = new;
+    if store::set_password(change.tx(), account, was, hash, must_change, now).await? == 0 {
+        return Ok(false);
+    }
+    if let Some(was) = was.filter(|_| history > 0) {
+        store::remember_password(change.tx(), row, account, was, now).await?;
+    }
+    let former = store::former_passwords(change.tx(), account).await?;
+    let surplus: Vec<Id> = former.iter().skip(keep(history)).map(|former| former.id).collect();
+    if !surplus.is_empty() {
+        store::forget_passwords(change.tx(), &surplus).await?;
+    }
+    change.record(AccountEvent::PasswordChanged { account, how }).await?;
+    Ok(true)
+}
+
+fn keep(history: u32) -> usize {
+    usize::try_from(history).unwrap_or(usize::MAX)
+}
+
+/// The passwords that an account had before, the latest first, `history` at most.
+pub async fn former_passwords(
+    src: impl Source,
+    account: Id,
+    history: u32,
+) -> Result<Vec<PasswordHash>, Error> {
+    let former = store::former_passwords(src, account).await?;
+    Ok(former.into_iter().take(keep(history)).map(|former| former.password_hash).collect())
+}
+
+/// Stores the same password under a better hash.
+pub async fn rehash(
+    change: &mut Change<'_>,
+    account: Id,
+    was: &PasswordHash,
+    hash: &PasswordHash,
+) -> Result<(), Error> {
+    if store::rehash(change.tx(), account, was, hash).await? > 0 {
+        change.record(AccountEvent::PasswordRehashed { account }).await?;
+    }
+    Ok(())
+}
+
+/// Notes a login, if the account may log in at this moment. Holds the account's row until the
+/// change ends.
+pub async fn note_login(change: &mut Change<'_>, account: Id) -> Result<bool, Error> {
+    let now = change.now();
+    Ok(store::note_login(change.tx(), account, now).await? > 0)
+}
+
+/// Holds the account's row until the change ends, if the account may act at this moment.
+pub async fn hold(change: &mut Change<'_>, account: Id) -> Result<bool, Error> {
+    let now = change.now();
+    Ok(store::hold(change.tx(), account, now).await? > 0)
+}
+
+/// Takes e-mail address or phone number for proved. `false` where there is none, or it is so already.
+pub async fn verify(change: &mut Change<'_>, account: Id, channel: Channel, how: How) -> Result<bool, Error> {
+    let now = change.now();
+    if store::verify(change.tx(), account, channel, now).await? == 0 {
+        return Ok(false);
+    }
+    let contact = match channel {
+        Channel::Email => Contact::Email,
+        Channel::Phone => Contact::Phone,
+    };
+    change.record(AccountEvent::ContactVerified { account, contact, how }).await?;
+    Ok(true)
+}
+
+/// Locks an account until a moment, or until it is unlocked. `false` where there is no such account.
+pub async fn lock(change: &mut Change<'_>, account: Id, until: Option<Timestamp>) -> Result<bool, Error> {
+    let now = change.now();
+    if store::lock(change.tx(), account, until, now).await? == 0 {
+        return Ok(false);
+    }
+    let how = How::Administrator;
+    let event = AccountEvent::Locked { account: Some(account), identifier_digest: None, until, how };
+    change.record(event).await?;
+    Ok(true)
+}
+
+/// Lifts an administrator's lock. `false` where there is none.
+pub async fn unlock(change: &mut Change<'_>, account: Id) -> Result<bool, Error> {
+    let now = change.now();
+    if store::unlock(change.tx(), account, now).await? == 0 {
+        return Ok(false);
+    }
+    change.record(AccountEvent::Unlocked { account, how: How::Administrator }).await?;
+    Ok(true)
+}
+
+/// Whether an account may be used at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    Active,
+    Inactive,
+}
+
+/// Switches an account on or off. `false` where it is so already.
+pub async fn set_activity(change: &mut Change<'_>, account: Id, activity: Activity) -> Result<bool, Error> {
+    let now = change.now();
+    let is_active = activity == Activity::Active;
+    if store::set_active(change.tx(), account, is_active, now).await? == 0 {
+        return Ok(false);
+    }
+    let event = match activity {
+        Activity::Active => AccountEvent::Activated { account },
+        Activity::Inactive => AccountEvent::Deactivated { account },
+    };
+    change.record(event).await?;
+    Ok(true)
+}
+
+/// Changes fields of a profile; the account afterwards.
+///
+/// # Errors
+/// [`WriteError::Taken`] for a user name that somebody has; the change is then over.
+pub async fn edit(
+    change: &mut Change<'_>,
+    account: Id,
+    fields: &[Field],
+) -> Result<Option<Account>, WriteError> {
+    let now = change.now();
+    if store::edit(change.tx(), account, fields, now).await? == 0 {
+        return Ok(None);
+    }
+    let plain: Vec<&'static str> = fields.iter().filter_map(Field::profile_name).collect();
+    if !plain.is_empty() {
+        change.record(AccountEvent::ProfileChanged { account, fields: plain }).await?;
+    }
+    for contact in fields.iter().filter_map(Field::pending_contact) {
+        change.record(AccountEvent::ContactPending { account, contact }).await?;
+    }
+    Ok(store::by_id(change.tx(), account).await?)
+}
+
+impl Field {
+    /// The key of the wire, for what takes effect at once.
+    const fn profile_name(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Username(_) => "username",
+            Self::FirstName(_) => "first_name",
+            Self::LastName(_) => "last_name",
+            Self::Bio(_) => "bio",
+            Self::Timezone(_) => "timezone",
+            Self::Language(_) => "language",
+            Self::Custom(_) => "custom_fields",
+            Self::PendingEmail(_) | Self::PendingPhone(_) => return None,
+        })
+    }
+
+    const fn pending_contact(&self) -> Option<Contact> {
+        match self {
+            Self::PendingEmail(_) => Some(Contact::Email),
+            Self::PendingPhone(_) => Some(Contact::Phone),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The SQL of accounts and of the passwords they had.
+
+use super::{Account, Channel, Field, MustChange, NewAccount, PasswordHash, Reference, Username};
+use crate::base::{Id, Number, Timestamp};
+use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
+
+/// `SELECT` with the columns of [`Account`], ready for a condition.
+fn select() -> Stmt {
+    sql(
+        "SELECT id, number, site_id AS site, email, phone, username, pending_email, pending_phone, password_hash, \
+         must_change_password, first_name, last_name, bio, timezone, language, custom_fields, is_active, \
+         is_banned, is_staff, is_superuser, is_email_verified, is_phone_verified, is_locked, locked_until, \
+         created_at, updated_at, last_login_at FROM account",
+    )
+}
+
+pub(super) async fn by_id(mut src: impl Source, id: Id) -> Result<Option<Account>, Error> {
+    src.optional(select().push("WHERE id = ?").bind(id)).await
+}
+
+pub(super) async fn find(
+    mut src: impl Source,
+    site: Id,
+    reference: &Reference,
+) -> Result<Option<Account>, Error> {
+    let base = select().push("WHERE site_id = ? AND").bind(site);
+    let stmt = match reference {
+        Reference::Id(id) => base.push("id = ?").bind(*id),
+        Reference::Number(number) => base.push("number = ?").bind(*number),
+        Reference::Email(email) => base.push("email = ?").bind(email),
+        Reference::Phone(phone) => base.push("phone = ?").bind(phone),
+        Reference::Username(username) => base.push("username = ?").bind(username.as_str()),
+    };
+    src.optional(stmt).await
+}
+
+pub(super) async fn list(
+    mut src: impl Source,
+    site: Id,
+    limit: u32,
+    offset: u32,
+) -> Result<Vec<Account>, Error> {
+    let stmt = select().push("WHERE site_id = ?").bind(site);
+    src.all(stmt.push("ORDER BY number, id LIMIT ? OFFSET ?").bind(limit).bind(offset)).await
+}
+
+pub(super) async fn insert(
+    tx: &mut Tx,
+    id: Id,
+    number: Number,
+    account: &NewAccount,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let stmt = sql("INSERT INTO account (id, number, site_id, email, phone, username, password_hash, \
+         password_changed_at, must_change_password, first_name, last_name, bio, timezone, language, \
+         is_active, is_banned, is_staff, is_superuser, is_email_verified, is_phone_verified, is_locked, \
+         created_at, updated_at) VALUES")
+    .push("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', '', ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    .bind(id)
+    .bind(number)
+    .bind(account.site)
+    .bind(account.email.as_ref())
+    .bind(account.phone.as_ref())
+    .bind(account.username.as_ref().map(Username::as_str))
+    .bind(account.password_hash.as_ref().map(PasswordHash::expose))
+    .bind(account.password_hash.as_ref().map(|_| now))
+    .bind(account.must_change_password)
+    .bind(account.first_name.as_str())
+    .bind(account.last_name.as_str())
+    .bind(true)
+    .bind(false)
+    .bind(account.is_staff)
+    .bind(account.is_superuser)
+    .bind(account.is_verified && account.email.is_some())
+    .bind(account.is_verified && account.phone.is_some())
+    .bind(false)
+    .bind(now)
+    .bind(now);
+    tx.execute(stmt).await.map(drop)
+}
+
+/// Sets a password and lifts the wish for a new one. `was` is the hash that the caller saw: where
+/// another change came first no row is met, and 0 is the answer.
+pub(super) async fn set_password(
+    tx: &mut Tx,
+    id: Id,
+    was: Option<&PasswordHash>,
+    hash: &PasswordHash,
+    must_change: MustChange,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let stmt =
+        sql("UPDATE account SET password_hash = ?, password_changed_at = ?, must_change_password = ?, \
+                    updated_at = ? WHERE id = ?")
+        .bind(hash.expose())
+        .bind(now)
+        .bind(must_change == MustChange::AtNextLogin)
+        .bind(now)
+        .bind(id);
+    let stmt = match was {
+        Some(was) => stmt.push("AND password_hash = ?").bind(was.expose()),
+        None => stmt.push("AND password_hash IS NULL"),
+    };
+    tx.execute(stmt).await
+}
+
+/// The same password in another form: nothing but the hash changes.
+pub(super) async fn rehash(
+    tx: &mut Tx,
+    id: Id,
+    was: &PasswordHash,
+    hash: &PasswordHash,
+) -> Result<u64, Error> {
+    let stmt = sql("UPDATE account SET password_hash = ? WHERE id = ? AND password_hash = ?");
+    tx.execute(stmt.bind(hash.expose()).bind(id).bind(was.expose())).await
+}
+
+pub(super) async fn remember_password(
+    tx: &mut Tx,
+    row: Id,
+    account: Id,
+    hash: &PasswordHash,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let stmt =
+        sql("INSERT INTO password_history (id, account_id, password_hash, replaced_at) VALUES (?, ?, ?, ?)");
+    tx.execute(stmt.bind(row).bind(account).bind(hash.expose()).bind(now)).await.map(drop)
+}
+
+#[derive(FromRow)]
+pub(super) struct Former {
+    pub(super) id: Id,
+    pub(super) password_hash: PasswordHash,
+}
+
+/// Former passwords, the latest first.
+pub(super) async fn former_passwords(mut src: impl Source, account: Id) -> Result<Vec<Former>, Error> {
+    let stmt = sql("SELECT id, password_hash FROM password_history WHERE account_id = ? \
+                    ORDER BY replaced_at DESC, id DESC");
+    src.all(stmt.bind(account)).await
+}
+
+pub(super) async fn forget_passwords(tx: &mut Tx, rows: &[Id]) -> Result<(), Error> {
+    let stmt = sql("DELETE FROM password_history WHERE id IN").list(rows.iter().copied());
+    tx.execute(stmt).await.map(drop)
+}
+
+/// Notes a login of an account that may log in at this moment; 0 where it may not. Holds the row
+/// until the transaction ends, so that logins of one account come one after the other.
+pub(super) async fn note_login(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE account SET last_login_at = ? WHERE id = ? AND is_active = ? AND is_banned = ? \
+                    AND (is_locked = ? OR locked_until <= ?)");
+    tx.execute(stmt.bind(now).bind(id).bind(true).bind(false).bind(false).bind(now)).await
+}
+
+pub(super) async fn hold(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
+    let stmt =
+        sql("UPDATE account SET updated_at = updated_at WHERE id = ? AND is_active = ? AND is_banned = ? \
+                    AND (is_locked = ? OR locked_until <= ?)");
+    tx.execute(stmt.bind(id).bind(true).bind(false).bind(false).bind(now)).await
+}
+
+pub(super) async fn verify(tx: &mut Tx, id: Id, channel: Channel, now: Timestamp) -> Result<u64, Error> {
+    let stmt = match channel {
+        Channel::Email => sql("UPDATE account SET is_email_verified = ?, updated_at = ? WHERE id = ? \
+                               AND email IS NOT NULL AND is_email_verified = ?"),
+        Channel::Phone => sql("UPDATE account SET is_phone_verified = ?, updated_at = ? WHERE id = ? \
+                               AND phone IS NOT NULL AND is_phone_verified = ?"),
+    };
+    tx.execute(stmt.bind(true).bind(now).bind(id).bind(false)).await
+}
+
+pub(super) async fn lock(
+    tx: &mut Tx,
+    id: Id,
+    until: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let stmt = sql("UPDATE account SET is_locked = ?, locked_until = ?, updated_at = ? WHERE id = ?");
+    tx.execute(stmt.bind(true).bind(until).bind(now).bind(id)).await
+}
+
+pub(super) async fn unlock(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql(
+        "UPDATE account SET is_locked = ?, locked_until = ?, updated_at = ? WHERE id = ? AND is_locked = ?",
+    );
+    tx.execute(stmt.bind(false).bind(None::<Timestamp>).bind(now).bind(id).bind(true)).await
+}
+
+pub(super) async fn set_active(tx: &mut Tx, id: Id, is_active: bool, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE account SET is_active = ?, updated_at = ? WHERE id = ? AND is_active <> ?");
+    tx.execute(stmt.bind(is_active).bind(now).bind(id).bind(is_active)).await
+}
+
+/// Writes these fields of a profile and no others, so that two edits of different fields both stay.
+pub(super) async fn edit(tx: &mut Tx, id: Id, fields: &[Field], now: Timestamp) -> Result<u64, Error> {
+    let mut stmt = sql("UPDATE account SET updated_at = ?").bind(now);
+    for field in fields {
+        stmt = match field {
+            Field::Username(name) => stmt.push(", username = ?").bind(name.as_ref().map(Username::as_str)),
+            Field::FirstName(text) => stmt.push(", first_name = ?").bind(text.as_str()),
+            Field::LastName(text) => stmt.push(", last_name = ?").bind(text.as_str()),
+            Field::Bio(text) => stmt.push(", bio = ?").bind(text.as_str()),
+            Field::Timezone(text) => stmt.push(", timezone = ?").bind(text.as_str()),
+            Field::Language(text) => stmt.push(", language = ?").bind(text.as_str()),
+            Field::Custom(value) => {
+                stmt.push(", custom_fields = ?").bind(value.as_ref().map(ToString::to_string))
+            }
+            Field::PendingEmail(email) => stmt.push(", pending_email = ?").bind(email.as_ref()),
+            Field::PendingPhone(phone) => stmt.push(", pending_phone = ?").bind(phone.as_ref()),
+        };
+    }
+    tx.execute(stmt.push("WHERE id = ?").bind(id)).await
+}

@@ -1,0 +1,139 @@
+//! The SQL of sessions and refresh tokens.
+
+use super::{Method, RefreshToken, Session};
+use crate::base::{Id, Timestamp};
+use crate::crypto::token::TokenDigest;
+use crate::principal::Scope;
+use crate::store::{Error, Source, Stmt, Tx, sql};
+use crate::text_column;
+
+text_column!(Method, Method::from_name);
+text_column!(Scope, |text| Some(Scope::PasswordChangeOnly).filter(|scope| scope.as_str() == text));
+
+fn select() -> Stmt {
+    sql("SELECT id, account_id AS account, application_id AS application, method, scope, device_info, \
+         device_key, address, started_at, authenticated_at, refreshed_at, idle_ends_at, ends_at, ended_at \
+         FROM session")
+}
+
+pub(super) async fn by_id(mut src: impl Source, id: Id) -> Result<Option<Session>, Error> {
+    src.optional(select().push("WHERE id = ?").bind(id)).await
+}
+
+/// The live sessions of an account, the oldest first.
+pub(super) async fn live_of(
+    mut src: impl Source,
+    account: Id,
+    now: Timestamp,
+) -> Result<Vec<Session>, Error> {
+    let stmt =
+        select().push("WHERE account_id = ? AND ended_at IS NULL AND ends_at > ? AND idle_ends_at > ?");
+    src.all(stmt.bind(account).bind(now).bind(now).push("ORDER BY started_at, id")).await
+}
+
+pub(super) async fn insert(tx: &mut Tx, session: &Session) -> Result<(), Error> {
+    let stmt = sql("INSERT INTO session (id, account_id, application_id, method, scope, device_info, \
+         device_key, address, started_at, authenticated_at, refreshed_at, idle_ends_at, ends_at) VALUES \
+         (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    .bind(session.id)
+    .bind(session.account)
+    .bind(session.application)
+    .bind(session.method.name())
+    .bind(session.scope.map(Scope::as_str))
+    .bind(session.device_info.as_str())
+    .bind(session.device_key.as_str())
+    .bind(session.address.as_deref())
+    .bind(session.started_at)
+    .bind(session.authenticated_at)
+    .bind(session.refreshed_at)
+    .bind(session.idle_ends_at)
+    .bind(session.ends_at);
+    tx.execute(stmt).await.map(drop)
+}
+
+/// Notes a refresh of a session that is still alive; 0 where it is not.
+pub(super) async fn extend(
+    tx: &mut Tx,
+    id: Id,
+    now: Timestamp,
+    idle_ends_at: Timestamp,
+) -> Result<u64, Error> {
+    let stmt = sql("UPDATE session SET refreshed_at = ?, idle_ends_at = ? WHERE id = ? AND ended_at IS NULL");
+    tx.execute(stmt.bind(now).bind(idle_ends_at).bind(id)).await
+}
+
+/// Ends a session that is not ended; 0 where it is.
+pub(super) async fn end(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE session SET ended_at = ? WHERE id = ? AND ended_at IS NULL");
+    tx.execute(stmt.bind(now).bind(id)).await
+}
+
+pub(super) async fn token(mut src: impl Source, digest: &TokenDigest) -> Result<Option<RefreshToken>, Error> {
+    let stmt = sql("SELECT session_id AS session, generation, expires_at, used_at, successor \
+                    FROM refresh_token WHERE digest = ?");
+    src.optional(stmt.bind(digest.as_str())).await
+}
+
+/// Whether the token of this place in a family was used.
+pub(super) async fn is_used(mut src: impl Source, session: Id, generation: i64) -> Result<bool, Error> {
+    let stmt = sql("SELECT used_at FROM refresh_token WHERE session_id = ? AND generation = ?");
+    let row: Option<(Option<Timestamp>,)> = src.optional(stmt.bind(session).bind(generation)).await?;
+    Ok(row.is_some_and(|(used_at,)| used_at.is_some()))
+}
+
+pub(super) async fn insert_token(
+    tx: &mut Tx,
+    digest: &TokenDigest,
+    session: Id,
+    generation: i64,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<(), Error> {
+    let stmt = sql("INSERT INTO refresh_token (digest, session_id, generation, issued_at, expires_at) \
+                    VALUES (?, ?, ?, ?, ?)");
+    let stmt = stmt.bind(digest.as_str()).bind(session).bind(generation).bind(now).bind(expires_at);
+    tx.execute(stmt).await.map(drop)
+}
+
+/// Uses a token up. 0 where somebody else did first.
+pub(super) async fn use_token(
+    tx: &mut Tx,
+    digest: &TokenDigest,
+    successor: Vec<u8>,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let stmt =
+        sql("UPDATE refresh_token SET used_at = ?, successor = ? WHERE digest = ? AND used_at IS NULL");
+    tx.execute(stmt.bind(now).bind(successor).bind(digest.as_str())).await
+}
+
+/// Without rotation: the same token lives on.
+pub(super) async fn prolong_token(
+    tx: &mut Tx,
+    digest: &TokenDigest,
+    expires_at: Timestamp,
+) -> Result<u64, Error> {
+    let stmt = sql("UPDATE refresh_token SET expires_at = ? WHERE digest = ? AND used_at IS NULL");
+    tx.execute(stmt.bind(expires_at).bind(digest.as_str())).await
+}
+
+/// Forgets the sealed successor of one place in a family.
+pub(super) async fn forget_successor(tx: &mut Tx, session: Id, generation: i64) -> Result<(), Error> {
+    let stmt = sql("UPDATE refresh_token SET successor = NULL WHERE session_id = ? AND generation = ?");
+    tx.execute(stmt.bind(session).bind(generation)).await.map(drop)
+}
+
+/// Removes sessions that were over before a moment, with their tokens; how many sessions.
+pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> {
+    let tokens = sql("DELETE FROM refresh_token WHERE session_id IN \
+                      (SELECT id FROM session WHERE ended_at < ? OR ends_at < ? OR idle_ends_at < ?)");
+    tx.execute(tokens.bind(before).bind(before).bind(before)).await?;
+    let sessions = sql("DELETE FROM session WHERE ended_at < ? OR ends_at < ? OR idle_ends_at < ?");
+    tx.execute(sessions.bind(before).bind(before).bind(before)).await
+}
+
+/// Every refresh token as it is at rest: digest and sealed successor.
+#[cfg(test)]
+pub(super) async fn dump(mut src: impl Source) -> Result<Vec<(String, Option<Vec<u8>>)>, Error> {
+    src.all(sql("SELECT digest, successor FROM refresh_token ORDER BY issued_at, digest")).await
+}
