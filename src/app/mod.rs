@@ -9,6 +9,7 @@ mod change;
 mod epoch;
 mod follow;
 mod health;
+mod in_force;
 mod retain;
 mod stop;
 mod store;
@@ -28,6 +29,7 @@ use crate::crypto::keyring::Keyring;
 use crate::crypto::password::Hasher;
 use crate::crypto::seal::SealKey;
 use crate::metrics::Metrics;
+use crate::policy::Catalogue;
 use crate::shared::Shared;
 use crate::store::{Db, Error, Numbers};
 use crate::tasks::Tasks;
@@ -36,6 +38,7 @@ pub use change::Change;
 pub use epoch::Epochs;
 pub use follow::POLL;
 pub use health::Health;
+pub use in_force::{InForce, Turn};
 pub use retain::{CHANGES_KEPT_FOR, prune_audit, prune_changes};
 pub use stop::{Signal, StopHandle, Stops};
 
@@ -76,6 +79,7 @@ pub struct App {
     pub epochs: Epochs,
     pub stops: Stops,
     pub health: Health,
+    pub in_force: InForce,
     keyring: ArcSwap<Keyring>,
     numbers: Numbers,
     reactions: Vec<Reaction>,
@@ -99,6 +103,7 @@ impl App {
             epochs: Epochs::from(seen),
             stops: Stops::default(),
             health: Health::default(),
+            in_force: InForce::default(),
             keyring: ArcSwap::from_pointee(Keyring::default()),
             numbers: Numbers::default(),
             reactions: parts.reactions,
@@ -119,6 +124,11 @@ impl App {
     /// The signing keys as they are now.
     pub fn keyring(&self) -> Arc<Keyring> {
         self.keyring.load_full()
+    }
+
+    /// What permissions, roles and groups mean now.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.in_force.catalogue()
     }
 
     /// Puts newly loaded signing keys in force.

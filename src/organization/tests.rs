@@ -11,8 +11,8 @@ use crate::app::App;
 use crate::app::testing::{TestApp, With};
 use crate::audit::{self, Actor, Subject};
 use crate::base::SystemRandom;
-use crate::policy::Grant;
 use crate::policy::definition::OrgRole;
+use crate::policy::{Allow, Assignments, Catalogue, Condition, Grant, judge};
 use crate::store::DEFAULT_SITE;
 use crate::store::testing::TestStore;
 
@@ -284,6 +284,27 @@ impl Model<'_> {
     }
 }
 
+/// What a policy of this one condition says of a caller with no other rights.
+fn judged(catalogue: &Catalogue, organization: judge::Organization<'_>, condition: Condition) -> bool {
+    let rights = catalogue.rights(&Assignments::default());
+    let caller = judge::Caller {
+        id: Id::from_u128(7),
+        rights: &rights,
+        authenticated_at: Timestamp::from_millis(0),
+        is_staff: false,
+        is_email_verified: false,
+        is_phone_verified: false,
+    };
+    let facts = judge::Facts {
+        now: Timestamp::from_millis(0),
+        caller: Some(caller),
+        organization,
+        application: None,
+        param: &|_| None,
+    };
+    Allow::When(condition).compile(catalogue).judge(&facts) == judge::Judgement::Yes
+}
+
 fn forest() -> impl Strategy<Value = (Vec<Option<usize>>, Vec<Option<usize>>)> {
     (1usize..8).prop_flat_map(|count| {
         let parents: Vec<_> = (0..count)
@@ -304,6 +325,8 @@ proptest! {
             role: code(ROLES[(*role)?]),
         })).collect();
         let roles = org_roles();
+        let definitions = Definitions { org_roles: roles.clone(), ..seed::definitions() };
+        let catalogue = Catalogue::build(definitions, 1);
         for (n, parent) in parents.iter().enumerate() {
             let above: Vec<_> = std::iter::successors(*parent, |up| parents[*up]).map(id).collect();
             let organization = Organization {
@@ -312,6 +335,10 @@ proptest! {
                 created_at: Timestamp::from_millis(0),
             };
             let place = Place { organization, above };
+            let says = |found: &OrgContext, condition: Condition| {
+                let organization = judge::Organization::Named { here: found.here.as_ref(), above: &found.above };
+                judged(&catalogue, organization, condition)
+            };
             for inherit in [Inherit::FromAbove, Inherit::Nothing] {
                 let model = Model { parents: &parents, held: &held, inherit };
                 let Ok(found) = context(&memberships, &place, inherit) else {
@@ -320,18 +347,25 @@ proptest! {
                 };
                 prop_assert!(model.any(n, &|_| true));
                 prop_assert_eq!(found.is_member(), held[n].is_some());
+                prop_assert_eq!(says(&found, Condition::OrgMember), held[n].is_some());
                 prop_assert_eq!(found.is_owner(), held[n] == Some(0));
+                prop_assert_eq!(says(&found, Condition::OrgOwner), held[n] == Some(0));
                 let shown = held[n].map(|role| code(ROLES[role])).filter(|role| roles.contains_key(role));
                 prop_assert_eq!(found.role(&roles), shown.as_ref());
                 for role in ROLES {
                     let is_held = found.here.iter().chain(&found.above).any(|held| held.as_str() == role);
                     prop_assert_eq!(is_held, model.any(n, &|held| held == role), "{}", role);
+                    if role != "gone" {
+                        prop_assert_eq!(says(&found, Condition::OrgRole(code(role))), is_held, "{}", role);
+                    }
                 }
                 for asked in ASKED {
                     let grants = |role: &str| roles.get(role).is_some_and(|role| {
                         role.permissions.iter().any(|grant| grant.covers(&code(asked)))
                     });
-                    prop_assert_eq!(found.may(&code(asked), &roles), model.any(n, &grants), "{}", asked);
+                    let may = model.any(n, &grants);
+                    prop_assert_eq!(found.may(&code(asked), &roles), may, "{}", asked);
+                    prop_assert_eq!(says(&found, Condition::OrgPermission(code(asked))), may, "{}", asked);
                 }
             }
         }

@@ -1,0 +1,317 @@
+//! Rights: what is defined, and who was granted what.
+//!
+//! Law: a grant is a code. What a code means is looked up in the catalogue as it is now, so a role
+//! that is no longer defined grants nothing, and a decision never reads rights from anywhere else.
+//! Every change is one transaction with its audit row; doing it twice changes nothing twice.
+
+use std::fmt;
+
+use futures::future::{BoxFuture, FutureExt};
+
+use crate::app::{App, Change};
+use crate::audit::{RightsEvent, Subject};
+use crate::base::Id;
+use crate::policy::catalogue::Assignments;
+use crate::policy::definition::{Definitions, ManagedBy};
+use crate::policy::{Code, seed};
+use crate::store::{Error, Source};
+
+mod store;
+#[cfg(test)]
+mod tests;
+
+/// Something that can be granted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Granted {
+    Role(Code),
+    Permission(Code),
+    Group(Code),
+}
+
+impl Granted {
+    /// The word for the kind, in the store and for people.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Role(_) => "role",
+            Self::Permission(_) => "permission",
+            Self::Group(_) => "group",
+        }
+    }
+
+    #[must_use]
+    pub const fn code(&self) -> &Code {
+        match self {
+            Self::Role(code) | Self::Permission(code) | Self::Group(code) => code,
+        }
+    }
+
+    fn parse(kind: &str, code: Code) -> Option<Self> {
+        match kind {
+            "role" => Some(Self::Role(code)),
+            "permission" => Some(Self::Permission(code)),
+            "group" => Some(Self::Group(code)),
+            _ => None,
+        }
+    }
+
+    /// Whether anything defines it.
+    fn is_defined_in(&self, definitions: &Definitions) -> bool {
+        match self {
+            Self::Role(code) => definitions.roles.contains_key(code),
+            Self::Permission(code) => definitions.permissions.contains_key(code),
+            Self::Group(code) => definitions.groups.contains_key(code),
+        }
+    }
+}
+
+impl fmt::Display for Granted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind(), self.code())
+    }
+}
+
+/// Whether there was anything to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Changed,
+    /// It was so already; nothing is recorded.
+    Unchanged,
+}
+
+/// Why rights were not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Nothing defines it: granting it would do nothing, now or until someone defines it.
+    Undefined(Granted),
+    /// A group cannot be in a group.
+    NotForGroups,
+    /// The configuration file defines it; only the file can change it.
+    ManagedByConfig(Code),
+    Store(Error),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undefined(granted) => write!(f, "there is no {granted}"),
+            Self::NotForGroups => f.write_str("a group has roles and permissions, not groups"),
+            Self::ManagedByConfig(code) => {
+                write!(f, "{code} is defined in the configuration file: change it there")
+            }
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Every definition in force: what came with the gateway, under what the store has, under what
+/// the configuration file says.
+pub async fn definitions(src: impl Source, overlay: &Definitions) -> Result<Definitions, Error> {
+    Ok(seed::definitions().under(&store::definitions(src).await?).under(overlay))
+}
+
+/// Puts the definitions of a newly loaded configuration file in force, over what the store has.
+pub async fn configure(app: &App, overlay: Definitions) -> Result<(), Error> {
+    let turn = app.in_force.turn().await;
+    let all = definitions(&app.db, &overlay).await?;
+    turn.put_in_force(all, Some(overlay));
+    Ok(())
+}
+
+/// Reads the definitions again where a change touched them (an [`Applier`](crate::app::Applier)).
+pub fn apply<'a>(app: &'a App, subjects: &'a [Subject]) -> BoxFuture<'a, Result<(), Error>> {
+    async move {
+        if subjects.contains(&Subject::Catalogue) {
+            let turn = app.in_force.turn().await;
+            let all = definitions(&app.db, turn.overlay()).await?;
+            turn.put_in_force(all, None);
+        }
+        Ok(())
+    }
+    .boxed()
+}
+
+/// What an account was granted. Whether it is a superuser is written on the account itself, and is
+/// the caller's to add.
+pub async fn assignments(src: impl Source, account: Id) -> Result<Assignments, Error> {
+    let mut assignments = Assignments::default();
+    for granted in store::grants(src, account).await? {
+        match granted {
+            Granted::Role(code) => assignments.roles.push(code),
+            Granted::Permission(code) => assignments.permissions.push(code),
+            Granted::Group(code) => assignments.groups.push(code),
+        }
+    }
+    Ok(assignments)
+}
+
+/// Grants something that `definitions` have to an account.
+pub async fn grant(
+    change: &mut Change<'_>,
+    definitions: &Definitions,
+    account: Id,
+    granted: &Granted,
+) -> Result<Outcome, Refused> {
+    if !granted.is_defined_in(definitions) {
+        return Err(Refused::Undefined(granted.clone()));
+    }
+    if let Granted::Group(code) = granted {
+        hold_group(change, definitions, code).await?;
+    }
+    let (id, now) = (change.new_id(), change.now());
+    if !store::grant(change.tx(), account, granted, id, now).await? {
+        return Ok(Outcome::Unchanged);
+    }
+    let event = match granted.clone() {
+        Granted::Role(role) => RightsEvent::RoleAssigned { account, role },
+        Granted::Permission(permission) => RightsEvent::PermissionGranted { account, permission },
+        Granted::Group(group) => RightsEvent::GroupJoined { account, group },
+    };
+    change.record(event).await?;
+    Ok(Outcome::Changed)
+}
+
+/// Takes something from an account, defined or not.
+pub async fn revoke(change: &mut Change<'_>, account: Id, granted: &Granted) -> Result<Outcome, Error> {
+    if !store::revoke(change.tx(), account, granted).await? {
+        return Ok(Outcome::Unchanged);
+    }
+    let event = match granted.clone() {
+        Granted::Role(role) => RightsEvent::RoleRemoved { account, role },
+        Granted::Permission(permission) => RightsEvent::PermissionRevoked { account, permission },
+        Granted::Group(group) => RightsEvent::GroupLeft { account, group },
+    };
+    change.record(event).await?;
+    Ok(Outcome::Changed)
+}
+
+/// Makes an empty group.
+pub async fn create_group(
+    change: &mut Change<'_>,
+    definitions: &Definitions,
+    code: &Code,
+    name: &str,
+) -> Result<Outcome, Refused> {
+    let group = Granted::Group(code.clone());
+    refuse_if_configured(definitions, &group)?;
+    let (id, now) = (change.new_id(), change.now());
+    let number = change.number("group").await?;
+    if !store::add_group(change.tx(), id, number, code, name, now).await? {
+        return Ok(Outcome::Unchanged);
+    }
+    redefined(change, &group).await
+}
+
+/// Removes a group and takes it from its members.
+pub async fn remove_group(
+    change: &mut Change<'_>,
+    definitions: &Definitions,
+    code: &Code,
+) -> Result<Outcome, Refused> {
+    let group = Granted::Group(code.clone());
+    refuse_if_configured(definitions, &group)?;
+    if !store::remove_group(change.tx(), code).await? {
+        return Ok(Outcome::Unchanged);
+    }
+    for account in store::accounts_with(change.tx(), &group).await? {
+        revoke(change, account, &group).await?;
+    }
+    redefined(change, &group).await
+}
+
+/// Gives a role or a permission to everyone in a group.
+pub async fn grant_to_group(
+    change: &mut Change<'_>,
+    definitions: &Definitions,
+    code: &Code,
+    granted: &Granted,
+) -> Result<Outcome, Refused> {
+    let group = group_for(definitions, code, granted)?;
+    if !granted.is_defined_in(definitions) {
+        return Err(Refused::Undefined(granted.clone()));
+    }
+    hold_group(change, definitions, code).await?;
+    let id = change.new_id();
+    if !store::grant_to_group(change.tx(), code, granted, id).await? {
+        return Ok(Outcome::Unchanged);
+    }
+    redefined(change, &group).await
+}
+
+/// Takes a role or a permission from everyone in a group.
+pub async fn revoke_from_group(
+    change: &mut Change<'_>,
+    definitions: &Definitions,
+    code: &Code,
+    granted: &Granted,
+) -> Result<Outcome, Refused> {
+    let group = group_for(definitions, code, granted)?;
+    if !store::revoke_from_group(change.tx(), code, granted).await? {
+        return Ok(Outcome::Unchanged);
+    }
+    redefined(change, &group).await
+}
+
+/// The accounts in a group, in the order of their ids.
+pub async fn members(src: impl Source, group: &Code) -> Result<Vec<Id>, Error> {
+    store::accounts_with(src, &Granted::Group(group.clone())).await
+}
+
+/// How many accounts were granted something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holders {
+    pub granted: Granted,
+    pub accounts: i64,
+}
+
+/// What accounts were granted and nothing defines: it gives them nothing, and an operator should
+/// know.
+pub async fn orphans(src: impl Source, definitions: &Definitions) -> Result<Vec<Holders>, Error> {
+    let mut holders = store::holders(src).await?;
+    holders.retain(|one| !one.granted.is_defined_in(definitions));
+    Ok(holders)
+}
+
+fn group_for(definitions: &Definitions, code: &Code, granted: &Granted) -> Result<Granted, Refused> {
+    let group = Granted::Group(code.clone());
+    if matches!(granted, Granted::Group(_)) {
+        return Err(Refused::NotForGroups);
+    }
+    refuse_if_configured(definitions, &group)?;
+    if group.is_defined_in(definitions) { Ok(group) } else { Err(Refused::Undefined(group)) }
+}
+
+fn refuse_if_configured(definitions: &Definitions, group: &Granted) -> Result<(), Refused> {
+    match definitions.groups.get(group.code()) {
+        Some(known) if known.managed_by == ManagedBy::Config => {
+            Err(Refused::ManagedByConfig(group.code().clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Keeps a group of the store from being removed until the change ends, so that nobody is in a group
+/// that is gone and would be in the next one of that code.
+async fn hold_group(change: &mut Change<'_>, definitions: &Definitions, code: &Code) -> Result<(), Refused> {
+    let is_in_store = definitions.groups.get(code).is_some_and(|group| group.managed_by == ManagedBy::Store);
+    let now = change.now();
+    if is_in_store && !store::hold_group(change.tx(), code, now).await? {
+        return Err(Refused::Undefined(Granted::Group(code.clone())));
+    }
+    Ok(())
+}
+
+/// Records that a definition changed.
+async fn redefined(change: &mut Change<'_>, what: &Granted) -> Result<Outcome, Refused> {
+    let event = RightsEvent::CatalogueChanged { kind: what.kind(), code: what.code().clone() };
+    change.record(event).await?;
+    Ok(Outcome::Changed)
+}
