@@ -50,6 +50,7 @@ pub mod audit;
 pub mod metrics;
 pub mod tasks;
 pub mod app;
+pub mod keys;
 pub mod principal;
 pub mod http;
 pub mod account;

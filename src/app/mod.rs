@@ -25,6 +25,7 @@ use futures::future::BoxFuture;
 
 use crate::audit::{Actor, Event, Subject};
 use crate::base::{Clock, Id, Random, Timestamp};
+use crate::config::Config;
 use crate::crypto::keyring::Keyring;
 use crate::crypto::password::Hasher;
 use crate::crypto::seal::SealKey;
@@ -54,6 +55,7 @@ pub type Applier = for<'a> fn(&'a App, &'a [Subject]) -> BoxFuture<'a, Result<()
 
 /// What an [`App`] is made of.
 pub struct Parts {
+    pub config: Arc<Config>,
     pub db: Db,
     pub shared: Shared,
     pub clock: Arc<dyn Clock>,
@@ -80,6 +82,7 @@ pub struct App {
     pub stops: Stops,
     pub health: Health,
     pub in_force: InForce,
+    config: ArcSwap<Config>,
     keyring: ArcSwap<Keyring>,
     numbers: Numbers,
     reactions: Vec<Reaction>,
@@ -104,6 +107,7 @@ impl App {
             stops: Stops::default(),
             health: Health::default(),
             in_force: InForce::default(),
+            config: ArcSwap::new(parts.config),
             keyring: ArcSwap::from_pointee(Keyring::default()),
             numbers: Numbers::default(),
             reactions: parts.reactions,
@@ -119,6 +123,16 @@ impl App {
     /// A new id.
     pub fn new_id(&self) -> Id {
         Id::new(self.now(), self.random.as_ref())
+    }
+
+    /// The configuration in force. Ask once per request: a reload swaps it whole.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// Puts a newly loaded configuration in force.
+    pub fn set_config(&self, config: Arc<Config>) {
+        self.config.store(config);
     }
 
     /// The signing keys as they are now.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{App, Applier, Parts, Reaction};
 use crate::base::random::SeededRandom;
 use crate::base::{Clock, TestClock, Timestamp};
+use crate::config;
 use crate::crypto::password::{Argon2Cost, Hasher, HasherSettings};
 use crate::crypto::seal::SealKey;
 use crate::metrics::Metrics;
@@ -30,6 +31,8 @@ pub struct TestApp {
 /// What a [`TestApp`] is built with.
 #[derive(Default)]
 pub struct With {
+    /// What the configuration file says beyond `preset: medium`.
+    pub yaml: &'static str,
     pub reactions: Vec<Reaction>,
     pub appliers: Vec<Applier>,
 }
@@ -69,7 +72,11 @@ async fn open(db: Db, clock: Arc<TestClock>, seed: u64, with: With) -> Arc<App> 
     let clock: Arc<dyn Clock> = clock;
     let cost = Argon2Cost { memory_kib: 64, passes: 1, lanes: 1 };
     let settings = HasherSettings { cost, threads: 1, queue: 64 };
+    let config = config::load_text(&format!("preset: medium\n{}", with.yaml))
+        .expect("the test's configuration has no problems")
+        .config;
     let parts = Parts {
+        config,
         db,
         shared: Shared::memory(clock.clone()),
         clock,

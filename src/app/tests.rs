@@ -85,7 +85,7 @@ on_every_store! {
     }
 
     async fn a_reaction_is_part_of_the_same_change(store: TestStore) {
-        let with = With { reactions: vec![end_sessions], appliers: vec![] };
+        let with = With { reactions: vec![end_sessions], ..With::default() };
         let app = TestApp::on(store, with).await;
         let running = app.stops.register(id(77), id(1));
         lock(&app, id(1)).await.unwrap();
@@ -97,7 +97,7 @@ on_every_store! {
     }
 
     async fn a_change_whose_reaction_failed_cannot_be_committed(store: TestStore) {
-        let app = TestApp::on(store, With { reactions: vec![refuse], appliers: vec![] }).await;
+        let app = TestApp::on(store, With { reactions: vec![refuse], ..With::default() }).await;
         let mut change = app.change(Actor::system()).await.unwrap();
         write_setting(&mut change, "half").await.unwrap();
         assert!(change.record(locked(id(1))).await.is_err());
@@ -194,7 +194,7 @@ fn reload<'a>(app: &'a App, subjects: &'a [Subject]) -> BoxFuture<'a, Result<(),
 
 #[tokio::test]
 async fn what_cannot_be_applied_is_tried_again_and_keeps_the_view_old() {
-    let with = With { reactions: vec![], appliers: vec![reload] };
+    let with = With { appliers: vec![reload], ..With::default() };
     let app = TestApp::on(TestStore::sqlite().await, with).await;
     app.health.fail("keys", "not loaded");
     RELOAD_FAILS.store(true, Ordering::SeqCst);

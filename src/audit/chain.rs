@@ -86,15 +86,13 @@ pub async fn append(
 ) -> Result<i64, Error> {
     let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
     let head = store::take_numbers(tx, count).await?;
-    let mut hash = head.hash;
-    let mut rows = Vec::with_capacity(events.len());
+    let mut rows: Vec<NewRow> = Vec::with_capacity(events.len());
     for (event, seq) in events.iter().zip(head.seq - count + 1..) {
-        let row = new_row(actor, event, now, seq, hash, random);
-        hash = row.hash.clone();
-        rows.push(row);
+        let before = rows.last().map_or(&head.hash, |row| &row.hash).clone();
+        rows.push(new_row(actor, event, now, seq, before, random));
     }
     store::insert(tx, &rows).await?;
-    store::set_head(tx, &hash).await?;
+    store::set_head(tx, rows.last().map_or(&head.hash, |row| &row.hash)).await?;
     Ok(head.seq)
 }
 

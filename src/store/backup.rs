@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::{Db, Dialect, Error, Options, Source as _, migrate, sql};
+use crate::config::Database;
 
 /// Why a file was not written or cannot be restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +67,8 @@ pub async fn check_backup(path: &Path) -> Result<(), Unfit> {
         return Err(Unfit::Store(Error::unavailable("there is no such file")));
     }
     let options = Options { connections: 1, ..Options::default() };
-    let db = Db::open(&format!("sqlite://{}", path.display()), options).await?;
+    let database = Database::Sqlite { path: path.to_owned() };
+    let db = Db::open_with(&database, options).await?;
     let checked = check(&db).await;
     db.close().await;
     checked

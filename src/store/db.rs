@@ -5,7 +5,7 @@
 //! become one half-way and fail. All databases read committed rows only.
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, FromRow, MySql, P
 
 use super::column::Value;
 use super::{Dialect, Error, Stmt};
+use crate::config::{self, Database};
 
 const PING: Duration = Duration::from_secs(2);
 
@@ -223,16 +224,21 @@ impl Tx {
 }
 
 impl Db {
-    /// Opens `sqlite://PATH`, `postgres://…` or `mysql://…` and proves that it answers. A SQLite
-    /// file that does not exist is created, readable by its owner alone. Tables are
-    /// [`super::migrate::run`]'s business.
-    pub async fn open(address: &str, options: Options) -> Result<Self, Error> {
-        // The address may hold a password: it is never part of an error.
-        let pools = match Dialect::of(address) {
-            Some(Dialect::Sqlite) => open_sqlite(&sqlite_path(address)?, options).await?,
-            Some(Dialect::Postgres) => open_postgres(address, options)?,
-            Some(Dialect::MySql) => open_mysql(address, options)?,
-            None => return Err(Error::broken("a store address begins with sqlite:, postgres: or mysql:")),
+    /// Opens the store that the configuration names and proves that it answers. A SQLite file that
+    /// does not exist is created, readable by its owner alone. Tables are [`super::migrate::run`]'s
+    /// business.
+    pub async fn open(store: &config::Store) -> Result<Self, Error> {
+        let options = Options { connections: store.connections, ..Options::default() };
+        Self::open_with(&store.database, options).await
+    }
+
+    /// Opens a database with other waits than the usual ones.
+    pub async fn open_with(database: &Database, options: Options) -> Result<Self, Error> {
+        // A URL may hold a password: it is never part of an error.
+        let pools = match database {
+            Database::Sqlite { path } => open_sqlite(path, options).await?,
+            Database::Postgres { url } => open_postgres(url.expose(), options)?,
+            Database::Mysql { url } => open_mysql(url.expose(), options)?,
         };
         let db = Self { pools };
         db.ping().await?;
@@ -316,20 +322,6 @@ impl std::fmt::Debug for Db {
     }
 }
 
-fn sqlite_path(address: &str) -> Result<PathBuf, Error> {
-    let path = address.trim_start_matches("sqlite:").trim_start_matches("//");
-    // `sqlite:///var/x.db` keeps its leading slash: three slashes are `//` and an absolute path.
-    let path = if address.starts_with("sqlite:///") {
-        format!("/{}", path.trim_start_matches('/'))
-    } else {
-        path.to_owned()
-    };
-    if path.is_empty() || path.contains(['?', ':']) {
-        return Err(Error::broken("a SQLite address is sqlite:// and the path of a file"));
-    }
-    Ok(PathBuf::from(path))
-}
-
 async fn open_sqlite(path: &Path, options: Options) -> Result<Pools, Error> {
     create_private(path).map_err(|e| Error::unavailable(format!("{}: {e}", path.display())))?;
     let base = SqliteConnectOptions::new()
@@ -366,8 +358,8 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
 }
 
-fn open_postgres(address: &str, options: Options) -> Result<Pools, Error> {
-    let connect = PgConnectOptions::from_str(address)
+fn open_postgres(url: &str, options: Options) -> Result<Pools, Error> {
+    let connect = PgConnectOptions::from_str(url)
         .map_err(|_| Error::broken("not a PostgreSQL address"))?
         .application_name("portcullis")
         .disable_statement_logging();
@@ -388,9 +380,8 @@ fn open_postgres(address: &str, options: Options) -> Result<Pools, Error> {
     Ok(Pools::Postgres(pool))
 }
 
-fn open_mysql(address: &str, options: Options) -> Result<Pools, Error> {
-    let address = address.replacen("mariadb:", "mysql:", 1);
-    let connect = MySqlConnectOptions::from_str(&address)
+fn open_mysql(url: &str, options: Options) -> Result<Pools, Error> {
+    let connect = MySqlConnectOptions::from_str(url)
         .map_err(|_| Error::broken("not a MySQL address"))?
         .charset("utf8mb4")
         .collation("utf8mb4_bin")

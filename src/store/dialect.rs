@@ -14,16 +14,6 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The dialect that an address names by its scheme.
-    pub fn of(address: &str) -> Option<Self> {
-        match address.split_once(':')?.0 {
-            "sqlite" => Some(Self::Sqlite),
-            "postgres" | "postgresql" => Some(Self::Postgres),
-            "mysql" | "mariadb" => Some(Self::MySql),
-            _ => None,
-        }
-    }
-
     /// Writes the `number`th placeholder, counted from 1.
     pub(super) fn placeholder(self, out: &mut String, number: usize) {
         match self {

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Db, Dialect, Options, migrate};
-use crate::base::{Clock as _, Id, SystemClock, SystemRandom};
+use crate::base::{Clock as _, Id, Secret, SystemClock, SystemRandom};
+use crate::config::Database;
 
 /// A store of its own for one test; gone when the last clone is dropped.
 #[derive(Clone)]
@@ -19,7 +20,7 @@ pub struct TestStore {
 }
 
 struct Place {
-    address: String,
+    database: Database,
     ruins: Ruins,
 }
 
@@ -54,28 +55,35 @@ impl TestStore {
         let place = match dialect {
             Dialect::Sqlite => {
                 let directory = std::env::temp_dir().join(&name);
-                let address = format!("sqlite://{}", directory.join("store.db").display());
-                Place { address, ruins: Ruins::Directory(directory) }
+                let path = directory.join("store.db");
+                Place { database: Database::Sqlite { path }, ruins: Ruins::Directory(directory) }
             }
             Dialect::Postgres => server("PORTCULLIS_TEST_POSTGRES", name).await,
             Dialect::MySql => server("PORTCULLIS_TEST_MYSQL", name).await,
         };
-        let db = open(&place.address).await;
+        let db = open(&place.database).await;
         Self { db, place: Arc::new(place) }
     }
 
     /// A second handle with pools of its own on the same database: another replica.
     pub async fn another(&self) -> Db {
-        open(&self.place.address).await
+        open(&self.place.database).await
     }
 
     pub const fn db(&self) -> &Db {
         &self.db
     }
 
-    /// The address, as a configuration file would name it.
-    pub fn address(&self) -> &str {
-        &self.place.address
+    pub fn database(&self) -> &Database {
+        &self.place.database
+    }
+
+    /// The value of `store:` in a configuration file that names this store.
+    pub fn address(&self) -> String {
+        match &self.place.database {
+            Database::Sqlite { path } => format!("sqlite://{}", path.display()),
+            Database::Postgres { url } | Database::Mysql { url } => url.expose().clone(),
+        }
     }
 }
 
@@ -86,8 +94,8 @@ impl Deref for TestStore {
     }
 }
 
-async fn open(address: &str) -> Db {
-    Db::open(address, Options::default()).await.expect("the test database opens")
+async fn open(database: &Database) -> Db {
+    Db::open_with(database, Options::default()).await.expect("the test database opens")
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests find their servers in the environment")]
@@ -106,13 +114,18 @@ async fn server(variable: &str, name: String) -> Place {
     if !query.is_empty() {
         address = format!("{address}?{query}");
     }
-    Place { address, ruins: Ruins::Database { admin, name } }
+    Place { database: named(address), ruins: Ruins::Database { admin, name } }
+}
+
+fn named(address: String) -> Database {
+    let is_postgres = address.starts_with("postgres");
+    let url = Secret::new(address);
+    if is_postgres { Database::Postgres { url } } else { Database::Mysql { url } }
 }
 
 async fn administer(admin: &str, statement: String) {
-    let db = Db::open(admin, Options { connections: 1, ..Options::default() })
-        .await
-        .expect("the test server answers");
+    let options = Options { connections: 1, ..Options::default() };
+    let db = Db::open_with(&named(admin.to_owned()), options).await.expect("the test server answers");
     db.administer(statement).await.expect("the test server obeys");
     db.close().await;
 }

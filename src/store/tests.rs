@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::testing::TestStore;
 use super::*;
 use crate::base::random::SeededRandom;
-use crate::base::{Id, Number, Timestamp};
+use crate::base::{Id, Number, Secret, Timestamp};
+use crate::config::Database;
 use crate::on_every_store;
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -185,11 +186,10 @@ on_every_store! {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_is_never_part_of_an_error() {
-    for address in
-        ["postgres://ada:hunter2@127.0.0.1:1/x", "mysql://ada:hunter2@127.0.0.1:1/x", "ada:hunter2"]
-    {
+    let url = || Secret::new("x://ada:hunter2@127.0.0.1:1/x".to_owned());
+    for database in [Database::Postgres { url: url() }, Database::Mysql { url: url() }] {
         let options = Options { acquire_for: Duration::from_millis(300), ..Options::default() };
-        let error = Db::open(address, options).await.unwrap_err();
+        let error = Db::open_with(&database, options).await.unwrap_err();
         assert!(!format!("{error:?} {error}").contains("hunter2"), "{error:?}");
     }
 }
@@ -206,7 +206,7 @@ async fn a_held_writer_makes_others_busy_and_readers_go_on() {
     let store = TestStore::sqlite().await;
     let held = store.begin().await.unwrap();
     let options = Options { acquire_for: Duration::from_millis(200), ..Options::default() };
-    let other = Db::open(store.address(), options).await.unwrap();
+    let other = Db::open_with(store.database(), options).await.unwrap();
     let waiting = other.begin().await;
     assert!(matches!(waiting, Err(Error::Busy)));
     (&other).one::<(String,)>(sql("SELECT name FROM site")).await.unwrap();
