@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::out::{Failure, note};
 use crate::config::{self, Database, Loaded};
-use crate::store::{Db, Options};
+use crate::store::Db;
 
 /// The configuration, with its warnings as remarks.
 pub fn config(path: &Path) -> Result<Loaded, Failure> {
@@ -30,11 +30,7 @@ pub async fn existing_store(settings: &config::Store) -> Result<Db, Failure> {
 
 /// The store as it is, whether or not its tables are up to date; a SQLite file is created.
 pub async fn store(settings: &config::Store) -> Result<Db, Failure> {
-    let options = Options { connections: settings.connections, ..Options::default() };
-    let opened = match &settings.database {
-        Database::Sqlite { path } => Db::open(&format!("sqlite://{}", path.display()), options).await,
-        Database::Postgres { url } | Database::Mysql { url } => Db::open(url.expose(), options).await,
-    };
+    let opened = Db::open(settings).await;
     opened.map_err(|error| Failure::problem(format_args!("the store cannot be opened: {error}")))
 }
 

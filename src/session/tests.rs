@@ -39,7 +39,7 @@ fn ring() -> Keyring {
 
 impl Scene {
     async fn on(store: TestStore, yaml: &str) -> Self {
-        let app = TestApp::on(store, With { reactions: vec![react], appliers: vec![] }).await;
+        let app = TestApp::on(store, With { reactions: vec![react], ..With::default() }).await;
         app.set_keyring(ring());
         let mut change = app.change(Actor::system()).await.unwrap();
         let account = account::create(&mut change, &NewAccount::of(DEFAULT_SITE), How::Owner).await.unwrap();
