@@ -21,7 +21,7 @@ use super::route::{RawRoute, Route, Surroundings};
 use super::storage::{Keys, RawShared, RawStore};
 use super::token::{Sessions, Tokens};
 use super::upstream::{RawUpstream, Upstream};
-use super::{Config, overlap};
+use super::{Config, overlap, storage};
 use crate::policy::seed;
 
 /// The configuration of a Portcullis gateway.
@@ -76,6 +76,7 @@ impl Raw {
         let public_url = self.public_url(report, &mut permitted);
         let store = self.store.check(files, report, &mut permitted);
         let shared = self.shared.check(files, report, &mut permitted);
+        storage::fit(store.as_ref(), shared.as_ref(), report);
         let definitions = RawRights {
             permissions: self.permissions,
             roles: self.roles,

@@ -145,6 +145,17 @@ impl RawShared {
     }
 }
 
+/// Whether store and shared state belong together: a file on one machine is no store for the
+/// replicas that Redis is for.
+pub fn fit(store: Option<&Store>, shared: Option<&Shared>, report: &mut Report) {
+    let in_a_file = store.is_some_and(|store| matches!(store.database, Database::Sqlite { .. }));
+    if in_a_file && matches!(shared, Some(Shared::Redis { .. })) {
+        report
+            .problem(&Place::root().key("shared"), "SQLite serves one gateway, and Redis is for several")
+            .hint("write `shared: memory`, or give the gateways a `store: postgres://…` or `mysql://…`");
+    }
+}
+
 /// Puts a password into a URL that has a user, or for Redis none.
 fn insert(
     url: &Secret<String>,
@@ -188,5 +199,20 @@ mod tests {
         assert_eq!(put("redis://cache", "x y").unwrap(), "redis://:x%20y@cache");
         assert_eq!(put("redis://cache/1?a=b@c", "x").unwrap(), "redis://:x@cache/1?a=b@c");
         assert_eq!(put("mysql://gw:old@db/gw", "new"), None);
+    }
+
+    #[test]
+    fn a_store_in_a_file_is_not_for_replicas() {
+        let load = |store: &str, shared: &str| {
+            let upstream = "upstreams: { app: { servers: [127.0.0.1:9000] } }";
+            let route = "routes: [ { name: all, match: { path: /** }, upstream: app, allow: anyone } ]";
+            let text = format!("store: {store}\nshared: {shared}\n{upstream}\n{route}\n");
+            crate::config::load_text(&text).map_err(|problems| problems.to_string())
+        };
+        let refused = load("sqlite://a.db", "redis://127.0.0.1").unwrap_err();
+        assert!(refused.contains("shared") && refused.contains("SQLite serves one gateway"), "{refused}");
+        load("sqlite://a.db", "memory").unwrap();
+        load("postgres://gw@db/gw", "redis://127.0.0.1").unwrap();
+        load("postgres://gw@db/gw", "memory").unwrap();
     }
 }
