@@ -58,4 +58,6 @@ pub mod rbac;
 pub mod session;
 pub mod organization;
 pub mod gate;
+pub mod proxy;
+pub mod server;
 pub mod cli;

@@ -4,6 +4,7 @@
 //! it never writes to a socket and never names the proxy. `proxy` carries out what it decided.
 
 pub mod authority;
+pub mod body;
 mod framing;
 pub mod head;
 mod rejection;
