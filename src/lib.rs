@@ -56,6 +56,7 @@ pub mod http;
 pub mod account;
 pub mod rbac;
 pub mod session;
+pub mod application;
 pub mod organization;
 pub mod gate;
 pub mod proxy;
