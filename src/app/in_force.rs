@@ -26,17 +26,14 @@ pub struct Turn<'a> {
     overlay: MutexGuard<'a, Definitions>,
 }
 
-impl Default for InForce {
-    /// What came with the gateway, and nothing else.
-    fn default() -> Self {
-        Self {
-            catalogue: ArcSwap::from_pointee(Catalogue::build(seed::definitions(), 1)),
-            overlay: Mutex::default(),
-        }
-    }
-}
-
 impl InForce {
+    /// What came with the gateway, under what the configuration file says. What the store has is
+    /// read by `rbac`.
+    pub fn under(overlay: Definitions) -> Self {
+        let catalogue = Catalogue::build(seed::definitions().under(&overlay), 1);
+        Self { catalogue: ArcSwap::from_pointee(catalogue), overlay: Mutex::new(overlay) }
+    }
+
     pub fn catalogue(&self) -> Arc<Catalogue> {
         self.catalogue.load_full()
     }

@@ -106,7 +106,7 @@ impl App {
             epochs: Epochs::from(seen),
             stops: Stops::default(),
             health: Health::default(),
-            in_force: InForce::default(),
+            in_force: InForce::under(parts.config.definitions.clone()),
             config: ArcSwap::new(parts.config),
             keyring: ArcSwap::from_pointee(Keyring::default()),
             numbers: Numbers::default(),

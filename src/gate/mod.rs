@@ -2,16 +2,142 @@
 //!
 //! Law: this module answers with a [`Rejection`] or with something that carries its own proof;
 //! it never writes to a socket and never names the proxy. `proxy` carries out what it decided.
+//! `admit` is the one pipeline; every step of it has a file of its own.
 
+mod admit;
+mod application;
+mod assertion;
+mod authenticate;
 pub mod authority;
+mod authorize;
 pub mod body;
+mod cors;
+mod credential;
+mod decision;
+mod dispatch;
+mod edge;
+mod failure;
 mod framing;
 pub mod head;
+mod identity;
+mod limit;
+mod note;
+mod permit;
+mod person;
+mod record;
 mod rejection;
 pub mod request_id;
+mod rewrite;
+mod route;
+mod stamp;
 pub mod strip;
 pub mod target;
+mod ticket;
+mod token;
+mod world;
 
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::http::Table;
+use crate::policy::Clash;
+
+pub use admit::admit;
+pub use decision::{Admitted, Authorization, Decision, Verdict};
 pub use head::RequestHead;
+pub use permit::Permit;
+pub use person::Key as SessionKey;
+pub use record::{ApplicationKeys, Person, Records};
 pub use rejection::{Flaw, Pace, Rejection, Silent};
+pub use route::Route;
 pub use target::CanonicalTarget;
+pub use ticket::row as ticket_row;
+pub use world::World;
+
+use assertion::Assertions;
+use person::People;
+use token::Believed;
+
+/// The judge of one process, with what it remembers.
+pub struct Gate {
+    app: Arc<App>,
+    records: Arc<dyn Records>,
+    world: ArcSwap<World>,
+    /// Held while a world is replaced, so that an older one never takes the place of a newer one.
+    turn: Mutex<()>,
+    tokens: Believed,
+    people: People,
+    assertions: Assertions,
+}
+
+impl Gate {
+    /// A gate that decides by this configuration.
+    ///
+    /// # Errors
+    /// Routes that contradict each other, which a checked configuration has not.
+    pub fn new(
+        app: Arc<App>,
+        records: Arc<dyn Records>,
+        config: Arc<Config>,
+        built_in: Arc<Table>,
+    ) -> Result<Self, Vec<Clash>> {
+        let world = World::new(config, app.catalogue(), built_in, &app.metrics)?;
+        Ok(Self {
+            app,
+            records,
+            world: ArcSwap::from_pointee(world),
+            turn: Mutex::new(()),
+            tokens: Believed::new(),
+            people: People::new(),
+            assertions: Assertions::new(),
+        })
+    }
+
+    /// Puts a newly loaded configuration in force. Requests under way keep the one they began with.
+    ///
+    /// # Errors
+    /// Routes that contradict each other; the configuration before stays in force.
+    pub fn adopt(&self, config: Arc<Config>, built_in: Arc<Table>) -> Result<(), Vec<Clash>> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let world = World::new(config, self.app.catalogue(), built_in, &self.app.metrics)?;
+        self.world.store(Arc::new(world));
+        // What a token must say, and who issues assertions, are settings too.
+        self.tokens.clear();
+        self.assertions.clear();
+        Ok(())
+    }
+
+    /// What decisions are made by now. A catalogue that has changed is taken in before this returns,
+    /// so a change binds the next request.
+    pub fn world(&self) -> Arc<World> {
+        let world = self.world.load_full();
+        if world.catalogue.generation() == self.app.catalogue().generation() { world } else { self.renew() }
+    }
+
+    fn renew(&self) -> Arc<World> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let (world, catalogue) = (self.world.load_full(), self.app.catalogue());
+        if world.catalogue.generation() == catalogue.generation() {
+            return world;
+        }
+        match world.with_catalogue(catalogue, &self.app.metrics) {
+            Ok(anew) => self.world.store(Arc::new(anew)),
+            // The same routes were without a clash before.
+            Err(clashes) => tracing::error!(?clashes, "routes contradict each other"),
+        }
+        self.world.load_full()
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,8 @@ use ::http::{HeaderValue, StatusCode, StatusCode as S};
 use serde_json::{Map, Value, json};
 
 use crate::base::Timestamp;
+use crate::policy::Code;
+use crate::policy::judge::Failure;
 
 /// Why a request goes no further.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,22 +42,22 @@ pub enum Rejection {
     BodyTooLarge,
     /// The caller must say who it is.
     CredentialMissing,
-    /// Two credentials in one request: choosing one would be guessing.
-    CredentialsAmbiguous,
     /// Malformed, forged, expired, or its session is over. Not told apart.
     TokenInvalid,
     /// The token was issued to another application than the one that presents it.
     ApplicationMismatch,
-    AccountInactive,
-    AccountLocked,
     /// The token's scope opens other endpoints than this one.
     ScopeInsufficient,
     ApplicationMissing,
     ApplicationInvalid,
     ApplicationOriginRequired,
     ApplicationOriginDenied,
-    /// A browser's WebSocket or cookie request from an origin that is not listed.
+    /// A browser's WebSocket handshake from an origin that is not listed.
     OriginDenied,
+    /// A WebSocket handshake on a route that takes none.
+    UpgradeRefused,
+    /// A condition of the route's policy said no.
+    Denied(Failure),
     /// No such organization, or none that the caller may know of.
     OrganizationUnknown {
         slug: String,
@@ -117,6 +119,43 @@ impl Flaw {
             Self::Duplicate => "Send each header once.",
             Self::Upgrade => "Send a WebSocket handshake as a GET without a body.",
         }
+    }
+}
+
+const ASK: &str = "Ask an administrator to grant what `missing` lists.";
+const ASK_ORG: &str = "Ask an owner of the organization to give you the role.";
+
+/// How a condition's no is told. The contract's code where it has one for the condition.
+#[rustfmt::skip]
+fn denied(failure: &Failure) -> Told {
+    let row = |code, label, text, remedy| Told { status: S::FORBIDDEN, code, label, text, remedy };
+    let role_text = "Organization role required";
+    match failure.condition {
+        "permission" => row("PERMISSION_REQUIRED", "permission", "Permission denied.", ASK),
+        "role" => row("ROLE_REQUIRED", "role", "Permission denied.", ASK),
+        "group" => row("GROUP_REQUIRED", "group", "Permission denied.", ASK),
+        "org.member" => row("ORG_MEMBERSHIP_REQUIRED", "org_member",
+            "You are not a member of this organization", "Ask an owner of the organization to add you."),
+        "org.role" => row("ORG_ROLE_REQUIRED", "org_role", role_text, ASK_ORG),
+        "org.owner" => row("ORG_ROLE_REQUIRED", "org_owner", role_text, ASK_ORG),
+        "org.admin" => row("ORG_ROLE_REQUIRED", "org_admin", role_text, ASK_ORG),
+        "org.permission" => row("ORG_PERMISSION_REQUIRED", "org_permission",
+            "Organization permission required", ASK_ORG),
+        "org.plan" => row("ORG_PLAN_REQUIRED", "org_plan", "The organization's plan does not include this", ASK_ORG),
+        "org.status" => row("ORG_STATUS_REQUIRED", "org_status", "The organization's status does not allow this", ASK_ORG),
+        "verified.email" => row("EMAIL_NOT_VERIFIED", "verified_email",
+            "Email verification required", "Verify the account's e-mail address."),
+        "verified.phone" => row("PHONE_NOT_VERIFIED", "verified_phone",
+            "Phone verification required", "Verify the account's phone number."),
+        "mfa" => row("MFA_REQUIRED", "mfa", "A second factor is required", "Log in with a second factor."),
+        "max_age" => row("REAUTHENTICATION_REQUIRED", "max_age", "The login is too old for this", "Log in again."),
+        "staff" => row("STAFF_REQUIRED", "staff", "Permission denied.", "Ask an administrator."),
+        "superuser" => row("SUPERUSER_REQUIRED", "superuser", "Permission denied.", "Ask an administrator."),
+        "owner" => row("OWNER_REQUIRED", "owner", "Permission denied.", "Use your own id in the path."),
+        "application" => row("APPLICATION_REQUIRED", "application_name",
+            "This application may not do this", "Call through an application that the route names."),
+        "scope" => row("INSUFFICIENT_SCOPE", "token_scope", "Insufficient token scope", "Use a token with the scope."),
+        _ => row("PERMISSION_DENIED", "policy", "You do not have permission to perform this action.", ASK),
     }
 }
 
@@ -213,16 +252,10 @@ impl Rejection {
                 "The request body is too large.", "Send a smaller body."),
             Self::CredentialMissing => row(S::UNAUTHORIZED, "AUTH_REQUIRED", "no_credential",
                 "Authorization header required", "Log in and send the access token as `Authorization: Bearer <token>`."),
-            Self::CredentialsAmbiguous => row(S::BAD_REQUEST, "CREDENTIALS_AMBIGUOUS", "two_credentials",
-                "More than one credential was sent.", "Send exactly one credential."),
             Self::TokenInvalid => row(S::UNAUTHORIZED, "TOKEN_INVALID", "token",
                 "Invalid or expired token", "Refresh the access token, or log in again."),
             Self::ApplicationMismatch => row(S::UNAUTHORIZED, "TOKEN_APP_MISMATCH", "application_mismatch",
                 "Token does not match application", "Send the keys of the application that the token was issued to."),
-            Self::AccountInactive => row(S::UNAUTHORIZED, "USER_INACTIVE", "account_inactive",
-                "User account is inactive", "Ask an administrator to activate the account."),
-            Self::AccountLocked => row(S::UNAUTHORIZED, "USER_LOCKED", "account_locked",
-                "User account is locked", "Wait until the lock ends, or ask an administrator to lift it."),
             Self::ScopeInsufficient => row(S::FORBIDDEN, "INSUFFICIENT_SCOPE", "scope",
                 "Insufficient token scope", "Finish what the restricted token is for, then log in again."),
             Self::ApplicationMissing => row(S::UNAUTHORIZED, "APP_AUTH_REQUIRED", "no_application",
@@ -235,6 +268,9 @@ impl Rejection {
                 "Origin not allowed for this application", "Ask an administrator to add this origin to the application."),
             Self::OriginDenied => row(S::FORBIDDEN, "ORIGIN_DENIED", "origin",
                 "Origin not allowed", "Ask an administrator to allow this origin."),
+            Self::UpgradeRefused => row(S::FORBIDDEN, "UPGRADE_REFUSED", "upgrade",
+                "This route takes no WebSocket.", "Connect to a route that allows WebSocket."),
+            Self::Denied(failure) => denied(failure),
             Self::OrganizationUnknown { .. } => row(S::NOT_FOUND, "ORG_NOT_FOUND", "organization",
                 "Organization not found", "Name an organization that you belong to in X-Org-Slug."),
             Self::OrganizationMissing => row(S::BAD_REQUEST, "ORG_CONTEXT_REQUIRED", "no_organization",
@@ -251,11 +287,17 @@ impl Rejection {
     /// The condition that said no, where a policy did.
     pub fn failed(&self) -> Option<&str> {
         match self {
+            Self::Denied(failure) => Some(failure.condition),
             Self::OrganizationMissing | Self::OrganizationUnknown { .. } => Some("org"),
             Self::CredentialMissing => Some("signed_in"),
             Self::ApplicationMissing | Self::ApplicationInvalid => Some("application"),
             _ => None,
         }
+    }
+
+    /// The codes that would have made it a yes.
+    pub fn missing(&self) -> &[Code] {
+        if let Self::Denied(failure) = self { &failure.missing } else { &[] }
     }
 
     /// Whether the same request may pass later without the caller changing it.
@@ -280,7 +322,7 @@ impl Rejection {
             Self::Unavailable(_) | Self::UpstreamUnavailable => {
                 vec![(RETRY_AFTER, whole_seconds(RETRY_AFTER_SILENCE))]
             }
-            Self::TokenInvalid | Self::ApplicationMismatch | Self::AccountInactive | Self::AccountLocked => {
+            Self::TokenInvalid | Self::ApplicationMismatch => {
                 vec![(WWW_AUTHENTICATE, HeaderValue::from_static(BEARER_INVALID))]
             }
             _ if self.status() == StatusCode::UNAUTHORIZED => {
@@ -298,7 +340,7 @@ impl Rejection {
         body.insert("details".into(), json!({}));
         body.insert("request_id".into(), json!(request_id));
         body.insert("failed".into(), json!(self.failed()));
-        body.insert("missing".into(), json!([]));
+        body.insert("missing".into(), json!(self.missing()));
         body.insert("remedy".into(), json!(self.remedy()));
         body.insert("retryable".into(), json!(self.is_retryable()));
         match self {
@@ -354,7 +396,6 @@ mod tests {
             Rejection::CredentialMissing,
             Rejection::TokenInvalid,
             Rejection::ApplicationMismatch,
-            Rejection::AccountInactive,
             Rejection::ApplicationMissing,
             Rejection::ApplicationOriginDenied,
         ] {

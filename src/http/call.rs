@@ -12,12 +12,15 @@ use bytes::Bytes;
 use super::code::ErrorCode;
 use super::cookie::Cookies;
 use super::error::ApiError;
+use crate::app::App;
+use crate::audit::{Actor, Who};
 use crate::base::Secret;
 use crate::principal::{ApplicationFacts, Principal};
 
 /// One request, with whom it comes from.
 #[derive(Debug)]
 pub struct Call {
+    pub app: Arc<App>,
     pub principal: Option<Arc<Principal>>,
     pub application: Option<Arc<ApplicationFacts>>,
     pub head: CallHead,
@@ -37,6 +40,9 @@ pub struct CallHead {
     pub client: IpAddr,
     pub user_agent: Option<String>,
     pub origin: Option<String>,
+    /// The organization that the caller asks to act in; where the row asks for a person, one that
+    /// the person may know of.
+    pub org_slug: Option<String>,
     pub cookies: Cookies,
     /// The token of `Authorization: Bearer`, checked or not.
     pub bearer: Option<Secret<String>>,
@@ -65,5 +71,20 @@ impl Call {
     pub fn param(&self, name: &str) -> Result<&str, ApiError> {
         let found = self.head.params.iter().find(|(param, _)| *param == name);
         found.map(|(_, value)| value.as_str()).ok_or_else(|| ApiError::new(ErrorCode::NotFound))
+    }
+
+    /// Who acts, for the audit trail.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        let account = self.principal.as_ref().map(|principal| &principal.account);
+        let mut actor = Actor::new(account.map_or(Who::Anonymous, |account| Who::Account(account.id)));
+        if let Some(account) = account {
+            actor.site = account.site;
+        }
+        actor.application = self.application.as_ref().map(|application| application.id);
+        actor.address = Some(self.head.client);
+        actor.user_agent.clone_from(&self.head.user_agent);
+        actor.request_id = Some(self.head.request_id.clone());
+        actor
     }
 }

@@ -1,6 +1,7 @@
 //! The kernel as a slice uses it: rows, a table, and handlers that run.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use ::http::{Method, StatusCode, header};
 use bytes::Bytes;
@@ -10,6 +11,8 @@ use serde_json::{Value, json};
 
 use super::cookie::Cookies;
 use super::*;
+use crate::app::App;
+use crate::app::testing::TestApp;
 use crate::base::{Email, Secret};
 
 #[derive(JsonSchema)]
@@ -71,15 +74,21 @@ fn head() -> CallHead {
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         user_agent: None,
         origin: None,
+        org_slug: None,
         cookies: Cookies::default(),
         bearer: None,
     }
 }
 
+async fn app() -> Arc<App> {
+    TestApp::new().await.app.clone()
+}
+
 async fn send(path: &str, content_type: Option<&str>, body: impl Into<Bytes>) -> (StatusCode, Value) {
     let table = table();
     let Found::Row(row, params) = table.find(&Method::POST, path) else { panic!("{path} is a row") };
-    let call = Call { principal: None, application: None, head: CallHead { params, ..head() } };
+    let call =
+        Call { app: app().await, principal: None, application: None, head: CallHead { params, ..head() } };
     let body = Body { content_type: content_type.map(str::to_owned), bytes: body.into() };
     let reply = row.answer(call, body).await;
     assert_eq!(reply.headers[header::CACHE_CONTROL], "no-store");
@@ -268,7 +277,12 @@ async fn the_pages_ask_no_other_origin_for_anything() {
     let table = Table::new("/api", page::rows(&json!({"openapi": "3.1.0"})));
     for path in ["/docs", "/redoc/", "/docs/docs.js", "/openapi.json", "/redoc/redoc.standalone.js"] {
         let Found::Row(row, params) = table.find(&Method::GET, path) else { panic!("{path}") };
-        let call = Call { principal: None, application: None, head: CallHead { params, ..head() } };
+        let call = Call {
+            app: app().await,
+            principal: None,
+            application: None,
+            head: CallHead { params, ..head() },
+        };
         let reply = row.answer(call, Body::default()).await;
         assert_eq!(reply.status, StatusCode::OK, "{path}");
         if reply.headers[header::CONTENT_TYPE].to_str().unwrap().starts_with("text/html") {
@@ -289,8 +303,9 @@ async fn the_pages_ask_no_other_origin_for_anything() {
     }
 }
 
-#[test]
-fn a_cookie_is_believed_only_from_our_own_origin() {
+#[tokio::test]
+async fn a_cookie_is_believed_only_from_our_own_origin() {
+    let app = app().await;
     let check = |method: Method, origin: Option<&str>| {
         let application = crate::principal::ApplicationFacts {
             id: crate::base::Id::from_u128(1),
@@ -299,7 +314,7 @@ fn a_cookie_is_believed_only_from_our_own_origin() {
             allowed_origins: vec!["https://app.example.com".to_owned()].into(),
         };
         let head = CallHead { method, origin: origin.map(str::to_owned), ..head() };
-        let call = Call { principal: None, application: Some(application.into()), head };
+        let call = Call { app: app.clone(), principal: None, application: Some(application.into()), head };
         csrf::check(&call, "https://gw.example.com/base").map_err(|error| error.code())
     };
     assert_eq!(check(Method::POST, Some("https://gw.example.com")), Ok(()));

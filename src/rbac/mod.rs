@@ -118,7 +118,8 @@ pub async fn definitions(src: impl Source, overlay: &Definitions) -> Result<Defi
     Ok(seed::definitions().under(&store::definitions(src).await?).under(overlay))
 }
 
-/// Puts the definitions of a newly loaded configuration file in force, over what the store has.
+/// Puts the definitions of a configuration file in force, over what the store has: once at the
+/// start, and after each reload of the file.
 pub async fn configure(app: &App, overlay: Definitions) -> Result<(), Error> {
     let turn = app.in_force.turn().await;
     let all = definitions(&app.db, &overlay).await?;

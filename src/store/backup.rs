@@ -6,8 +6,7 @@
 use std::fmt;
 use std::path::Path;
 
-use super::{Db, Dialect, Error, Options, Source as _, migrate, sql};
-use crate::config::Database;
+use super::{Db, Dialect, Error, Source as _, migrate, sql};
 
 /// Why a file was not written or cannot be restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +65,7 @@ pub async fn check_backup(path: &Path) -> Result<(), Unfit> {
     if !path.is_file() {
         return Err(Unfit::Store(Error::unavailable("there is no such file")));
     }
-    let options = Options { connections: 1, ..Options::default() };
-    let database = Database::Sqlite { path: path.to_owned() };
-    let db = Db::open_with(&database, options).await?;
+    let db = Db::inspect(path).await?;
     let checked = check(&db).await;
     db.close().await;
     checked

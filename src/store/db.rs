@@ -245,6 +245,30 @@ impl Db {
         Ok(db)
     }
 
+    /// A SQLite file as it is, which nobody writes to: neither do we, not even a log beside it.
+    pub(super) async fn inspect(path: &Path) -> Result<Self, Error> {
+        let connect = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .immutable(true)
+            .disable_statement_logging();
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(connect).await;
+        let pool = pool.map_err(|e| Error::from_driver(Dialect::Sqlite, &e))?;
+        Ok(Self { pools: Pools::Sqlite { writer: pool.clone(), readers: pool } })
+    }
+
+    /// The same server through one connection that no pool keeps.
+    pub(super) async fn separate(&self) -> Result<Self, Error> {
+        let Pools::MySql(pool) = &self.pools else { return Ok(self.clone()) };
+        let connect = pool.connect_options().as_ref().clone();
+        let options =
+            MySqlPoolOptions::new().max_connections(1).acquire_timeout(pool.options().get_acquire_timeout());
+        let alone = options.connect_with(connect).await;
+        alone
+            .map(|pool| Self { pools: Pools::MySql(pool) })
+            .map_err(|e| Error::from_driver(Dialect::MySql, &e))
+    }
+
     /// Begins a transaction that may write.
     pub async fn begin(&self) -> Result<Tx, Error> {
         let inner = match &self.pools {

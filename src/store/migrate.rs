@@ -31,7 +31,6 @@ pub const FILES: &[File] = files! {
     "0001_kernel"
     "0002_account"
     "0003_session"
-    "0004_application"
     "0005_rbac"
     "0006_organization"
     "0007_login"
@@ -103,12 +102,9 @@ pub async fn run(db: &Db, now: Timestamp) -> Result<Vec<&'static str>, Failure> 
     run_files(db, FILES, now).await
 }
 
-/// How far the store is with every file it or this program knows.
+/// How far the store is with every file it or this program knows. Changes nothing.
 pub async fn status(db: &Db) -> Result<Vec<(String, State)>, Error> {
-    let mut tx = db.begin().await?;
-    prepare(&mut tx).await?;
-    let steps = recorded(&mut tx).await?;
-    tx.commit().await?;
+    let steps = if is_prepared(db).await? { recorded(db).await? } else { Vec::new() };
     let mut all: Vec<_> = FILES.iter().map(|file| (file.name.to_owned(), state(file, &steps))).collect();
     for name in unknown(FILES, &steps) {
         all.push((name.to_owned(), State::Unknown));
@@ -202,17 +198,18 @@ mod mysql {
     use crate::store::{Dialect, Source as _, sql};
 
     pub(super) async fn run(db: &Db, files: &[File], now: Timestamp) -> Result<Vec<&'static str>, Failure> {
-        // The lock belongs to this transaction's connection, which does nothing else.
-        let mut lock = db.begin().await?;
+        // The lock belongs to a connection of its own, which ends with this function however it
+        // ends: one that went back to the pool would keep it.
+        let alone = db.separate().await?;
+        let mut lock = alone.begin().await?;
         let got: Option<(Option<i64>,)> =
             lock.optional(sql("SELECT GET_LOCK(CONCAT(DATABASE(), '.portcullis'), 600)")).await?;
         if got != Some((Some(1),)) {
             return Err(Failure::Store(Error::Busy));
         }
         let outcome = run_locked(db, files, now).await;
-        let _: Option<(Option<i64>,)> =
-            lock.optional(sql("SELECT RELEASE_LOCK(CONCAT(DATABASE(), '.portcullis'))")).await?;
         lock.rollback().await?;
+        alone.close().await;
         outcome
     }
 
@@ -280,8 +277,21 @@ async fn prepare(tx: &mut Tx) -> Result<(), Error> {
     tx.raw(render(tx.dialect(), table)).await
 }
 
-async fn recorded(tx: &mut Tx) -> Result<Vec<Recorded>, Error> {
-    tx.all(sql("SELECT file, step, is_done, hash FROM schema_step ORDER BY file, step")).await
+/// Whether there is anything of ours in the store.
+async fn is_prepared(mut db: &Db) -> Result<bool, Error> {
+    let tables = match db.dialect() {
+        Dialect::Sqlite => sql("SELECT COUNT(*) FROM sqlite_master WHERE name = 'schema_step'"),
+        Dialect::Postgres => sql("SELECT COUNT(*) FROM information_schema.tables \
+                                  WHERE table_name = 'schema_step' AND table_schema = current_schema()"),
+        Dialect::MySql => sql("SELECT COUNT(*) FROM information_schema.tables \
+                               WHERE table_name = 'schema_step' AND table_schema = DATABASE()"),
+    };
+    let (count,): (i64,) = db.one(tables).await?;
+    Ok(count > 0)
+}
+
+async fn recorded(mut source: impl Source) -> Result<Vec<Recorded>, Error> {
+    source.all(sql("SELECT file, step, is_done, hash FROM schema_step ORDER BY file, step")).await
 }
 
 async fn record(tx: &mut Tx, file: &str, step: usize, hash: &str, now: Timestamp) -> Result<(), Error> {

@@ -221,7 +221,10 @@ async fn a_backup_is_whole_private_and_checked() {
     let target = directory.path().join("copy.db");
     backup_to(&store, &target).await.unwrap();
     assert_eq!(std::fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
+    let before = std::fs::read(&target).unwrap();
     check_backup(&target).await.unwrap();
+    assert_eq!(std::fs::read(&target).unwrap(), before, "checked, not touched");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing beside it");
     assert_eq!(backup_to(&store, &target).await.unwrap_err(), Unfit::Exists);
     let text = directory.path().join("text.db");
     std::fs::write(&text, "this is no database, whatever its name says, and it is long enough").unwrap();

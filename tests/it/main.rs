@@ -2,6 +2,3 @@
 //! One binary, so that it is linked once; one module per subject.
 
 mod cli;
-mod smuggling;
-mod support;
-mod wire;

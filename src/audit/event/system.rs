@@ -11,6 +11,8 @@ use crate::audit::Subject;
 pub enum SystemEvent {
     /// A new configuration came into force.
     ConfigReloaded { sha256: String },
+    /// A request passed on a route that wants every one of them in the trail.
+    RequestPassed { route: String, method: String },
     /// Rows up to and including this number were removed because their time was over. The first
     /// row that is left follows a row with this hash.
     AuditPruned { to_seq: i64, hash: String },
@@ -20,6 +22,7 @@ impl SystemEvent {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::ConfigReloaded { .. } => "config_reloaded",
+            Self::RequestPassed { .. } => "request_passed",
             Self::AuditPruned { .. } => "audit_pruned",
         }
     }
@@ -27,7 +30,7 @@ impl SystemEvent {
     pub fn subjects(&self) -> Vec<Subject> {
         match self {
             // Every process reloads its own file at its own time.
-            Self::ConfigReloaded { .. } | Self::AuditPruned { .. } => Vec::new(),
+            Self::ConfigReloaded { .. } | Self::RequestPassed { .. } | Self::AuditPruned { .. } => Vec::new(),
         }
     }
 }

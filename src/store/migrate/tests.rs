@@ -40,7 +40,12 @@ fn the_list_is_every_file_in_order_and_the_hashes_are_pinned() {
 #[test]
 fn files_are_portable() {
     for file in FILES {
+        let is_comment = |line: &&str| line.trim_start().starts_with("--");
+        let mut comments = file.text.lines().filter(is_comment);
+        assert!(comments.all(|line| !line.ends_with(';')), "it would end the statement: {}", file.name);
         for statement in statements(file.text) {
+            let code: Vec<&str> = statement.lines().filter(|line| !is_comment(line)).collect();
+            let statement = code.join("\n");
             let place = format!("{}: {statement}", file.name);
             assert!(!statement.contains(';'), "one statement at a time: {place}");
             assert!(!statement.contains('"') && !statement.contains('`'), "names are not quoted: {place}");
@@ -124,6 +129,21 @@ async fn a_mysql_step_cut_off_before_it_was_recorded_counts_as_done() {
     tx.raw(render(Dialect::MySql, statements(FIRST.text).next().unwrap())).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(run_files(&store, &[FIRST], NOW).await.unwrap(), ["9001_first"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_cut_off_at_any_moment_is_finished_by_the_next() {
+    for dialect in ALL {
+        let store = TestStore::bare(dialect).await;
+        for millis in [0, 1, 2, 3, 5, 8, 13, 21, 34] {
+            let other = store.another().await;
+            let cut = std::time::Duration::from_millis(millis);
+            drop(tokio::time::timeout(cut, run(&other, NOW)).await);
+            other.close().await;
+        }
+        run(&store, NOW).await.unwrap_or_else(|failure| panic!("{dialect:?}: {failure}"));
+        assert!(status(&store).await.unwrap().iter().all(|(_, state)| *state == State::Applied));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

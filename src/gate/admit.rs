@@ -1,0 +1,142 @@
+//! The pipeline: every step of a decision in its order, with the reason for the order.
+//!
+//! Law: the order is the security design. Nobody is told more than the step before allowed, nothing
+//! is counted before it is known who pays for it, and only the last line makes something that can
+//! be forwarded.
+
+use std::sync::Arc;
+
+use super::authenticate::{Caller, authenticate};
+use super::authorize::{Asked, authorize, organization_of};
+use super::body::BodySource;
+use super::decision::{Admitted, Answer, Authorization, Decision, Verdict};
+use super::dispatch::{self, text};
+use super::head::RequestHead;
+use super::identity::{Sent, identity_headers};
+use super::permit::Permit;
+use super::rejection::Rejection;
+use super::route::{CredentialUse, Route};
+use super::world::{Target, World};
+use super::{Gate, application, credential, edge, limit, note, rewrite};
+use crate::crypto::digest::sha256;
+use crate::policy::table::Params;
+
+/// Decides about one request.
+pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -> Decision {
+    // One world for the whole request: route, policy, rights and settings belong together.
+    let world = gate.world();
+    // A preflight asks about another request, so that one's route answers, and nobody is asked who
+    // they are: a preflight carries no credential.
+    let asks = edge::preflight_for(head);
+    let method = asks.as_ref().unwrap_or(&head.method);
+    match world.find(head.authority.host(), head.target.path(), method) {
+        Target::Nothing => Decision::refused(Rejection::NoRoute),
+        Target::WrongMethod(_) if asks.is_some() => Decision::answered(world.cors.preflight(None)),
+        Target::WrongMethod(allow) => Decision::refused(Rejection::MethodNotAllowed { allow }),
+        Target::BuiltIn(row, captured) => {
+            let granted = edge::granted(gate, &world.cors, head);
+            let reply = match asks {
+                Some(_) => world.cors.preflight(granted.as_ref()),
+                None => dispatch::dispatch(gate, &world, head, row, captured, body).await,
+            };
+            Decision::answered(edge::with_cors(reply, granted.as_ref()))
+        }
+        Target::Route(route, params) => {
+            let granted = route.cors.as_ref().and_then(|cors| edge::granted(gate, cors, head));
+            let mut answer = Answer::of(route, granted);
+            let asking = Asking { gate, world: &world, head, route, params: &params };
+            let verdict = match (asks, &route.cors) {
+                (Some(_), Some(cors)) => Ok(Verdict::Answer(cors.preflight(answer.granted()))),
+                // The route leaves CORS to its upstream: the question passes, as nobody's.
+                (Some(_), None) => asking.forward(Permit::of_nobody(&world, route), body).await,
+                (None, _) => asking.pass(body, &mut answer).await,
+            };
+            Decision::on_route(route, verdict, answer)
+        }
+    }
+}
+
+/// A request to a route.
+struct Asking<'a> {
+    gate: &'a Gate,
+    world: &'a Arc<World>,
+    head: &'a RequestHead,
+    route: &'a Arc<Route>,
+    params: &'a Params<'a, 'a>,
+}
+
+impl Asking<'_> {
+    /// The steps that every request to a route takes.
+    async fn pass(&self, body: &mut dyn BodySource, answer: &mut Answer) -> Result<Verdict, Rejection> {
+        let Self { gate, world, head, route, .. } = *self;
+        // What the route takes at all: no use in asking who sends what nobody may send.
+        edge::check(world, route, head, answer.granted())?;
+        // Applications before people: keys that are sent must be right whoever calls.
+        let application = application::of_route(gate, head, route).await?;
+        let caller = self.caller().await?;
+        // A token opens only what it was issued for: its application, and everything or one purpose.
+        if let Some(caller) = &caller {
+            application::check_match(&caller.snapshot.principal, application.as_deref())?;
+            if caller.scope.is_some() {
+                return Err(Rejection::ScopeInsufficient);
+            }
+        }
+        // After the caller: what an organization is, is told only to those who belong to it.
+        let organization = match &caller {
+            Some(caller) => {
+                let sent = head.presented.org_slug.as_ref().map(text);
+                let wish = sent.as_deref().or(caller.organization.as_deref());
+                organization_of(gate, world, &caller.snapshot, wish).await?
+            }
+            None => None,
+        };
+        let asked = Asked {
+            route,
+            params: self.params,
+            caller: caller.as_ref().map(|caller| &caller.snapshot),
+            organization: organization.as_ref(),
+            application: application.as_ref(),
+            now: head.at,
+        };
+        let permit = authorize(world, &asked)?;
+        // The path that the upstream sees may be another route's: then that one must agree.
+        rewrite::check(world, &asked, head)?;
+        // Counted last: who may not pass does not use up the share of those who may.
+        let caller = asked.caller.map(|snapshot| &**snapshot);
+        answer.pace(limit::of_route(gate, route, head, caller).await?);
+        note::passing(gate, &permit, head).await?;
+        self.forward(permit, body).await
+    }
+
+    /// Who calls, as far as the route wants to know.
+    async fn caller(&self) -> Result<Option<Caller>, Rejection> {
+        match self.route.credential {
+            CredentialUse::Ignored => Ok(None),
+            CredentialUse::Judged => authenticate(self.gate, self.world, self.head).await,
+            CredentialUse::Optional => match authenticate(self.gate, self.world, self.head).await {
+                Err(Rejection::TokenInvalid) => Ok(None),
+                Ok(Some(caller)) if caller.scope.is_some() => Ok(None),
+                found => found,
+            },
+        }
+    }
+
+    /// Everything that is written on a permitted request.
+    async fn forward(&self, permit: Permit, body: &mut dyn BodySource) -> Result<Verdict, Rejection> {
+        let Self { gate, world, head, route, .. } = *self;
+        let target = rewrite::target(world, route, head)?;
+        // A stamp that covers the body waits for it; nothing else does.
+        let body = if permit.binds_body() {
+            let most = usize::try_from(route.rule.body).unwrap_or(usize::MAX);
+            Some(body.read_all(most).await?)
+        } else {
+            None
+        };
+        let mut stamps = Vec::with_capacity(10);
+        let sent = Sent { target: &target, body: body.as_deref().map(sha256) };
+        identity_headers(gate, &permit, head, sent, &mut |name, value| stamps.push((name, value)))?;
+        let is_kept = route.rule.forward_authorization && !credential::is_ours(head, world);
+        let authorization = if is_kept { Authorization::Forwarded } else { Authorization::Removed };
+        Ok(Verdict::Forward(Box::new(Admitted { permit, target, stamps, authorization, body })))
+    }
+}

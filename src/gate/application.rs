@@ -1,0 +1,70 @@
+//! Which application a request comes through, where one is asked for or named anyway.
+//!
+//! Law: keys that are sent must be right, also where none are asked for. A token opens only what
+//! it was issued for: the application of its session is the one that presents it.
+
+use std::sync::Arc;
+
+use super::Gate;
+use super::head::RequestHead;
+use super::record::ApplicationKeys;
+use super::rejection::Rejection;
+use super::route::{ApplicationUse, Route};
+use super::world::World;
+use crate::config::Required;
+use crate::http::Row;
+use crate::http::row::Mount;
+use crate::principal::{ApplicationFacts, Principal};
+
+/// The application of a request to a built-in endpoint. Health, keys and pages stand at the root
+/// and ask for none.
+pub(super) async fn of_row(
+    gate: &Gate,
+    world: &World,
+    head: &RequestHead,
+    row: &Row,
+) -> Result<Option<Arc<ApplicationFacts>>, Rejection> {
+    match (row.mount(), world.config.applications.required) {
+        (Mount::Root, _) => Ok(None),
+        (Mount::Api, Required::Nowhere) => of(gate, head, ApplicationUse::Optional).await,
+        (Mount::Api, Required::Api | Required::Everywhere) => of(gate, head, ApplicationUse::Required).await,
+    }
+}
+
+/// The application of a request to a route.
+pub(super) async fn of_route(
+    gate: &Gate,
+    head: &RequestHead,
+    route: &Route,
+) -> Result<Option<Arc<ApplicationFacts>>, Rejection> {
+    of(gate, head, route.application).await
+}
+
+async fn of(
+    gate: &Gate,
+    head: &RequestHead,
+    wanted: ApplicationUse,
+) -> Result<Option<Arc<ApplicationFacts>>, Rejection> {
+    let presented = &head.presented;
+    let Some(key) = &presented.access_key else {
+        return match wanted {
+            ApplicationUse::Optional => Ok(None),
+            ApplicationUse::Required => Err(Rejection::ApplicationMissing),
+        };
+    };
+    let (secret, origin) = (presented.access_secret.as_ref(), presented.origin.as_ref());
+    gate.records.application(ApplicationKeys { key, secret, origin }).await.map(Some)
+}
+
+/// Whether a caller's session was started through the application that now presents its token.
+pub(super) fn check_match(
+    principal: &Principal,
+    application: Option<&ApplicationFacts>,
+) -> Result<(), Rejection> {
+    match application {
+        Some(application) if principal.session.application != Some(application.id) => {
+            Err(Rejection::ApplicationMismatch)
+        }
+        _ => Ok(()),
+    }
+}

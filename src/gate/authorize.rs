@@ -1,0 +1,122 @@
+//! May this caller use this route, in the organization that the request names?
+//!
+//! Law: the policy is asked with everything known, once; three values come out, and only a yes makes
+//! a [`Permit`]. Unknown is told by its reason: who are you, in which organization, or cannot tell.
+//! An organization that does not exist and one that the caller has nothing to do with are alike.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::Gate;
+use super::permit::{Found, Organization, Permit};
+use super::person::Snapshot;
+use super::rejection::{Rejection, Silent};
+use super::route::Route;
+use super::world::World;
+use crate::base::{Slug, Timestamp};
+use crate::organization::{Inherit, context};
+use crate::policy::Judgement;
+use crate::policy::judge::{Caller, Facts, Organization as Standing, Why};
+use crate::policy::table::Params;
+use crate::principal::ApplicationFacts;
+
+/// What a request asks to do, and what is known about who asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub route: &'a Arc<Route>,
+    pub params: &'a Params<'a, 'a>,
+    pub caller: Option<&'a Arc<Snapshot>>,
+    pub organization: Option<&'a Organization>,
+    pub application: Option<&'a Arc<ApplicationFacts>>,
+    pub now: Timestamp,
+}
+
+/// Decides.
+pub(super) fn authorize(world: &Arc<World>, asked: &Asked<'_>) -> Result<Permit, Rejection> {
+    match asked.with_facts(|facts| asked.route.allow.judge(facts)) {
+        Judgement::Yes => Ok(Permit::grant(world, asked.route, asked.found())),
+        Judgement::No(failure) if failure.condition == "application" && asked.application.is_none() => {
+            Err(Rejection::ApplicationMissing)
+        }
+        Judgement::No(failure) => Err(Rejection::Denied(failure)),
+        Judgement::Unknown(Why::NotSignedIn) => Err(Rejection::CredentialMissing),
+        Judgement::Unknown(Why::NoOrganization) => Err(Rejection::OrganizationMissing),
+        Judgement::Unknown(Why::StoreSilent) => Err(Rejection::Unavailable(Silent::Store)),
+    }
+}
+
+impl Asked<'_> {
+    fn found(&self) -> Found {
+        Found {
+            caller: self.caller.cloned(),
+            organization: self.organization.cloned(),
+            application: self.application.cloned(),
+        }
+    }
+
+    /// Calls `ask` with everything that the policy may ask about.
+    pub(super) fn with_facts<T>(&self, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
+        let param = |name: &str| self.params.get(name).map(decoded);
+        let caller = self.caller.map(|snapshot| {
+            let principal = &snapshot.principal;
+            Caller {
+                id: principal.account.id,
+                rights: &principal.rights,
+                authenticated_at: principal.session.authenticated_at,
+                is_staff: principal.account.is_staff,
+                is_email_verified: principal.account.is_email_verified,
+                is_phone_verified: principal.account.is_phone_verified,
+            }
+        });
+        let organization = match self.organization {
+            None => Standing::NotNamed,
+            Some(Organization { context, .. }) => {
+                Standing::Named { here: context.here.as_ref(), above: &context.above }
+            }
+        };
+        let application = self.application.map(|application| &*application.name);
+        ask(&Facts { now: self.now, caller, organization, application, param: &param })
+    }
+}
+
+/// The organization that a signed-in caller asks to act in.
+pub(super) async fn organization_of(
+    gate: &Gate,
+    world: &World,
+    caller: &Snapshot,
+    wish: Option<&str>,
+) -> Result<Option<Organization>, Rejection> {
+    let Some(wish) = wish.filter(|_| world.config.organizations.is_enabled) else { return Ok(None) };
+    let unknown = || Rejection::OrganizationUnknown { slug: wish.chars().take(SLUG_SHOWN).collect() };
+    let slug = Slug::parse(wish).map_err(|_| unknown())?;
+    let principal = &caller.principal;
+    let place = gate.records.place(principal.account.site, &slug).await.map_err(|error| {
+        tracing::warn!(%error, "an organization cannot be read");
+        Rejection::Unavailable(Silent::Store)
+    })?;
+    let inherit =
+        if world.config.organizations.inherit_roles { Inherit::FromAbove } else { Inherit::Nothing };
+    let context = place.and_then(|place| context(&principal.memberships, &place, inherit).ok());
+    context.map(|context| Some(Organization::new(context, world))).ok_or_else(unknown)
+}
+
+/// How much of an unknown slug the answer repeats.
+const SLUG_SHOWN: usize = 100;
+
+/// A path segment as the caller meant it. What is not UTF-8 once decoded stays as it is, and then
+/// equals nobody's id.
+pub(super) fn decoded(segment: &str) -> Cow<'_, str> {
+    let Some(first) = segment.find('%') else { return Cow::Borrowed(segment) };
+    let mut bytes = segment.as_bytes()[..first].to_vec();
+    let mut rest = &segment.as_bytes()[first..];
+    while let Some((&byte, after)) = rest.split_first() {
+        let value = if byte == b'%' { after.get(..2).and_then(hex_pair) } else { None };
+        bytes.push(value.unwrap_or(byte));
+        rest = if value.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(bytes).map_or(Cow::Borrowed(segment), Cow::Owned)
+}
+
+fn hex_pair(pair: &[u8]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()
+}

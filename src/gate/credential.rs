@@ -1,0 +1,97 @@
+//! Which credential a request presents.
+//!
+//! Law: exactly one is chosen, by position and never by validity: `Authorization` beats every
+//! other, and a bad one is an answer, never a reason to look at the next. A token has one
+//! spelling (RFC 6750 section 2.1): scheme in any case, exactly one space, token68 characters.
+
+use ::http::HeaderValue;
+use serde_json::Value;
+
+use super::head::RequestHead;
+use super::world::World;
+use crate::crypto::digest::unbase64url;
+use crate::crypto::jwt;
+
+/// What stands in the request, before anything is verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential<'a> {
+    /// Nothing was presented.
+    Absent,
+    /// A bearer token in its one spelling. Not verified.
+    Bearer(&'a str),
+    /// Something was presented that cannot be a credential of ours.
+    Unusable,
+}
+
+impl<'a> Credential<'a> {
+    /// Reads the `Authorization` line. That there is at most one is the head's law.
+    pub fn of(authorization: Option<&'a HeaderValue>) -> Self {
+        match authorization {
+            None => Self::Absent,
+            Some(line) => bearer(line.as_bytes()).map_or(Self::Unusable, Self::Bearer),
+        }
+    }
+}
+
+/// Whether the request carries an access token of this gateway, valid or not: one that is over
+/// must not reach an upstream either.
+pub fn is_ours(head: &RequestHead, world: &World) -> bool {
+    let Credential::Bearer(token) = Credential::of(head.presented.authorization.as_ref()) else {
+        return false;
+    };
+    let mut parts = token.split('.').map(|part| {
+        let bytes = unbase64url(part).unwrap_or_default();
+        serde_json::from_slice::<Value>(&bytes).unwrap_or_default()
+    });
+    let (header, payload) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    header["typ"] == jwt::ACCESS && payload["iss"] == world.config.tokens.issuer.as_str()
+}
+
+const SCHEME: &[u8] = b"bearer";
+
+fn bearer(line: &[u8]) -> Option<&str> {
+    let (scheme, rest) = line.split_at_checked(SCHEME.len())?;
+    let token = rest.strip_prefix(b" ")?;
+    let is_token68 = !token.is_empty() && token.iter().all(|byte| is_token68(*byte));
+    if scheme.eq_ignore_ascii_case(SCHEME) && is_token68 { std::str::from_utf8(token).ok() } else { None }
+}
+
+/// The characters of RFC 7235's token68, without `=`: our tokens are never padded, and a token
+/// with padding would be a second spelling of the same bytes.
+fn is_token68(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_may_have_any_case_and_the_rest_one_spelling() {
+        for line in ["Bearer a.b-c_d", "bearer a.b-c_d", "BEARER a.b-c_d", "bEaReR a.b-c_d"] {
+            let line = HeaderValue::from_static(line);
+            assert_eq!(Credential::of(Some(&line)), Credential::Bearer("a.b-c_d"));
+        }
+        for line in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer  x",
+            "Bearer\tx",
+            "Bearer x,y",
+            "Bearer x y",
+            "Bearer x ",
+            " Bearer x",
+            "Bearerx",
+            "Bearer=x",
+            "Bearer x=",
+            "Bearer \u{e9}",
+            "Basic YTpi",
+            "AgentBearer x",
+        ] {
+            let line = HeaderValue::from_bytes(line.as_bytes()).unwrap();
+            assert_eq!(Credential::of(Some(&line)), Credential::Unusable, "{line:?}");
+        }
+        assert_eq!(Credential::of(None), Credential::Absent);
+    }
+}

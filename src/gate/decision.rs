@@ -1,0 +1,126 @@
+//! What a decision says: a verdict, and what every answer to the request carries.
+//!
+//! Law: three verdicts and never a bare yes. What may be forwarded holds its [`Permit`].
+
+use std::sync::Arc;
+
+use ::http::HeaderValue;
+use ::http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderName, VARY,
+};
+use bytes::Bytes;
+
+use super::cors::Granted;
+use super::permit::Permit;
+use super::rejection::{Pace, Rejection};
+use super::route::Route;
+use super::target::CanonicalTarget;
+use crate::http::Reply;
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Verdict {
+    Forward(Box<Admitted>),
+    Answer(Reply),
+    Reject(Rejection),
+}
+
+/// A request that may be forwarded, with everything that is written on it.
+#[derive(Debug)]
+pub struct Admitted {
+    pub permit: Permit,
+    /// As the upstream gets it.
+    pub target: CanonicalTarget,
+    /// What the upstream is told about the caller.
+    pub stamps: Vec<(HeaderName, HeaderValue)>,
+    pub authorization: Authorization,
+    /// Read already, because a stamp depends on it.
+    pub body: Option<Bytes>,
+}
+
+/// What happens to the client's `Authorization`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authorization {
+    Removed,
+    /// It is not ours, and the route asks for it.
+    Forwarded,
+}
+
+/// A verdict and its circumstances.
+#[derive(Debug)]
+pub struct Decision {
+    pub verdict: Verdict,
+    /// The route that was found, also where its policy then said no.
+    pub route: Option<Arc<Route>>,
+    /// Headers of the answer, whoever gives it; `Vary` is added to what is there.
+    pub answer: Vec<(HeaderName, HeaderValue)>,
+    /// Headers that an upstream has no say in on this route.
+    pub answer_without: &'static [HeaderName],
+}
+
+/// What the answer will carry, collected while the steps are taken.
+#[derive(Debug)]
+pub(super) struct Answer {
+    granted: Option<Granted>,
+    has_cors: bool,
+    pace: Option<Pace>,
+}
+
+/// An upstream must not widen what the route grants.
+const CORS: [HeaderName; 6] = [
+    ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS,
+    ACCESS_CONTROL_ALLOW_HEADERS,
+    ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_EXPOSE_HEADERS,
+    ACCESS_CONTROL_MAX_AGE,
+];
+
+impl Decision {
+    pub(super) fn refused(rejection: Rejection) -> Self {
+        Self { verdict: Verdict::Reject(rejection), route: None, answer: Vec::new(), answer_without: &[] }
+    }
+
+    pub(super) fn answered(reply: Reply) -> Self {
+        Self { verdict: Verdict::Answer(reply), route: None, answer: Vec::new(), answer_without: &[] }
+    }
+
+    pub(super) fn on_route(route: &Arc<Route>, verdict: Result<Verdict, Rejection>, answer: Answer) -> Self {
+        let verdict = verdict.unwrap_or_else(|rejection| {
+            route.metrics.refused(rejection.label());
+            Verdict::Reject(rejection)
+        });
+        let answer_without = if answer.has_cors { &CORS[..] } else { &[] };
+        // A preflight's reply has it all already.
+        let answer = if matches!(verdict, Verdict::Answer(_)) { Vec::new() } else { answer.headers() };
+        Self { verdict, route: Some(Arc::clone(route)), answer, answer_without }
+    }
+}
+
+impl Answer {
+    pub fn of(route: &Route, granted: Option<Granted>) -> Self {
+        Self { granted, has_cors: route.cors.is_some(), pace: None }
+    }
+
+    pub fn granted(&self) -> Option<&Granted> {
+        self.granted.as_ref()
+    }
+
+    pub fn pace(&mut self, pace: Option<Pace>) {
+        self.pace = pace;
+    }
+
+    /// A route with CORS answers differently to different pages, whether one asks or not.
+    fn headers(self) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = Vec::new();
+        if self.has_cors {
+            headers.push((VARY, HeaderValue::from_static("Origin")));
+        }
+        if let Some(granted) = &self.granted {
+            granted.write(&mut |name, value| headers.push((name, value)));
+        }
+        headers.extend(self.pace.iter().flat_map(Pace::headers));
+        headers
+    }
+}

@@ -1,0 +1,170 @@
+//! The gateway's own endpoints: who may call a row, how often, and then its handler.
+//!
+//! Law: the order is the contract's (application, caller, right, limit, body), so that who may not
+//! call learns nothing of the rest. A credential that an open endpoint does not need is not looked
+//! at. A panic ends one request and nothing else.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use ::http::HeaderValue;
+use ::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use futures::FutureExt;
+
+use super::authenticate::{Caller, authenticate};
+use super::authorize::{decoded, organization_of};
+use super::body::BodySource;
+use super::credential::Credential;
+use super::head::RequestHead;
+use super::rejection::{Pace, Rejection};
+use super::world::World;
+use super::{Gate, application, limit};
+use crate::base::Secret;
+use crate::http::cookie::Cookies;
+use crate::http::{Access, ApiError, Body, Call, CallHead, ErrorCode, Reply, Row, input};
+use crate::policy::Code;
+use crate::principal::ApplicationFacts;
+
+/// What the path held in the places of `{name}`.
+pub(super) type Captured = Vec<(&'static str, String)>;
+
+/// Answers a request to a row.
+pub(super) async fn dispatch(
+    gate: &Gate,
+    world: &Arc<World>,
+    head: &RequestHead,
+    row: &Row,
+    captured: Captured,
+    source: &mut dyn BodySource,
+) -> Reply {
+    match run(gate, world, head, row, captured, source).await {
+        Ok(reply) => reply,
+        Err(rejection) => refusal(&rejection, row, head),
+    }
+}
+
+async fn run(
+    gate: &Gate,
+    world: &Arc<World>,
+    head: &RequestHead,
+    row: &Row,
+    captured: Captured,
+    source: &mut dyn BodySource,
+) -> Result<Reply, Rejection> {
+    let application = application::of_row(gate, world, head, row).await?;
+    let caller = match row.access() {
+        Access::Open => None,
+        Access::Person | Access::Permission(_) => {
+            let caller = authenticate(gate, world, head).await?.ok_or(Rejection::CredentialMissing)?;
+            check(gate, world, head, row, &caller, application.as_deref()).await?;
+            Some(caller)
+        }
+    };
+    let pace = match row.bucket() {
+        Some(bucket) => Some(limit::of_endpoint(gate, bucket, head).await?),
+        None => None,
+    };
+    let most = usize::try_from(world.config.limits.body.api_bytes).unwrap_or(input::MAX_BODY);
+    let bytes = source.read_all(most).await?;
+    let body = Body { content_type: head.content_type.as_ref().map(text), bytes };
+    let principal = caller.map(|caller| Arc::clone(&caller.snapshot.principal));
+    let call = Call { app: Arc::clone(&gate.app), principal, application, head: call_head(head, captured) };
+    let reply = AssertUnwindSafe(row.answer(call, body)).catch_unwind().await;
+    let reply = reply.unwrap_or_else(|_| {
+        tracing::error!(request_id = head.id.as_str(), endpoint = ?row, "a handler panicked");
+        ApiError::new(ErrorCode::InternalError).into_reply(head.id.as_str())
+    });
+    Ok(paced(reply, pace))
+}
+
+/// Whether this caller may call the row.
+async fn check(
+    gate: &Gate,
+    world: &Arc<World>,
+    head: &RequestHead,
+    row: &Row,
+    caller: &Caller,
+    application: Option<&ApplicationFacts>,
+) -> Result<(), Rejection> {
+    let principal = &caller.snapshot.principal;
+    application::check_match(principal, application)?;
+    if caller.scope.is_some_and(|scope| row.admitted() != Some(scope)) {
+        return Err(Rejection::ScopeInsufficient);
+    }
+    // Contract section 25.3: an unknown organization is 404 wherever it is named.
+    let wish = head.presented.org_slug.as_ref().map(text);
+    organization_of(gate, world, &caller.snapshot, wish.as_deref()).await?;
+    match row.access() {
+        Access::Permission(code) if !holds(principal, code) => {
+            let missing = Code::parse(code).into_iter().collect();
+            Err(Rejection::Denied(crate::policy::judge::Failure { condition: "permission", missing }))
+        }
+        Access::Open | Access::Person | Access::Permission(_) => Ok(()),
+    }
+}
+
+fn holds(principal: &crate::principal::Principal, code: &str) -> bool {
+    Code::parse(code).is_ok_and(|code| principal.rights.holds_code(&code))
+}
+
+fn call_head(head: &RequestHead, captured: Captured) -> CallHead {
+    let bearer = match Credential::of(head.presented.authorization.as_ref()) {
+        Credential::Bearer(token) => Some(Secret::new(token.to_owned())),
+        Credential::Absent | Credential::Unusable => None,
+    };
+    let params = captured.into_iter().map(|(name, value)| (name, decoded(&value).into_owned()));
+    CallHead {
+        request_id: head.id.as_str().to_owned(),
+        method: head.method.clone(),
+        path: head.target.path().to_owned(),
+        params: params.collect(),
+        query: head.target.query().unwrap_or_default().to_owned(),
+        client: head.client,
+        user_agent: head.user_agent.as_ref().map(text),
+        origin: head.presented.origin.as_ref().map(text),
+        org_slug: head.presented.org_slug.as_ref().map(text),
+        cookies: Cookies::parse(head.presented.cookie.as_ref().and_then(|value| value.to_str().ok())),
+        bearer,
+    }
+}
+
+/// Bytes outside ASCII stay recognisable in logs and audit rows, and never fail a request.
+pub(super) fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+fn paced(mut reply: Reply, pace: Option<Pace>) -> Reply {
+    for (name, value) in pace.iter().flat_map(Pace::headers) {
+        reply.headers.insert(name, value);
+    }
+    reply
+}
+
+/// A refusal in the words of the API: one shape, and the contract's codes (sections 5.4 and 7).
+fn refusal(rejection: &Rejection, row: &Row, head: &RequestHead) -> Reply {
+    let error = match rejection {
+        Rejection::CredentialMissing => ApiError::new(row.code_when_anonymous()),
+        Rejection::TokenInvalid => ApiError::new(ErrorCode::Unauthorized).saying("Invalid or expired token"),
+        Rejection::ApplicationMismatch => {
+            ApiError::new(ErrorCode::Unauthorized).saying("Token does not match application")
+        }
+        other => return plain(other, head),
+    };
+    let mut reply = error.into_reply(head.id.as_str());
+    for (name, value) in rejection.headers() {
+        if name == WWW_AUTHENTICATE {
+            reply.headers.insert(name, value);
+        }
+    }
+    reply
+}
+
+/// Everything else has the same code here as on a route.
+fn plain(rejection: &Rejection, head: &RequestHead) -> Reply {
+    let mut reply = Reply::json(rejection.status(), &rejection.body(head.id.as_str()));
+    for (name, value) in rejection.headers() {
+        reply.headers.insert(name, value);
+    }
+    debug_assert!(rejection.status() != 429 || reply.headers.contains_key(RETRY_AFTER));
+    reply
+}

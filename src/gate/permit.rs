@@ -1,0 +1,103 @@
+//! `Permit`: the proof, as a type, that a request may be forwarded.
+//!
+//! Law: private fields and one constructor, which only the judge calls; what was not permitted
+//! cannot be forwarded, because it cannot be built.
+
+use std::sync::Arc;
+
+use ::http::HeaderValue;
+
+use super::person::{Key, Snapshot};
+use super::route::Route;
+use super::stamp;
+use super::world::World;
+use crate::config::Assertion;
+use crate::organization::OrgContext;
+use crate::policy::Code;
+use crate::principal::{ApplicationFacts, Principal};
+
+/// A request may pass, as this caller, in this organization, on this route.
+#[derive(Debug, Clone)]
+pub struct Permit {
+    world: Arc<World>,
+    route: Arc<Route>,
+    caller: Option<Arc<Snapshot>>,
+    organization: Option<Organization>,
+    application: Option<Arc<ApplicationFacts>>,
+}
+
+/// The organization that the caller acts in, with what is written about it.
+#[derive(Debug, Clone)]
+pub(super) struct Organization {
+    pub context: OrgContext,
+    pub id: HeaderValue,
+    pub slug: HeaderValue,
+    pub role: Option<Code>,
+}
+
+/// What a judge found about a request.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub caller: Option<Arc<Snapshot>>,
+    pub organization: Option<Organization>,
+    pub application: Option<Arc<ApplicationFacts>>,
+}
+
+impl Organization {
+    pub fn new(context: OrgContext, world: &World) -> Self {
+        Self {
+            id: HeaderValue::from(context.number.0),
+            slug: stamp::one(context.slug.as_str()),
+            role: context.role(&world.catalogue.definitions().org_roles).cloned(),
+            context,
+        }
+    }
+}
+
+impl Permit {
+    /// The one constructor. Whoever calls it has a yes in hand.
+    pub(super) fn grant(world: &Arc<World>, route: &Arc<Route>, found: Found) -> Self {
+        let Found { caller, organization, application } = found;
+        Self { world: Arc::clone(world), route: Arc::clone(route), caller, organization, application }
+    }
+
+    /// For a question that is nobody's: a preflight that the route leaves to its upstream.
+    pub(super) fn of_nobody(world: &Arc<World>, route: &Arc<Route>) -> Self {
+        Self::grant(world, route, Found { caller: None, organization: None, application: None })
+    }
+
+    /// Whether what is written about the caller covers the whole body.
+    pub fn binds_body(&self) -> bool {
+        self.caller.is_some() && self.route.rule.assertion == Assertion::Request
+    }
+
+    pub fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// The world in which it was granted.
+    pub fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    pub fn principal(&self) -> Option<&Arc<Principal>> {
+        self.caller.as_ref().map(|caller| &caller.principal)
+    }
+
+    pub fn application(&self) -> Option<&Arc<ApplicationFacts>> {
+        self.application.as_ref()
+    }
+
+    /// The session that calls, for signals that end it.
+    pub fn session(&self) -> Option<Key> {
+        self.caller.as_ref().map(|caller| caller.key)
+    }
+
+    pub(super) fn caller(&self) -> Option<&Arc<Snapshot>> {
+        self.caller.as_ref()
+    }
+
+    pub(super) fn organization(&self) -> Option<&Organization> {
+        self.organization.as_ref()
+    }
+}

@@ -1,0 +1,185 @@
+//! Snapshots of the people who call, valid while the epochs they saw are the epochs of now.
+//!
+//! Law: a snapshot holds assignments, and rights computed from them by one catalogue; a changed
+//! definition costs a computation and no I/O. Epochs are read before the store is asked and
+//! compared on every use, so a slow read cannot bring back what was revoked meanwhile. `iat` is
+//! never compared with anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::HeaderValue;
+use quick_cache::sync::Cache;
+
+use super::record::{Person, Records};
+use super::rejection::{Rejection, Silent};
+use super::stamp;
+use crate::app::Epochs;
+use crate::audit::Subject;
+use crate::base::{Email, Id, Timestamp};
+use crate::policy::{Catalogue, Code};
+use crate::principal::Principal;
+
+const REMEMBERED_MAX: usize = 50_000;
+/// How long a session that is over is refused without asking the store again.
+const OVER_FOR: Duration = Duration::from_secs(1);
+/// Reading is tried again while changes of the same caller keep coming in between.
+const TRIES: usize = 3;
+
+/// Which session calls, as its credential names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    pub sid: Id,
+    pub account: Id,
+    pub application: Option<Id>,
+}
+
+/// The epochs of everything that a snapshot rests on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Seen {
+    session: i64,
+    account: i64,
+    application: i64,
+}
+
+impl Seen {
+    fn now(epochs: &Epochs, key: Key) -> Self {
+        let of = |subject| epochs.of(subject);
+        Self {
+            session: of(Subject::Session(key.sid)),
+            account: of(Subject::Account(key.account)),
+            application: key.application.map_or(0, |id| of(Subject::Application(id))),
+        }
+    }
+}
+
+/// A caller as of some epochs, with what is written about them precomputed.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub principal: Arc<Principal>,
+    pub stamps: Stamps,
+    pub key: Key,
+    pub seen: Seen,
+}
+
+/// Header values that depend on the caller alone.
+#[derive(Debug)]
+pub struct Stamps {
+    pub id: HeaderValue,
+    pub email: Option<HeaderValue>,
+    pub roles: HeaderValue,
+    /// `None`: too long to be sent.
+    pub permissions: Option<HeaderValue>,
+    pub method: HeaderValue,
+    pub role_codes: Vec<Code>,
+    pub permission_codes: Vec<Code>,
+}
+
+#[derive(Debug, Clone)]
+enum Entry {
+    Live(Arc<Snapshot>),
+    /// The session or its account may not act, as was found a moment ago.
+    Over(Seen, Timestamp),
+}
+
+/// The callers of late.
+#[derive(Debug)]
+pub struct People(Cache<Id, Entry>);
+
+impl People {
+    pub fn new() -> Self {
+        Self(Cache::new(REMEMBERED_MAX))
+    }
+
+    /// The caller as of now. No I/O while nothing about the caller has changed.
+    pub async fn find(
+        &self,
+        key: Key,
+        epochs: &Epochs,
+        catalogue: &Catalogue,
+        records: &dyn Records,
+        now: Timestamp,
+    ) -> Result<Arc<Snapshot>, Rejection> {
+        let seen = Seen::now(epochs, key);
+        match self.0.get(&key.sid) {
+            Some(Entry::Live(known))
+                if known.seen == seen && known.key == key && known.principal.session.ends_at > now =>
+            {
+                return Ok(self.by(catalogue, known));
+            }
+            Some(Entry::Over(over, until)) if over == seen && now < until => {
+                return Err(Rejection::TokenInvalid);
+            }
+            _ => {}
+        }
+        self.read(key, epochs, catalogue, records, now).await
+    }
+
+    /// The same caller with the rights of this catalogue.
+    fn by(&self, catalogue: &Catalogue, known: Arc<Snapshot>) -> Arc<Snapshot> {
+        if known.principal.rights.generation == catalogue.generation() {
+            return known;
+        }
+        let Principal { account, session, assignments, memberships, .. } = (*known.principal).clone();
+        let person = Person { account, session, assignments, memberships };
+        let anew = Arc::new(Snapshot::new(person, catalogue, known.key, known.seen));
+        self.0.insert(known.key.sid, Entry::Live(Arc::clone(&anew)));
+        anew
+    }
+
+    async fn read(
+        &self,
+        key: Key,
+        epochs: &Epochs,
+        catalogue: &Catalogue,
+        records: &dyn Records,
+        now: Timestamp,
+    ) -> Result<Arc<Snapshot>, Rejection> {
+        for _ in 0..TRIES {
+            let seen = Seen::now(epochs, key);
+            let person = records.person(key.sid).await.map_err(|error| {
+                tracing::warn!(%error, "a caller cannot be read");
+                Rejection::Unavailable(Silent::Store)
+            })?;
+            if seen != Seen::now(epochs, key) {
+                continue;
+            }
+            let Some(person) = person else {
+                self.0.insert(key.sid, Entry::Over(seen, now.plus(OVER_FOR)));
+                return Err(Rejection::TokenInvalid);
+            };
+            if !is_behind(&person, key) || person.session.ends_at <= now {
+                return Err(Rejection::TokenInvalid);
+            }
+            let snapshot = Arc::new(Snapshot::new(person, catalogue, key, seen));
+            self.0.insert(key.sid, Entry::Live(Arc::clone(&snapshot)));
+            return Ok(snapshot);
+        }
+        Err(Rejection::Unavailable(Silent::View))
+    }
+}
+
+/// Whether a credential with this key is this person's, through the application it was issued to.
+fn is_behind(person: &Person, key: Key) -> bool {
+    let session = &person.session;
+    person.account.id == key.account && session.sid == key.sid && session.application == key.application
+}
+
+impl Snapshot {
+    fn new(person: Person, catalogue: &Catalogue, key: Key, seen: Seen) -> Self {
+        let rights = catalogue.rights(&person.assignments);
+        let Person { account, session, assignments, memberships } = person;
+        let (role_codes, permission_codes) = (rights.roles(), rights.codes());
+        let stamps = Stamps {
+            id: stamp::one(&account.id.to_string()),
+            email: account.email.as_ref().map(Email::as_str).map(stamp::one),
+            roles: stamp::list(role_codes.iter().map(Code::as_str)),
+            permissions: stamp::list_if_short(permission_codes.iter().map(Code::as_str)),
+            method: stamp::one(session.method),
+            role_codes,
+            permission_codes,
+        };
+        let principal = Principal { account, session, assignments, rights, memberships };
+        Self { principal: Arc::new(principal), stamps, key, seen }
+    }
+}

@@ -1,0 +1,52 @@
+//! What the gate reads about a caller that it does not know yet.
+//!
+//! Law: asked only when a cache has no answer; a warm request never comes here. What does not
+//! answer is an error, never "nobody".
+
+use std::fmt;
+use std::sync::Arc;
+
+use ::http::HeaderValue;
+use futures::future::BoxFuture;
+
+use super::rejection::Rejection;
+use crate::base::{Id, Slug};
+use crate::organization::Place;
+use crate::policy::Assignments;
+use crate::principal::{AccountFacts, ApplicationFacts, Membership, SessionFacts};
+use crate::store::Error;
+
+/// The person behind a session that is alive.
+#[derive(Debug, Clone)]
+pub struct Person {
+    pub account: AccountFacts,
+    pub session: SessionFacts,
+    pub assignments: Assignments,
+    pub memberships: Vec<Membership>,
+}
+
+/// What a request shows to name its application.
+#[derive(Debug, Clone, Copy)]
+pub struct ApplicationKeys<'a> {
+    pub key: &'a HeaderValue,
+    pub secret: Option<&'a HeaderValue>,
+    pub origin: Option<&'a HeaderValue>,
+}
+
+/// Where the gate looks.
+pub trait Records: Send + Sync + fmt::Debug {
+    /// The person of this session; `None` when the session or its account may not act any more.
+    fn person(&self, sid: Id) -> BoxFuture<'_, Result<Option<Person>, Error>>;
+
+    /// The active organization of this slug.
+    fn place<'a>(&'a self, site: Id, slug: &'a Slug) -> BoxFuture<'a, Result<Option<Arc<Place>>, Error>>;
+
+    /// The application that these keys belong to.
+    fn application<'a>(
+        &'a self,
+        keys: ApplicationKeys<'a>,
+    ) -> BoxFuture<'a, Result<Arc<ApplicationFacts>, Rejection>>;
+
+    /// Whether some active application lists this origin.
+    fn is_application_origin(&self, origin: &str) -> bool;
+}

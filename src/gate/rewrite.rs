@@ -1,0 +1,57 @@
+//! The path that the upstream sees.
+//!
+//! Law: gate and upstream cannot see different paths. A rewritten path is read again as strictly as
+//! a client's, and matched again: where it is another route's to the same upstream, that
+//! route's policy must agree, so that no rewrite leads around a policy.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::authorize::{Asked, authorize};
+use super::head::{Kind, RequestHead};
+use super::rejection::{Flaw, Rejection};
+use super::route::Route;
+use super::target::CanonicalTarget;
+use super::ticket;
+use super::world::{Target, World};
+
+/// The target as the upstream gets it: rewritten, and without a ticket.
+pub(super) fn target(world: &World, route: &Route, head: &RequestHead) -> Result<CanonicalTarget, Rejection> {
+    let flaw = |_| Rejection::Malformed(Flaw::Target);
+    let rules = route.target_rules(world);
+    let target = match path(route, head.target.path()) {
+        Cow::Borrowed(_) => head.target.clone(),
+        Cow::Owned(path) => head.target.with_path(&path, rules).map_err(flaw)?,
+    };
+    match target.query().filter(|query| head.kind == Kind::WebSocket && ticket::is_in(query)) {
+        Some(query) => target.with_query(ticket::without(query).as_deref(), rules).map_err(flaw),
+        None => Ok(target),
+    }
+}
+
+/// Asks the route that the rewritten path would be, if there is one.
+pub(super) fn check(world: &Arc<World>, asked: &Asked<'_>, head: &RequestHead) -> Result<(), Rejection> {
+    let Cow::Owned(path) = path(asked.route, head.target.path()) else { return Ok(()) };
+    let rewrite = asked.route.rule.rewrite.as_ref();
+    let host = rewrite.and_then(|rewrite| rewrite.host.as_deref()).unwrap_or(head.authority.host());
+    match world.find(host, &path, &head.method) {
+        Target::Route(other, params)
+            if !Arc::ptr_eq(other, asked.route) && other.rule.upstream == asked.route.rule.upstream =>
+        {
+            authorize(world, &Asked { route: other, params: &params, ..*asked }).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The path after the route's rewrite; borrowed where nothing changes.
+fn path<'p>(route: &Route, path: &'p str) -> Cow<'p, str> {
+    let Some(rewrite) = &route.rule.rewrite else { return Cow::Borrowed(path) };
+    let rest = rewrite.strip_prefix.as_deref().and_then(|prefix| path.strip_prefix(prefix)).unwrap_or(path);
+    let added = rewrite.add_prefix.as_deref().unwrap_or_default();
+    if rest.len() == path.len() && added.is_empty() {
+        return Cow::Borrowed(path);
+    }
+    let whole = format!("{added}{rest}");
+    Cow::Owned(if whole.starts_with('/') { whole } else { format!("/{whole}") })
+}

@@ -1,0 +1,83 @@
+//! Routes as a request meets them: compiled, with everything that a decision needs beside them.
+//!
+//! Law: the gateway's own paths come first and belong to it whole; what no route has is nothing.
+
+use std::sync::Arc;
+
+use super::cors::Cors;
+use super::target::{Doubtful, TargetRules};
+use super::world::World;
+use crate::config::{self, Config};
+use crate::metrics::RouteMetrics;
+use crate::policy::{Allow, Catalogue, CompiledAllow, Pattern};
+
+/// One route of the configuration, ready to be judged.
+#[derive(Debug)]
+pub struct Route {
+    pub rule: config::Route,
+    pub allow: CompiledAllow,
+    pub credential: CredentialUse,
+    pub application: ApplicationUse,
+    pub cors: Option<Cors>,
+    pub metrics: Arc<RouteMetrics>,
+    /// Some paths that fit are the gateway's own.
+    pub(super) is_beside_own_paths: bool,
+}
+
+/// What becomes of a credential on a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CredentialUse {
+    /// Not looked at.
+    Ignored,
+    /// A good one gives an identity, a bad one is nothing.
+    Optional,
+    /// A bad one is an answer.
+    Judged,
+}
+
+/// Whether a request must carry an application's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApplicationUse {
+    Optional,
+    Required,
+}
+
+impl Route {
+    pub(super) fn new(
+        rule: &config::Route,
+        config: &Config,
+        catalogue: &Catalogue,
+        own: &[Pattern],
+        metrics: Arc<RouteMetrics>,
+    ) -> Self {
+        let application = match config.applications.required {
+            config::Required::Everywhere => ApplicationUse::Required,
+            config::Required::Api | config::Required::Nowhere => ApplicationUse::Optional,
+        };
+        Self {
+            allow: rule.allow.compile(catalogue),
+            credential: credential_use(rule),
+            application,
+            cors: rule.cors.as_ref().map(Cors::new),
+            is_beside_own_paths: own.iter().any(|own| own.meet(&rule.path).is_some()),
+            metrics,
+            rule: rule.clone(),
+        }
+    }
+
+    /// Which doubtful spellings of a path it takes.
+    pub(super) fn target_rules(&self, world: &World) -> TargetRules {
+        let doubtful = |is_kept| if is_kept { Doubtful::Keep } else { Doubtful::Refuse };
+        let rules = self.rule.target;
+        let max = usize::try_from(world.config.limits.head.target).unwrap_or(usize::MAX);
+        TargetRules { encoded_slash: doubtful(rules.encoded_slash), params: doubtful(rules.params), max }
+    }
+}
+
+fn credential_use(rule: &config::Route) -> CredentialUse {
+    match (&rule.allow, rule.identity) {
+        (Allow::When(_), _) => CredentialUse::Judged,
+        (Allow::Anyone, config::Identity::Optional) => CredentialUse::Optional,
+        (Allow::Anyone, config::Identity::Auto | config::Identity::Off) => CredentialUse::Ignored,
+    }
+}

@@ -1,0 +1,129 @@
+//! The gateway's own endpoints: order of the checks, codes, limits, panics.
+
+use super::*;
+
+const ROUTES: &str = "routes: [ { name: open, match: { path: /open }, upstream: app, allow: anyone } ]";
+const API: &str = "/api/v1/auth";
+
+fn keys(request: Request) -> Request {
+    request.with("x-access-key", "billing").with("x-access-secret", "secret")
+}
+
+async fn told(setting: &Setting, request: &Request) -> (u16, Value) {
+    let reply = setting.reply(request).await;
+    (reply.status.as_u16(), serde_json::from_slice(&reply.body).unwrap_or_default())
+}
+
+fn ask(method: &str, path: &str) -> Request {
+    keys(request(method, &format!("{API}{path}")))
+}
+
+fn member(setting: &Setting, name: &str, change: impl FnOnce(&mut Person)) -> String {
+    setting.person(name, |person| {
+        person.session.application = Some(application("billing").id);
+        change(person);
+    })
+}
+
+#[tokio::test]
+async fn an_endpoint_asks_for_the_application_then_for_the_caller_then_for_the_right() {
+    let setting = setting(ROUTES).await;
+    let bare = request("GET", &format!("{API}/reports/"));
+    let (ada, root) = (
+        member(&setting, "ada", |_| {}),
+        member(&setting, "root", |person| person.assignments.is_superuser = true),
+    );
+    let code = async |request: &Request| told(&setting, request).await.1["code"].clone();
+    assert_eq!(code(&bare.clone().bearer("x")).await, "APP_AUTH_REQUIRED");
+    assert_eq!(code(&keys(bare.clone())).await, "AUTH_REQUIRED");
+    assert_eq!(code(&keys(bare.clone()).bearer("x")).await, "UNAUTHORIZED");
+    assert_eq!(code(&keys(bare.clone()).bearer(&ada)).await, "PERMISSION_REQUIRED");
+    assert_eq!(told(&setting, &keys(bare).bearer(&root)).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_stale_token_does_no_harm_where_none_is_needed() {
+    let setting = setting(ROUTES).await;
+    assert_eq!(told(&setting, &ask("POST", "/login/").bearer("stale")).await.0, 200);
+    assert_eq!(told(&setting, &request("GET", "/api/v1/health/").bearer("stale")).await.0, 200);
+    assert_eq!(told(&setting, &request("GET", "/api/v1/health")).await.0, 200, "with and without the slash");
+}
+
+#[tokio::test]
+async fn a_token_of_another_application_opens_nothing() {
+    let setting = setting(ROUTES).await;
+    let ada = setting.person("ada", |_| {});
+    let (status, body) = told(&setting, &ask("GET", "/me/").bearer(&ada)).await;
+    assert_eq!((status, &body["code"]), (401, &json!("UNAUTHORIZED")));
+    assert_eq!(body["error"], "Token does not match application");
+}
+
+#[tokio::test]
+async fn a_401_of_an_endpoint_carries_a_challenge() {
+    let setting = setting(ROUTES).await;
+    let bad = setting.reply(&ask("GET", "/me/").bearer("x")).await;
+    assert_eq!(bad.headers["www-authenticate"], r#"Bearer realm="portcullis", error="invalid_token""#);
+    let none = setting.reply(&ask("GET", "/me/")).await;
+    assert_eq!(none.headers["www-authenticate"], r#"Bearer realm="portcullis""#);
+}
+
+#[tokio::test]
+async fn a_restricted_session_opens_only_what_it_is_for() {
+    let setting = setting(ROUTES).await;
+    let ada = member(&setting, "ada", |person| person.session.scope = Some(Scope::PasswordChangeOnly));
+    let (status, body) = told(&setting, &ask("GET", "/me/").bearer(&ada)).await;
+    assert_eq!((status, &body["code"]), (403, &json!("INSUFFICIENT_SCOPE")));
+    assert_eq!(told(&setting, &ask("POST", "/password/").bearer(&ada)).await.0, 200);
+    assert_eq!(told(&setting, &ask("POST", "/ws-ticket/").bearer(&ada)).await.0, 403);
+}
+
+#[tokio::test]
+async fn an_unknown_organization_is_unknown_here_too() {
+    let setting = setting(ROUTES).await;
+    let ada = member(&setting, "ada", |_| {});
+    let (status, body) = told(&setting, &ask("GET", "/me/").bearer(&ada).with("x-org-slug", "zzz")).await;
+    assert_eq!((status, &body["code"], &body["slug"]), (404, &json!("ORG_NOT_FOUND"), &json!("zzz")));
+}
+
+#[tokio::test]
+async fn a_bucket_counts_every_call_of_an_address() {
+    let setting = setting(ROUTES).await;
+    for _ in 0..5 {
+        assert_eq!(told(&setting, &ask("POST", "/login/")).await.0, 200);
+    }
+    let reply = setting.reply(&ask("POST", "/login/")).await;
+    assert_eq!(reply.status.as_u16(), 429);
+    assert_eq!(reply.headers["retry-after"], "60");
+    assert_eq!(
+        (&reply.headers["x-ratelimit-limit"], &reply.headers["x-ratelimit-window"]),
+        (&"5".parse().unwrap(), &"60".parse().unwrap())
+    );
+    assert_eq!(told(&setting, &ask("POST", "/login/").from("192.0.2.77:1")).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_request() {
+    let setting = setting(ROUTES).await;
+    let (status, body) = told(&setting, &ask("GET", "/fall/")).await;
+    assert_eq!((status, &body["code"]), (500, &json!("INTERNAL_ERROR")));
+    assert_eq!(told(&setting, &request("GET", "/api/v1/health/")).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_body_over_the_cap_is_refused_before_the_handler() {
+    let setting = setting(ROUTES).await;
+    let huge: &'static str = "x".repeat(20 << 20).leak();
+    let (status, body) = told(&setting, &ask("POST", "/login/").body(huge)).await;
+    assert_eq!((status, &body["code"]), (413, &json!("BODY_TOO_LARGE")));
+}
+
+#[tokio::test]
+async fn an_endpoints_answers_carry_the_permission_of_the_page() {
+    let setting = setting(ROUTES).await;
+    let reply = setting.reply(&ask("GET", "/me/").with("origin", "https://shop.example.com")).await;
+    assert_eq!(
+        (reply.status.as_u16(), &reply.headers["access-control-allow-origin"]),
+        (401, &"https://shop.example.com".parse().unwrap())
+    );
+    assert_eq!(reply.headers["vary"], "Origin");
+}
