@@ -57,5 +57,6 @@ pub mod account;
 pub mod rbac;
 pub mod session;
 pub mod organization;
+pub mod login;
 pub mod gate;
 pub mod cli;

@@ -139,9 +139,9 @@ pub async fn rehash(
     Ok(())
 }
 
-/// Notes a login, if the account may log in at this moment. Holds the account's row until the
-/// change ends.
-pub async fn note_login(change: &mut Change<'_>, account: Id) -> Result<bool, Error> {
+/// Notes a login, if the account may log in at this moment and has the password that it had when
+/// it was read. Holds the account's row until the change ends.
+pub async fn note_login(change: &mut Change<'_>, account: &Account) -> Result<bool, Error> {
     let now = change.now();
     Ok(store::note_login(change.tx(), account, now).await? > 0)
 }

@@ -28,6 +28,7 @@ pub struct Account {
     pub pending_phone: Option<Phone>,
     /// `None`: this account has no password to log in with.
     pub password_hash: Option<PasswordHash>,
+    pub password_changed_at: Option<Timestamp>,
     pub must_change_password: bool,
     pub first_name: String,
     pub last_name: String,
@@ -79,6 +80,43 @@ impl Account {
     #[must_use]
     pub fn standing_ends_at(&self) -> Option<Timestamp> {
         if self.is_locked { self.locked_until } else { None }
+    }
+
+    /// An account that is not in any store: what `new` would become. For answers that must not
+    /// tell whether it did.
+    #[must_use]
+    pub fn imagined(new: &NewAccount, id: Id, now: Timestamp) -> Self {
+        let NewAccount { email, phone, username, first_name, last_name, .. } = new.clone();
+        Self {
+            id,
+            number: Number(0),
+            site: new.site,
+            is_email_verified: new.is_verified && email.is_some(),
+            is_phone_verified: new.is_verified && phone.is_some(),
+            email,
+            phone,
+            username,
+            pending_email: None,
+            pending_phone: None,
+            password_hash: None,
+            password_changed_at: Some(now),
+            must_change_password: new.must_change_password,
+            first_name,
+            last_name,
+            bio: String::new(),
+            timezone: String::new(),
+            language: String::new(),
+            custom_fields: None,
+            is_active: true,
+            is_banned: false,
+            is_staff: new.is_staff,
+            is_superuser: new.is_superuser,
+            is_locked: false,
+            locked_until: None,
+            created_at: now,
+            updated_at: now,
+            last_login_at: None,
+        }
     }
 
     /// Whatever JSON the person keeps here.

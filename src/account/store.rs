@@ -8,7 +8,7 @@ use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
 fn select() -> Stmt {
     sql(
         "SELECT id, number, site_id AS site, email, phone, username, pending_email, pending_phone, password_hash, \
-         must_change_password, first_name, last_name, bio, timezone, language, custom_fields, is_active, \
+         password_changed_at, must_change_password, first_name, last_name, bio, timezone, language, custom_fields, is_active, \
          is_banned, is_staff, is_superuser, is_email_verified, is_phone_verified, is_locked, locked_until, \
          created_at, updated_at, last_login_at FROM account",
     )
@@ -145,12 +145,18 @@ pub(super) async fn forget_passwords(tx: &mut Tx, rows: &[Id]) -> Result<(), Err
     tx.execute(stmt).await.map(drop)
 }
 
-/// Notes a login of an account that may log in at this moment; 0 where it may not. Holds the row
-/// until the transaction ends, so that logins of one account come one after the other.
-pub(super) async fn note_login(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
+/// Notes a login of an account that may log in at this moment and whose password is still the one
+/// that was verified; 0 otherwise. Holds the row until the transaction ends, so that logins of one
+/// account come one after the other.
+pub(super) async fn note_login(tx: &mut Tx, account: &Account, now: Timestamp) -> Result<u64, Error> {
     let stmt = sql("UPDATE account SET last_login_at = ? WHERE id = ? AND is_active = ? AND is_banned = ? \
                     AND (is_locked = ? OR locked_until <= ?)");
-    tx.execute(stmt.bind(now).bind(id).bind(true).bind(false).bind(false).bind(now)).await
+    let stmt = stmt.bind(now).bind(account.id).bind(true).bind(false).bind(false).bind(now);
+    let stmt = match account.password_changed_at {
+        Some(at) => stmt.push("AND password_changed_at = ?").bind(at),
+        None => stmt.push("AND password_changed_at IS NULL"),
+    };
+    tx.execute(stmt).await
 }
 
 pub(super) async fn hold(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {

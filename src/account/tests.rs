@@ -139,12 +139,12 @@ on_every_store! {
         assert!(in_change!(app, |change| lock(&mut change, account.id, Some(until))));
         let locked = read(&app, &account).await;
         assert_eq!(locked.standing(app.now()), Standing::Locked { until: Some(until) });
-        assert!(!in_change!(app, |change| note_login(&mut change, account.id)));
+        assert!(!in_change!(app, |change| note_login(&mut change, &account)));
         assert!(!in_change!(app, |change| hold(&mut change, account.id)));
         app.clock.set(until);
         assert_eq!(locked.standing(app.now()), Standing::Good);
         let mut change = app.change(Actor::system()).await.unwrap();
-        assert!(note_login(&mut change, account.id).await.unwrap());
+        assert!(note_login(&mut change, &account).await.unwrap());
         drop(change);
         assert!(in_change!(app, |change| lock(&mut change, account.id, None)));
         app.clock.advance(Duration::from_hours(24 * 365));
@@ -160,7 +160,7 @@ on_every_store! {
         assert!(in_change!(app, |change| set_activity(&mut change, account.id, Activity::Inactive)));
         assert!(!in_change!(app, |change| set_activity(&mut change, account.id, Activity::Inactive)));
         assert_eq!(read(&app, &account).await.standing(app.now()), Standing::Inactive);
-        assert!(!in_change!(app, |change| note_login(&mut change, account.id)));
+        assert!(!in_change!(app, |change| note_login(&mut change, &account)));
         assert!(in_change!(app, |change| set_activity(&mut change, account.id, Activity::Active)));
         assert_eq!(read(&app, &account).await.standing(app.now()), Standing::Good);
     }

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::code::ErrorCode;
 use super::reply::Reply;
+use crate::store;
 
 /// How long a client should wait when we cannot tell: long enough for a failover, short enough
 /// that nobody notices one.
@@ -165,6 +166,17 @@ impl ApiError {
             tracing::error!(request_id, code, cause = %cause, "a request failed");
         } else {
             tracing::info!(request_id, code, cause = %cause, "a request was refused");
+        }
+    }
+}
+
+impl From<store::Error> for ApiError {
+    /// A store that cannot be asked answers nothing: refused for now. Anything else is a mistake of
+    /// ours, because slices match the conflicts that they expect.
+    fn from(cause: store::Error) -> Self {
+        match cause {
+            store::Error::Busy | store::Error::Unavailable { .. } => Self::unavailable(cause),
+            store::Error::Conflict(_) | store::Error::Broken { .. } => Self::internal(cause),
         }
     }
 }

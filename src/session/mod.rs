@@ -28,7 +28,7 @@ use crate::principal::{Scope, SessionFacts};
 use crate::store::{Error, FromRow, Source};
 
 pub use device::{Device, MAX_LEN as MAX_DEVICE_LEN, Refused as DeviceRefused};
-pub use rotate::{RefreshError, Refreshed, Request as RefreshRequest, refresh};
+pub use rotate::{RefreshError, Refreshed, Request as RefreshRequest, Use, refresh};
 pub use token::{Access, Claims, NoKey, read as read_access};
 
 /// How long a session that is over stays in the store, for whoever asks what happened.
@@ -129,7 +129,7 @@ pub struct Login<'a> {
 /// Why a session did not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// The account may not log in any more.
+    /// The account may not log in any more, or its password changed after it was read.
     Refused,
     SessionLimit,
     DeviceLimit,
@@ -161,7 +161,7 @@ pub async fn start(
 ) -> Result<(Session, Pair), StartError> {
     let now = change.now();
     // The account's row first: from here on, logins of this account come one after the other.
-    if !account::note_login(change, login.account.id).await? {
+    if !account::note_login(change, login.account).await? {
         return Err(StartError::Refused);
     }
     let ends_at = now.plus(sessions.end_after);

@@ -29,11 +29,20 @@ pub struct Request<'a> {
     pub actor: Actor,
 }
 
+/// Which use of a token it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    First,
+    /// Within the grace: the pair is the one that was given before.
+    Again,
+}
+
 /// What a refresh gave.
 #[derive(Debug)]
 pub struct Refreshed {
     pub session: Session,
     pub pair: Pair,
+    pub which: Use,
 }
 
 /// Why a refresh token gave nothing. All look alike from outside.
@@ -147,7 +156,7 @@ async fn first(
     change.record(SessionEvent::Refreshed { account: session.account, session: id }).await?;
     change.commit().await?;
     let pair = Pair { access, refresh: Secret::new(refresh), refresh_expires_at: ends_at };
-    Ok(Refreshed { session, pair })
+    Ok(Refreshed { session, pair, which: Use::First })
 }
 
 /// A use of a used token: the same child for an honest retry, the end for anything else.
@@ -166,7 +175,7 @@ async fn again(
             .and_then(|sealed| Successor::open(sealed, attempt.secret, &attempt.digest));
         if let Some(successor) = successor {
             let pair = successor.into_pair(session.idle_ends_at);
-            return Ok(Refreshed { session, pair });
+            return Ok(Refreshed { session, pair, which: Use::Again });
         }
     }
     let now = change.now();

@@ -1,0 +1,276 @@
+//! Logging in with a password.
+//!
+//! Law: the order is attempt, hash, verdict. Every request that is judged costs one attempt, one
+//! read and one hash of the same price, whether or not the account exists.
+
+use std::net::IpAddr;
+
+use serde_json::{Map, Value};
+
+use super::lockout::{Attempt, Door, Knock, knock};
+use super::{Rights, claims_of, rights_of};
+use crate::account::{self, Account, PasswordHash, Reference, Standing};
+use crate::app::{App, Change};
+use crate::audit::{AccountEvent, Actor, How, LoginFailure, SessionEvent};
+use crate::base::{Email, Id, Phone, Secret, Timestamp};
+use crate::config::Config;
+use crate::crypto::password::{Match, Overloaded};
+use crate::metrics::{LoginMethod, LoginResult};
+use crate::principal::Scope;
+use crate::session::{self, Device, Method, Pair, Session, StartError};
+use crate::store::Error;
+
+/// By what somebody says who they are.
+#[derive(Debug, Clone)]
+pub(super) enum Identifier {
+    Email(Email),
+    Phone(Phone),
+}
+
+impl Identifier {
+    fn door(&self, site: Id) -> Door {
+        match self {
+            Self::Email(email) => Door::email(site, email),
+            Self::Phone(phone) => Door::phone(site, phone),
+        }
+    }
+
+    fn reference(&self) -> Reference {
+        match self {
+            Self::Email(email) => Reference::Email(email.clone()),
+            Self::Phone(phone) => Reference::Phone(phone.clone()),
+        }
+    }
+
+    const fn method(&self) -> LoginMethod {
+        match self {
+            Self::Email(_) => LoginMethod::Email,
+            Self::Phone(_) => LoginMethod::Phone,
+        }
+    }
+}
+
+/// Somebody at the door.
+#[derive(Debug)]
+pub(super) struct Visitor {
+    pub(super) identifier: Identifier,
+    pub(super) password: Secret<String>,
+    pub(super) device: Device,
+    pub(super) address: IpAddr,
+    pub(super) actor: Actor,
+}
+
+/// Somebody who is in.
+#[derive(Debug)]
+pub(super) struct Entered {
+    pub(super) account: Account,
+    pub(super) rights: Rights,
+    pub(super) session: Session,
+    pub(super) pair: Pair,
+}
+
+/// Why somebody is not.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Unknown identifier or wrong password: which of them is nobody's business.
+    Wrong,
+    /// Too many attempts, or an administrator's lock; without an end until it is lifted.
+    Locked {
+        until: Option<Timestamp>,
+    },
+    Inactive,
+    Banned,
+    SessionLimit,
+    DeviceLimit,
+    Overloaded,
+    NoKey,
+    Store(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(cause: Error) -> Self {
+        Self::Store(cause)
+    }
+}
+
+impl From<Overloaded> for Refused {
+    fn from(Overloaded: Overloaded) -> Self {
+        Self::Overloaded
+    }
+}
+
+impl From<StartError> for Refused {
+    fn from(error: StartError) -> Self {
+        match error {
+            // What was right a moment ago is not any more: the next attempt will be told why.
+            StartError::Refused => Self::Wrong,
+            StartError::SessionLimit => Self::SessionLimit,
+            StartError::DeviceLimit => Self::DeviceLimit,
+            StartError::NoKey => Self::NoKey,
+            StartError::Store(cause) => Self::Store(cause),
+        }
+    }
+}
+
+impl Refused {
+    const fn result(&self) -> LoginResult {
+        match self {
+            Self::Wrong => LoginResult::BadCredentials,
+            Self::Locked { .. } => LoginResult::Locked,
+            Self::Inactive | Self::Banned | Self::SessionLimit | Self::DeviceLimit => LoginResult::Refused,
+            Self::Overloaded => LoginResult::Overloaded,
+            Self::NoKey | Self::Store(_) => LoginResult::Unavailable,
+        }
+    }
+}
+
+/// Lets somebody in, or not.
+pub(super) async fn log_in(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
+    let method = visitor.identifier.method();
+    let outcome = judge(app, visitor).await;
+    let result = outcome.as_ref().map_or_else(Refused::result, |_| LoginResult::Success);
+    app.metrics.login(method, result);
+    outcome
+}
+
+async fn judge(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
+    let config = app.config();
+    let site = visitor.actor.site;
+    let door = visitor.identifier.door(site);
+    let attempt = match knock(app, &config.accounts.lockout, door).await? {
+        Knock::Admitted(attempt) => attempt,
+        Knock::Locked { until } => return Err(Refused::Locked { until: Some(until) }),
+    };
+    let account = account::find(&app.db, site, &visitor.identifier.reference()).await?;
+    let verdict = match account.as_ref().and_then(|account| account.password_hash.as_ref()) {
+        Some(hash) => app.hasher.verify(hash.expose(), visitor.password.clone()).await,
+        None => app.hasher.dummy(visitor.password.clone()).await.map(|()| Match::No),
+    };
+    let Ok(verdict) = verdict else {
+        attempt.withdraw(app).await?;
+        return Err(Refused::Overloaded);
+    };
+    match account {
+        Some(account) if verdict != Match::No => {
+            if let Err(refused) = standing(app, &account) {
+                attempt.withdraw(app).await?;
+                note_refusal(app, &visitor, &account, &refused).await?;
+                return Err(refused);
+            }
+            enter(app, &config, visitor, account, verdict, attempt).await
+        }
+        account => {
+            note_failure(app, visitor.actor, account.map(|account| account.id), &attempt).await?;
+            Err(Refused::Wrong)
+        }
+    }
+}
+
+fn standing(app: &App, account: &Account) -> Result<(), Refused> {
+    match account.standing(app.now()) {
+        Standing::Good => Ok(()),
+        Standing::Inactive => Err(Refused::Inactive),
+        Standing::Banned => Err(Refused::Banned),
+        Standing::Locked { until } => Err(Refused::Locked { until }),
+    }
+}
+
+async fn enter(
+    app: &App,
+    config: &Config,
+    visitor: Visitor,
+    mut account: Account,
+    verdict: Match,
+    attempt: Attempt,
+) -> Result<Entered, Refused> {
+    // A better hash can wait for the next login if the hasher is busy now.
+    let better = match verdict {
+        Match::YesButRehash => app.hasher.hash(visitor.password.clone()).await.ok(),
+        Match::Yes | Match::No => None,
+    };
+    let rights = rights_of(app, &account).await?;
+    let claims = claims_of(app, &account, &rights).await?;
+    let mut change = app.change(visitor.actor.clone()).await?;
+    let started = start(&mut change, config, &account, &visitor, claims).await;
+    let (session, pair) = match started {
+        Ok(started) => started,
+        Err(refused) => {
+            drop(change);
+            attempt.withdraw(app).await?;
+            let refused = Refused::from(refused);
+            note_refusal(app, &visitor, &account, &refused).await?;
+            return Err(refused);
+        }
+    };
+    attempt.succeeded(change.tx()).await?;
+    if let (Some(was), Some(better)) = (&account.password_hash, better) {
+        account::rehash(&mut change, account.id, was, &PasswordHash::new(better)).await?;
+    }
+    change.commit().await?;
+    account.last_login_at = Some(session.started_at);
+    Ok(Entered { account, rights, session, pair })
+}
+
+async fn start(
+    change: &mut Change<'_>,
+    config: &Config,
+    account: &Account,
+    visitor: &Visitor,
+    claims: Map<String, Value>,
+) -> Result<(Session, Pair), StartError> {
+    let login = session::Login {
+        account,
+        application: visitor.actor.application,
+        device: &visitor.device,
+        address: Some(visitor.address),
+        method: Method::Password,
+        // A password that somebody else chose opens nothing but choosing another one.
+        scope: account.must_change_password.then_some(Scope::PasswordChangeOnly),
+        claims,
+    };
+    session::start(change, &config.sessions, &config.tokens, login).await
+}
+
+/// Records that an attempt failed, and that it was the last one if it was.
+async fn note_failure(app: &App, actor: Actor, account: Option<Id>, attempt: &Attempt) -> Result<(), Error> {
+    let reason =
+        if account.is_some() { LoginFailure::WrongPassword } else { LoginFailure::UnknownIdentifier };
+    let mut change = app.change(actor).await?;
+    let failed = failed(account, attempt.digest(), reason);
+    change.record(failed).await?;
+    if let Some(until) = attempt.locked_until() {
+        let identifier_digest = Some(attempt.digest().to_owned());
+        let until = Some(until);
+        change.record(AccountEvent::Locked { account, identifier_digest, until, how: How::Rule }).await?;
+    }
+    change.commit().await
+}
+
+/// Records that somebody with the right password was not let in.
+async fn note_refusal(app: &App, visitor: &Visitor, account: &Account, why: &Refused) -> Result<(), Error> {
+    let door = visitor.identifier.door(account.site);
+    let reason = match why {
+        Refused::Locked { .. } => LoginFailure::Locked,
+        Refused::Inactive | Refused::Banned => LoginFailure::Inactive,
+        Refused::SessionLimit => LoginFailure::SessionLimit,
+        Refused::DeviceLimit => LoginFailure::DeviceLimit,
+        Refused::Wrong | Refused::Overloaded | Refused::NoKey | Refused::Store(_) => return Ok(()),
+    };
+    let mut change = app.change(visitor.actor.clone()).await?;
+    change.record(failed(Some(account.id), door.digest(), reason)).await?;
+    match why {
+        Refused::SessionLimit => {
+            change.record(SessionEvent::SessionLimitReached { account: account.id }).await?;
+        }
+        Refused::DeviceLimit => {
+            change.record(SessionEvent::DeviceLimitReached { account: account.id }).await?;
+        }
+        _ => {}
+    }
+    change.commit().await
+}
+
+fn failed(account: Option<Id>, digest: &str, reason: LoginFailure) -> SessionEvent {
+    let (identifier_digest, method) = (digest.to_owned(), Method::Password.name());
+    SessionEvent::LoginFailed { account, identifier_digest, method, reason }
+}

@@ -1,0 +1,378 @@
+//! The endpoints of logging in and out, registering, and passwords.
+//!
+//! Law: every refusal is one of the contract's, by exhaustive matches. A request that relies on the
+//! refresh cookie must come from our own origin.
+
+use std::time::Duration;
+
+use super::by_password::{self, Identifier, Visitor, log_in};
+use super::input::{LoginEmail, LoginPhone, PasswordChange, PasswordStrength, Refresh, Register};
+use super::password::{self, Wish, policy_of};
+use super::register::{self, Newcomer, Registered, Then};
+use super::show::{self, Carrier, Done, Registration, Tokens, carrier_of};
+use super::{Rights, claims_of, rights_of};
+use crate::account::{self, Account};
+use crate::app::App;
+use crate::base::{Secret, Timestamp};
+use crate::config::Config;
+use crate::crypto::password::policy::{Owner, Strength, Weakness};
+use crate::http::cookie::{Channel, SetCookie};
+use crate::http::reply::WithCookies;
+use crate::http::{ApiError, Bucket, Call, Created, ErrorCode, Json, Nothing, Row, csrf, get, post};
+use crate::metrics::RefreshResult;
+use crate::principal::Scope;
+use crate::session::{self, Device, Pair, RefreshError, RefreshRequest, Session, Use};
+use crate::store::Error;
+
+use ErrorCode as Code;
+
+const LOGIN_CODES: &[ErrorCode] = &[
+    Code::LoginFailed,
+    Code::AccountLocked,
+    Code::SessionLimitExceeded,
+    Code::DeviceLimitExceeded,
+    Code::Overloaded,
+];
+const LOGIN_EVENTS: &[&str] = &[
+    "login",
+    "login_failed",
+    "account_locked",
+    "session_ended",
+    "new_device_detected",
+    "session_limit_exceeded",
+    "device_limit_exceeded",
+    "password_rehashed",
+];
+
+/// The endpoints of this slice.
+#[must_use]
+pub fn rows() -> Vec<Row> {
+    vec![
+        post("/register/", register)
+            .open()
+            .limit(Bucket::Register)
+            .codes(&[Code::RegistrationClosed, Code::Overloaded])
+            .audited(&["account_created", "registration_repeated", "login"])
+            .about("Register an account"),
+        post("/login/email/", login_email)
+            .open()
+            .limit(Bucket::Login)
+            .codes(LOGIN_CODES)
+            .audited(LOGIN_EVENTS)
+            .about("Log in with e-mail address and password"),
+        post("/login/phone/", login_phone)
+            .open()
+            .limit(Bucket::Login)
+            .codes(LOGIN_CODES)
+            .audited(LOGIN_EVENTS)
+            .about("Log in with phone number and password"),
+        post("/refresh/", refresh)
+            .open()
+            .limit(Bucket::Refresh)
+            .codes(&[Code::MissingRefreshToken, Code::RefreshFailed, Code::CsrfFailed])
+            .audited(&["token_refresh", "refresh_reuse"])
+            .about("Exchange a refresh token for new tokens"),
+        post("/logout/", logout)
+            .open()
+            .codes(&[Code::MissingRefreshToken, Code::CsrfFailed])
+            .audited(&["logout"])
+            .about("End the session of a refresh token"),
+        post("/logout/all/", logout_all)
+            .person()
+            .admitting(Scope::PasswordChangeOnly)
+            .audited(&["logout_all", "session_ended"])
+            .about("End every session of mine"),
+        post("/password/change/", change_password)
+            .person()
+            .admitting(Scope::PasswordChangeOnly)
+            .limit(Bucket::Password)
+            .codes(&[
+                Code::InvalidPassword,
+                Code::ReauthRequired,
+                Code::PasswordReused,
+                Code::PasswordlessAccount,
+                Code::AccountLocked,
+                Code::Overloaded,
+            ])
+            .audited(&["password_change", "session_ended", "login_failed", "account_locked"])
+            .about("Change my password; every session of mine ends"),
+        post("/password/strength/", password_strength)
+            .open()
+            .limit(Bucket::Password)
+            .unaudited("judges a text and changes nothing")
+            .about("Judge a password"),
+        get("/password/requirements/", password_requirements).open().about("What a password must be"),
+    ]
+}
+
+async fn register(
+    call: Call,
+    Json(body): Json<Register>,
+) -> Result<WithCookies<Created<Registration>>, ApiError> {
+    let config = call.app.config();
+    if !config.accounts.registration.open {
+        return Err(ApiError::new(Code::RegistrationClosed));
+    }
+    let owner = Owner { email: body.email.as_ref().map(crate::base::Email::as_str), username: None };
+    refuse_weak("password", &policy_of(&config.accounts.password).check(body.password.expose(), &owner))?;
+    let newcomer = Newcomer {
+        device: device(&call, body.device_info),
+        email: body.email,
+        phone: body.phone,
+        password: body.password,
+        first_name: body.first_name.unwrap_or_default(),
+        last_name: body.last_name.unwrap_or_default(),
+        then: if body.login == Some(true) { Then::LogIn } else { Then::Nothing },
+        address: call.head.client,
+        actor: call.actor(),
+    };
+    Ok(match register::register(&call.app, newcomer).await? {
+        Registered::Shown(account) => Created(Registration::shown(&account)).with_cookies(Vec::new()),
+        Registered::LoggedIn(entered) => {
+            let answer = Registration::logged_in(&entered, carrier(&config), call.app.now());
+            Created(answer).with_cookies(cookies(&call, &entered.session, &entered.pair))
+        }
+    })
+}
+
+async fn login_email(
+    call: Call,
+    Json(body): Json<LoginEmail>,
+) -> Result<WithCookies<Json<Tokens>>, ApiError> {
+    let identifier = Identifier::Email(body.email);
+    enter(call, identifier, body.password, body.device_info, "Invalid email or password").await
+}
+
+async fn login_phone(
+    call: Call,
+    Json(body): Json<LoginPhone>,
+) -> Result<WithCookies<Json<Tokens>>, ApiError> {
+    let identifier = Identifier::Phone(body.phone);
+    enter(call, identifier, body.password, body.device_info, "Invalid phone number or password").await
+}
+
+async fn enter(
+    call: Call,
+    identifier: Identifier,
+    password: Secret<String>,
+    said: Option<Device>,
+    wrong: &'static str,
+) -> Result<WithCookies<Json<Tokens>>, ApiError> {
+    let device = device(&call, said);
+    let visitor = Visitor { identifier, password, device, address: call.head.client, actor: call.actor() };
+    let now = call.app.now();
+    let entered = log_in(&call.app, visitor).await.map_err(|refused| refused_login(refused, wrong, now))?;
+    let carrier = carrier(&call.app.config());
+    let answer = Tokens::of_entered(&entered, carrier, call.app.now());
+    Ok(Json(answer).with_cookies(cookies(&call, &entered.session, &entered.pair)))
+}
+
+fn device(call: &Call, said: Option<Device>) -> Device {
+    said.unwrap_or_else(|| Device::guess(call.head.user_agent.as_deref().unwrap_or_default()))
+}
+
+fn carrier(config: &Config) -> Carrier {
+    if config.sessions.refresh_cookie { Carrier::Cookie } else { Carrier::Body }
+}
+
+fn channel(config: &Config) -> Channel {
+    if config.public_url.is_https { Channel::Https } else { Channel::PlainHttp }
+}
+
+fn cookies(call: &Call, session: &Session, pair: &Pair) -> Vec<SetCookie> {
+    let config = call.app.config();
+    if carrier_of(session, carrier(&config)) == Carrier::Body {
+        return Vec::new();
+    }
+    let max_age = pair.refresh_expires_at.since(call.app.now());
+    let value = Secret::new(pair.refresh.expose().clone());
+    vec![SetCookie::refresh(channel(&config), &config.api.prefix, value, max_age)]
+}
+
+/// The refresh token of a request: in the body, or else in its cookie, which only our own origin
+/// may send.
+fn presented(call: &Call, body: Option<Secret<String>>) -> Result<Secret<String>, ApiError> {
+    if let Some(token) = body {
+        return Ok(token);
+    }
+    let config = call.app.config();
+    let missing = || ApiError::new(Code::MissingRefreshToken);
+    if !config.sessions.refresh_cookie {
+        return Err(missing());
+    }
+    let cookie = call.head.cookies.get(channel(&config).refresh_cookie()).ok_or_else(missing)?;
+    csrf::check(call, &config.public_url.to_string())?;
+    Ok(cookie.clone())
+}
+
+async fn refresh(call: Call, Json(body): Json<Refresh>) -> Result<WithCookies<Json<Tokens>>, ApiError> {
+    let token = presented(&call, body.refresh_token)?;
+    let (app, config) = (&call.app, call.app.config());
+    let application = call.application.as_ref().map(|application| application.id);
+    let request = RefreshRequest { token: &token, application, actor: call.actor() };
+    let mut known: Option<(Account, Rights)> = None;
+    let outcome = session::refresh(app, &config.sessions, &config.tokens, request, async |id| {
+        let gone = || Error::Broken { cause: "the account of a session is gone".into() };
+        let account = account::by_id(&app.db, id).await?.ok_or_else(gone)?;
+        let rights = rights_of(app, &account).await?;
+        let claims = claims_of(app, &account, &rights).await?;
+        known = Some((account, rights));
+        Ok(claims)
+    })
+    .await;
+    app.metrics.refresh(match &outcome {
+        Ok(refreshed) if refreshed.which == Use::First => RefreshResult::Rotated,
+        Ok(_) => RefreshResult::Grace,
+        Err(RefreshError::Over) => RefreshResult::Unknown,
+        Err(RefreshError::Reused) => RefreshResult::Reused,
+        Err(_) => RefreshResult::Refused,
+    });
+    let refreshed = outcome?;
+    let (account, rights) = known.ok_or_else(|| ApiError::internal("a refresh without its account"))?;
+    let (session, pair) = (&refreshed.session, &refreshed.pair);
+    let answer = Tokens::of(&account, &rights, session, pair, carrier(&config), app.now());
+    Ok(Json(answer).with_cookies(cookies(&call, session, pair)))
+}
+
+async fn logout(call: Call, Json(body): Json<Refresh>) -> Result<WithCookies<Json<Done>>, ApiError> {
+    let token = presented(&call, body.refresh_token)?;
+    let app: &App = &call.app;
+    // Whatever has become of the token: whoever held it may end what it belonged to.
+    if let Some(session) = session::of_refresh_token(&app.db, token.expose()).await? {
+        let mut change = app.change(call.actor()).await?;
+        if session::log_out(&mut change, session.account, session.id).await? {
+            change.commit().await?;
+        }
+    }
+    Ok(Json(Done { message: "Logged out successfully".to_owned() }).with_cookies(forgotten(&call)))
+}
+
+async fn logout_all(call: Call, _: Nothing) -> Result<WithCookies<Json<Done>>, ApiError> {
+    let account = call.person()?.account.id;
+    let mut change = call.app.change(call.actor()).await?;
+    let count = session::log_out_everywhere(&mut change, account).await?;
+    change.commit().await?;
+    Ok(Json(Done { message: format!("Logged out from {count} devices") }).with_cookies(forgotten(&call)))
+}
+
+fn forgotten(call: &Call) -> Vec<SetCookie> {
+    let config = call.app.config();
+    match carrier(&config) {
+        Carrier::Body => Vec::new(),
+        Carrier::Cookie => vec![SetCookie::forget_refresh(channel(&config), &config.api.prefix)],
+    }
+}
+
+async fn change_password(
+    call: Call,
+    Json(body): Json<PasswordChange>,
+) -> Result<WithCookies<Json<show::PasswordChanged>>, ApiError> {
+    let account = call.person()?.account.id;
+    let now = call.app.now();
+    let (present, new) = (body.current_password, body.new_password);
+    let wish = Wish { account, present, new, actor: call.actor() };
+    let strength = password::change(&call.app, wish).await.map_err(|refused| refused_change(refused, now))?;
+    let answer = show::PasswordChanged {
+        message: "Password changed successfully",
+        password_strength: strength.name(),
+        sessions_revoked: true,
+    };
+    Ok(Json(answer).with_cookies(forgotten(&call)))
+}
+
+async fn password_strength(
+    call: Call,
+    Json(body): Json<PasswordStrength>,
+) -> Result<Json<show::PasswordStrength>, ApiError> {
+    let policy = policy_of(&call.app.config().accounts.password);
+    let password = body.password.unwrap_or_else(|| Secret::new(String::new()));
+    let owner = Owner { email: body.email.as_deref(), username: None };
+    let weaknesses = policy.check(password.expose(), &owner);
+    let score = policy.score(password.expose(), &owner);
+    Ok(Json(show::PasswordStrength {
+        score,
+        strength: Strength::of(score).name(),
+        is_valid: weaknesses.is_empty(),
+        errors: weaknesses.iter().map(ToString::to_string).collect(),
+        requirements: policy.requirements(),
+    }))
+}
+
+async fn password_requirements(call: Call, _: Nothing) -> Result<Json<show::PasswordRequirements>, ApiError> {
+    let policy = policy_of(&call.app.config().accounts.password);
+    let (min_length, max_length) = (policy.min_length, policy.max_length);
+    Ok(Json(show::PasswordRequirements { requirements: policy.requirements(), min_length, max_length }))
+}
+
+fn refuse_weak(field: &str, weaknesses: &[Weakness]) -> Result<(), ApiError> {
+    if weaknesses.is_empty() {
+        return Ok(());
+    }
+    let messages: Vec<String> = weaknesses.iter().map(ToString::to_string).collect();
+    Err(ApiError::invalid(field, &messages))
+}
+
+fn locked(until: Option<Timestamp>, now: Timestamp) -> ApiError {
+    let error = ApiError::new(Code::AccountLocked);
+    match until {
+        // At least a second: what has just ended is over when the client comes back.
+        Some(until) => error.retry_after(until.since(now).max(Duration::from_secs(1))),
+        None => error,
+    }
+}
+
+fn refused_login(refused: by_password::Refused, wrong: &'static str, now: Timestamp) -> ApiError {
+    use by_password::Refused;
+    let failed = ApiError::new(Code::LoginFailed);
+    match refused {
+        Refused::Wrong => failed.saying(wrong),
+        Refused::Inactive => failed.saying("Account is inactive"),
+        Refused::Banned => failed.saying("Account has been banned"),
+        Refused::Locked { until } => locked(until, now),
+        Refused::SessionLimit => ApiError::new(Code::SessionLimitExceeded),
+        Refused::DeviceLimit => ApiError::new(Code::DeviceLimitExceeded),
+        Refused::Overloaded => ApiError::new(Code::Overloaded),
+        Refused::NoKey => ApiError::unavailable("no key signs access tokens"),
+        Refused::Store(cause) => cause.into(),
+    }
+}
+
+fn refused_change(refused: password::Refused, now: Timestamp) -> ApiError {
+    use password::Refused;
+    match refused {
+        Refused::Weak(weaknesses) => match refuse_weak("new_password", &weaknesses) {
+            Err(error) => error,
+            Ok(()) => ApiError::internal("a password was refused without a reason"),
+        },
+        Refused::NotAsked => ApiError::new(Code::ReauthRequired),
+        Refused::Wrong => ApiError::new(Code::InvalidPassword),
+        Refused::Passwordless => ApiError::new(Code::PasswordlessAccount),
+        Refused::Locked { until } => locked(Some(until), now),
+        Refused::Reused => ApiError::new(Code::PasswordReused),
+        Refused::Overloaded => ApiError::new(Code::Overloaded),
+        Refused::Store(cause) => cause.into(),
+    }
+}
+
+impl From<register::Refused> for ApiError {
+    fn from(refused: register::Refused) -> Self {
+        match refused {
+            register::Refused::Overloaded => Self::new(Code::Overloaded),
+            register::Refused::NoKey => Self::unavailable("no key signs access tokens"),
+            register::Refused::Store(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<RefreshError> for ApiError {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Over
+            | RefreshError::Reused
+            | RefreshError::OtherApplication
+            | RefreshError::Refused => Self::new(Code::RefreshFailed),
+            RefreshError::NoKey => Self::unavailable("no key signs access tokens"),
+            RefreshError::Store(cause) => cause.into(),
+        }
+    }
+}

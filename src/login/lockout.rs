@@ -1,0 +1,146 @@
+//! Lockout: how often a password may be tried, whoever tries it and whether or not it has an owner.
+//!
+//! Law: an attempt is taken before a password is hashed, by one conditional write, and the last
+//! one there is locks the door at once; so of any number of attempts that come together no more
+//! are judged than there are. A success clears the count. Doors are named by a digest, exist for
+//! identifiers that no account has, and are kept in the store: a restart forgets nothing.
+
+use std::time::Duration;
+
+use crate::account::Account;
+use crate::app::App;
+use crate::base::{Email, Id, Phone, Timestamp};
+use crate::config::Lockout;
+use crate::crypto::digest::sha256_hex;
+use crate::store::{Error, Tx};
+
+use super::store::{self, Figures};
+
+/// Where attempts are counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Door {
+    site: Id,
+    digest: String,
+}
+
+impl Door {
+    pub(super) fn email(site: Id, email: &Email) -> Self {
+        Self::of(site, "email", email.as_str())
+    }
+
+    pub(super) fn phone(site: Id, phone: &Phone) -> Self {
+        Self::of(site, "phone", phone.as_str())
+    }
+
+    /// For passwords that a signed-in person gives again. A door of its own: whoever stole a
+    /// session must not be able to lock its owner out of logging in.
+    pub(super) fn again(account: Id, site: Id) -> Self {
+        Self::of(site, "again", &account.to_string())
+    }
+
+    fn of(site: Id, kind: &str, identifier: &str) -> Self {
+        Self { site, digest: sha256_hex(format!("{kind}:{identifier}").as_bytes()) }
+    }
+
+    pub(super) const fn site(&self) -> Id {
+        self.site
+    }
+
+    pub(super) fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
+/// One attempt that may be judged.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    door: Door,
+    after: i64,
+    /// Set where this is the last one: until when it locked the door, and for how long.
+    locked: Option<(Timestamp, i64)>,
+}
+
+/// What a knock led to.
+#[derive(Debug)]
+pub(super) enum Knock {
+    Admitted(Attempt),
+    Locked { until: Timestamp },
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+/// Takes an attempt, if there is one.
+pub(super) async fn knock(app: &App, settings: &Lockout, door: Door) -> Result<Knock, Error> {
+    let now = app.now();
+    let figures = Figures {
+        now,
+        after: i64::from(settings.after),
+        first_lock_for: millis(settings.locked_for),
+        longest_lock_for: millis(settings.max),
+        growth: if settings.escalate { 2 } else { 1 },
+        forget_at: now.plus(settings.locked_for),
+    };
+    let mut tx = app.db.begin().await?;
+    store::prepare(&mut tx, &door, &figures).await?;
+    let taken = store::take(&mut tx, &door, &figures).await? > 0;
+    let locked_until = store::locked_until(&mut tx, &door).await?;
+    tx.commit().await?;
+    Ok(match (taken, locked_until) {
+        (false, until) => Knock::Locked { until: until.unwrap_or(now) },
+        (true, until) => {
+            let locked = until.map(|until| (until, millis(until.since(now))));
+            Knock::Admitted(Attempt { door, after: figures.after, locked })
+        }
+    })
+}
+
+impl Attempt {
+    pub(super) fn digest(&self) -> &str {
+        self.door.digest()
+    }
+
+    /// Until when the door is locked now that the attempt has failed.
+    pub(super) fn locked_until(&self) -> Option<Timestamp> {
+        self.locked.map(|(until, _)| until)
+    }
+
+    /// The attempt succeeded: nothing is held against the next one.
+    pub(super) async fn succeeded(&self, tx: &mut Tx) -> Result<(), Error> {
+        store::clear(tx, &self.door).await
+    }
+
+    /// The attempt was not judged, or the password was right and something else was not: it is
+    /// neither a failure nor a success.
+    pub(super) async fn withdraw(self, app: &App) -> Result<(), Error> {
+        let mut tx = app.db.begin().await?;
+        match self.locked {
+            Some((until, lock_for)) => {
+                store::reopen(&mut tx, &self.door, self.after - 1, lock_for, until).await?;
+            }
+            None => store::give_back(&mut tx, &self.door).await?,
+        }
+        tx.commit().await
+    }
+}
+
+/// Opens every door of an account, as an operator does for somebody who locked themself out.
+pub async fn open_doors(tx: &mut Tx, account: &Account) -> Result<(), Error> {
+    let site = account.site;
+    let email = account.email.as_ref().map(|email| Door::email(site, email));
+    let phone = account.phone.as_ref().map(|phone| Door::phone(site, phone));
+    for door in [email, phone, Some(Door::again(account.id, site))].into_iter().flatten() {
+        store::clear(tx, &door).await?;
+    }
+    Ok(())
+}
+
+/// Forgets failures that are too old to count; how many identifiers.
+pub async fn sweep(app: &App) -> Result<u64, Error> {
+    let longest = app.config().accounts.lockout.max;
+    let mut tx = app.db.begin().await?;
+    let gone = store::sweep(&mut tx, app.now().minus(longest)).await?;
+    tx.commit().await?;
+    Ok(gone)
+}

@@ -1,0 +1,70 @@
+//! Login: every way in and out, and the passwords that open the door.
+//!
+//! Law: a known and an unknown identifier are answered alike in status, body, headers and work
+//! done. What is wrong with an account is told only to whoever gave the right password. Passwords
+//! are hashed between changes, never inside one.
+
+mod by_password;
+mod http;
+mod input;
+mod lockout;
+mod password;
+mod register;
+mod show;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use serde_json::{Map, Value, json};
+
+use crate::account::Account;
+use crate::app::App;
+use crate::base::Id;
+use crate::config::Claim;
+use crate::organization;
+use crate::policy::{Assignments, Code};
+use crate::rbac;
+use crate::store::Error;
+
+pub use http::rows;
+pub use lockout::{open_doors, sweep};
+pub use password::{hash_of, policy_of};
+
+/// What an account may do now, as clients see it.
+#[derive(Debug, Clone, Default)]
+struct Rights {
+    roles: Vec<Code>,
+    permissions: Vec<Code>,
+}
+
+async fn rights_of(app: &App, account: &Account) -> Result<Rights, Error> {
+    let mut assignments: Assignments = rbac::assignments(&app.db, account.id).await?;
+    assignments.is_superuser = account.is_superuser;
+    let rights = app.catalogue().rights(&assignments);
+    Ok(Rights { roles: rights.roles(), permissions: rights.codes() })
+}
+
+/// The claims that the configuration adds to access tokens, for clients to read.
+async fn claims_of(app: &App, account: &Account, rights: &Rights) -> Result<Map<String, Value>, Error> {
+    let config = app.config();
+    let wanted = &config.tokens.claims;
+    let mut claims: Map<String, Value> =
+        wanted.fixed.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
+    let texts = |codes: &[Code]| codes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    for claim in &wanted.include {
+        let (name, value) = match claim {
+            Claim::Email => ("email", json!(account.email.as_ref().map(ToString::to_string))),
+            Claim::Role => ("role", json!(rights.roles.first().map(ToString::to_string))),
+            Claim::Permissions => ("permissions", json!(texts(&rights.permissions))),
+            Claim::AccountId => ("account_id", json!(only_organization(app, account.id).await?)),
+        };
+        claims.insert(name.to_owned(), value);
+    }
+    Ok(claims)
+}
+
+/// The organization of somebody who belongs to exactly one: of several, a token cannot say which.
+async fn only_organization(app: &App, account: Id) -> Result<Option<Id>, Error> {
+    let memberships = organization::memberships(&app.db, account).await?;
+    Ok(if let [one] = memberships.as_slice() { Some(one.organization) } else { None })
+}

@@ -1,0 +1,212 @@
+//! Passwords of people who have one: what they must be, and changing them.
+//!
+//! Law: a new password is judged before the present one is asked for, so the answer tells nothing
+//! about either; the present one is asked for at a door of its own. Changing a password ends every
+//! session of the account, the one that asked included.
+
+use super::lockout::{Attempt, Door, Knock, knock};
+use crate::account::{self, Account, MustChange, NewPassword, PasswordHash};
+use crate::app::App;
+use crate::audit::{AccountEvent, Actor, How, LoginFailure, SessionEvent};
+use crate::base::{Id, Secret, Timestamp};
+use crate::config::{CharacterClass, Password, PasswordRules};
+use crate::crypto::password::policy::{Class, Owner, Policy, Rules, Strength, Weakness};
+use crate::crypto::password::{Match, Overloaded};
+use crate::session::Method;
+use crate::store::Error;
+
+/// The shortest password that NIST SP 800-63B takes where there is no second factor.
+const NIST_MIN: usize = 15;
+
+/// The rules that the configuration asks for.
+#[must_use]
+pub fn policy_of(password: &Password) -> Policy {
+    let class = |class: &CharacterClass| match class {
+        CharacterClass::Upper => Class::Upper,
+        CharacterClass::Lower => Class::Lower,
+        CharacterClass::Digit => Class::Digit,
+        CharacterClass::Special => Class::Special,
+    };
+    let (rules, min_length) = match password.rules {
+        PasswordRules::Classes => (Rules::Classes, password.min_length),
+        PasswordRules::Nist => (Rules::Nist, password.min_length.max(NIST_MIN)),
+    };
+    let classes = password.require.iter().map(class).collect();
+    Policy { rules, min_length, max_length: password.max_length, classes }
+}
+
+/// Why a password was not hashed.
+#[derive(Debug)]
+pub enum Unhashed {
+    Weak(Vec<Weakness>),
+    Overloaded,
+}
+
+/// Judges and hashes a password that somebody else sets, as an operator does.
+///
+/// # Errors
+/// [`Unhashed`].
+pub async fn hash_of(
+    app: &App,
+    password: Secret<String>,
+    owner: &Owner<'_>,
+) -> Result<PasswordHash, Unhashed> {
+    let weaknesses = policy_of(&app.config().accounts.password).check(password.expose(), owner);
+    if !weaknesses.is_empty() {
+        return Err(Unhashed::Weak(weaknesses));
+    }
+    app.hasher.hash(password).await.map(PasswordHash::new).map_err(|Overloaded| Unhashed::Overloaded)
+}
+
+/// Why a password was not changed.
+#[derive(Debug)]
+pub(super) enum Refused {
+    Weak(Vec<Weakness>),
+    /// The present password was not given.
+    NotAsked,
+    /// The present password is another one.
+    Wrong,
+    /// There is no present password.
+    Passwordless,
+    Locked {
+        until: Timestamp,
+    },
+    /// It is the present one, or one of the last.
+    Reused,
+    Overloaded,
+    Store(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(cause: Error) -> Self {
+        Self::Store(cause)
+    }
+}
+
+impl From<Overloaded> for Refused {
+    fn from(Overloaded: Overloaded) -> Self {
+        Self::Overloaded
+    }
+}
+
+/// What somebody asks for who is signed in.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) account: Id,
+    pub(super) present: Option<Secret<String>>,
+    pub(super) new: Secret<String>,
+    pub(super) actor: Actor,
+}
+
+/// Changes a password; how strong the new one is.
+pub(super) async fn change(app: &App, wish: Wish) -> Result<Strength, Refused> {
+    let config = app.config();
+    let gone = || Error::Broken { cause: "the account of a live session is gone".into() };
+    let account = account::by_id(&app.db, wish.account).await?.ok_or_else(gone)?;
+    let policy = policy_of(&config.accounts.password);
+    let owner = owner_of(&account);
+    let weaknesses = policy.check(wish.new.expose(), &owner);
+    if !weaknesses.is_empty() {
+        return Err(Refused::Weak(weaknesses));
+    }
+    let strength = Strength::of(policy.score(wish.new.expose(), &owner));
+    let was = account.password_hash.as_ref().ok_or(Refused::Passwordless)?;
+    let present = wish.present.ok_or(Refused::NotAsked)?;
+    prove(app, &account, was, present, &wish.actor).await?;
+    let history = config.accounts.password.history;
+    if is_used(app, &account, was, &wish.new, history).await? {
+        return Err(Refused::Reused);
+    }
+    let hash = PasswordHash::new(app.hasher.hash(wish.new).await?);
+    let mut change = app.change(wish.actor).await?;
+    let new =
+        NewPassword { was: Some(was), hash: &hash, must_change: MustChange::No, how: How::Owner, history };
+    if !account::set_password(&mut change, account.id, new).await? {
+        // Somebody else was quicker: what was proved is not the present password any more.
+        return Err(Refused::Wrong);
+    }
+    change.commit().await?;
+    Ok(strength)
+}
+
+fn owner_of(account: &Account) -> Owner<'_> {
+    Owner {
+        email: account.email.as_ref().map(crate::base::Email::as_str),
+        username: account.username.as_ref().map(account::Username::as_str),
+    }
+}
+
+/// Asks for the present password.
+async fn prove(
+    app: &App,
+    account: &Account,
+    was: &PasswordHash,
+    present: Secret<String>,
+    actor: &Actor,
+) -> Result<(), Refused> {
+    let door = Door::again(account.id, account.site);
+    let attempt = match knock(app, &app.config().accounts.lockout, door).await? {
+        Knock::Admitted(attempt) => attempt,
+        Knock::Locked { until } => return Err(Refused::Locked { until }),
+    };
+    match app.hasher.verify(was.expose(), present).await {
+        Ok(Match::Yes | Match::YesButRehash) => {
+            let mut tx = app.db.begin().await?;
+            attempt.succeeded(&mut tx).await?;
+            tx.commit().await?;
+            Ok(())
+        }
+        Ok(Match::No) => {
+            note_failure(app, account.id, &attempt, actor.clone()).await?;
+            Err(Refused::Wrong)
+        }
+        Err(Overloaded) => {
+            attempt.withdraw(app).await?;
+            Err(Refused::Overloaded)
+        }
+    }
+}
+
+async fn note_failure(app: &App, account: Id, attempt: &Attempt, actor: Actor) -> Result<(), Error> {
+    let identifier_digest = attempt.digest().to_owned();
+    let (method, reason) = (Method::Password.name(), LoginFailure::WrongPassword);
+    let mut change = app.change(actor).await?;
+    let event = SessionEvent::LoginFailed {
+        account: Some(account),
+        identifier_digest: identifier_digest.clone(),
+        method,
+        reason,
+    };
+    change.record(event).await?;
+    if let Some(until) = attempt.locked_until() {
+        let event = AccountEvent::Locked {
+            account: Some(account),
+            identifier_digest: Some(identifier_digest),
+            until: Some(until),
+            how: How::Rule,
+        };
+        change.record(event).await?;
+    }
+    change.commit().await
+}
+
+/// Whether it is the present password or one of the last `history`. With no history any will do.
+async fn is_used(
+    app: &App,
+    account: &Account,
+    was: &PasswordHash,
+    new: &Secret<String>,
+    history: u32,
+) -> Result<bool, Refused> {
+    if history == 0 {
+        return Ok(false);
+    }
+    let mut hashes = account::former_passwords(&app.db, account.id, history).await?;
+    hashes.insert(0, was.clone());
+    for hash in hashes {
+        if app.hasher.verify(hash.expose(), new.clone()).await? != Match::No {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
