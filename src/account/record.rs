@@ -241,7 +241,10 @@ impl FromStr for Reference {
     fn from_str(text: &str) -> Result<Self, NotAReference> {
         if let Ok(id) = text.parse::<Id>() {
             Ok(Self::Id(id))
-        } else if let Ok(number) = text.parse::<i64>() {
+        } else if text.bytes().all(|byte| byte.is_ascii_digit())
+            && let Ok(number) = text.parse::<i64>()
+        {
+            // Digits alone: `+33612345678` would parse as a number too.
             Ok(Self::Number(Number(number)))
         } else if let Ok(email) = Email::parse(text) {
             Ok(Self::Email(email))
@@ -339,6 +342,7 @@ mod tests {
         assert_eq!(reference("42"), Ok(Reference::Number(Number(42))));
         assert!(matches!(reference("Ada@Example.com"), Ok(Reference::Email(_))));
         assert!(matches!(reference("+33 612 34 56 78"), Ok(Reference::Phone(_))));
+        assert!(matches!(reference("+33612345678"), Ok(Reference::Phone(_))));
         assert!(matches!(reference("ada"), Ok(Reference::Username(_))));
         assert_eq!(reference("a b"), Err(NotAReference));
     }

@@ -1,4 +1,5 @@
 //! The SQL of accounts and of the passwords they had.
+//! Law: whatever must hold is a condition of the write, and the row count says whether it held.
 
 use super::{Account, Channel, Field, MustChange, NewAccount, PasswordHash, Reference, Username};
 use crate::base::{Id, Number, Timestamp};

@@ -77,7 +77,8 @@ impl Stops {
             Subject::Account(account) => self.tell(|entry| entry.account == account),
             // A decision may rest on any of these; which ones did is the holder's to find out.
             Subject::Application(_) | Subject::Organization(_) | Subject::Catalogue => self.tell(|_| true),
-            Subject::Keys => {}
+            // The application itself is a subject of the same change.
+            Subject::Applications | Subject::Keys => {}
         }
     }
 

@@ -13,6 +13,8 @@ pub enum Subject {
     /// A session that has ended: what runs in its name is stopped.
     Session(Id),
     Application(Id),
+    /// The list of applications: any of them.
+    Applications,
     Organization(Id),
     /// The definitions of permissions, roles, groups and org roles.
     Catalogue,
@@ -28,6 +30,7 @@ impl Subject {
             Some(("session", id)) => id.parse().ok().map(Self::Session),
             Some(("application", id)) => id.parse().ok().map(Self::Application),
             Some(("organization", id)) => id.parse().ok().map(Self::Organization),
+            None if text == "applications" => Some(Self::Applications),
             None if text == "catalogue" => Some(Self::Catalogue),
             None if text == "keys" => Some(Self::Keys),
             _ => None,
@@ -42,6 +45,7 @@ impl fmt::Display for Subject {
             Self::Session(id) => write!(f, "session:{id}"),
             Self::Application(id) => write!(f, "application:{id}"),
             Self::Organization(id) => write!(f, "organization:{id}"),
+            Self::Applications => f.write_str("applications"),
             Self::Catalogue => f.write_str("catalogue"),
             Self::Keys => f.write_str("keys"),
         }
@@ -60,6 +64,7 @@ mod tests {
             Subject::Session(id),
             Subject::Application(id),
             Subject::Organization(id),
+            Subject::Applications,
             Subject::Catalogue,
             Subject::Keys,
         ] {

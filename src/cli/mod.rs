@@ -8,12 +8,18 @@ mod audit;
 mod backup;
 mod check;
 mod completions;
+mod group;
 mod migrate;
+mod office;
 mod open;
+mod org;
 mod out;
+mod password;
 mod restore;
+mod role;
 mod routes;
 mod schema;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +46,10 @@ enum Command {
     /// Print the JSON Schema of the configuration, for editors and other tools
     Schema,
     Migrate(migrate::Migrate),
+    User(user::User),
+    Org(org::Org),
+    Role(role::Role),
+    Group(group::Group),
     Audit(audit::Audit),
     Backup(backup::Backup),
     Restore(restore::Restore),
@@ -57,7 +67,7 @@ pub fn main() -> ExitCode {
     match run(cli, &mut Out::standard()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if let Failure::Problem(text) = &failure {
+            if let Failure::Problem(text) | Failure::Usage(text) = &failure {
                 note(format_args!("portcullis: {}", text.trim_end()));
             }
             ExitCode::from(failure.code())
@@ -72,6 +82,10 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Routes(command) => command.run(config, out),
         Command::Schema => schema::run(out),
         Command::Migrate(command) => command.run(config, out),
+        Command::User(command) => command.run(config, out),
+        Command::Org(command) => command.run(config, out),
+        Command::Role(command) => command.run(config, out),
+        Command::Group(command) => command.run(config, out),
         Command::Audit(command) => command.run(config, out),
         Command::Backup(command) => command.run(config, out),
         Command::Restore(command) => command.run(config, out),

@@ -1,8 +1,7 @@
 //! What a command says and how it ends.
 //!
 //! Law: results go to standard output, everything else to standard error; a reader who closes the
-//! pipe (`| head`) ends a command quietly. Exit codes: 0 done, 1 a problem was found, 2 wrong
-//! usage (which clap finds).
+//! pipe (`| head`) ends a command quietly. Exit codes: 0 done, 1 a problem was found, 2 wrong usage.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
@@ -14,6 +13,8 @@ use serde::Serialize;
 pub enum Failure {
     /// Something is wrong with the configuration, the store or the world: exit code 1.
     Problem(String),
+    /// What was typed cannot be done: exit code 2.
+    Usage(String),
     /// Nobody reads the output any more: exit code 0.
     Closed,
 }
@@ -24,12 +25,24 @@ impl Failure {
         Self::Problem(text.to_string())
     }
 
+    /// Wrong usage, with what to type.
+    pub fn usage(text: impl Display) -> Self {
+        Self::Usage(text.to_string())
+    }
+
     /// The process's exit code.
     pub fn code(&self) -> u8 {
         match self {
             Self::Problem(_) => 1,
+            Self::Usage(_) => 2,
             Self::Closed => 0,
         }
+    }
+}
+
+impl From<crate::store::Error> for Failure {
+    fn from(error: crate::store::Error) -> Self {
+        Self::problem(error)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::policy::{Code, Definitions, Pattern};
 /// `anyone`, `signed_in`, or conditions.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "Allow")]
 pub(super) enum RawAllow {
     Word(Word),
     Conditions(Box<RawConditions>),
@@ -173,6 +174,9 @@ impl RawAllow {
             }
             Self::Conditions(map) => {
                 let mut list = map.conditions(place, known, report);
+                if list.is_empty() {
+                    report.problem(place, "no condition");
+                }
                 if list.len() == 1 { list.remove(0) } else { Condition::All(list) }
             }
         }

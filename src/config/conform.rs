@@ -6,7 +6,7 @@
 use serde_json::Value as Json;
 
 use super::place::Place;
-use super::problem::Report;
+use super::problem::{Report, nearest};
 use super::scalar::parser_of;
 use super::tree::{Node, Value};
 
@@ -104,30 +104,39 @@ impl<'a> Check<'a> {
         let properties = schema.get("properties").and_then(Json::as_object);
         let others = schema.get("additionalProperties");
         let mut is_less = false;
+        let mut mistyped: Vec<&str> = Vec::new();
+        let mut has_unknown = false;
         entries.retain_mut(|entry| {
             let place = place.key(&entry.key);
             let inner = properties.and_then(|all| all.get(&entry.key)).or(others.filter(|s| s.is_object()));
             let verdict = if let Some(inner) = inner {
                 self.node(&mut entry.node, inner, &place, report)
             } else {
-                let known = properties.into_iter().flatten().map(|(key, _)| key.as_str());
+                let known: Vec<&str> =
+                    properties.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+                has_unknown = true;
+                mistyped.extend(nearest(&entry.key, &known));
                 report.problem(&place, "unknown key").at(entry.at).suggest(&entry.key, known);
                 return false;
             };
             is_less |= verdict == Drop;
             verdict == Keep
         });
-        if is_less {
+        if is_less || has_unknown {
             leave_out(place, report);
+        }
+        // Conditions that lost all of their keys would be no condition at all.
+        if schema.get("minProperties").is_some() && entries.is_empty() {
+            return Drop;
         }
         let required = schema.get("required").and_then(Json::as_array).into_iter().flatten();
         let missing: Vec<&str> = required
             .filter_map(Json::as_str)
             .filter(|key| !entries.iter().any(|entry| entry.key == *key))
             .collect();
-        // What is missing because it was just dropped has been reported already.
-        if !missing.is_empty() && !is_less {
-            for key in &missing {
+        // What is missing because it was just dropped or misspelt has been reported already.
+        if !is_less {
+            for key in missing.iter().filter(|key| !mistyped.contains(*key)) {
                 let hint = hint_for_missing(key);
                 let problem = report.problem(place, format!("`{key}` is missing")).at(node.origin);
                 if let Some(hint) = hint {
@@ -212,7 +221,8 @@ fn wrong_kind(node: &Node, branches: &[&Json], place: &Place, report: &mut Repor
     let found = match node.value {
         Value::Null | Value::Unreadable => "nothing",
         Value::Bool(_) => "`true` or `false`",
-        Value::Int(_) | Value::Float(_) => "a number",
+        Value::Int(_) => "a number",
+        Value::Float(_) => "a number with a point",
         Value::Text(_) => "text",
         Value::List(_) => "a list",
         Value::Map(_) => "a map",
@@ -220,7 +230,13 @@ fn wrong_kind(node: &Node, branches: &[&Json], place: &Place, report: &mut Repor
     let problem =
         report.problem(place, format!("expected {}, found {found}", wanted.join(" or "))).at(node.origin);
     let is_plain = matches!(node.value, Value::Int(_) | Value::Float(_) | Value::Bool(_));
-    if is_plain && wanted.contains(&"text") {
+    let notation =
+        branches.iter().find_map(|branch| branch.get("format").and_then(Json::as_str).and_then(parser_of));
+    if wanted == ["text"] && matches!(node.value, Value::List(_)) && place.to_string().contains(".allow") {
+        problem.hint("one code here; for several write `all: [...]` or `any: [...]` around conditions");
+    } else if let (true, Some(Err(why))) = (is_plain, notation.map(|parser| parser(""))) {
+        problem.hint(why);
+    } else if is_plain && wanted.contains(&"text") {
         problem.hint("if it is text, put it in quotes");
     }
 }
@@ -253,11 +269,12 @@ fn text_fits<'a>(text: &str, branches: &[&'a Json]) -> Result<(), (String, Vec<&
 }
 
 fn number_fits(node: &Node, schema: &Json, place: &Place, report: &mut Report) -> Verdict {
-    if let (Some(only), Value::Bool(flag)) = (schema.get("const").and_then(Json::as_bool), &node.value)
-        && only != *flag
+    if let Value::Bool(flag) = node.value
+        && let Some(possible) = schema.get("enum").and_then(Json::as_array)
+        && !possible.contains(&Json::Bool(flag))
     {
         report
-            .problem(place, format!("only `{only}` says something here"))
+            .problem(place, format!("`{flag}` says nothing here"))
             .at(node.origin)
             .hint("remove the key, or use `not`");
         return Drop;

@@ -12,7 +12,7 @@ use super::problem::Report;
 use crate::base::Secret;
 
 /// The largest configuration, certificate or secret file.
-pub const FILE_MAX: u64 = 1 << 20;
+pub const FILE_MAX: u64 = 4 << 20;
 
 /// Where relative paths begin: the folder of the configuration file.
 pub(super) struct Files<'a> {
@@ -83,7 +83,7 @@ pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_MAX {
-        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "larger than 1 MiB"));
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "larger than 4 MiB"));
     }
     Ok(bytes)
 }

@@ -1,6 +1,6 @@
 //! From a file to a checked configuration.
 //!
-//! Law: all problems of a file come back together. A file that is empty, larger than 1 MiB or not
+//! Law: all problems of a file come back together. A file that is empty, larger than 4 MiB or not
 //! UTF-8 is no configuration: it is likely to be half-written.
 
 use std::path::Path;

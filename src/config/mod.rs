@@ -24,6 +24,7 @@ mod rights;
 mod route;
 mod scalar;
 mod schema;
+mod seal;
 mod storage;
 mod token;
 mod tree;
@@ -49,6 +50,7 @@ pub use rewrite::Rewrite;
 pub use rights::Organizations;
 pub use route::{Identity, Limit, LimitBy, Route, RouteAudit, RouteTimeouts, TargetRules};
 pub use schema::schema;
+pub use seal::{NoSealKey, SEAL_KEY_LEN, make_seal_key, seal_key};
 pub use storage::{Database, Keys, Shared, Store};
 pub use token::{Algorithm, Claim, Claims, Sessions, Tokens, WhenFull};
 pub use upstream::{

@@ -121,7 +121,7 @@ impl Problem {
         match known.as_slice() {
             [] => self,
             [only] => self.hint(format!("possible here: {only}")),
-            list if list.len() <= 24 => self.hint(format!("possible here: {}", list.join(", "))),
+            list if list.len() <= 32 => self.hint(format!("possible here: {}", list.join(", "))),
             list => self.hint(format!("{} are known, none of them similar", list.len())),
         }
     }
@@ -164,7 +164,7 @@ fn locate(list: Vec<(Place, Problem)>, tree: &Node) -> Vec<Problem> {
 }
 
 /// The known word that differs from what was written by the fewest letters, if that are few.
-fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(super) fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     let allowed = match written.chars().count() {
         0..=2 => 1,
         3..=5 => 2,
@@ -172,7 +172,7 @@ fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     };
     known
         .iter()
-        .map(|word| (distance(written, word), *word))
+        .map(|word| (distance(&written.to_lowercase(), &word.to_lowercase()), *word))
         .filter(|(distance, word)| *distance <= allowed && *distance < word.chars().count())
         .min()
         .map(|(_, word)| word)

@@ -137,8 +137,24 @@ pub fn parse(text: &str) -> Result<Node, Problem> {
         let prefix = format!("line {line} column {column}: ");
         let message = whole.strip_prefix(&prefix).unwrap_or(&whole);
         let message = message.strip_suffix(&suffix).unwrap_or(message).to_owned();
-        Problem { path: String::new(), line, column, message, hint: None }
+        Problem { path: String::new(), line, column, message: plainly(message), hint: None }
     })
+}
+
+/// Some of the parser's messages speak to a programmer; the same for who wrote the file.
+fn plainly(message: String) -> String {
+    if let Some(rest) = message.strip_prefix("duplicate mapping key: ") {
+        let key = rest.split(',').next().unwrap_or(rest);
+        return format!("the key `{key}` stands here twice");
+    }
+    if message.starts_with("multiple YAML documents") {
+        return "a second document begins here, and only one is read".to_owned();
+    }
+    if message.starts_with("budget breached") {
+        return "too much: this file, its aliases followed, has more values than any gateway needs"
+            .to_owned();
+    }
+    message
 }
 
 fn small(number: impl TryInto<u32>) -> u32 {

@@ -38,8 +38,8 @@ pub(super) struct RawUpstream {
     /// idempotent.
     #[schemars(range(max = 5))]
     pub retries: u32,
-    /// Stops asking a backend that keeps failing.
-    pub breaker: Option<Breaker>,
+    /// Stops asking a backend that keeps failing; `off` never does.
+    pub breaker: RawBreaker,
     /// What kind of signed statement about the caller the backend gets.
     pub assertion: Assertion,
 }
@@ -102,6 +102,20 @@ pub struct UpstreamTls {
     pub client_key_file: Option<PathBuf>,
     /// Whether the server's certificate is verified.
     pub verify: bool,
+}
+
+/// `breaker` as the file writes it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum RawBreaker {
+    Word(BreakerWord),
+    Map(Breaker),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum BreakerWord {
+    Off,
 }
 
 /// When a failing backend is left alone.
@@ -186,6 +200,16 @@ pub enum Refused {
     Ourselves,
 }
 
+impl Refused {
+    const fn hint(self) -> &'static str {
+        match self {
+            Self::LinkLocal => "a backend lives elsewhere",
+            Self::NotOneHost => "write the address of the backend",
+            Self::Ourselves => "write the address of the backend, not of the gateway",
+        }
+    }
+}
+
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -244,7 +268,10 @@ impl RawUpstream {
                     report.problem(&place, format!("`{text}` is listed twice"));
                 }
                 Ok(server) => servers.push(server),
-                Err(why) => {
+                Err(NotAServer::Refused(why)) => {
+                    report.problem(&place, format!("`{text}`: {why}")).hint(why.hint());
+                }
+                Err(NotAServer::Form(why)) => {
                     report
                         .problem(&place, format!("`{text}`: {why}"))
                         .hint("write `127.0.0.1:9000` or `name:9000`");
@@ -275,7 +302,10 @@ impl RawUpstream {
             http2: self.http2,
             host,
             retries: self.retries,
-            breaker: self.breaker,
+            breaker: match self.breaker {
+                RawBreaker::Word(BreakerWord::Off) => None,
+                RawBreaker::Map(breaker) => Some(breaker),
+            },
             assertion: self.assertion,
         }
     }
@@ -316,36 +346,41 @@ impl RawUpstream {
     }
 }
 
-fn server(text: &str, listen: &Listen) -> Result<Server, String> {
+/// Why a text is not a server of a backend.
+enum NotAServer {
+    Form(&'static str),
+    Refused(Refused),
+}
+
+fn server(text: &str, listen: &Listen) -> Result<Server, NotAServer> {
+    use NotAServer::Form;
     if let Ok(address) = text.parse::<SocketAddr>() {
         return match refused(address, listen) {
-            Some(why) => Err(why.to_string()),
-            None if address.port() == 0 => Err("port 0 is not a port to connect to".to_owned()),
+            Some(why) => Err(NotAServer::Refused(why)),
+            None if address.port() == 0 => Err(Form("port 0 is not a port to connect to")),
             None => Ok(Server::Address(address)),
         };
     }
-    let (host, port) = text.rsplit_once(':').ok_or("a port is missing")?;
-    let port: u16 = port.parse().map_err(|_| "this is not a port")?;
+    let (host, port) = text.rsplit_once(':').ok_or(Form("a port is missing"))?;
+    let port: u16 = port.parse().map_err(|_| Form("this is not a port"))?;
     let Ok(Host::Exact(host)) = Host::parse(host) else {
-        return Err("neither an address nor a host name in lower case".to_owned());
+        return Err(Form("neither an address nor a host name in lower case"));
     };
     // A name of digits and dots is an address in a spelling that some resolvers accept (`127.1`).
-    if host
-        .rsplit('.')
-        .next()
-        .is_none_or(|last| last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x"))
-    {
-        return Err("this is not how an address is written".to_owned());
+    let is_number = |label: &str| label.bytes().all(|b| b.is_ascii_digit()) || label.starts_with("0x");
+    if host.rsplit('.').next().is_none_or(is_number) {
+        return Err(Form("this is not how an address is written"));
     }
     let is_loopback = &*host == "localhost" || host.ends_with(".localhost");
-    if is_loopback && refused(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port), listen).is_some() {
-        return Err(Refused::Ourselves.to_string());
+    let loopback = SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port);
+    if is_loopback && let Some(why) = refused(loopback, listen) {
+        return Err(NotAServer::Refused(why));
     }
     if &*host == "metadata.google.internal" {
-        return Err(Refused::LinkLocal.to_string());
+        return Err(NotAServer::Refused(Refused::LinkLocal));
     }
     if port == 0 {
-        return Err("port 0 is not a port to connect to".to_owned());
+        return Err(Form("port 0 is not a port to connect to"));
     }
     Ok(Server::Name { host: host.into(), port })
 }

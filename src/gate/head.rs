@@ -16,12 +16,13 @@ use super::request_id::RequestId;
 use super::strip::is_removed;
 use super::target::{BadTarget, CanonicalTarget, TargetRules};
 use crate::base::{Timestamp, ip};
+use crate::policy::Host;
 
 /// What the edge of this configuration demands of every request.
 #[derive(Debug, Clone)]
 pub struct EdgeRules {
     /// Names that are answered for, in lower case. Empty: any.
-    pub hosts: Vec<Box<str>>,
+    pub hosts: Vec<Host>,
     pub trusted_proxies: Vec<IpNet>,
     pub target: TargetRules,
     /// Bytes of the header block.
@@ -42,6 +43,8 @@ pub struct Arrival<'a> {
     /// The raw head, HTTP/1 only: HTTP/2 frames cannot lie about their length.
     pub raw: Option<&'a [u8]>,
     pub peer: SocketAddr,
+    /// The address of `peer` as text, made once per connection.
+    pub peer_text: &'a HeaderValue,
     pub scheme: Scheme,
     pub at: Timestamp,
 }
@@ -106,6 +109,7 @@ pub struct RequestHead {
     pub peer: SocketAddr,
     /// Counted by [`ip::counted_as`] where it is counted.
     pub client: IpAddr,
+    pub client_text: HeaderValue,
     pub kind: Kind,
     pub body: BodyLength,
     pub presented: Presented,
@@ -158,6 +162,7 @@ impl RequestHead {
         let target =
             CanonicalTarget::parse(origin_form(arrival, &fields)?, rules.target).map_err(bad_target)?;
         let is_trusted = fields.is_trusted;
+        let (client, client_text) = fields.client(arrival, rules);
         let kind = fields.kind(arrival)?;
         Ok(Box::new(Self {
             id,
@@ -168,7 +173,8 @@ impl RequestHead {
             version: arrival.version,
             scheme: if is_trusted { fields.scheme.unwrap_or(arrival.scheme) } else { arrival.scheme },
             peer: arrival.peer,
-            client: fields.client(arrival, rules),
+            client,
+            client_text,
             kind,
             body: fields.body(arrival),
             presented: fields.presented,
@@ -349,14 +355,18 @@ impl Fields {
             (None, None) => return Err(bad),
         }
         .map_err(|_| bad)?;
-        let is_ours = rules.hosts.is_empty() || rules.hosts.iter().any(|name| **name == *authority.host());
+        let is_ours = rules.hosts.is_empty() || rules.hosts.iter().any(|host| host.matches(authority.host()));
         if is_ours { Ok(authority) } else { Err(Rejection::Misdirected) }
     }
 
-    fn client(&self, arrival: &Arrival<'_>, rules: &EdgeRules) -> IpAddr {
+    fn client(&self, arrival: &Arrival<'_>, rules: &EdgeRules) -> (IpAddr, HeaderValue) {
+        if self.forwarded_for.is_empty() {
+            return (ip::canonical(arrival.peer.ip()), arrival.peer_text.clone());
+        }
         let lines = self.forwarded_for.iter().filter_map(|value| value.to_str().ok());
         let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).collect();
-        ip::client_of(arrival.peer.ip(), hops.into_iter(), &rules.trusted_proxies)
+        let client = ip::client_of(arrival.peer.ip(), hops.into_iter(), &rules.trusted_proxies);
+        (client, text_of(client))
     }
 
     fn body(&self, arrival: &Arrival<'_>) -> BodyLength {
@@ -387,6 +397,11 @@ impl Fields {
         let is_h2 = arrival.version == Version::HTTP_2;
         Ok(if is_h2 && self.content_type.as_ref().is_some_and(is_grpc) { Kind::Grpc } else { Kind::Plain })
     }
+}
+
+/// An address as a header's value.
+pub fn text_of(address: IpAddr) -> HeaderValue {
+    HeaderValue::try_from(ip::canonical(address).to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 /// Two of these in one request: whichever we read, the upstream may read the other.

@@ -5,7 +5,7 @@ use crate::gate::target::Doubtful;
 
 fn rules() -> EdgeRules {
     EdgeRules {
-        hosts: vec!["a.example".into()],
+        hosts: vec![Host::parse("a.example").unwrap()],
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         target: TargetRules { encoded_slash: Doubtful::Refuse, params: Doubtful::Refuse, max: 8192 },
         head_max: 32 * 1024,
@@ -48,6 +48,7 @@ fn read(sent: &Sent<'_>) -> Result<Box<RequestHead>, Rejection> {
         headers: &headers,
         raw: None,
         peer: sent.peer.parse().unwrap(),
+        peer_text: &text_of(sent.peer.parse::<SocketAddr>().unwrap().ip()),
         scheme: Scheme::Http,
         at: Timestamp::from_millis(0),
     };

@@ -191,6 +191,8 @@ impl CompiledAllow {
 impl Test {
     fn answer(&self, facts: &Facts<'_>) -> Answer {
         match &self.kind {
+            // Nothing asked is nothing granted.
+            Kind::All(list) if list.is_empty() => Answer::No,
             Kind::All(list) => all(list.iter().map(|test| test.answer(facts))),
             // At least one yes is the opposite of all no.
             Kind::Any(list) => not(all(list.iter().map(|test| not(test.answer(facts))))),

@@ -1,4 +1,5 @@
 //! The SQL of sessions and refresh tokens.
+//! Law: whatever must hold is a condition of the write, and the row count says whether it held.
 
 use super::{Method, RefreshToken, Session};
 use crate::base::{Id, Timestamp};

@@ -31,6 +31,7 @@ pub const FILES: &[File] = files! {
     "0001_kernel"
     "0002_account"
     "0003_session"
+    "0004_application"
     "0005_rbac"
     "0006_organization"
     "0007_login"

@@ -2,3 +2,6 @@
 //! One binary, so that it is linked once; one module per subject.
 
 mod cli;
+mod smuggling;
+mod support;
+mod wire;

@@ -29,7 +29,7 @@ impl ApplicationEvent {
     }
 
     pub fn subjects(&self) -> Vec<Subject> {
-        vec![Subject::Application(self.application())]
+        vec![Subject::Application(self.application()), Subject::Applications]
     }
 
     pub const fn application(&self) -> Id {

@@ -19,7 +19,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::head::{Arrival, EdgeRules, Scheme};
+use super::head::{Arrival, EdgeRules, Scheme, text_of};
 use super::request_id::RequestIds;
 use super::target::{Doubtful, TargetRules};
 use super::*;
@@ -220,6 +220,7 @@ impl Setting {
             headers: &request.headers,
             raw: None,
             peer: request.peer.parse().unwrap(),
+            peer_text: &text_of(request.peer.parse::<std::net::SocketAddr>().unwrap().ip()),
             scheme: Scheme::Http,
             at: self.app.now(),
         };

@@ -105,6 +105,16 @@ fn nobody_is_let_in_by_a_negation() {
 }
 
 #[test]
+fn an_empty_list_of_conditions_grants_nothing() {
+    let catalogue = catalogue();
+    let rights = editor(&catalogue);
+    for empty in [Condition::All(vec![]), Condition::Any(vec![])] {
+        let judgement = judge(empty, &facts(Some(caller(&rights)), Organization::NotNamed));
+        assert!(matches!(judgement, Judgement::No(_)));
+    }
+}
+
+#[test]
 fn the_organization_is_asked_as_it_is_declared() {
     let catalogue = catalogue();
     let rights = editor(&catalogue);

@@ -1,0 +1,193 @@
+//! Applications: the API clients, their keys, and whose request carries which.
+//!
+//! Law: a secret is shown once, when it is made. Keys that are sent are right or the request is
+//! refused; a request that carries known keys costs no I/O.
+
+mod directory;
+mod origin;
+mod secret;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::app::Change;
+use crate::audit::ApplicationEvent;
+use crate::base::{Id, Number, Secret, Timestamp};
+use crate::principal::ApplicationFacts;
+use crate::store::{Error, Source};
+
+pub use directory::{Directory, Presented, Refusal};
+pub use origin::{NotAnOrigin, Origin};
+pub use secret::{AccessKey, SecretHash};
+
+/// The series of application numbers.
+const SERIES: &str = "application";
+
+/// An API client.
+#[derive(Debug, Clone)]
+pub struct Application {
+    pub id: Id,
+    pub number: Number,
+    pub site: Id,
+    /// Unique within its site; what a route's `application` condition names.
+    pub name: String,
+    pub description: String,
+    pub access_key: AccessKey,
+    pub secret_hash: SecretHash,
+    pub is_active: bool,
+    /// Origins of browsers that may call with the key alone, sorted.
+    pub allowed_origins: Vec<Origin>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl Application {
+    /// What a decision about a request may ask.
+    #[must_use]
+    pub fn facts(&self) -> ApplicationFacts {
+        ApplicationFacts {
+            id: self.id,
+            number: self.number,
+            name: self.name.as_str().into(),
+            allowed_origins: self.allowed_origins.iter().map(ToString::to_string).collect::<Arc<[String]>>(),
+        }
+    }
+}
+
+/// What a new application begins with.
+#[derive(Debug, Clone)]
+pub struct NewApplication {
+    pub site: Id,
+    pub name: String,
+    pub description: String,
+    pub allowed_origins: Vec<Origin>,
+}
+
+/// A key and secret, to be shown this once.
+#[derive(Debug)]
+pub struct Credentials {
+    pub access_key: AccessKey,
+    pub access_secret: Secret<String>,
+}
+
+/// Why an application was not written.
+#[derive(Debug, PartialEq, Eq)]
+pub enum WriteError {
+    /// The name is empty, or longer than 100 characters.
+    BadName,
+    /// Another application of the site has this name.
+    NameTaken,
+    Store(Error),
+}
+
+impl From<Error> for WriteError {
+    fn from(cause: Error) -> Self {
+        if cause.is_conflict("application_name_key") { Self::NameTaken } else { Self::Store(cause) }
+    }
+}
+
+/// Makes an application.
+///
+/// # Errors
+/// [`WriteError`]; the change is then over.
+pub async fn create(
+    change: &mut Change<'_>,
+    new: NewApplication,
+) -> Result<(Application, Credentials), WriteError> {
+    let name = new.name.trim().to_owned();
+    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return Err(WriteError::BadName);
+    }
+    let credentials = new_credentials(change);
+    let mut allowed_origins = new.allowed_origins;
+    allowed_origins.sort();
+    allowed_origins.dedup();
+    let made = Application {
+        id: change.new_id(),
+        number: change.number(SERIES).await?,
+        site: new.site,
+        name,
+        description: new.description,
+        access_key: credentials.access_key.clone(),
+        secret_hash: SecretHash::of(credentials.access_secret.expose()),
+        is_active: true,
+        allowed_origins,
+        created_at: change.now(),
+        updated_at: change.now(),
+    };
+    store::insert(change.tx(), &made).await?;
+    change.record(ApplicationEvent::Created { application: made.id, name: made.name.clone() }).await?;
+    Ok((made, credentials))
+}
+
+fn new_credentials(change: &Change<'_>) -> Credentials {
+    let random = change.app().random.as_ref();
+    Credentials { access_key: AccessKey::generate(random), access_secret: secret::generate(random) }
+}
+
+/// Gives an application a new key and secret; the old ones end with this change. `None` where
+/// there is no such application.
+pub async fn regenerate(change: &mut Change<'_>, id: Id) -> Result<Option<Credentials>, Error> {
+    let credentials = new_credentials(change);
+    let hash = SecretHash::of(credentials.access_secret.expose());
+    let now = change.now();
+    if store::set_credentials(change.tx(), id, &credentials.access_key, &hash, now).await? == 0 {
+        return Ok(None);
+    }
+    change.record(ApplicationEvent::Regenerated { application: id }).await?;
+    Ok(Some(credentials))
+}
+
+/// Whether an application may be used at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    Active,
+    Disabled,
+}
+
+/// Switches an application on or off. `false` where it is so already, or there is none.
+pub async fn set_activity(change: &mut Change<'_>, id: Id, activity: Activity) -> Result<bool, Error> {
+    let now = change.now();
+    if store::set_active(change.tx(), id, activity == Activity::Active, now).await? == 0 {
+        return Ok(false);
+    }
+    let event = match activity {
+        Activity::Active => ApplicationEvent::Enabled { application: id },
+        Activity::Disabled => ApplicationEvent::Disabled { application: id },
+    };
+    change.record(event).await?;
+    Ok(true)
+}
+
+/// Replaces the origins from which browsers may call. `false` where there is no such application.
+pub async fn set_origins(change: &mut Change<'_>, id: Id, origins: &[Origin]) -> Result<bool, Error> {
+    let now = change.now();
+    if store::set_origins(change.tx(), id, origins, now).await? == 0 {
+        return Ok(false);
+    }
+    change.record(ApplicationEvent::Updated { application: id, fields: vec!["allowed_origins"] }).await?;
+    Ok(true)
+}
+
+/// Every application of a site, by number.
+pub async fn list(src: impl Source, site: Id) -> Result<Vec<Application>, Error> {
+    let all = store::all(src).await?;
+    Ok(all.into_iter().filter(|application| application.site == site).collect())
+}
+
+/// The application of a site that somebody names: by its id, number, access key or name.
+pub async fn find(src: impl Source, site: Id, named: &str) -> Result<Option<Application>, Error> {
+    if let Ok(id) = named.parse::<Id>() {
+        let found = store::by_id(src, id).await?;
+        return Ok(found.filter(|application| application.site == site));
+    }
+    if let Some(key) = AccessKey::parse(named) {
+        return store::by_key(src, site, &key).await;
+    }
+    match named.parse() {
+        Ok(number) => store::by_number(src, site, Number(number)).await,
+        Err(_) => store::by_name(src, site, named).await,
+    }
+}

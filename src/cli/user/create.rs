@@ -1,0 +1,85 @@
+//! `portcullis user create`: an account that exists from the next request on.
+//! The password obeys the same policy as everybody's.
+
+use serde_json::json;
+
+use crate::account::{self, NewAccount, Taken, WriteError};
+use crate::audit::How;
+use crate::base::{Email, Phone};
+use crate::cli::office::Office;
+use crate::cli::out::{Failure, Out};
+use crate::cli::password::FromStdin;
+use crate::crypto::password::policy::Owner;
+use crate::policy::definition::Definitions;
+use crate::rbac::{self, Granted};
+use crate::store::DEFAULT_SITE;
+
+/// Create an account
+///
+/// Prints {"id", "email"} as JSON.
+#[derive(clap::Args, Debug)]
+pub struct Create {
+    /// E-mail address to log in with
+    #[arg(value_parser = Email::parse)]
+    email: Email,
+    /// Phone number with country code, such as +33612345678
+    #[arg(long, value_parser = Phone::parse)]
+    phone: Option<Phone>,
+    /// First name
+    #[arg(long, default_value = "", hide_default_value = true)]
+    first_name: String,
+    /// Last name
+    #[arg(long, default_value = "", hide_default_value = true)]
+    last_name: String,
+    /// Holds every permission
+    #[arg(long)]
+    superuser: bool,
+    /// Counts as staff where a route asks for it
+    #[arg(long)]
+    staff: bool,
+    /// Take e-mail address and phone number for proved
+    #[arg(long)]
+    verified: bool,
+    #[command(flatten)]
+    password: FromStdin,
+}
+
+impl Create {
+    pub async fn run(&self, office: &Office, out: &mut Out) -> Result<(), Failure> {
+        let owner = Owner { email: Some(self.email.as_str()), username: None };
+        let new = NewAccount {
+            email: Some(self.email.clone()),
+            phone: self.phone.clone(),
+            password_hash: Some(office.hashed(self.password.read()?, &owner).await?),
+            first_name: self.first_name.clone(),
+            last_name: self.last_name.clone(),
+            is_staff: self.staff,
+            is_superuser: self.superuser,
+            is_verified: self.verified,
+            ..NewAccount::of(DEFAULT_SITE)
+        };
+        let definitions = office.definitions().await?;
+        let mut change = office.change().await?;
+        let made = account::create(&mut change, &new, How::Administrator).await.map_err(refused)?;
+        for granted in defaults(&definitions) {
+            rbac::grant(&mut change, &definitions, made.id, &granted).await.map_err(Failure::problem)?;
+        }
+        change.commit().await?;
+        out.json(&json!({"id": made.id.to_string(), "email": self.email.as_str()}))
+    }
+}
+
+/// The roles that every new account gets.
+fn defaults(definitions: &Definitions) -> Vec<Granted> {
+    let roles = definitions.roles.iter().filter(|(_, role)| role.is_default);
+    roles.map(|(code, _)| Granted::Role(code.clone())).collect()
+}
+
+fn refused(error: WriteError) -> Failure {
+    match error {
+        WriteError::Taken(Taken::Email) => Failure::problem("this e-mail address has an account already"),
+        WriteError::Taken(Taken::Phone) => Failure::problem("this phone number has an account already"),
+        WriteError::Taken(Taken::Username) => Failure::problem("this user name has an account already"),
+        WriteError::Store(error) => error.into(),
+    }
+}

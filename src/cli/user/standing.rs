@@ -1,0 +1,115 @@
+//! `portcullis user password`, `verify`, `lock`, `unlock`: whether and how somebody may log in.
+//! Where it is so already, nothing is written and the command says so.
+
+use std::time::Duration;
+
+use super::Whose;
+use crate::account::{self, Channel, MustChange, NewPassword};
+use crate::audit::How;
+use crate::cli::office::Office;
+use crate::cli::out::{Failure, Out};
+use crate::cli::password::FromStdin;
+use crate::crypto::password::policy::Owner;
+
+/// Set a new password; this ends every session of the account
+#[derive(clap::Args, Debug)]
+pub struct Password {
+    #[command(flatten)]
+    whose: Whose,
+    #[command(flatten)]
+    password: FromStdin,
+}
+
+/// Take an e-mail address or phone number for proved
+#[derive(clap::Args, Debug)]
+pub struct Verify {
+    #[command(flatten)]
+    whose: Whose,
+    /// The phone number instead of the e-mail address
+    #[arg(long)]
+    phone: bool,
+}
+
+/// Lock an account; this ends its sessions and stops what runs in its name
+#[derive(clap::Args, Debug)]
+pub struct Lock {
+    #[command(flatten)]
+    whose: Whose,
+    /// For how many minutes; without it, until `user unlock`
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u32).range(1..))]
+    minutes: Option<u32>,
+}
+
+/// Lift a lock
+#[derive(clap::Args, Debug)]
+pub struct Unlock {
+    #[command(flatten)]
+    whose: Whose,
+}
+
+impl Password {
+    pub async fn run(&self, office: &Office, out: &mut Out) -> Result<(), Failure> {
+        let account = office.person(&self.whose.user).await?;
+        let email = account.email.as_ref().map(ToString::to_string);
+        let username = account.username.as_ref().map(ToString::to_string);
+        let owner = Owner { email: email.as_deref(), username: username.as_deref() };
+        let hash = office.hashed(self.password.read()?, &owner).await?;
+        let new = NewPassword {
+            was: account.password_hash.as_ref(),
+            hash: &hash,
+            must_change: MustChange::No,
+            how: How::Administrator,
+            history: office.config().accounts.password.history,
+        };
+        let mut change = office.change().await?;
+        if !account::set_password(&mut change, account.id, new).await? {
+            return Err(Failure::problem(
+                "somebody else changed the password at the same time; look, and try again",
+            ));
+        }
+        change.commit().await?;
+        out.line("the password is set, and every session has ended")
+    }
+}
+
+impl Verify {
+    pub async fn run(&self, office: &Office, out: &mut Out) -> Result<(), Failure> {
+        let account = office.person(&self.whose.user).await?;
+        let channel = if self.phone { Channel::Phone } else { Channel::Email };
+        let mut change = office.change().await?;
+        if !account::verify(&mut change, account.id, channel, How::Administrator).await? {
+            return out.line("nothing to do: there is none, or it is verified already");
+        }
+        change.commit().await?;
+        out.line("verified")
+    }
+}
+
+impl Lock {
+    pub async fn run(&self, office: &Office, out: &mut Out) -> Result<(), Failure> {
+        let account = office.person(&self.whose.user).await?;
+        let lasting = self.minutes.map(|minutes| Duration::from_mins(u64::from(minutes)));
+        let until = lasting.map(|lasting| office.app.now().plus(lasting));
+        let mut change = office.change().await?;
+        if !account::lock(&mut change, account.id, until).await? {
+            return out.line("nothing to do: the account is locked just so");
+        }
+        change.commit().await?;
+        match until {
+            Some(until) => out.line(format_args!("locked until {}", until.rfc3339())),
+            None => out.line("locked until `portcullis user unlock`"),
+        }
+    }
+}
+
+impl Unlock {
+    pub async fn run(&self, office: &Office, out: &mut Out) -> Result<(), Failure> {
+        let account = office.person(&self.whose.user).await?;
+        let mut change = office.change().await?;
+        if !account::unlock(&mut change, account.id).await? {
+            return out.line("nothing to do: the account is not locked");
+        }
+        change.commit().await?;
+        out.line("unlocked")
+    }
+}

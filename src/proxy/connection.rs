@@ -1,0 +1,131 @@
+//! One client connection, between the accept loop and the proxy.
+//!
+//! Law: every HTTP/1 request and every HTTP/2 stream passes `process_new_http` here, in a slot of
+//! its own; a connection on which no request arrives in time is closed, whatever its protocol
+//! waits for (an HTTP/2 preface, a TLS client that says nothing).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ::http::HeaderValue;
+use async_trait::async_trait;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+
+use super::service::{Edge, Patience};
+use super::slot::{Pulse, Slot, watched};
+use super::small::SmallApp;
+use crate::gate::head::{Scheme, text_of};
+
+/// A connection is closed after so many requests, which frees what it gathered.
+const REQUESTS_PER_CONNECTION: u32 = 1000;
+/// An HTTP/2 connection without a request; what only pings or sends settings is idle.
+const H2_IDLE_FOR: Duration = Duration::from_secs(30);
+
+/// Whether HTTP/2 is understood on a connection without TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cleartext {
+    Http1,
+    Http1Or2,
+}
+
+/// What is behind a door.
+pub(super) enum Behind {
+    Proxy(Arc<HttpProxy<Edge>>),
+    Small(Arc<SmallApp>),
+}
+
+/// What every connection of a listener shares.
+pub(super) struct Door {
+    behind: Behind,
+    options: HttpServerOptions,
+    head_within: Duration,
+    idle_for: Duration,
+}
+
+impl Door {
+    pub(super) fn new(behind: Behind, cleartext: Cleartext, patience: Patience) -> Self {
+        let mut options = HttpServerOptions::default();
+        options.h2c = cleartext == Cleartext::Http1Or2;
+        options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
+        options.h2_idle_timeout = Some(H2_IDLE_FOR);
+        Self { behind, options, head_within: patience.head, idle_for: patience.idle }
+    }
+
+    pub(super) const fn head_within(&self) -> Duration {
+        self.head_within
+    }
+
+    /// Idle connections end here; those with a request end after it.
+    pub(super) async fn close_idle(&self) {
+        if let Behind::Proxy(proxy) = &self.behind {
+            proxy.http_cleanup().await;
+        }
+    }
+}
+
+/// One accepted connection.
+pub(super) struct Connection {
+    door: Arc<Door>,
+    peer: SocketAddr,
+    peer_text: HeaderValue,
+    scheme: Scheme,
+    pulse: Arc<Pulse>,
+    has_served: AtomicBool,
+}
+
+impl Connection {
+    pub(super) fn new(door: Arc<Door>, peer: SocketAddr, scheme: Scheme, pulse: Arc<Pulse>) -> Self {
+        Self { door, peer, peer_text: text_of(peer.ip()), scheme, pulse, has_served: AtomicBool::new(false) }
+    }
+
+    /// Serves the connection to its end.
+    pub(super) async fn serve(self: Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) {
+        tokio::select! {
+            // Nothing is ever given back: what can be reused is reused inside.
+            _ = self.process_new(stream, shutdown) => {}
+            () = self.stays_silent() => {}
+        }
+    }
+
+    /// Ends when the protocol below has not come as far as a request in time. From there on the
+    /// request's slot watches.
+    async fn stays_silent(&self) {
+        tokio::time::sleep(self.door.head_within).await;
+        if self.has_served.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Connection {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let is_first = !self.has_served.swap(true, Ordering::Relaxed);
+        let first_within = if is_first { self.door.head_within } else { self.door.idle_for };
+        let peer = (self.peer, self.peer_text.clone());
+        let slot = Slot::new(peer, self.scheme, Arc::clone(&self.pulse), first_within, self.door.head_within);
+        match &self.door.behind {
+            Behind::Proxy(proxy) => watched(slot, proxy.process_new_http(session, shutdown)).await.flatten(),
+            Behind::Small(app) => watched(slot, app.process_new_http(session, shutdown)).await.flatten(),
+        }
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        Some(default_h2_options())
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.door.options)
+    }
+}

@@ -1,0 +1,114 @@
+//! What is known about one request while it passes through the phases.
+//!
+//! Law: whatever ends a request (an answer, a panic, a client that left, a deadline), its context
+//! is dropped, and dropping it records it, once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ::http::Method;
+
+use super::forward::Forward;
+use super::record::{Line, Recorder};
+use super::slot::Slot;
+use super::upstream::{Chosen, Outcome};
+use crate::gate::request_id::RequestId;
+use crate::gate::{Rejection, RequestHead};
+use crate::metrics::Counted;
+
+/// One request.
+pub struct Ctx {
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) slot: Option<Arc<Slot>>,
+    pub(super) started: Instant,
+    pub(super) id: Option<RequestId>,
+    /// Known even when the head was refused.
+    pub(super) method: Method,
+    pub(super) head: Option<Box<RequestHead>>,
+    pub(super) refusal: Option<Rejection>,
+    pub(super) forward: Option<Box<Forward>>,
+    pub(super) attempt: Attempt,
+    pub(super) body: Incoming,
+    pub(super) ending: Ending,
+    _inflight: Counted,
+}
+
+/// The state of what is tried at the upstream.
+#[derive(Default)]
+pub(super) struct Attempt {
+    pub(super) chosen: Option<Chosen>,
+    pub(super) address: Option<SocketAddr>,
+    pub(super) started: Option<Instant>,
+    pub(super) head_took: Option<Duration>,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) count: u32,
+}
+
+/// What has been read of the request's body.
+#[derive(Default)]
+pub(super) struct Incoming {
+    pub(super) bytes: u64,
+    pub(super) since: Option<Instant>,
+}
+
+/// How it ended.
+#[derive(Default)]
+pub(super) struct Ending {
+    pub(super) status: u16,
+    pub(super) bytes_out: u64,
+    is_recorded: bool,
+}
+
+impl Ctx {
+    pub(super) fn new(recorder: Arc<Recorder>) -> Self {
+        let slot = Slot::current();
+        if let Some(slot) = &slot {
+            slot.head_arrived();
+        }
+        let inflight = recorder.metrics().request();
+        Self {
+            recorder,
+            slot,
+            started: Instant::now(),
+            id: None,
+            method: Method::GET,
+            head: None,
+            refusal: None,
+            forward: None,
+            attempt: Attempt::default(),
+            body: Incoming::default(),
+            ending: Ending::default(),
+            _inflight: inflight,
+        }
+    }
+
+    pub(super) fn request_id(&self) -> &str {
+        self.id.as_ref().map_or("", RequestId::as_str)
+    }
+
+    /// Whether another attempt at the upstream is left.
+    pub(super) fn may_try_again(&self) -> bool {
+        let retries = self.forward.as_ref().map_or(0, |forward| forward.upstream.plan().retries);
+        self.attempt.count <= retries
+    }
+
+    /// Writes the one line about this request, unless it stands already.
+    pub(super) fn record(&mut self) {
+        if std::mem::replace(&mut self.ending.is_recorded, true) {
+            return;
+        }
+        self.attempt.chosen = None;
+        if let (Some(forward), Some(started)) = (&self.forward, self.attempt.started) {
+            forward.upstream.metrics().answered(started.elapsed());
+            forward.upstream.note(self.attempt.outcome.unwrap_or(Outcome::Answered));
+        }
+        self.recorder.record(&Line::of(self));
+    }
+}
+
+impl Drop for Ctx {
+    fn drop(&mut self) {
+        self.record();
+    }
+}

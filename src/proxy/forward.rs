@@ -1,0 +1,62 @@
+//! What the gate's permission means for the wire.
+//!
+//! Law: everything that is sent to the upstream is decided here, once, before the first attempt;
+//! a retry sends the same. Nothing of it comes from the client's headers.
+
+use std::sync::Arc;
+
+use ::http::{HeaderName, HeaderValue};
+
+use super::upstream::Upstream;
+use crate::config::RouteTimeouts;
+use crate::gate::CanonicalTarget;
+use crate::metrics::RouteMetrics;
+
+/// How one permitted request is carried out.
+pub struct Forward {
+    pub route: Arc<RouteMetrics>,
+    pub route_name: Arc<str>,
+    pub upstream: Arc<Upstream>,
+    pub target: CanonicalTarget,
+    /// `None`: the chosen server's own.
+    pub host: Option<HeaderValue>,
+    /// Written last, replacing whatever stands under these names.
+    pub stamps: Vec<(HeaderName, HeaderValue)>,
+    pub authorization: Credential,
+    /// The client's cookies without ours.
+    pub cookie: Option<HeaderValue>,
+    /// Bytes of the request body.
+    pub body_max: u64,
+    /// Instead of the upstream's.
+    pub timeouts: RouteTimeouts,
+    pub dispatch: Dispatch,
+    /// Headers of the answer that the gate decides about (CORS), and those it takes away.
+    pub answer: Vec<(HeaderName, HeaderValue)>,
+    pub answer_without: Vec<HeaderName>,
+    /// For the access log: whose request it is.
+    pub subject: Option<Subject>,
+}
+
+/// What happens to the client's `Authorization`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential {
+    Dropped,
+    /// It is not one of ours, and the route asks for it.
+    Forwarded,
+}
+
+/// How the request reaches the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dispatch {
+    /// As it arrives.
+    Streamed,
+    /// After the whole body was read, because a header depends on it.
+    Whole,
+}
+
+/// Ids only, never an address of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject {
+    pub account: crate::base::Id,
+    pub session: Option<crate::base::Id>,
+}

@@ -1,0 +1,32 @@
+//! Carries out what the gate decided: the one module, with `server`, that names the framework.
+//!
+//! Law: nothing is forwarded that the gate did not permit, nothing is counted twice, and every
+//! exchange ends recorded, whatever ends it.
+
+mod admission;
+mod arrive;
+mod connection;
+mod ctx;
+mod decide;
+mod forward;
+mod hygiene;
+mod incoming;
+mod listen;
+mod public;
+mod record;
+mod respond;
+mod service;
+mod slot;
+mod small;
+pub mod tls;
+pub mod upstream;
+mod wire;
+
+pub use decide::{Decide, Decision};
+pub use forward::{Credential, Dispatch, Forward, Subject};
+pub use hygiene::foreign_cookies;
+pub use listen::Phase;
+pub use public::{Limits, Public, Speech};
+pub use record::{AccessLog, Recorder};
+pub use service::{Edge, Patience};
+pub use small::{Ask, Small};

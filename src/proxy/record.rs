@@ -1,0 +1,322 @@
+//! The access log and the numbers of ended requests.
+//!
+//! Law: one line per request, with ids and no secret, no query, no address of a person. A request
+//! never waits for the log: lines go into a buffer that a thread of its own writes out, and what
+//! does not fit is counted as lost.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ::http::Method;
+
+use super::ctx::Ctx;
+use super::forward::Subject;
+use crate::base::{Clock, Timestamp};
+use crate::gate::RequestHead;
+use crate::metrics::{self, Class, Metrics, RouteMetrics};
+
+/// Written out at the latest after this time.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The writer is woken when so much is waiting.
+const WAKE: usize = 64 * 1024;
+/// Above this lines are lost: the output does not keep up.
+const FULL: usize = 8 * 1024 * 1024;
+
+/// Where lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessLog {
+    On,
+    Off,
+}
+
+/// Counts and writes down every request that has ended.
+pub struct Recorder {
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    /// Requests that no route was found for.
+    unrouted: Arc<RouteMetrics>,
+    log: AccessLog,
+    shared: Arc<Buffer>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Buffer {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+    is_closing: AtomicBool,
+}
+
+#[derive(Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    second: i64,
+    /// The text of `second`, up to the full stop.
+    stamp: String,
+}
+
+impl Recorder {
+    /// Starts the writer's thread. `out` is where lines go.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+        log: AccessLog,
+        out: Box<dyn Write + Send>,
+    ) -> std::io::Result<Arc<Self>> {
+        let shared = Arc::new(Buffer::default());
+        let buffer = Arc::clone(&shared);
+        let writer =
+            std::thread::Builder::new().name("access-log".to_owned()).spawn(move || buffer.drain(out))?;
+        let unrouted = metrics.route("-");
+        Ok(Arc::new(Self { metrics, clock, unrouted, log, shared, writer: Mutex::new(Some(writer)) }))
+    }
+
+    pub(super) const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(super) fn record(&self, line: &Line<'_>) {
+        let route = line.route.unwrap_or(&self.unrouted);
+        let class = if line.status == 0 { Class::Cut } else { Class::of(line.status) };
+        route.finished(method_label(line.method), class, line.took);
+        if let Some(reason) = line.reason {
+            route.refused(reason);
+        }
+        if self.log == AccessLog::Off {
+            return;
+        }
+        let now = self.clock.now();
+        let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.bytes.len() > FULL {
+            self.metrics.log_line_dropped();
+            return;
+        }
+        waiting.append(now, line);
+        let is_much = waiting.bytes.len() > WAKE;
+        drop(waiting);
+        if is_much {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Writes out what waits and ends the thread.
+    pub fn close(&self) {
+        self.shared.is_closing.store(true, Ordering::SeqCst);
+        self.shared.wake.notify_one();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // A writer that panicked has nothing left to say.
+            drop(writer.join());
+        }
+    }
+}
+
+impl Buffer {
+    fn drain(&self, mut out: Box<dyn Write + Send>) {
+        let mut batch = Vec::new();
+        loop {
+            let is_last = self.is_closing.load(Ordering::SeqCst);
+            {
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                if waiting.bytes.len() <= WAKE && !is_last {
+                    (waiting, _) =
+                        self.wake.wait_timeout(waiting, PAUSE).unwrap_or_else(PoisonError::into_inner);
+                }
+                std::mem::swap(&mut waiting.bytes, &mut batch);
+            }
+            // A log that cannot be written must not stop the gateway.
+            drop(out.write_all(&batch).and_then(|()| out.flush()));
+            batch.clear();
+            if is_last {
+                return;
+            }
+        }
+    }
+}
+
+/// What the log says about one request.
+pub(super) struct Line<'a> {
+    id: &'a str,
+    method: &'a Method,
+    head: Option<&'a RequestHead>,
+    status: u16,
+    route: Option<&'a Arc<RouteMetrics>>,
+    route_name: Option<&'a str>,
+    upstream: Option<&'a str>,
+    server: Option<std::net::SocketAddr>,
+    reason: Option<&'static str>,
+    subject: Option<Subject>,
+    took: Duration,
+    upstream_took: Option<Duration>,
+    tries: u32,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn of(ctx: &'a Ctx) -> Self {
+        let forward = ctx.forward.as_deref();
+        Self {
+            id: ctx.request_id(),
+            method: &ctx.method,
+            head: ctx.head.as_deref(),
+            status: ctx.ending.status,
+            route: forward.map(|f| &f.route),
+            route_name: forward.map(|f| &*f.route_name),
+            upstream: forward.map(|f| f.upstream.name()),
+            server: ctx.attempt.address,
+            reason: ctx.refusal.as_ref().map(crate::gate::Rejection::label),
+            subject: forward.and_then(|f| f.subject),
+            took: ctx.started.elapsed(),
+            upstream_took: ctx.attempt.head_took,
+            tries: ctx.attempt.count,
+            bytes_in: ctx.body.bytes,
+            bytes_out: ctx.ending.bytes_out,
+        }
+    }
+}
+
+impl Waiting {
+    fn append(&mut self, now: Timestamp, line: &Line<'_>) {
+        if now.as_secs() != self.second || self.stamp.is_empty() {
+            self.second = now.as_secs();
+            self.stamp = Timestamp::from_millis(self.second * 1000).rfc3339();
+            self.stamp.truncate("2026-11-20T10:21:37.".len());
+        }
+        let millis = now.as_millis().rem_euclid(1000);
+        let out = &mut self.bytes;
+        // Writing into a Vec does not fail.
+        let _ = write!(out, "{{\"at\":\"{}{millis:03}Z\",\"kind\":\"access\",\"id\":\"", self.stamp);
+        escape(out, line.id);
+        let _ = write!(out, "\",\"method\":\"{}\"", line.method);
+        if let Some(head) = line.head {
+            text(out, "host", head.authority.as_str());
+            text(out, "path", head.target.path());
+        }
+        let _ = write!(out, ",\"status\":{},\"took_us\":{}", line.status, line.took.as_micros());
+        if let Some(name) = line.route_name {
+            text(out, "route", name);
+        }
+        if let Some(name) = line.upstream {
+            text(out, "upstream", name);
+        }
+        if let Some(server) = line.server {
+            let _ = write!(out, ",\"server\":\"{server}\",\"tries\":{}", line.tries);
+        }
+        if let Some(took) = line.upstream_took {
+            let _ = write!(out, ",\"upstream_us\":{}", took.as_micros());
+        }
+        if let Some(reason) = line.reason {
+            text(out, "reason", reason);
+        }
+        if let Some(subject) = line.subject {
+            let _ = write!(out, ",\"account\":\"{}\"", subject.account);
+            if let Some(session) = subject.session {
+                let _ = write!(out, ",\"session\":\"{session}\"");
+            }
+        }
+        let _ = writeln!(out, ",\"in\":{},\"out\":{}}}", line.bytes_in, line.bytes_out);
+    }
+}
+
+fn text(out: &mut Vec<u8>, key: &str, value: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":\"");
+    escape(out, value);
+    out.push(b'"');
+}
+
+/// A canonical path and a valid host hold nothing to escape; a name of the configuration might.
+fn escape(out: &mut Vec<u8>, value: &str) {
+    if value.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\') {
+        out.extend_from_slice(value.as_bytes());
+        return;
+    }
+    let quoted = serde_json::Value::from(value).to_string();
+    out.extend_from_slice(&quoted.as_bytes()[1..quoted.len() - 1]);
+}
+
+fn method_label(method: &Method) -> metrics::Method {
+    match *method {
+        Method::GET => metrics::Method::Get,
+        Method::HEAD => metrics::Method::Head,
+        Method::POST => metrics::Method::Post,
+        Method::PUT => metrics::Method::Put,
+        Method::PATCH => metrics::Method::Patch,
+        Method::DELETE => metrics::Method::Delete,
+        Method::OPTIONS => metrics::Method::Options,
+        _ => metrics::Method::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::base::SystemClock;
+
+    struct Out(mpsc::Sender<Vec<u8>>);
+
+    impl Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            if !bytes.is_empty() {
+                self.0.send(bytes.to_vec()).unwrap();
+            }
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_was_recorded_is_written_before_the_recorder_closes() {
+        let (sender, lines) = mpsc::channel();
+        let metrics = Arc::new(Metrics::new("0"));
+        let recorder =
+            Recorder::start(metrics, Arc::new(SystemClock), AccessLog::On, Box::new(Out(sender))).unwrap();
+        let line = Line {
+            id: "r-1",
+            method: &Method::GET,
+            head: None,
+            status: 404,
+            route: None,
+            route_name: Some("a \"route\"\n"),
+            upstream: None,
+            server: Some(([127, 0, 0, 1], 9).into()),
+            reason: Some("no_route"),
+            subject: None,
+            took: Duration::from_micros(12),
+            upstream_took: None,
+            tries: 1,
+            bytes_in: 3,
+            bytes_out: 4,
+        };
+        recorder.record(&line);
+        recorder.record(&line);
+        recorder.close();
+        let written: Vec<u8> = lines.iter().flatten().collect();
+        let written = String::from_utf8(written).unwrap();
+        assert_eq!(written.lines().count(), 2);
+        for line in written.lines() {
+            let json: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(json["id"], "r-1");
+            assert_eq!(json["status"], 404);
+            assert_eq!(json["route"], "a \"route\"\n");
+            assert_eq!(json["reason"], "no_route");
+            assert_eq!(json["in"], 3);
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! The phases of a request, as the framework calls them. Each is one call.
+//!
+//! Law: the head is read once, in the first phase, and everything later works on what came of it.
+//! Identity is written in the last phase before the upstream: what is written earlier, a client's
+//! `Connection` header could take off again.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::FutureExt;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use super::ctx::Ctx;
+use super::decide::{Decide, Decision};
+use super::forward::Forward;
+use super::incoming::{self, Body, Pace};
+use super::record::Recorder;
+use super::upstream::{NoneToAsk, Outcome, Use};
+use super::{arrive, hygiene, respond};
+use crate::gate::body::BodyTrouble;
+use crate::gate::head::Kind;
+use crate::gate::request_id::RequestIds;
+use crate::gate::{Flaw, Rejection};
+
+/// A refusal of ours on its way through the framework's errors; the context has the reason.
+const REFUSED: ErrorType = ErrorType::Custom("refused");
+
+/// How much time clients are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For a request's head.
+    pub head: Duration,
+    /// Between two requests.
+    pub idle: Duration,
+    /// Between two pieces of a body.
+    pub body: Duration,
+    /// Bytes a second that a body must bring on average.
+    pub body_rate: u64,
+    /// For the client to take a piece of the answer.
+    pub write: Duration,
+}
+
+/// The proxy.
+pub struct Edge {
+    pub(super) decide: Arc<dyn Decide>,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) ids: RequestIds,
+    pub(super) patience: Patience,
+}
+
+impl Edge {
+    pub fn new(
+        decide: Arc<dyn Decide>,
+        recorder: Arc<Recorder>,
+        ids: RequestIds,
+        patience: Patience,
+    ) -> Self {
+        Self { decide, recorder, ids, patience }
+    }
+
+    fn pace(&self) -> Pace {
+        Pace { pause: self.patience.body, grace: self.patience.body, rate: self.patience.body_rate }
+    }
+
+    async fn decide(&self, session: &mut Session, ctx: &mut Ctx) -> Decision {
+        let Some(head) = &ctx.head else { return Decision::Reject(Rejection::Internal) };
+        let mut body = Body {
+            session,
+            incoming: &mut ctx.body,
+            pace: self.pace(),
+            length: head.body,
+            expects_continue: head.expects_continue,
+        };
+        let decided = AssertUnwindSafe(self.decide.decide(head, &mut body)).catch_unwind().await;
+        decided.unwrap_or_else(|_| {
+            tracing::error!(id = head.id.as_str(), "a decision panicked");
+            Decision::Reject(Rejection::Internal)
+        })
+    }
+
+    async fn refuse(&self, session: &mut Session, ctx: &mut Ctx, rejection: Rejection) -> Result<bool> {
+        if !matches!(rejection, Rejection::Malformed(Flaw::Framing)) {
+            incoming::drain(session, ctx.head.as_deref()).await;
+        }
+        respond::refuse(session, ctx, rejection).await?;
+        Ok(true)
+    }
+
+    /// Prepares what was permitted; what the route cannot carry is refused here.
+    fn permit(session: &mut Session, ctx: &mut Ctx, forward: Box<Forward>) -> Result<(), Rejection> {
+        use crate::gate::head::BodyLength;
+        let length = ctx.head.as_ref().map(|head| head.body);
+        if matches!(length, Some(BodyLength::Known(length)) if length > forward.body_max) {
+            ctx.forward = Some(forward);
+            session.set_keepalive(None);
+            return Err(Rejection::BodyTooLarge);
+        }
+        forward.route.allowed();
+        ctx.forward = Some(forward);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Edge {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::new(Arc::clone(&self.recorder))
+    }
+
+    /// None: the framework's default would build a disabled compressor for every request.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        arrive::settle(session, &self.patience);
+        match arrive::read_head(session, ctx, &self.ids, &self.decide.rules()) {
+            Ok(head) => {
+                hygiene::clean_arrival(session.req_header_mut(), &head)?;
+                ctx.head = Some(head);
+            }
+            Err(rejection) => ctx.refusal = Some(rejection),
+        }
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        if let Some(rejection) = ctx.refusal.take() {
+            return self.refuse(session, ctx, rejection).await;
+        }
+        match self.decide(session, ctx).await {
+            Decision::Forward(forward) => match Self::permit(session, ctx, forward) {
+                Ok(()) => Ok(false),
+                Err(rejection) => self.refuse(session, ctx, rejection).await,
+            },
+            Decision::Answer(reply) => {
+                incoming::drain(session, ctx.head.as_deref()).await;
+                respond::answer(session, ctx, reply).await?;
+                Ok(true)
+            }
+            Decision::Reject(rejection) => self.refuse(session, ctx, rejection).await,
+        }
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        let (Some(forward), Some(head)) = (&ctx.forward, &ctx.head) else {
+            return refused(ctx, Rejection::Internal);
+        };
+        let usage = if head.kind == Kind::WebSocket {
+            Use::WebSocket
+        } else if hygiene::has_unexpected_body(head) {
+            Use::Alone
+        } else {
+            Use::Shared
+        };
+        match forward.upstream.choose(ctx.attempt.address) {
+            Ok(chosen) => {
+                let peer = chosen.peer(usage, forward.timeouts);
+                ctx.attempt.address = Some(chosen.address());
+                ctx.attempt.chosen = Some(chosen);
+                ctx.attempt.started.get_or_insert_with(Instant::now);
+                ctx.attempt.count += 1;
+                Ok(peer)
+            }
+            Err(NoneToAsk::BreakerOpen | NoneToAsk::AllDown) => refused(ctx, Rejection::UpstreamUnavailable),
+        }
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        // Only now, when somebody is there to read it, is the client told to send its body.
+        let waits = ctx.head.as_mut().is_some_and(|head| std::mem::take(&mut head.expects_continue));
+        if waits { session.write_continue_response().await } else { Ok(()) }
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        match (&ctx.head, &ctx.forward) {
+            (Some(head), Some(forward)) => {
+                hygiene::stamp(request, head, forward, ctx.attempt.chosen.as_ref())
+            }
+            _ => refused(ctx, Rejection::Internal),
+        }
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        if session.was_upgraded() {
+            ctx.body.bytes += body.as_ref().map_or(0, |piece| piece.len() as u64);
+            return Ok(());
+        }
+        if let Some(slot) = &ctx.slot {
+            if end { slot.not_due() } else { slot.due_within(self.patience.body * 2) }
+        }
+        let max = ctx.forward.as_ref().map_or(0, |forward| forward.body_max);
+        let length = body.as_ref().map_or(0, Bytes::len);
+        if length == 0 {
+            return Ok(());
+        }
+        match ctx.body.take(length, max, self.pace(), Instant::now()) {
+            Ok(()) => Ok(()),
+            Err(trouble) => refused(ctx, trouble.into()),
+        }
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        answer: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        hygiene::clean_answer(answer, ctx)?;
+        if !answer.status.is_informational() || answer.status.as_u16() == 101 {
+            ctx.attempt.head_took = ctx.attempt.started.map(|started| started.elapsed());
+            ctx.attempt.outcome = Some(Outcome::Answered);
+        }
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Ctx,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        if let Some(forward) = &ctx.forward {
+            forward.upstream.metrics().unreachable();
+        }
+        // Nothing was sent: another server may be asked, whatever the method.
+        error.set_retry(ctx.may_try_again() && !session.as_ref().retry_buffer_truncated());
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut Ctx,
+        is_reused: bool,
+    ) -> Box<Error> {
+        let can_repeat = session.req_header().method.is_idempotent()
+            && !session.as_ref().retry_buffer_truncated()
+            && session.response_written().is_none()
+            && ctx.may_try_again()
+            && *error.esource() == ErrorSource::Upstream
+            && *error.etype() != ErrorType::ReadTimedout;
+        if can_repeat {
+            error.retry.decide_reuse(is_reused);
+        } else {
+            error.set_retry(false);
+        }
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
+        let failed = |error_code| FailToProxy { error_code, can_reuse_downstream: false };
+        let rejection = ctx.refusal.take().or_else(|| blame(error));
+        if *error.esource() == ErrorSource::Upstream {
+            ctx.attempt.outcome = Some(Outcome::Failed);
+            // The path and whoever asked are in the access log; this says what the network did.
+            tracing::warn!(id = ctx.request_id(), error = %error.etype().as_str(), "an upstream failed");
+        }
+        let has_answered = session.response_written().is_some_and(|head| !head.status.is_informational());
+        match rejection {
+            Some(rejection) if !has_answered => {
+                session.set_keepalive(None);
+                let code = rejection.status().as_u16();
+                // A client that is gone by now is recorded all the same.
+                drop(respond::refuse(session, ctx, rejection).await);
+                failed(code)
+            }
+            rejection => {
+                ctx.refusal = rejection;
+                failed(0)
+            }
+        }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Ctx,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Ctx) {
+        if let Some(head) = session.response_written() {
+            ctx.ending.status = head.status.as_u16();
+        }
+        ctx.ending.bytes_out = session.body_bytes_sent() as u64;
+        ctx.record();
+    }
+}
+
+/// Notes why, and stops the request.
+fn refused<T>(ctx: &mut Ctx, rejection: Rejection) -> Result<T> {
+    ctx.refusal = Some(rejection);
+    Error::e_explain(REFUSED, "refused by the gateway")
+}
+
+/// Whose fault an error is. `None`: the client is gone, there is nobody to tell.
+fn blame(error: &Error) -> Option<Rejection> {
+    match (error.esource(), error.etype()) {
+        (
+            ErrorSource::Upstream,
+            ErrorType::ReadTimedout | ErrorType::ConnectTimedout | ErrorType::WriteTimedout,
+        ) => Some(Rejection::UpstreamTimeout),
+        (ErrorSource::Upstream, _) => Some(Rejection::UpstreamFailed),
+        (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(Rejection::RequestTimeout),
+        (
+            ErrorSource::Downstream,
+            ErrorType::WriteError
+            | ErrorType::ReadError
+            | ErrorType::ConnectionClosed
+            | ErrorType::WriteTimedout,
+        ) => None,
+        (ErrorSource::Downstream, _) => Some(BodyTrouble::Broken.into()),
+        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Rejection::Internal),
+    }
+}

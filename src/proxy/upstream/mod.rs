@@ -1,0 +1,189 @@
+//! Where requests go: upstreams, their servers, and which one is next.
+//!
+//! Law: a choice looks only at what is in memory. Names are resolved and servers are checked in
+//! the background; a server that does not answer is asked by checks, not by clients.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use pingora::upstreams::peer::HttpPeer;
+
+use crate::config::{self, Balance, Server};
+use crate::metrics::{Health, UpstreamMetrics};
+
+mod breaker;
+mod health;
+mod peer;
+mod resolve;
+mod websocket;
+
+pub use breaker::Outcome;
+pub use peer::Tls;
+pub(crate) use peer::Use;
+pub use resolve::watch_over;
+
+use breaker::Breaker;
+
+/// One upstream with its servers.
+pub struct Upstream {
+    plan: config::Upstream,
+    tls: Option<Tls>,
+    group: u64,
+    targets: ArcSwap<Vec<Arc<Target>>>,
+    next: AtomicUsize,
+    breaker: Option<Breaker>,
+    metrics: Arc<UpstreamMetrics>,
+}
+
+/// One address of one server.
+pub struct Target {
+    address: SocketAddr,
+    server: Server,
+    template: HttpPeer,
+    is_up: AtomicBool,
+    busy: AtomicUsize,
+}
+
+/// A server that was chosen. Counts as busy until it is dropped.
+pub struct Chosen {
+    target: Arc<Target>,
+}
+
+impl Drop for Chosen {
+    fn drop(&mut self) {
+        self.target.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Chosen {
+    pub fn address(&self) -> SocketAddr {
+        self.target.address
+    }
+
+    /// The server as the configuration has it.
+    pub fn server(&self) -> &Server {
+        &self.target.server
+    }
+
+    /// How to connect; the route's own times beat the upstream's.
+    pub(crate) fn peer(&self, usage: Use, own: config::RouteTimeouts) -> Box<HttpPeer> {
+        peer::for_use(&self.target.template, usage, own)
+    }
+}
+
+/// Why no server was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoneToAsk {
+    BreakerOpen,
+    /// All are down, or their names have no address.
+    AllDown,
+}
+
+impl Upstream {
+    /// Servers given by address are known at once, those given by name after the first look.
+    pub fn new(plan: config::Upstream, tls: Option<Tls>, metrics: Arc<UpstreamMetrics>) -> Arc<Self> {
+        let breaker = plan.breaker.as_ref().map(Breaker::new);
+        let upstream = Self {
+            group: peer::fresh_group(),
+            tls,
+            targets: ArcSwap::default(),
+            next: AtomicUsize::new(0),
+            breaker,
+            metrics,
+            plan,
+        };
+        let known = upstream.plan.servers.iter().filter_map(|server| match server {
+            Server::Address(address) => Some((server.clone(), *address)),
+            Server::Name { .. } => None,
+        });
+        upstream.install(known.collect());
+        Arc::new(upstream)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.plan.name
+    }
+
+    pub fn metrics(&self) -> &UpstreamMetrics {
+        &self.metrics
+    }
+
+    /// What the configuration says about it.
+    pub const fn plan(&self) -> &config::Upstream {
+        &self.plan
+    }
+
+    /// The next server to ask, another one than `not` where there is one.
+    ///
+    /// # Errors
+    /// [`NoneToAsk`].
+    pub fn choose(&self, not: Option<SocketAddr>) -> Result<Chosen, NoneToAsk> {
+        if let Some(breaker) = &self.breaker
+            && not.is_none()
+            && !breaker.lets_through(Instant::now())
+        {
+            return Err(NoneToAsk::BreakerOpen);
+        }
+        let targets = self.targets.load();
+        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        let in_turn = (0..targets.len()).map(|step| &targets[start.wrapping_add(step) % targets.len()]);
+        let mut up = in_turn.filter(|target| target.is_up.load(Ordering::Relaxed)).peekable();
+        let fallback = up.peek().copied().ok_or(NoneToAsk::AllDown)?;
+        let mut others = up.filter(|target| Some(target.address) != not);
+        let chosen = match self.plan.balance {
+            Balance::RoundRobin => others.next(),
+            Balance::LeastConnections => others.min_by_key(|target| target.busy.load(Ordering::Relaxed)),
+        };
+        let target = Arc::clone(chosen.unwrap_or(fallback));
+        target.busy.fetch_add(1, Ordering::Relaxed);
+        Ok(Chosen { target })
+    }
+
+    /// Tells the breaker what came of a request.
+    pub fn note(&self, outcome: Outcome) {
+        if let Some(changed) = self.breaker.as_ref().and_then(|b| b.note(outcome, Instant::now())) {
+            self.metrics.breaker(changed);
+            tracing::warn!(upstream = self.name(), state = ?changed, "the breaker changed");
+        }
+    }
+
+    /// Replaces the servers' addresses; what is known of an address that stays is kept.
+    fn install(&self, found: Vec<(Server, SocketAddr)>) {
+        let old = self.targets.load();
+        let keep = |(server, address): (Server, SocketAddr)| {
+            let same = old.iter().find(|t| t.address == address && t.server == server);
+            same.map_or_else(|| Arc::new(self.target(server, address)), Arc::clone)
+        };
+        let targets: Vec<_> = found.into_iter().map(keep).collect();
+        for target in &targets {
+            target.show(&self.metrics);
+        }
+        self.targets.store(Arc::new(targets));
+    }
+
+    fn target(&self, server: Server, address: SocketAddr) -> Target {
+        let template = peer::describe(address, &server, self.tls.as_ref(), &self.plan, self.group);
+        Target { address, server, template, is_up: AtomicBool::new(true), busy: AtomicUsize::new(0) }
+    }
+}
+
+impl Target {
+    fn show(&self, metrics: &UpstreamMetrics) {
+        let health = if self.is_up.load(Ordering::Relaxed) { Health::Up } else { Health::Down };
+        metrics.health(&self.server.to_string(), health);
+    }
+
+    fn found(&self, health: Health, metrics: &UpstreamMetrics) {
+        let is_up = health == Health::Up;
+        if self.is_up.swap(is_up, Ordering::Relaxed) != is_up {
+            tracing::warn!(server = %self.server, address = %self.address, is_up, "a server's health changed");
+        }
+        self.show(metrics);
+    }
+}
+
+#[cfg(test)]
+mod tests;

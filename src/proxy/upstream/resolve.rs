@@ -1,0 +1,90 @@
+//! Looks up the names of servers, again and again, and checks on the servers.
+//!
+//! Law: a name that cannot be resolved keeps the addresses it had; DNS trouble is not an outage.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::{Upstream, health};
+use crate::config::upstream::refused;
+use crate::config::{Listen, Server};
+use crate::tasks::Tasks;
+
+const RESOLVE_EVERY: Duration = Duration::from_secs(10);
+
+/// Starts what keeps an upstream's servers current. It ends with the upstream.
+///
+/// Returns after the first look, so that a gateway that says it is ready knows where to send.
+pub async fn watch_over(upstream: &Arc<Upstream>, listen: &Arc<Listen>, tasks: &Tasks) {
+    if upstream.plan.servers.iter().any(|server| matches!(server, Server::Name { .. })) {
+        resolve(upstream, listen).await;
+        let listen = Arc::clone(listen);
+        let weak = Arc::downgrade(upstream);
+        tasks.spawn(
+            "resolve upstream",
+            repeat(weak, RESOLVE_EVERY, move |upstream| {
+                let listen = Arc::clone(&listen);
+                async move { resolve(&upstream, &listen).await }
+            }),
+        );
+    }
+    if let Some(check) = upstream.plan.health.clone() {
+        let checker = Arc::new(health::Checker::new(check.clone()));
+        let weak = Arc::downgrade(upstream);
+        tasks.spawn(
+            "check upstream",
+            repeat(weak, check.every, move |upstream| {
+                let checker = Arc::clone(&checker);
+                async move { checker.look(&upstream).await }
+            }),
+        );
+    }
+}
+
+/// Calls `work` at once and then every `pause`, until the upstream is no longer in use.
+async fn repeat<F, W>(upstream: Weak<Upstream>, pause: Duration, work: F)
+where
+    F: Fn(Arc<Upstream>) -> W + Send,
+    W: Future<Output = ()> + Send,
+{
+    while let Some(upstream) = upstream.upgrade() {
+        work(upstream).await;
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn resolve(upstream: &Upstream, listen: &Listen) {
+    let old = upstream.targets.load_full();
+    let mut found = Vec::new();
+    for server in &upstream.plan.servers {
+        match addresses(server, listen).await {
+            Ok(addresses) => found.extend(addresses.into_iter().map(|address| (server.clone(), address))),
+            Err(error) => {
+                tracing::warn!(upstream = upstream.name(), %server, %error, "a server's name was not resolved");
+                let kept = old.iter().filter(|target| target.server == *server);
+                found.extend(kept.map(|target| (server.clone(), target.address)));
+            }
+        }
+    }
+    upstream.install(found);
+}
+
+/// The addresses of a server, each once, without those that would turn the gateway on itself.
+async fn addresses(server: &Server, listen: &Listen) -> std::io::Result<Vec<SocketAddr>> {
+    let (host, port) = match server {
+        Server::Address(address) => return Ok(vec![*address]),
+        Server::Name { host, port } => (host.as_str(), *port),
+    };
+    let mut addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.retain(|address| match refused(*address, listen) {
+        None => true,
+        Some(why) => {
+            tracing::warn!(%server, %address, %why, "an address of a server is not used");
+            false
+        }
+    });
+    Ok(addresses)
+}

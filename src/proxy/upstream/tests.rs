@@ -1,0 +1,80 @@
+//! The choice of a server, without a socket.
+
+use std::time::Duration;
+
+use super::*;
+use crate::metrics::Metrics;
+
+fn upstream(balance: Balance, servers: &[&str]) -> Arc<Upstream> {
+    let second = Duration::from_secs(1);
+    let plan = config::Upstream {
+        name: "u".to_owned(),
+        servers: servers.iter().map(|text| Server::Address(text.parse().unwrap())).collect(),
+        balance,
+        health: None,
+        timeouts: config::Timeouts { connect: second, read: second, write: second, idle: second },
+        tls: None,
+        http2: false,
+        host: config::UpstreamHost::Keep,
+        retries: 1,
+        breaker: Some(config::Breaker { after: 1, within: second, open_for: Duration::from_hours(1) }),
+        assertion: config::Assertion::Off,
+    };
+    Upstream::new(plan, None, Metrics::new("0").upstream("u"))
+}
+
+fn port(upstream: &Upstream, not: Option<SocketAddr>) -> u16 {
+    upstream.choose(not).map_or(0, |chosen| chosen.address().port())
+}
+
+#[test]
+fn servers_take_turns_and_those_that_are_down_are_left_out() {
+    let upstream = upstream(Balance::RoundRobin, &["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
+    let three: Vec<u16> = (0..6).map(|_| port(&upstream, None)).collect();
+    assert_eq!(three, [1, 2, 3, 1, 2, 3]);
+    upstream.targets.load()[1].is_up.store(false, Ordering::Relaxed);
+    assert!((0..6).all(|_| port(&upstream, None) != 2));
+    for target in upstream.targets.load().iter() {
+        target.is_up.store(false, Ordering::Relaxed);
+    }
+    assert_eq!(upstream.choose(None).err(), Some(NoneToAsk::AllDown));
+}
+
+#[test]
+fn a_retry_goes_to_another_server_where_there_is_one() {
+    let two = upstream(Balance::RoundRobin, &["127.0.0.1:1", "127.0.0.1:2"]);
+    let first: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    assert!((0..4).all(|_| port(&two, Some(first)) == 2));
+    let one = upstream(Balance::RoundRobin, &["127.0.0.1:1"]);
+    assert_eq!(port(&one, Some(first)), 1);
+}
+
+#[test]
+fn the_least_busy_server_is_next() {
+    let upstream = upstream(Balance::LeastConnections, &["127.0.0.1:1", "127.0.0.1:2"]);
+    let first = upstream.choose(None).unwrap();
+    let second = upstream.choose(None).unwrap();
+    assert_ne!(first.address(), second.address());
+    let free = first.address();
+    drop(first);
+    assert_eq!(upstream.choose(None).unwrap().address(), free);
+    drop(second);
+}
+
+#[test]
+fn an_open_breaker_refuses_at_once() {
+    let upstream = upstream(Balance::RoundRobin, &["127.0.0.1:1"]);
+    upstream.note(Outcome::Failed);
+    assert_eq!(upstream.choose(None).err(), Some(NoneToAsk::BreakerOpen));
+}
+
+#[test]
+fn what_is_known_of_an_address_survives_a_new_look() {
+    let upstream = upstream(Balance::RoundRobin, &["127.0.0.1:1"]);
+    upstream.targets.load()[0].is_up.store(false, Ordering::Relaxed);
+    let server = Server::Address("127.0.0.1:1".parse().unwrap());
+    let address = |text: &str| (server.clone(), text.parse().unwrap());
+    upstream.install(vec![address("127.0.0.1:1"), address("127.0.0.1:9")]);
+    let targets = upstream.targets.load();
+    assert!(!targets[0].is_up.load(Ordering::Relaxed) && targets[1].is_up.load(Ordering::Relaxed));
+}

@@ -1,0 +1,134 @@
+//! From a configuration to the [`App`] that everything else is handed.
+//!
+//! Law: the store is migrated and the seal key proved before anything listens; what cannot be had
+//! is an error that names it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::reactions::{appliers, reactions};
+use super::{StartError, chores};
+use crate::app::{App, Parts};
+use crate::base::{Clock, Id, Random};
+use crate::config::{self, Config, Database};
+use crate::crypto::digest;
+use crate::crypto::password::{Argon2Cost, Hasher, HasherSettings};
+use crate::crypto::seal::SealKey;
+use crate::keys;
+use crate::metrics::Metrics;
+use crate::rbac;
+use crate::shared::Shared;
+use crate::shared::alone::Alone;
+use crate::store::{Db, migrate};
+use crate::tasks::Tasks;
+
+/// How often the place among replicas is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(3);
+
+/// The clock, the randomness and the rest that a process has before it has a configuration.
+pub(super) struct Ground {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) random: Arc<dyn Random>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) tasks: Tasks,
+}
+
+/// The app, and the registration of a process that must be alone on its store.
+pub(super) async fn assemble(
+    config: &Arc<Config>,
+    ground: &Ground,
+) -> Result<(Arc<App>, Option<Arc<Alone>>), StartError> {
+    let db = Db::open(&config.store).await.map_err(StartError::Store)?;
+    migrate::run(&db, ground.clock.now()).await.map_err(StartError::Migration)?;
+    let replica = Id::new(ground.clock.now(), ground.random.as_ref());
+    let (shared, alone) = open_shared(config, &db, replica, ground).await?;
+    let parts = Parts {
+        config: Arc::clone(config),
+        db,
+        shared,
+        clock: Arc::clone(&ground.clock),
+        random: Arc::clone(&ground.random),
+        seal: seal(config, ground)?,
+        hasher: hasher(config, ground)?,
+        metrics: Arc::clone(&ground.metrics),
+        tasks: ground.tasks.clone(),
+        reactions: reactions(),
+        appliers: appliers(),
+    };
+    let app = App::open(parts).await.map_err(StartError::Store)?;
+    keys::ensure(&app).await.map_err(StartError::Keys)?;
+    rbac::configure(&app, config.definitions.clone()).await.map_err(StartError::Store)?;
+    chores::start(&app);
+    Ok((app, alone))
+}
+
+async fn open_shared(
+    config: &Config,
+    db: &Db,
+    replica: Id,
+    ground: &Ground,
+) -> Result<(Shared, Option<Arc<Alone>>), StartError> {
+    let clock = Arc::clone(&ground.clock);
+    match &config.shared {
+        config::Shared::Redis { url } => {
+            let installation = installation(&config.store.database);
+            let shared =
+                Shared::redis(url, &installation, replica, clock).await.map_err(StartError::Shared)?;
+            Ok((shared, None))
+        }
+        config::Shared::Memory => {
+            let alone =
+                Alone::register(db, replica, Arc::clone(&clock)).await.map_err(StartError::NotAlone)?;
+            let alone = Arc::new(alone);
+            let renewed = Arc::clone(&alone);
+            ground.tasks.every("stay alone", RENEW_EVERY, Duration::ZERO, move || {
+                let renewed = Arc::clone(&renewed);
+                async move {
+                    match renewed.renew().await {
+                        Ok(true) => {}
+                        Ok(false) => tracing::error!("another gateway has taken this store over"),
+                        Err(error) => tracing::warn!(%error, "the place on the store was not renewed"),
+                    }
+                }
+            });
+            Ok((Shared::memory(clock), Some(alone)))
+        }
+    }
+}
+
+/// Tells gateways apart that share a Redis but not a store: by the store, without its credentials.
+fn installation(database: &Database) -> String {
+    let place = match database {
+        Database::Sqlite { path } => path.display().to_string(),
+        Database::Postgres { url } | Database::Mysql { url } => {
+            let url = url.expose();
+            url.rsplit_once('@').map_or(url.as_str(), |(_, place)| place).to_owned()
+        }
+    };
+    digest::sha256_hex(place.as_bytes())[..16].to_owned()
+}
+
+fn seal(config: &Config, ground: &Ground) -> Result<SealKey, StartError> {
+    let path = &config.keys.seal_file;
+    if config.preset == config::Preset::Development {
+        config::make_seal_key(path, ground.random.as_ref()).map_err(StartError::Seal)?;
+    }
+    let key = config::seal_key(path).map_err(StartError::Seal)?;
+    Ok(SealKey::from_bytes(*key.expose()))
+}
+
+fn hasher(config: &Config, ground: &Ground) -> Result<Hasher, StartError> {
+    let hashing = &config.limits.hashing;
+    let argon2 = &config.accounts.password.argon2;
+    let standard = HasherSettings::default();
+    let settings = HasherSettings {
+        cost: Argon2Cost {
+            memory_kib: u32::try_from(argon2.memory / 1024).unwrap_or(u32::MAX),
+            passes: argon2.iterations,
+            lanes: argon2.lanes,
+        },
+        threads: hashing.threads.unwrap_or(standard.threads),
+        queue: hashing.queue,
+    };
+    Hasher::new(settings, Arc::clone(&ground.random)).map_err(StartError::Threads)
+}

@@ -1,0 +1,53 @@
+//! What a gateway does in the background, on its own time.
+//!
+//! Law: a chore that fails is logged and tried again at its next turn; none is needed to decide
+//! about a request, except following the changes of others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::{App, prune_audit, prune_changes};
+use crate::{keys, session};
+
+const HOUR: Duration = Duration::from_hours(1);
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Starts them all.
+pub(super) fn start(app: &Arc<App>) {
+    let (follower, carrier) = (Arc::clone(app), Arc::clone(app));
+    let stopping = app.tasks.stopping();
+    app.tasks.spawn("follow changes", follower.follow(stopping));
+    let mut stopping = app.tasks.stopping();
+    app.tasks.spawn("carry hints", async move {
+        tokio::select! {
+            () = stopping.wait() => {}
+            () = carrier.shared.carry_hints() => {}
+        }
+    });
+    every(app, "sweep shared state", MINUTE, |app| async move {
+        app.shared.sweep();
+        Ok(())
+    });
+    every(app, "prune changes", HOUR, |app| async move { prune_changes(&app).await.map(drop) });
+    every(app, "prune audit", HOUR, |app| async move {
+        let kept_for = app.config().audit.keep_for;
+        prune_audit(&app, kept_for).await.map(drop)
+    });
+    every(app, "sweep sessions", HOUR, |app| async move { session::sweep(&app).await.map(drop) });
+    every(app, "forget keys", HOUR, |app| async move { keys::forget(&app).await.map(drop) });
+}
+
+fn every<W>(app: &Arc<App>, name: &'static str, interval: Duration, chore: fn(Arc<App>) -> W)
+where
+    W: Future<Output = Result<(), crate::store::Error>> + Send + 'static,
+{
+    let owner = Arc::clone(app);
+    app.tasks.every(name, interval, interval / 10, move || {
+        let app = Arc::clone(&owner);
+        async move {
+            if let Err(error) = chore(app).await {
+                tracing::warn!(chore = name, %error, "a chore failed");
+            }
+        }
+    });
+}

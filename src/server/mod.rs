@@ -1,0 +1,335 @@
+//! The process as a whole: from a configuration to open listeners, and back down.
+//!
+//! Law: everything runs on one runtime, with sockets that were bound before anything was started.
+//! A gateway that cannot start says why and leaves nothing behind; one that is told to stop says
+//! so to its load balancer first, finishes what it began, and then ends.
+
+mod assemble;
+mod bridge;
+mod chores;
+mod operator;
+mod reactions;
+mod redirect;
+mod signal;
+mod stop;
+
+use std::fmt;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::base::{Clock, Random};
+use crate::config::{self, Config, Loaded};
+use crate::gate::request_id::RequestIds;
+use crate::keys;
+use crate::metrics::Metrics;
+use crate::proxy::tls::{Certificate, PemPair, Unusable};
+use crate::proxy::{AccessLog, Edge, Limits, Patience, Phase, Public, Recorder, Speech};
+use crate::rbac;
+use crate::shared::Unreachable;
+use crate::shared::alone::{Alone, NotAlone};
+use crate::store;
+use crate::tasks::Tasks;
+
+use assemble::Ground;
+use bridge::{Bridge, World};
+use operator::Operator;
+use redirect::Redirect;
+
+pub use signal::run;
+
+/// Bytes a second that a request's body must bring on average.
+const BODY_RATE: u64 = 512;
+/// For a client to take a piece of an answer.
+const WRITE_WITHIN: Duration = Duration::from_secs(30);
+/// How often certificate files are looked at.
+const CERTIFICATE_EVERY: Duration = Duration::from_secs(5);
+
+/// What a gateway is started with.
+pub struct Start {
+    pub loaded: Loaded,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    /// Where the access log goes.
+    pub access_log: Box<dyn Write + Send>,
+}
+
+/// Why a gateway did not start, or a configuration was not taken over.
+#[derive(Debug)]
+pub enum StartError {
+    Store(store::Error),
+    Migration(store::migrate::Failure),
+    Shared(Unreachable),
+    NotAlone(NotAlone),
+    Seal(config::NoSealKey),
+    Keys(keys::Failure),
+    Threads(std::io::Error),
+    Certificate(Unusable),
+    CertificateFile(std::io::Error),
+    Tls(rustls::Error),
+    Upstream {
+        name: String,
+        cause: Unusable,
+    },
+    /// Two routes could both win; `check` says which.
+    Routes,
+    Bind {
+        address: SocketAddr,
+        cause: std::io::Error,
+    },
+    /// A setting that only a restart can change.
+    NeedsRestart(&'static str),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(cause) => write!(f, "the store does not answer: {cause}"),
+            Self::Migration(cause) => write!(f, "the store was not migrated: {cause}"),
+            Self::Shared(cause) => write!(f, "the shared state does not answer: {cause}"),
+            Self::NotAlone(cause) => cause.fmt(f),
+            Self::Seal(cause) => cause.fmt(f),
+            Self::Keys(cause) => cause.fmt(f),
+            Self::Threads(cause) => write!(f, "a thread could not be started: {cause}"),
+            Self::Certificate(cause) => write!(f, "listen.tls: {cause}"),
+            Self::CertificateFile(cause) => write!(f, "listen.tls: a file cannot be read: {cause}"),
+            Self::Tls(cause) => write!(f, "TLS cannot be set up: {cause}"),
+            Self::Upstream { name, cause } => write!(f, "upstreams.{name}.tls: {cause}"),
+            Self::Routes => f.write_str("two routes could both win"),
+            Self::Bind { address, cause } => write!(f, "cannot listen on {address}: {cause}"),
+            Self::NeedsRestart(what) => write!(f, "{what} cannot change while the gateway runs: restart it"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A gateway that serves.
+pub struct Running {
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+    pub redirect: Option<SocketAddr>,
+    pub app: Arc<App>,
+    bridge: Arc<Bridge>,
+    phase: watch::Sender<Phase>,
+    /// The operator's listener closes last.
+    admin_phase: watch::Sender<Phase>,
+    /// How many of the others are still open.
+    open: watch::Sender<usize>,
+    recorder: Arc<Recorder>,
+    alone: Option<Arc<Alone>>,
+}
+
+/// Starts a gateway.
+///
+/// # Errors
+/// [`StartError`]; nothing is left listening.
+pub async fn start(start: Start) -> Result<Running, StartError> {
+    let config = Arc::clone(&start.loaded.config);
+    let sockets = Sockets::bind(&config).await?;
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let ground = Ground {
+        tasks: Tasks::new(Arc::clone(&start.random), Arc::clone(&metrics)),
+        clock: start.clock,
+        random: start.random,
+        metrics,
+    };
+    let (app, alone) = assemble::assemble(&config, &ground).await?;
+    let world = World::new(&config, None, &ground.metrics, &ground.tasks).await?;
+    let bridge = Arc::new(Bridge { world: ArcSwap::from_pointee(world) });
+    let recorder = Recorder::start(
+        Arc::clone(&ground.metrics),
+        Arc::clone(&ground.clock),
+        AccessLog::On,
+        start.access_log,
+    )
+    .map_err(StartError::Threads)?;
+    let running = Running {
+        public: sockets.address(&sockets.public)?,
+        admin: sockets.address(&sockets.admin)?,
+        redirect: sockets.redirect.as_ref().map(|socket| sockets.address(socket)).transpose()?,
+        app,
+        bridge,
+        phase: watch::Sender::new(Phase::Serving),
+        admin_phase: watch::Sender::new(Phase::Serving),
+        open: watch::Sender::new(0),
+        recorder,
+        alone,
+    };
+    running.open(sockets, &config)?;
+    ground.metrics.config_loaded(&start.loaded.sha256);
+    Ok(running)
+}
+
+/// The sockets of a gateway, bound and not yet served.
+struct Sockets {
+    public: TcpListener,
+    admin: TcpListener,
+    redirect: Option<TcpListener>,
+}
+
+impl Sockets {
+    async fn bind(config: &Config) -> Result<Self, StartError> {
+        let redirect = match config.listen.tls.as_ref().and_then(|tls| tls.redirect) {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        Ok(Self {
+            public: bind(config.listen.public).await?,
+            admin: bind(config.listen.admin).await?,
+            redirect,
+        })
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as a question to the sockets")]
+    fn address(&self, socket: &TcpListener) -> Result<SocketAddr, StartError> {
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        socket.local_addr().map_err(|cause| StartError::Bind { address: unknown, cause })
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|cause| StartError::Bind { address, cause })
+}
+
+impl Running {
+    /// Begins to serve the sockets.
+    fn open(&self, sockets: Sockets, config: &Config) -> Result<(), StartError> {
+        let patience = patience(config);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let ids = RequestIds::new(self.app.random.as_ref());
+        let bridge: Arc<Bridge> = Arc::clone(&self.bridge);
+        let edge = Edge::new(bridge, Arc::clone(&self.recorder), ids, patience);
+        let public = Public::new(edge, limits(config), threads, self.phase.subscribe());
+        let speech = match &config.listen.tls {
+            None => Speech::Plain { h2c: config.listen.h2c },
+            Some(tls) => Speech::Tls(self.certificate(tls)?),
+        };
+        self.serve(
+            "public listener",
+            public.listen(sockets.public, &speech, patience).map_err(StartError::Tls)?,
+        );
+        let operator = Arc::new(Operator { app: Arc::clone(&self.app) });
+        let own = Limits { connections: 64, connections_per_address: 64 };
+        let admin = public.beside(own, self.admin_phase.subscribe());
+        self.app.tasks.spawn("admin listener", admin.listen_small(sockets.admin, operator, patience));
+        if let Some(socket) = sockets.redirect {
+            let redirect = Redirect { listen: config.listen.clone(), public_url: config.public_url.clone() };
+            self.serve("redirect listener", public.listen_small(socket, Arc::new(redirect), patience));
+        }
+        Ok(())
+    }
+
+    fn serve(&self, name: &'static str, listener: impl Future<Output = ()> + Send + 'static) {
+        self.open.send_modify(|count| *count += 1);
+        let open = self.open.clone();
+        self.app.tasks.spawn(name, async move {
+            listener.await;
+            open.send_modify(|count| *count -= 1);
+        });
+    }
+
+    /// The public certificate, looked at again and again.
+    fn certificate(&self, tls: &config::Tls) -> Result<Arc<Certificate>, StartError> {
+        let mut pair = read_pair(tls).map_err(StartError::CertificateFile)?;
+        let certificate = Certificate::new(&pair).map_err(StartError::Certificate)?;
+        let (tls, watched) = (tls.clone(), Arc::clone(&certificate));
+        let mut stopping = self.app.tasks.stopping();
+        self.app.tasks.spawn("watch certificate", async move {
+            loop {
+                tokio::select! {
+                    () = stopping.wait() => return,
+                    () = tokio::time::sleep(CERTIFICATE_EVERY) => {}
+                }
+                match read_pair(&tls) {
+                    Ok(now) if now == pair => {}
+                    Ok(now) => {
+                        match watched.replace(&now) {
+                            Ok(()) => tracing::info!("the certificate was replaced"),
+                            Err(cause) => tracing::error!(%cause, "the new certificate is not used"),
+                        }
+                        pair = now;
+                    }
+                    Err(error) => tracing::error!(%error, "the certificate's files cannot be read"),
+                }
+            }
+        });
+        Ok(certificate)
+    }
+
+    /// Takes over another configuration, whole or not at all.
+    ///
+    /// # Errors
+    /// [`StartError`]; the old one stays in force.
+    pub async fn reload(&self, loaded: &Loaded) -> Result<(), StartError> {
+        let result = self.take_over(loaded).await;
+        match &result {
+            Ok(()) => self.app.metrics.config_loaded(&loaded.sha256),
+            Err(_) => self.app.metrics.config_refused(),
+        }
+        result
+    }
+
+    async fn take_over(&self, loaded: &Loaded) -> Result<(), StartError> {
+        let (old, new) = (self.app.config(), &loaded.config);
+        if let Some(what) = fixed(&old, new) {
+            return Err(StartError::NeedsRestart(what));
+        }
+        let before = self.bridge.world.load_full();
+        let world = World::new(new, Some(&before), &self.app.metrics, &self.app.tasks).await?;
+        self.bridge.world.store(Arc::new(world));
+        self.app.set_config(Arc::clone(new));
+        keys::ensure(&self.app).await.map_err(StartError::Keys)?;
+        rbac::configure(&self.app, new.definitions.clone()).await.map_err(StartError::Store)?;
+        let is_route = |name: &str| name == "-" || new.routes.iter().any(|route| route.name == name);
+        self.app.metrics.keep_only(is_route, |name| new.upstreams.contains_key(name));
+        Ok(())
+    }
+}
+
+/// What a reload cannot change, if it tries.
+fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
+    let same_tls = match (&old.listen.tls, &new.listen.tls) {
+        (None, None) => true,
+        (Some(old), Some(new)) => {
+            (&old.cert_file, &old.key_file, old.redirect) == (&new.cert_file, &new.key_file, new.redirect)
+        }
+        _ => false,
+    };
+    let same_addresses = old.listen.public == new.listen.public && old.listen.admin == new.listen.admin;
+    if !same_addresses || old.listen.h2c != new.listen.h2c {
+        Some("`listen`")
+    } else if !same_tls {
+        Some("`listen.tls`")
+    } else if old.keys.seal_file != new.keys.seal_file {
+        Some("`keys`")
+    } else {
+        None
+    }
+}
+
+fn patience(config: &Config) -> Patience {
+    Patience {
+        head: config.limits.head.within,
+        idle: config.limits.connections.idle_for,
+        body: config.limits.body.pause,
+        body_rate: BODY_RATE,
+        write: WRITE_WITHIN,
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let connections = &config.limits.connections;
+    Limits { connections: count(connections.total), connections_per_address: count(connections.per_address) }
+}
+
+fn read_pair(tls: &config::Tls) -> std::io::Result<PemPair> {
+    Ok(PemPair { chain: config::file::read(&tls.cert_file)?, key: config::file::read(&tls.key_file)? })
+}

@@ -1,0 +1,51 @@
+//! What the operator's listener answers: metrics, liveness, readiness.
+//!
+//! Law: alive means that the process answers; ready means that it should be given traffic, with
+//! the reasons why not. Nothing here is about a person.
+
+use std::sync::Arc;
+
+use ::http::{Method, StatusCode};
+use async_trait::async_trait;
+use serde_json::json;
+
+use crate::app::App;
+use crate::http::Reply;
+use crate::proxy::{Ask, Small};
+
+/// The operator's listener.
+pub(super) struct Operator {
+    pub(super) app: Arc<App>,
+}
+
+#[async_trait]
+impl Small for Operator {
+    async fn answer(&self, ask: &Ask<'_>) -> Reply {
+        if !matches!(*ask.method, Method::GET | Method::HEAD) {
+            return Reply::empty(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        let path = ask.target.split(|&byte| byte == b'?').next().unwrap_or_default();
+        match path {
+            b"/livez" => Reply::json(StatusCode::OK, &json!({"status": "alive"})),
+            b"/readyz" => self.readiness(),
+            b"/metrics" => {
+                let text = self.app.metrics.render();
+                Reply::bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+            }
+            _ => Reply::json(StatusCode::NOT_FOUND, &json!({"error": "Not found.", "code": "NOT_FOUND"})),
+        }
+    }
+}
+
+impl Operator {
+    fn readiness(&self) -> Reply {
+        let reasons: serde_json::Map<_, _> =
+            self.app.health.all().into_iter().map(|(name, text)| (name.to_owned(), json!(text))).collect();
+        let (status, word) = if reasons.is_empty() {
+            (StatusCode::OK, "ready")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+        };
+        Reply::json(status, &json!({"status": word, "reasons": reasons}))
+    }
+}

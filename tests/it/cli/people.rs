@@ -1,0 +1,133 @@
+//! Accounts, rights and organizations from the command line, in the forms that scripts rely on.
+//! Every change has to show up in the audit trail.
+
+use super::{GOOD, Outcome, Place};
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "Correct7!horse";
+
+fn place() -> Place {
+    Place::with(&format!(
+        "preset: development
+permissions: [ {{code: reports.read}} ]
+roles: [ {{code: analyst, permissions: [reports.read]}} ]
+{GOOD}"
+    ))
+}
+
+fn create(place: &Place, email: &str) -> Outcome {
+    place.run_with(&format!("user create {email} --password-stdin"), PASSWORD)
+}
+
+fn shown(place: &Place, user: &str) -> Value {
+    place.run(&format!("user show {user} --json")).json()
+}
+
+#[test]
+fn a_user_is_created_with_a_password_from_standard_input() {
+    let place = place();
+    let line = "user create Ada@Example.com --phone +33612345678 --superuser --verified --password-stdin";
+    let made = place.run_with(line, &format!("{PASSWORD}\n")).json();
+    assert_eq!(made["email"], "ada@example.com");
+    assert!(made["id"].as_str().is_some_and(|id| id.len() == 36));
+    let ada = shown(&place, "+33612345678");
+    assert_eq!(
+        (&ada["superuser"], &ada["email_verified"], &ada["standing"]),
+        (&json!(true), &json!(true), &json!("good"))
+    );
+    assert!(!place.run("user show ada@example.com").good().contains("argon2"));
+    assert!(place.run("audit tail").good().contains("by=command_line"));
+}
+
+#[test]
+fn a_user_is_refused_with_the_reason() {
+    let place = place();
+    create(&place, "ada@example.com").good();
+    assert!(create(&place, "ada@example.com").bad().contains("has an account already"));
+    let weak = place.run_with("user create bob@example.com --password-stdin", "short");
+    assert!(weak.bad().contains("at least 8 characters"));
+    assert_eq!(place.run_with("user create bob@example.com --password-stdin", "").code, 2);
+    assert_eq!(place.run("user create bob@example.com").code, 2);
+    assert_eq!(place.run_with("user create bob --password-stdin", PASSWORD).code, 2);
+    assert_eq!(place.run("user list --json").json().as_array().map(Vec::len), Some(1));
+    assert!(place.run("user show nobody@example.com").bad().contains("no such account"));
+}
+
+#[test]
+fn rights_are_granted_and_revoked_by_code() {
+    let place = place();
+    create(&place, "ada@example.com").good();
+    place.run("group create night-shift").good();
+    place.run("group grant night-shift --permission users.view").good();
+    assert_eq!(
+        place.run("user grant ada@example.com --role analyst --group night-shift").good(),
+        "granted role analyst\ngranted group night-shift\n"
+    );
+    let ada = shown(&place, "ada@example.com");
+    assert_eq!((&ada["roles"], &ada["groups"]), (&json!(["analyst", "viewer"]), &json!(["night-shift"])));
+    assert_eq!(ada["permissions"], json!(["content.view", "reports.read", "users.view"]));
+    assert!(
+        place.run("user grant ada@example.com --role analist").bad().contains("there is no role analist")
+    );
+    assert_eq!(place.run("user grant ada@example.com").code, 2);
+    assert!(place.run("group members night-shift").good().contains("ada@example.com"));
+    place.run("user revoke ada@example.com --role analyst").good();
+    place.run("group remove night-shift").good();
+    assert_eq!(shown(&place, "ada@example.com")["permissions"], json!(["content.view"]));
+}
+
+#[test]
+fn what_the_file_declares_is_shown_and_not_changed() {
+    let place = place();
+    let roles = place.run("role list --json").json();
+    let analyst = roles.as_array().and_then(|all| all.iter().find(|role| role["code"] == "analyst")).cloned();
+    assert_eq!(analyst.map(|role| role["managed_by"].clone()), Some(json!("config")));
+    let mut text = std::fs::read_to_string(place.path().join("portcullis.yaml")).expect("readable");
+    text.push_str("groups: [ {code: editors, roles: [analyst]} ]\n");
+    place.write("portcullis.yaml", &text);
+    let told = place.run("group grant editors --permission users.view").bad();
+    assert!(told.contains("defined in the configuration file"), "{told}");
+}
+
+#[test]
+fn locking_and_a_new_password_are_told_apart_from_nothing_to_do() {
+    let place = place();
+    create(&place, "ada@example.com").good();
+    assert!(place.run("user unlock ada@example.com").good().contains("nothing to do"));
+    place.run("user lock ada@example.com").good();
+    assert_eq!(shown(&place, "ada@example.com")["standing"], "locked");
+    place.run("user unlock ada@example.com").good();
+    place.run("user lock ada@example.com --minutes 5").good();
+    assert!(
+        shown(&place, "ada@example.com")["standing"]
+            .as_str()
+            .is_some_and(|now| now.starts_with("locked until"))
+    );
+    place.run("user verify ada@example.com").good();
+    assert_eq!(shown(&place, "ada@example.com")["email_verified"], true);
+    place.run_with("user password ada@example.com --password-stdin", "Another8!staple").good();
+    let trail = place.run("audit tail --json").good();
+    assert!(trail.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{trail}");
+    assert!(!trail.contains("staple"));
+}
+
+#[test]
+fn organizations_keep_an_owner() {
+    let place = place();
+    create(&place, "ada@example.com").good();
+    create(&place, "bob@example.com").good();
+    let made = place.run("org create Acme --owner ada@example.com").json();
+    assert_eq!(made["slug"], "acme");
+    place.run("org create Labs --owner ada@example.com --parent acme").good();
+    place.run("org add acme bob@example.com").good();
+    assert!(place.run("org remove acme ada@example.com").bad().contains("owner"));
+    place.run("org add acme bob@example.com --role owner").good();
+    place.run("org remove acme ada@example.com").good();
+    let members = place.run("org list acme --json").json();
+    assert_eq!(
+        (members[0]["email"].as_str(), members[0]["role"].as_str()),
+        (Some("bob@example.com"), Some("owner"))
+    );
+    assert_eq!(place.run("org list --json").json()[1]["parent"], "acme");
+    assert!(place.run("org add acme bob@example.com --role emperor").bad().contains("no org role"));
+}

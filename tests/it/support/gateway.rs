@@ -1,0 +1,114 @@
+//! A gateway of a test's own, in this process.
+//!
+//! Law: it is started and stopped by the same calls as the program's.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use portcullis::base::{SystemClock, SystemRandom};
+use portcullis::config::{self, Loaded};
+use portcullis::server::{Running, Start, StartError, start};
+use tempfile::TempDir;
+
+/// A running gateway; its store and files are gone when it is dropped.
+pub struct Gateway {
+    pub running: Running,
+    pub folder: TempDir,
+    log: Log,
+}
+
+impl Gateway {
+    /// Starts a gateway with this configuration. What it does not say is filled in: the preset
+    /// `development`, free ports, a store and a seal key of its own.
+    pub async fn start(yaml: &str) -> Self {
+        Self::try_start(yaml).await.unwrap_or_else(|error| panic!("the gateway does not start: {error}"))
+    }
+
+    /// The same where it may fail.
+    pub async fn try_start(yaml: &str) -> Result<Self, StartError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let loaded = load(yaml, &folder);
+        let log = Log::default();
+        let begin = Start {
+            loaded,
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+            access_log: Box::new(log.clone()),
+        };
+        Ok(Self { running: start(begin).await?, folder, log })
+    }
+
+    /// A gateway that forwards everything to one upstream, to everyone.
+    pub async fn open_to(upstream: SocketAddr) -> Self {
+        Self::start(&open_to(upstream)).await
+    }
+
+    pub fn public(&self) -> SocketAddr {
+        self.running.public
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        self.running.admin
+    }
+
+    /// What `yaml` means here, for a reload.
+    pub fn load(&self, yaml: &str) -> Loaded {
+        load(yaml, &self.folder)
+    }
+
+    /// The lines of the access log so far.
+    pub async fn access_log(&self) -> Vec<serde_json::Value> {
+        // The writer's pause, and a little more.
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        let bytes = self.log.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).expect("the log is text");
+        text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+    }
+
+    /// The value of a metric's line that begins so; zero when there is none.
+    pub fn metric(&self, line: &str) -> f64 {
+        let text = self.running.app.metrics.render();
+        let value = text.lines().find_map(|l| l.strip_prefix(line)).map(str::trim);
+        value.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+}
+
+/// The configuration of [`Gateway::open_to`].
+pub fn open_to(upstream: SocketAddr) -> String {
+    format!(
+        "upstreams: {{ up: {{ servers: ['{upstream}'] }} }}\n\
+         routes: [ {{ name: all, match: {{ path: '/**' }}, upstream: up, allow: anyone, websocket: true }} ]\n"
+    )
+}
+
+fn load(yaml: &str, folder: &TempDir) -> Loaded {
+    let has = |key: &str| yaml.lines().any(|line| line.starts_with(key));
+    let mut text = String::new();
+    let mut add = |key: &str, value: String| {
+        if !has(&format!("{key}:")) {
+            text.push_str(&format!("{key}: {value}\n"));
+        }
+    };
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    add("preset", "development".to_owned());
+    add("listen", "{ public: '127.0.0.1:0', admin: '127.0.0.1:0' }".to_owned());
+    add("store", format!("'sqlite://{}'", path("gateway.db")));
+    add("keys", format!("{{ seal_file: '{}' }}", path("seal.key")));
+    text.push_str(yaml);
+    config::load_text(&text).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
+}
+
+/// A log that a test can read.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

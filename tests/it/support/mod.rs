@@ -1,0 +1,11 @@
+//! What the tests stand on: a gateway, upstreams that tell what reached them, and raw clients.
+//!
+//! Law: every test has its own gateway on free ports with its own store; nothing is shared.
+
+pub mod gateway;
+pub mod raw;
+pub mod upstream;
+
+pub use gateway::Gateway;
+pub use raw::{Answer, Client, exchange};
+pub use upstream::{Act, Seen, Upstream};

@@ -1,0 +1,96 @@
+//! A request passes the gateway, and what belongs to the wire stays as it was.
+//!
+//! Law: each test looks at both ends: what the client got and what the upstream saw.
+
+use crate::support::raw::get;
+use crate::support::{Client, Gateway, Upstream, exchange};
+
+#[tokio::test]
+async fn a_request_passes_and_the_answer_comes_back() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let answer = exchange(gateway.public(), get("/a/b?c=d", &["X-Mine: 1"])).await.unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let seen = upstream.last();
+    assert_eq!(seen.line(), "GET /a/b?c=d HTTP/1.1");
+    assert_eq!(seen.header("host"), Some("gw.test"));
+    assert_eq!(seen.header("x-mine"), Some("1"));
+    assert_eq!(seen.header("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(seen.header("x-forwarded-proto"), Some("http"));
+    assert_eq!(seen.header("x-forwarded-host"), Some("gw.test"));
+    assert_eq!(seen.header("x-request-id"), answer.header("x-request-id"));
+    let line = &gateway.access_log().await[0];
+    assert_eq!(line["status"], 200);
+    assert_eq!(line["path"], "/a/b");
+    assert_eq!(line["route"], "all");
+}
+
+#[tokio::test]
+async fn a_connection_serves_one_request_after_another() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let mut client = Client::connect(gateway.public()).await;
+    for number in 0..5 {
+        client.send(get(&format!("/{number}"), &[])).await;
+        assert_eq!(client.answer().await.unwrap().status, 200);
+        assert_eq!(upstream.last().target(), format!("/{number}"));
+    }
+    assert_eq!(upstream.connections(), 1, "the upstream connection is used again");
+}
+
+#[tokio::test]
+async fn a_body_passes_with_its_length_and_in_chunks() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let mut client = Client::connect(gateway.public()).await;
+    client.send("POST /l HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 5\r\n\r\nhello").await;
+    assert_eq!(client.answer().await.unwrap().status, 200);
+    assert_eq!(upstream.last().body, b"hello");
+    client.send("POST /c HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    client.send("3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n").await;
+    assert_eq!(client.answer().await.unwrap().status, 200);
+    assert_eq!(upstream.last().body, b"abcde");
+}
+
+#[tokio::test]
+async fn what_no_route_knows_is_refused_in_json_and_recorded() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&format!(
+        "upstreams: {{ up: {{ servers: ['{}'] }} }}\n\
+         routes: [ {{ name: one, match: {{ path: /one, methods: [GET] }}, upstream: up, allow: anyone }} ]\n",
+        upstream.address
+    ))
+    .await;
+    let answer = exchange(gateway.public(), get("/two", &[])).await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (404, "NOT_FOUND"));
+    assert_eq!(answer.json()["request_id"].as_str(), answer.header("x-request-id"));
+    let answer = exchange(gateway.public(), "POST /one HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")));
+    let page = exchange(gateway.public(), get("/two", &["Accept: text/html", "Sec-Fetch-Mode: navigate"]))
+        .await
+        .unwrap();
+    assert_eq!((page.status, page.header("content-type")), (404, Some("text/html; charset=utf-8")));
+    assert_eq!(upstream.count(), 0);
+    let log = gateway.access_log().await;
+    assert_eq!(
+        log.iter().map(|line| line["reason"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["no_route", "method", "no_route"]
+    );
+}
+
+#[tokio::test]
+async fn the_operator_sees_liveness_readiness_and_metrics() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    exchange(gateway.public(), get("/x", &[])).await.unwrap();
+    for (path, status) in [("/livez", 200), ("/readyz", 200), ("/nothing", 404)] {
+        assert_eq!(exchange(gateway.admin(), get(path, &[])).await.unwrap().status, status, "{path}");
+    }
+    let metrics = exchange(gateway.admin(), get("/metrics", &[])).await.unwrap().text();
+    assert!(
+        metrics.contains("portcullis_requests_total{method=\"GET\",route=\"all\",status=\"2xx\"} 1"),
+        "{metrics}"
+    );
+}
