@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::http::Method;
+use bytes::Bytes;
 
 use super::forward::Forward;
 use super::record::{Line, Recorder};
@@ -50,6 +51,8 @@ pub(super) struct Attempt {
 pub(super) struct Incoming {
     pub(super) bytes: u64,
     pub(super) since: Option<Instant>,
+    /// The whole of it, where a decision needed it.
+    pub(super) whole: Option<Bytes>,
 }
 
 /// How it ended.

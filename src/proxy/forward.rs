@@ -3,9 +3,10 @@
 //! Law: everything that is sent to the upstream is decided here, once, before the first attempt;
 //! a retry sends the same. Nothing of it comes from the client's headers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::{HeaderName, HeaderValue};
+use futures::future::BoxFuture;
 
 use super::upstream::Upstream;
 use crate::config::RouteTimeouts;
@@ -29,10 +30,11 @@ pub struct Forward {
     pub body_max: u64,
     /// Instead of the upstream's.
     pub timeouts: RouteTimeouts,
-    pub dispatch: Dispatch,
     /// Headers of the answer that the gate decides about (CORS), and those it takes away.
     pub answer: Vec<(HeaderName, HeaderValue)>,
     pub answer_without: Vec<HeaderName>,
+    /// Ends the request when it is done: its session is over, or it would no longer be permitted.
+    pub until: Until,
     /// For the access log: whose request it is.
     pub subject: Option<Subject>,
 }
@@ -45,13 +47,22 @@ pub enum Credential {
     Forwarded,
 }
 
-/// How the request reaches the upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dispatch {
-    /// As it arrives.
-    Streamed,
-    /// After the whole body was read, because a header depends on it.
-    Whole,
+/// What a request outlives only by being cut: a future, taken once.
+#[derive(Default)]
+pub struct Until(Mutex<Option<BoxFuture<'static, ()>>>);
+
+impl Until {
+    pub fn new(future: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Mutex::new(Some(Box::pin(future))))
+    }
+
+    pub(super) fn take(&self) -> Option<BoxFuture<'static, ()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(super) fn put(&self, future: BoxFuture<'static, ()>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(future);
+    }
 }
 
 /// Ids only, never an address of a person.

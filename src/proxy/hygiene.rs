@@ -16,10 +16,11 @@ use crate::gate::head::{Kind, Scheme};
 use crate::gate::{RequestHead, strip};
 use crate::http::cookie;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+// As static text they are written without a copy.
+const REQUEST_ID: &str = "X-Request-ID";
+const FORWARDED_FOR: &str = "X-Forwarded-For";
+const FORWARDED_PROTO: &str = "X-Forwarded-Proto";
+const FORWARDED_HOST: &str = "X-Forwarded-Host";
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const REFERRER: HeaderValue = HeaderValue::from_static("strict-origin-when-cross-origin");
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -39,6 +40,20 @@ pub(super) fn clean_arrival(request: &mut RequestHeader, head: &RequestHead) -> 
         request.set_uri(with_target(&request.uri, head.target.path_and_query().clone())?);
     }
     Ok(())
+}
+
+/// One line with what is not ours; HTTP/2 clients may have sent several.
+fn replace_cookie(request: &mut RequestHeader, wanted: Option<&HeaderValue>) -> Result<()> {
+    let mut lines = request.headers.get_all(header::COOKIE).iter();
+    let is_so = lines.next() == wanted && lines.next().is_none();
+    match wanted {
+        Some(_) if is_so => Ok(()),
+        Some(cookie) => request.insert_header("Cookie", cookie.clone()),
+        None => {
+            request.remove_header(&header::COOKIE);
+            Ok(())
+        }
+    }
 }
 
 fn with_target(old: &Uri, target: uri::PathAndQuery) -> Result<Uri> {
@@ -62,17 +77,14 @@ pub(super) fn stamp(
         request.remove_header(&header::AUTHORIZATION);
     }
     if head.presented.cookie.is_some() {
-        match &forward.cookie {
-            Some(cookie) => request.insert_header(header::COOKIE, cookie.clone())?,
-            None => drop(request.remove_header(&header::COOKIE)),
-        }
+        replace_cookie(request, forward.cookie.as_ref())?;
     }
     if forward.target != head.target {
         request.set_uri(with_target(&request.uri, forward.target.path_and_query().clone())?);
     }
     match (&forward.host, chosen) {
-        (Some(host), _) => request.insert_header(header::HOST, host.clone())?,
-        (None, Some(chosen)) => request.insert_header(header::HOST, chosen.server().to_string())?,
+        (Some(host), _) => request.insert_header("Host", host.clone())?,
+        (None, Some(chosen)) => request.insert_header("Host", chosen.server().to_string())?,
         (None, None) => {}
     }
     request.insert_header(REQUEST_ID, head.id.value().clone())?;

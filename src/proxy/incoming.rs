@@ -65,6 +65,15 @@ impl BodySource for Body<'_> {
             self.session.write_continue_response().await.map_err(|_| BodyTrouble::Broken)?;
         }
         self.incoming.since = Some(Instant::now());
+        let whole = self.whole(max).await?;
+        // Whoever forwards the request must send it from here: it cannot be read again.
+        self.incoming.whole = Some(whole.clone());
+        Ok(whole)
+    }
+}
+
+impl Body<'_> {
+    async fn whole(&mut self, max: u64) -> Result<Bytes, BodyTrouble> {
         let Some(first) = self.piece(max).await? else { return Ok(Bytes::new()) };
         let Some(second) = self.piece(max).await? else { return Ok(first) };
         let mut whole = BytesMut::from(first);
@@ -74,9 +83,7 @@ impl BodySource for Body<'_> {
         }
         Ok(whole.freeze())
     }
-}
 
-impl Body<'_> {
     async fn piece(&mut self, max: u64) -> Result<Option<Bytes>, BodyTrouble> {
         let read = tokio::time::timeout(self.pace.pause, self.session.read_request_body());
         let piece = read.await.map_err(|_| BodyTrouble::TooSlow)?;

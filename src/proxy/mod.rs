@@ -8,6 +8,7 @@ mod arrive;
 mod connection;
 mod ctx;
 mod decide;
+mod execute;
 mod forward;
 mod hygiene;
 mod incoming;
@@ -23,7 +24,7 @@ pub mod upstream;
 mod wire;
 
 pub use decide::{Decide, Decision};
-pub use forward::{Credential, Dispatch, Forward, Subject};
+pub use forward::{Credential, Forward, Subject, Until};
 pub use hygiene::foreign_cookies;
 pub use listen::Phase;
 pub use public::{Limits, Public, Speech};

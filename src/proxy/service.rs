@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
+use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -20,6 +21,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::ctx::Ctx;
 use super::decide::{Decide, Decision};
+use super::execute::execute;
 use super::forward::Forward;
 use super::incoming::{self, Body, Pace};
 use super::record::Recorder;
@@ -54,6 +56,8 @@ pub struct Edge {
     pub(super) recorder: Arc<Recorder>,
     pub(super) ids: RequestIds,
     pub(super) patience: Patience,
+    /// For requests whose whole body is sent from here. The framework keeps its own to itself.
+    connector: Connector,
 }
 
 impl Edge {
@@ -63,7 +67,7 @@ impl Edge {
         ids: RequestIds,
         patience: Patience,
     ) -> Self {
-        Self { decide, recorder, ids, patience }
+        Self { decide, recorder, ids, patience, connector: Connector::new(None) }
     }
 
     fn pace(&self) -> Pace {
@@ -94,6 +98,13 @@ impl Edge {
         Ok(true)
     }
 
+    /// Hands the request to the framework, or sends it here if its body was read already.
+    async fn dispatch(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        let Some(whole) = ctx.body.whole.take() else { return Ok(false) };
+        execute(&self.connector, session, ctx, &whole).await?;
+        Ok(true)
+    }
+
     /// Prepares what was permitted; what the route cannot carry is refused here.
     fn permit(session: &mut Session, ctx: &mut Ctx, forward: Box<Forward>) -> Result<(), Rejection> {
         use crate::gate::head::BodyLength;
@@ -104,6 +115,9 @@ impl Edge {
             return Err(Rejection::BodyTooLarge);
         }
         forward.route.allowed();
+        if let (Some(slot), Some(until)) = (&ctx.slot, forward.until.take()) {
+            slot.ends_with(until);
+        }
         ctx.forward = Some(forward);
         Ok(())
     }
@@ -138,7 +152,7 @@ impl ProxyHttp for Edge {
         }
         match self.decide(session, ctx).await {
             Decision::Forward(forward) => match Self::permit(session, ctx, forward) {
-                Ok(()) => Ok(false),
+                Ok(()) => self.dispatch(session, ctx).await,
                 Err(rejection) => self.refuse(session, ctx, rejection).await,
             },
             Decision::Answer(reply) => {
@@ -151,27 +165,12 @@ impl ProxyHttp for Edge {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        let (Some(forward), Some(head)) = (&ctx.forward, &ctx.head) else {
-            return refused(ctx, Rejection::Internal);
+        let usage = match &ctx.head {
+            Some(head) if head.kind == Kind::WebSocket => Use::WebSocket,
+            Some(head) if hygiene::has_unexpected_body(head) => Use::Alone,
+            _ => Use::Shared,
         };
-        let usage = if head.kind == Kind::WebSocket {
-            Use::WebSocket
-        } else if hygiene::has_unexpected_body(head) {
-            Use::Alone
-        } else {
-            Use::Shared
-        };
-        match forward.upstream.choose(ctx.attempt.address) {
-            Ok(chosen) => {
-                let peer = chosen.peer(usage, forward.timeouts);
-                ctx.attempt.address = Some(chosen.address());
-                ctx.attempt.chosen = Some(chosen);
-                ctx.attempt.started.get_or_insert_with(Instant::now);
-                ctx.attempt.count += 1;
-                Ok(peer)
-            }
-            Err(NoneToAsk::BreakerOpen | NoneToAsk::AllDown) => refused(ctx, Rejection::UpstreamUnavailable),
-        }
+        next_peer(ctx, usage)
     }
 
     async fn connected_to_upstream(
@@ -322,6 +321,22 @@ impl ProxyHttp for Edge {
         }
         ctx.ending.bytes_out = session.body_bytes_sent() as u64;
         ctx.record();
+    }
+}
+
+/// How to reach the next server to try.
+pub(super) fn next_peer(ctx: &mut Ctx, usage: Use) -> Result<Box<HttpPeer>> {
+    let Some(forward) = &ctx.forward else { return refused(ctx, Rejection::Internal) };
+    match forward.upstream.choose(ctx.attempt.address) {
+        Ok(chosen) => {
+            let peer = chosen.peer(usage, forward.timeouts);
+            ctx.attempt.address = Some(chosen.address());
+            ctx.attempt.chosen = Some(chosen);
+            ctx.attempt.started.get_or_insert_with(Instant::now);
+            ctx.attempt.count += 1;
+            Ok(peer)
+        }
+        Err(NoneToAsk::BreakerOpen | NoneToAsk::AllDown) => refused(ctx, Rejection::UpstreamUnavailable),
     }
 }
 

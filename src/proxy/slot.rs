@@ -12,7 +12,9 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ::http::HeaderValue;
+use futures::future::BoxFuture;
 
+use super::forward::Until;
 use crate::gate::head::Scheme;
 
 tokio::task_local! {
@@ -34,7 +36,6 @@ impl Pulse {
 }
 
 /// One request, as its surroundings see it.
-#[derive(Debug)]
 pub(super) struct Slot {
     pub(super) peer: SocketAddr,
     /// Its address as text.
@@ -44,6 +45,9 @@ pub(super) struct Slot {
     pulse: Arc<Pulse>,
     head_within: Duration,
     has_head: AtomicBool,
+    /// What ends the request before its own end, until the watcher takes it.
+    until: Until,
+    has_until: AtomicBool,
     /// When the first byte of the request was waited for.
     started: Instant,
     /// Milliseconds after `started`; zero: no deadline now.
@@ -68,6 +72,8 @@ impl Slot {
             pulse,
             head_within,
             has_head: AtomicBool::new(false),
+            until: Until::default(),
+            has_until: AtomicBool::new(false),
             started: Instant::now(),
             due: AtomicU64::new(0),
         };
@@ -84,6 +90,19 @@ impl Slot {
     pub(super) fn head_arrived(&self) {
         self.has_head.store(true, Ordering::Relaxed);
         self.not_due();
+    }
+
+    /// Ends the request when `until` is done.
+    pub(super) fn ends_with(&self, until: BoxFuture<'static, ()>) {
+        self.until.put(until);
+        self.has_until.store(true, Ordering::Release);
+    }
+
+    fn take_until(&self) -> Option<BoxFuture<'static, ()>> {
+        if !self.has_until.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        self.until.take()
     }
 
     /// Ends the request unless told otherwise within `span`.
@@ -112,6 +131,7 @@ pub(super) async fn watched<W: Future>(slot: Arc<Slot>, work: W) -> Option<W::Ou
     let mut armed_for = None;
     let before = slot.pulse.count();
     let mut has_begun = false;
+    let mut until: Option<BoxFuture<'static, ()>> = None;
     poll_fn(move |cx| {
         if let Poll::Ready(output) = work.as_mut().poll(cx) {
             return Poll::Ready(Some(output));
@@ -121,6 +141,12 @@ pub(super) async fn watched<W: Future>(slot: Arc<Slot>, work: W) -> Option<W::Ou
             if !slot.has_head.load(Ordering::Relaxed) {
                 slot.due_within(slot.head_within);
             }
+        }
+        until = slot.take_until().or_else(|| until.take());
+        if let Some(until) = &mut until
+            && until.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(None);
         }
         let Some(due) = slot.due() else { return Poll::Pending };
         if armed_for != Some(due) {
@@ -178,6 +204,19 @@ mod tests {
             let slot = Slot::current().unwrap();
             slot.head_arrived();
             slot.due_within(SOON);
+            std::future::pending::<()>().await;
+        };
+        assert_eq!(watched(slot(NEVER, NEVER), work).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_a_request_depends_on_ends_it() {
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let work = async {
+            let slot = Slot::current().unwrap();
+            slot.head_arrived();
+            slot.ends_with(Box::pin(async { drop(stopped.await) }));
+            stop.send(()).unwrap();
             std::future::pending::<()>().await;
         };
         assert_eq!(watched(slot(NEVER, NEVER), work).await, None);

@@ -19,7 +19,7 @@ use crate::gate::{CanonicalTarget, Flaw, Rejection};
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::policy::{Allow, Found, Table, table::Entry};
 use crate::proxy::upstream::{Tls, Upstream, watch_over};
-use crate::proxy::{Credential, Decide, Decision, Dispatch, Forward, foreign_cookies};
+use crate::proxy::{Credential, Decide, Decision, Forward, Until, foreign_cookies};
 use crate::tasks::Tasks;
 
 /// One configuration, ready to decide with.
@@ -157,9 +157,9 @@ fn forward(ready: &Ready, head: &RequestHead, rules: &EdgeRules) -> Result<Forwa
         cookie: head.presented.cookie.as_ref().and_then(foreign_cookies),
         body_max: ready.route.body,
         timeouts: ready.route.timeouts,
-        dispatch: Dispatch::Streamed,
         answer: Vec::new(),
         answer_without: Vec::new(),
+        until: Until::default(),
         subject: None,
     })
 }

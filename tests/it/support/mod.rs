@@ -7,5 +7,5 @@ pub mod raw;
 pub mod upstream;
 
 pub use gateway::Gateway;
-pub use raw::{Answer, Client, exchange};
+pub use raw::{Client, exchange};
 pub use upstream::{Act, Seen, Upstream};

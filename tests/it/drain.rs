@@ -1,0 +1,151 @@
+//! The way down and the change of configuration on the way (security bar 2.R).
+//!
+//! Law: what was begun is finished or properly cut; a configuration is taken over whole or not at
+//! all.
+
+use std::time::{Duration, Instant};
+
+use crate::support::gateway::open_to;
+use crate::support::raw::get;
+use crate::support::upstream::spawn;
+use crate::support::{Act, Client, Gateway, Upstream, exchange};
+
+fn slow(millis: u64) -> impl Fn(&crate::support::Seen) -> Act + Send + Sync {
+    move |_| {
+        let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow".to_vec();
+        Act::Pieces(vec![(Duration::from_millis(millis), whole)])
+    }
+}
+
+async fn refuses(address: std::net::SocketAddr) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < deadline {
+        if tokio::net::TcpStream::connect(address).await.is_err() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_announces_itself_then_closes_and_lets_requests_finish() {
+    let upstream = Upstream::start(slow(1500)).await;
+    let gateway =
+        Gateway::start(&format!("drain: {{ announce: 1s, grace: 10s }}\n{}", open_to(upstream.address)))
+            .await;
+    let gateway = std::sync::Arc::new(gateway);
+    let (public, admin) = (gateway.public(), gateway.admin());
+    let mut idle = Client::connect(public).await;
+    let stopping = std::sync::Arc::clone(&gateway);
+    let start = Instant::now();
+    let stopped = spawn(async move { stopping.running.shutdown().await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let ready = exchange(admin, get("/readyz", &[])).await.unwrap();
+    assert_eq!((ready.status, ready.json()["reasons"]["drain"].is_string()), (503, true));
+    let late = exchange(public, get("/x", &[])).await.unwrap();
+    assert_eq!(late.text(), "slow", "still accepted while announcing, and finished after closing");
+    assert!(start.elapsed() >= Duration::from_millis(1700));
+    assert!(refuses(public).await, "the door is closed");
+    assert!(idle.closes_within(Duration::from_secs(2)).await);
+    stopped.await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(6), "no grace is slept through");
+    assert!(refuses(admin).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_during_the_announcement_end_their_connections() {
+    let upstream = Upstream::echo().await;
+    let gateway =
+        Gateway::start(&format!("drain: {{ announce: 2s, grace: 5s }}\n{}", open_to(upstream.address))).await;
+    let gateway = std::sync::Arc::new(gateway);
+    let mut client = Client::connect(gateway.public()).await;
+    client.send(get("/before", &[])).await;
+    assert_eq!(client.answer().await.unwrap().header("connection"), Some("keep-alive"));
+    let stopping = std::sync::Arc::clone(&gateway);
+    let stopped = spawn(async move { stopping.running.shutdown().await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    client.send(get("/during", &[])).await;
+    let answer = client.answer().await.unwrap();
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    stopped.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_finish_in_time_is_cut_and_never_looks_whole() {
+    let upstream = Upstream::start(|_| {
+        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n".to_vec();
+        Act::Pieces(vec![(Duration::ZERO, head), (Duration::from_secs(60), b"0\r\n\r\n".to_vec())])
+    })
+    .await;
+    let gateway =
+        Gateway::start(&format!("drain: {{ announce: 0s, grace: 1s }}\n{}", open_to(upstream.address))).await;
+    let mut client = Client::connect(gateway.public()).await;
+    client.send(get("/endless", &[])).await;
+    client.until(b"hello").await.unwrap();
+    let start = Instant::now();
+    gateway.running.shutdown().await;
+    assert!(start.elapsed() < Duration::from_secs(4));
+    let rest = client.rest().await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"));
+    let log = gateway.access_log().await;
+    assert_eq!((&log[0]["path"], &log[0]["status"]), (&"/endless".into(), &0.into()), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_reload_changes_what_the_next_request_gets() {
+    let (one, two) = (Upstream::start(|_| Act::ok("one")).await, Upstream::start(|_| Act::ok("two")).await);
+    let gateway = Gateway::open_to(one.address).await;
+    let mut client = Client::connect(gateway.public()).await;
+    client.send(get("/x", &[])).await;
+    assert_eq!(client.answer().await.unwrap().text(), "one");
+    gateway.running.reload(&gateway.load(&open_to(two.address))).await.unwrap();
+    client.send(get("/x", &[])).await;
+    assert_eq!(client.answer().await.unwrap().text(), "two", "on the same connection");
+    assert_eq!(gateway.metric("portcullis_config_last_reload_success "), 1.0);
+    let closed = "upstreams: { up: { servers: ['127.0.0.1:9'] } }\nroutes: [ { name: a, match: { path: /a }, upstream: up, allow: signed_in } ]\n";
+    gateway.running.reload(&gateway.load(closed)).await.unwrap();
+    client.send(get("/x", &[])).await;
+    assert_eq!(client.answer().await.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn what_only_a_restart_can_change_is_refused_and_the_old_stays() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let moved =
+        format!("listen: {{ public: '127.0.0.1:1', admin: '127.0.0.1:0' }}\n{}", open_to(upstream.address));
+    assert!(gateway.running.reload(&gateway.load(&moved)).await.is_err());
+    assert_eq!(gateway.metric("portcullis_config_last_reload_success "), 0.0);
+    assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reloads_under_load_fail_no_request() {
+    let upstream = Upstream::echo().await;
+    let gateway = std::sync::Arc::new(Gateway::open_to(upstream.address).await);
+    let address = gateway.public();
+    let load = spawn(async move {
+        let mut client = Client::connect(address).await;
+        for round in 0..400 {
+            client.send(get(&format!("/{round}"), &[])).await;
+            let answer = client.answer().await.expect("an answer");
+            assert_eq!(answer.status, 200, "{round}");
+        }
+    });
+    let loaded = gateway.load(&open_to(upstream.address));
+    for _ in 0..50 {
+        gateway.running.reload(&loaded).await.unwrap();
+    }
+    load.await.unwrap();
+    assert_eq!(upstream.connections(), 1, "an upstream that did not change keeps its connections");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_said_at_once() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap();
+    let yaml = format!("listen: {{ public: '{address}', admin: '127.0.0.1:0' }}\n");
+    let error = Gateway::try_start(&yaml).await.err().expect("no start");
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+}

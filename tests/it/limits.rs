@@ -1,0 +1,250 @@
+//! What a client cannot use up (security bar 2.P).
+//!
+//! Law: every limit holds at its own number, and the gateway serves others meanwhile.
+
+use std::time::{Duration, Instant};
+
+use crate::support::gateway::open_to;
+use crate::support::raw::get;
+use crate::support::{Act, Client, Gateway, Upstream, exchange};
+
+/// The shortest waits that a configuration may set.
+const QUICK: &str = "limits: { head: { within: 1s }, body: { pause: 1s }, connections: { idle_for: 2s } }\n";
+
+async fn quick(upstream: &Upstream) -> Gateway {
+    Gateway::start(&format!("{QUICK}{}", open_to(upstream.address))).await
+}
+
+#[tokio::test]
+async fn a_head_must_arrive_whole_in_time() {
+    let upstream = Upstream::echo().await;
+    let gateway = quick(&upstream).await;
+    for begin in ["", "GET /x HTTP/1.1\r\n", "GET /x HTTP/1.1\r\nHost: gw.test\r\nX-Slow:"] {
+        let mut client = Client::connect(gateway.public()).await;
+        let start = Instant::now();
+        client.send(begin).await;
+        // One byte now and then does not buy more time.
+        let drip = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                if !begin.is_empty() {
+                    client.send("x").await;
+                }
+                if client.closes_within(Duration::from_millis(1)).await {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(4), drip)
+            .await
+            .unwrap_or_else(|_| panic!("{begin:?} stays open"));
+        assert!(start.elapsed() >= Duration::from_millis(900), "{begin:?} was cut early");
+    }
+    assert_eq!(upstream.count(), 0);
+}
+
+#[tokio::test]
+async fn the_second_head_on_a_connection_must_arrive_in_time_too() {
+    let upstream = Upstream::echo().await;
+    let gateway = quick(&upstream).await;
+    let mut client = Client::connect(gateway.public()).await;
+    client.send(get("/x", &[])).await;
+    client.answer().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    client.send(get("/y", &[])).await;
+    assert_eq!(client.answer().await.unwrap().status, 200, "an idle connection may wait longer than a head");
+    client.send("GET /z HTTP/1.1\r\nHo").await;
+    let start = Instant::now();
+    assert!(client.closes_within(Duration::from_secs(4)).await);
+    assert!(start.elapsed() < Duration::from_secs(2));
+    let mut idle = Client::connect(gateway.public()).await;
+    idle.send(get("/x", &[])).await;
+    idle.answer().await.unwrap();
+    let start = Instant::now();
+    assert!(idle.closes_within(Duration::from_secs(5)).await, "an idle connection is closed");
+    assert!(start.elapsed() >= Duration::from_millis(1800));
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_not_a_slow_head() {
+    let upstream = Upstream::start(|_| {
+        let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec();
+        Act::Pieces(vec![(Duration::from_millis(1800), whole)])
+    })
+    .await;
+    let gateway = quick(&upstream).await;
+    assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().text(), "ok");
+}
+
+#[tokio::test]
+async fn a_body_that_stops_is_a_408() {
+    let upstream = Upstream::echo().await;
+    let gateway = quick(&upstream).await;
+    for expect in ["", "Expect: 100-continue\r\n"] {
+        let mut client = Client::connect(gateway.public()).await;
+        client.send(format!("POST /x HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 10\r\n{expect}\r\n")).await;
+        let mut answer = client.answer().await.unwrap();
+        if answer.status == 100 {
+            answer = client.answer().await.unwrap();
+        }
+        assert_eq!((answer.status, answer.code().as_str()), (408, "REQUEST_TIMEOUT"), "{expect}");
+        assert!(client.closes_within(Duration::from_secs(2)).await);
+    }
+    assert_eq!(upstream.count(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_100_gets_exactly_one() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let mut client = Client::connect(gateway.public()).await;
+    client
+        .send("POST /x HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        .await;
+    assert_eq!(client.answer().await.unwrap().status, 100);
+    client.send("hello").await;
+    assert_eq!(client.answer().await.unwrap().status, 200);
+    assert_eq!(upstream.last().body, b"hello");
+    assert_eq!(upstream.last().header("expect"), None);
+}
+
+#[tokio::test]
+async fn heads_and_targets_have_their_sizes() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let long = format!("/{}", "a".repeat(8 * 1024));
+    let answer = exchange(gateway.public(), get(&long, &[])).await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (414, "URI_TOO_LONG"));
+    let big = format!("X-Big: {}", "b".repeat(33 * 1024));
+    let answer = exchange(gateway.public(), get("/x", &[&big])).await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (431, "HEADERS_TOO_LARGE"));
+    let many: Vec<String> = (0..101).map(|n| format!("X-{n}: 1")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(exchange(gateway.public(), get("/x", &many)).await.unwrap().status, 431);
+    assert_eq!(upstream.count(), 0);
+    let fits = format!("X-Big: {}", "b".repeat(30 * 1024));
+    assert_eq!(exchange(gateway.public(), get("/x", &[&fits])).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_body_has_its_size_whether_announced_or_not() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&format!(
+        "upstreams: {{ up: {{ servers: ['{}'] }} }}\n\
+         routes: [ {{ name: all, match: {{ path: '/**' }}, upstream: up, allow: anyone, body: 100B }} ]\n",
+        upstream.address
+    ))
+    .await;
+    let announced = "POST /x HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 101\r\n\r\n";
+    let answer = exchange(gateway.public(), announced).await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (413, "BODY_TOO_LARGE"));
+    assert_eq!(upstream.connections(), 0, "refused before anyone was asked");
+    let chunk = "a".repeat(0x65);
+    let chunked = format!(
+        "POST /x HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n{chunk}\r\n0\r\n\r\n"
+    );
+    let answer = exchange(gateway.public(), chunked).await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (413, "BODY_TOO_LARGE"));
+    assert_eq!(upstream.count(), 0, "the upstream never had a whole request");
+    let fits = format!("POST /x HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 100\r\n\r\n{}", "a".repeat(100));
+    assert_eq!(exchange(gateway.public(), fits).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_large_body_refused_early_still_gets_its_answer() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&format!(
+        "upstreams: {{ up: {{ servers: ['{}'] }} }}\n\
+         routes: [ {{ name: one, match: {{ path: /one }}, upstream: up, allow: anyone }} ]\n",
+        upstream.address
+    ))
+    .await;
+    for size in [1_000, 100_000, 200_000] {
+        let request = format!(
+            "POST /two HTTP/1.1\r\nHost: gw.test\r\nContent-Length: {size}\r\n\r\n{}",
+            "a".repeat(size)
+        );
+        assert_eq!(exchange(gateway.public(), request).await.unwrap().status, 404, "{size}");
+    }
+}
+
+#[tokio::test]
+async fn connections_have_caps_and_places_come_back() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&format!(
+        "limits: {{ connections: {{ total: 20, per_address: 3 }} }}\n{}",
+        open_to(upstream.address)
+    ))
+    .await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let mut client = Client::connect(gateway.public()).await;
+        client.send(get("/x", &[])).await;
+        assert_eq!(client.answer().await.unwrap().status, 200);
+        open.push(client);
+    }
+    let mut fourth = Client::connect(gateway.public()).await;
+    fourth.send(get("/x", &[])).await;
+    assert_eq!(fourth.answer().await, None);
+    assert!(gateway.metric("portcullis_ratelimited_total{limiter=\"connection\"}") >= 1.0);
+    assert_eq!(exchange(gateway.admin(), get("/livez", &[])).await.unwrap().status, 200);
+    open.pop();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let mut next = Client::connect(gateway.public()).await;
+        next.send(get("/x", &[])).await;
+        if next.answer().await.is_some_and(|answer| answer.status == 200) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the place did not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_large_upload_to_a_slow_upstream_waits_instead_of_piling_up() {
+    // The upstream reads nothing until its answer: what the gateway takes in meanwhile is bounded.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let held = crate::support::upstream::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        drop(stream);
+    });
+    let gateway = Gateway::start(&format!(
+        "upstreams: {{ up: {{ servers: ['{address}'] }} }}\n\
+         routes: [ {{ name: all, match: {{ path: '/**' }}, upstream: up, allow: anyone, body: 1GiB }} ]\n"
+    ))
+    .await;
+    let mut client = Client::connect(gateway.public()).await;
+    client.send("POST /x HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 500000000\r\n\r\n").await;
+    let mut stream = client.into_inner();
+    let piece = vec![b'a'; 1 << 20];
+    let mut taken = 0;
+    while let Ok(Ok(())) = tokio::time::timeout(
+        Duration::from_millis(500),
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &piece),
+    )
+    .await
+    {
+        taken += piece.len();
+        assert!(taken < 40 << 20, "the gateway took in {taken} bytes that nobody read");
+    }
+    drop(stream);
+    held.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_off_is_recorded() {
+    let upstream = Upstream::start(|_| Act::Hang).await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let mut client = Client::connect(gateway.public()).await;
+    client.send(get("/gone", &[])).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(client);
+    let log = gateway.access_log().await;
+    assert_eq!(log.len(), 1, "{log:?}");
+    assert_eq!(log[0]["path"], "/gone");
+    assert_eq!(log[0]["status"], 0);
+    assert_eq!(gateway.metric("portcullis_inflight "), 0.0);
+}
