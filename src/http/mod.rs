@@ -21,6 +21,7 @@ pub mod page;
 pub mod reply;
 pub mod row;
 pub mod table;
+pub mod wellknown;
 
 #[cfg(test)]
 mod tests;

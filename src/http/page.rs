@@ -24,9 +24,6 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 const REDOC_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Where the document and its pages are: what a route may not be shadowed by.
-pub const PATHS: [&str; 3] = ["/openapi.json", "/docs", "/redoc"];
-
 /// The document and the pages that show it, for the listener that may have them.
 #[must_use]
 pub fn rows(document: &serde_json::Value) -> Vec<Row> {
