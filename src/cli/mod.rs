@@ -8,7 +8,10 @@ mod audit;
 mod backup;
 mod check;
 mod completions;
+mod doctor;
 mod group;
+mod keys;
+mod log;
 mod migrate;
 mod office;
 mod open;
@@ -18,6 +21,7 @@ mod password;
 mod restore;
 mod role;
 mod routes;
+mod run;
 mod schema;
 mod user;
 
@@ -41,6 +45,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the gateway
+    ///
+    /// Prints `ready public=ADDRESS admin=ADDRESS` once it serves; logs go to standard error. SIGHUP reads the
+    /// configuration again, and a bad one changes nothing. SIGTERM and Ctrl-C finish what is under way; a
+    /// second one ends at once.
+    Run,
     Check(check::Check),
     Routes(routes::Routes),
     /// Print the JSON Schema of the configuration, for editors and other tools
@@ -50,7 +60,9 @@ enum Command {
     Org(org::Org),
     Role(role::Role),
     Group(group::Group),
+    Keys(keys::Keys),
     Audit(audit::Audit),
+    Doctor(doctor::Doctor),
     Backup(backup::Backup),
     Restore(restore::Restore),
     Completions(completions::Completions),
@@ -78,6 +90,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
     let config = cli.config.as_path();
     match cli.command {
+        Command::Run => run::run(config, out),
         Command::Check(command) => command.run(config, out),
         Command::Routes(command) => command.run(config, out),
         Command::Schema => schema::run(out),
@@ -86,7 +99,9 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Org(command) => command.run(config, out),
         Command::Role(command) => command.run(config, out),
         Command::Group(command) => command.run(config, out),
+        Command::Keys(command) => command.run(config, out),
         Command::Audit(command) => command.run(config, out),
+        Command::Doctor(command) => command.run(config, out),
         Command::Backup(command) => command.run(config, out),
         Command::Restore(command) => command.run(config, out),
         Command::Completions(command) => command.run(out),

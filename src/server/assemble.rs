@@ -33,15 +33,57 @@ pub(super) struct Ground {
     pub(super) tasks: Tasks,
 }
 
+impl Ground {
+    pub(super) fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+        let tasks = Tasks::new(Arc::clone(&random), Arc::clone(&metrics));
+        Self { clock, random, metrics, tasks }
+    }
+}
+
 /// The app, and the registration of a process that must be alone on its store.
 pub(super) async fn assemble(
     config: &Arc<Config>,
     ground: &Ground,
 ) -> Result<(Arc<App>, Option<Arc<Alone>>), StartError> {
-    let db = Db::open(&config.store).await.map_err(StartError::Store)?;
-    migrate::run(&db, ground.clock.now()).await.map_err(StartError::Migration)?;
+    let db = open_store(config, ground).await?;
     let replica = Id::new(ground.clock.now(), ground.random.as_ref());
     let (shared, alone) = open_shared(config, &db, replica, ground).await?;
+    let app = put_together(config, ground, db, shared).await?;
+    keys::ensure(&app).await.map_err(StartError::Keys)?;
+    chores::start(&app);
+    Ok((app, alone))
+}
+
+/// The app of an operator's command. It serves nobody, so it takes no place among the replicas and
+/// has no chores; gateways on the same store follow what it changes.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn operate(
+    config: &Arc<Config>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+) -> Result<Arc<App>, StartError> {
+    let ground = Ground::new(clock, random);
+    let db = open_store(config, &ground).await?;
+    let app = put_together(config, &ground, db, Shared::memory(Arc::clone(&ground.clock))).await?;
+    keys::load(&app).await.map_err(StartError::Keys)?;
+    Ok(app)
+}
+
+async fn open_store(config: &Config, ground: &Ground) -> Result<Db, StartError> {
+    let db = Db::open(&config.store).await.map_err(StartError::Store)?;
+    migrate::run(&db, ground.clock.now()).await.map_err(StartError::Migration)?;
+    Ok(db)
+}
+
+async fn put_together(
+    config: &Arc<Config>,
+    ground: &Ground,
+    db: Db,
+    shared: Shared,
+) -> Result<Arc<App>, StartError> {
     let parts = Parts {
         config: Arc::clone(config),
         db,
@@ -56,10 +98,8 @@ pub(super) async fn assemble(
         appliers: appliers(),
     };
     let app = App::open(parts).await.map_err(StartError::Store)?;
-    keys::ensure(&app).await.map_err(StartError::Keys)?;
     rbac::configure(&app, config.definitions.clone()).await.map_err(StartError::Store)?;
-    chores::start(&app);
-    Ok((app, alone))
+    Ok(app)
 }
 
 async fn open_shared(

@@ -28,20 +28,19 @@ use crate::base::{Clock, Random};
 use crate::config::{self, Config, Loaded};
 use crate::gate::request_id::RequestIds;
 use crate::keys;
-use crate::metrics::Metrics;
 use crate::proxy::tls::{Certificate, PemPair, Unusable};
 use crate::proxy::{AccessLog, Edge, Limits, Patience, Phase, Public, Recorder, Speech};
 use crate::rbac;
 use crate::shared::Unreachable;
 use crate::shared::alone::{Alone, NotAlone};
 use crate::store;
-use crate::tasks::Tasks;
 
 use assemble::Ground;
 use bridge::{Bridge, World};
 use operator::Operator;
 use redirect::Redirect;
 
+pub use assemble::operate;
 pub use signal::run;
 
 /// Bytes a second that a request's body must bring on average.
@@ -133,13 +132,7 @@ pub struct Running {
 pub async fn start(start: Start) -> Result<Running, StartError> {
     let config = Arc::clone(&start.loaded.config);
     let sockets = Sockets::bind(&config).await?;
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-    let ground = Ground {
-        tasks: Tasks::new(Arc::clone(&start.random), Arc::clone(&metrics)),
-        clock: start.clock,
-        random: start.random,
-        metrics,
-    };
+    let ground = Ground::new(start.clock, start.random);
     let (app, alone) = assemble::assemble(&config, &ground).await?;
     let world = World::new(&config, None, &ground.metrics, &ground.tasks).await?;
     let bridge = Arc::new(Bridge { world: ArcSwap::from_pointee(world) });

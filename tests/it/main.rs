@@ -1,6 +1,9 @@
 //! The real thing: the program, its listeners and its store, driven from outside.
 //! One binary, so that it is linked once; one module per subject.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(clippy::large_futures, reason = "a test awaits a handful of futures, not thousands")]
+
 mod cli;
 mod drain;
 mod limits;

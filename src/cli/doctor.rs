@@ -1,0 +1,220 @@
+//! `portcullis doctor`: looks at everything that a gateway stands on, and says what is wrong and
+//! what to do about it.
+//!
+//! Law: it changes nothing, and goes on after what it finds: one visit, the whole list.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use super::open;
+use super::out::{AsJson, Failure, Format, Out};
+use crate::base::{Id, SystemClock, SystemRandom, Timestamp};
+use crate::config::{self, Config};
+use crate::shared::Shared;
+use crate::store::migrate::{self, State};
+use crate::{keys, rbac, server};
+
+/// Look at configuration, seal key, store, upstreams and ports, and say what is wrong
+///
+/// Changes nothing. Exit code 1 when a gateway would not start, or could not decide.
+#[derive(clap::Args, Debug)]
+pub struct Doctor {
+    #[command(flatten)]
+    json: AsJson,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Good,
+    Doubtful,
+    Bad,
+}
+
+impl Verdict {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Doubtful => "look",
+            Self::Bad => "BAD",
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+struct Findings(Vec<(Verdict, &'static str, String)>);
+
+impl Findings {
+    fn add(&mut self, verdict: Verdict, what: &'static str, text: impl Into<String>) {
+        self.0.push((verdict, what, text.into()));
+    }
+
+    fn show(&self, format: Format, out: &mut Out) -> Result<(), Failure> {
+        if format == Format::Json {
+            let one = |(verdict, what, text): &(Verdict, &str, String)| json!({"verdict": verdict.name().to_lowercase(), "what": what, "finding": text});
+            out.json(&self.0.iter().map(one).collect::<Value>())?;
+        } else {
+            for (verdict, what, text) in &self.0 {
+                out.line(format_args!("{:<5} {what}: {text}", verdict.name()))?;
+            }
+        }
+        let bad = self.0.iter().filter(|(verdict, ..)| *verdict == Verdict::Bad).count();
+        if bad == 0 { Ok(()) } else { Err(Failure::problem(format_args!("{bad} of these must be mended"))) }
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Doctor {
+    pub fn run(&self, path: &Path, out: &mut Out) -> Result<(), Failure> {
+        let mut found = Findings::default();
+        match config::load(path) {
+            Err(problems) => found.add(Verdict::Bad, "configuration", problems.to_string().trim_end()),
+            Ok(loaded) => {
+                found.add(Verdict::Good, "configuration", format!("{} can be used", path.display()));
+                for warning in &loaded.warnings {
+                    found.add(Verdict::Doubtful, "configuration", warning.to_string());
+                }
+                open::block_on(async {
+                    look(&loaded.config, &mut found).await;
+                    Ok(())
+                })?;
+            }
+        }
+        found.show(self.json.format(), out)
+    }
+}
+
+async fn look(config: &Arc<Config>, found: &mut Findings) {
+    let has_seal = seal_key(config, found);
+    if store(config, found).await && has_seal {
+        inside(config, found).await;
+    }
+    shared(config, found).await;
+    upstreams(config, found).await;
+    ports(config, found).await;
+}
+
+fn seal_key(config: &Config, found: &mut Findings) -> bool {
+    let path = &config.keys.seal_file;
+    match config::seal_key(path) {
+        Err(cause) if !path.exists() => {
+            let text =
+                format!("{cause}; `portcullis init` makes one for a new store, an old one needs its own");
+            found.add(Verdict::Bad, "seal key", text);
+        }
+        Err(cause) => found.add(Verdict::Bad, "seal key", cause.to_string()),
+        Ok(_) if config::file::is_open_to_others(path) => {
+            let text = format!("others may read it: chmod 600 {}", path.display());
+            found.add(Verdict::Bad, "seal key", text);
+        }
+        Ok(_) => {
+            found.add(Verdict::Good, "seal key", format!("{} can be read", path.display()));
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether the store is there and as this program needs it.
+async fn store(config: &Config, found: &mut Findings) -> bool {
+    let db = match open::existing_store(&config.store).await {
+        Ok(db) => db,
+        Err(Failure::Problem(text)) => {
+            found.add(Verdict::Bad, "store", text);
+            return false;
+        }
+        Err(_) => return false,
+    };
+    match migrate::status(&db).await {
+        Err(error) => found.add(Verdict::Bad, "store", error.to_string()),
+        Ok(files) if files.iter().any(|(_, state)| *state == State::Unknown) => {
+            found.add(Verdict::Bad, "store", "a newer version of portcullis was here: run that one");
+        }
+        Ok(files) if files.iter().any(|(_, state)| *state != State::Applied) => {
+            found.add(
+                Verdict::Doubtful,
+                "store",
+                "not up to date: `portcullis migrate`, or the next start does it",
+            );
+        }
+        Ok(_) => {
+            found.add(Verdict::Good, "store", "answers, and is up to date");
+            return true;
+        }
+    }
+    false
+}
+
+/// What stands in an up-to-date store.
+async fn inside(config: &Arc<Config>, found: &mut Findings) {
+    let app = match server::operate(config, Arc::new(SystemClock), Arc::new(SystemRandom)).await {
+        Ok(app) => app,
+        Err(error) => return found.add(Verdict::Bad, "signing keys", error.to_string()),
+    };
+    match keys::list(&app).await {
+        Err(failure) => found.add(Verdict::Bad, "signing keys", failure.to_string()),
+        Ok(all) => {
+            let oldest = all.iter().map(|key| key.created_at).min().map(Timestamp::rfc3339);
+            let since = oldest.map(|since| format!(", the oldest of {since}")).unwrap_or_default();
+            found.add(Verdict::Good, "signing keys", format!("{} can be opened{since}", all.len()));
+        }
+    }
+    let orphans = match rbac::definitions(&app.db, &config.definitions).await {
+        Ok(definitions) => rbac::orphans(&app.db, &definitions).await,
+        Err(error) => Err(error),
+    };
+    match orphans {
+        Err(error) => found.add(Verdict::Bad, "rights", error.to_string()),
+        Ok(orphans) => {
+            for one in orphans {
+                let text =
+                    format!("{} accounts hold {}, which nothing defines any more", one.accounts, one.granted);
+                found.add(Verdict::Doubtful, "rights", text);
+            }
+        }
+    }
+}
+
+async fn shared(config: &Config, found: &mut Findings) {
+    let config::Shared::Redis { url } = &config.shared else { return };
+    let clock = Arc::new(SystemClock);
+    let replica = Id::new(crate::base::Clock::now(&SystemClock), &SystemRandom);
+    let asked = async { Shared::redis(url, "doctor", replica, clock).await?.ping().await };
+    match timeout(PATIENCE, asked).await {
+        Ok(Ok(())) => found.add(Verdict::Good, "shared state", "Redis answers"),
+        Ok(Err(error)) => found.add(Verdict::Bad, "shared state", error.to_string()),
+        Err(_) => found.add(Verdict::Bad, "shared state", "Redis does not answer within 2 s"),
+    }
+}
+
+async fn upstreams(config: &Config, found: &mut Findings) {
+    for upstream in config.upstreams.values() {
+        for server in &upstream.servers {
+            let what = format!("{} at {server}", upstream.name);
+            match timeout(PATIENCE, TcpStream::connect(server.to_string())).await {
+                Ok(Ok(_)) => found.add(Verdict::Good, "upstream", format!("{what} accepts connections")),
+                Ok(Err(error)) => found.add(Verdict::Doubtful, "upstream", format!("{what}: {error}")),
+                Err(_) => found.add(Verdict::Doubtful, "upstream", format!("{what}: no answer within 2 s")),
+            }
+        }
+    }
+}
+
+async fn ports(config: &Config, found: &mut Findings) {
+    for address in config.listen.own_addresses().filter(|own| own.port() != 0) {
+        match TcpListener::bind(address).await {
+            Ok(_) => found.add(Verdict::Good, "port", format!("{address} is free")),
+            Err(error) => {
+                let text = format!("{address}: {error} (as it should be where a gateway is running)");
+                found.add(Verdict::Doubtful, "port", text);
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! `run`, `keys` and `doctor`: the gateway as a process, and commands beside it.
+//! What a command changes while it runs, it has to obey.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{GOOD, Place};
+use serde_json::{Value, json};
+
+/// A gateway in a process of its own; killed when dropped.
+pub struct Gateway {
+    child: Child,
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Gateway {
+    pub fn start(place: &Place) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .arg("run")
+            .current_dir(place.path())
+            .env_clear()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let mut line = String::new();
+        let out = child.stdout.as_mut().expect("a pipe");
+        BufReader::new(out).read_line(&mut line).expect("a line");
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), Some("ready"), "{line:?}");
+        let mut address = |name: &str| {
+            let word = words.next().and_then(|word| word.strip_prefix(name)).expect("an address");
+            word.parse().expect("an address")
+        };
+        Self { public: address("public="), admin: address("admin="), child }
+    }
+
+    /// The status and body of a GET.
+    pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(address).expect("the gateway accepts");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        std::io::Write::write_all(&mut stream, request.as_bytes()).expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let status = answer.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a status");
+        (status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// The exit code, if the process ends in time.
+    pub fn ends_within(&mut self, span: Duration) -> Option<i32> {
+        let start = Instant::now();
+        while start.elapsed() < span {
+            if let Some(status) = self.child.try_wait().expect("the process can be asked") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // An error means that it has ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn place() -> Place {
+    Place::with(&format!(
+        "preset: development\nlisten: {{ public: 127.0.0.1:0, admin: 127.0.0.1:0 }}\n{GOOD}"
+    ))
+}
+
+#[test]
+fn a_gateway_says_when_it_serves_and_ends_on_sigterm() {
+    let place = place();
+    let mut gateway = Gateway::start(&place);
+    assert_eq!(Gateway::get(gateway.admin, "/readyz").0, 200);
+    assert_eq!(Gateway::get(gateway.public, "/nowhere").0, 404);
+    gateway.signal("TERM");
+    assert_eq!(gateway.ends_within(Duration::from_secs(10)), Some(0));
+}
+
+#[test]
+fn a_bad_configuration_never_replaces_a_good_one() {
+    let place = place();
+    let gateway = Gateway::start(&place);
+    let outcome = |wanted: &str| {
+        let start = Instant::now();
+        while !Gateway::get(gateway.admin, "/metrics").1.contains(wanted) {
+            assert!(start.elapsed() < Duration::from_secs(10), "no {wanted}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let good = std::fs::read_to_string(place.path().join("portcullis.yaml")).expect("readable");
+    place.write("portcullis.yaml", "routes: 3");
+    gateway.signal("HUP");
+    outcome("portcullis_config_last_reload_success 0");
+    assert_eq!(Gateway::get(gateway.public, "/nowhere").0, 404);
+    place.write("portcullis.yaml", &good);
+    gateway.signal("HUP");
+    outcome("portcullis_config_last_reload_success 1");
+}
+
+#[test]
+fn a_gateway_that_cannot_start_says_why() {
+    let place = Place::with(GOOD);
+    assert!(place.run("run").bad().contains("seal key data/seal.key cannot be read"));
+    place.write("portcullis.yaml", "routes: 3");
+    assert!(place.run("run").bad().contains("problem"));
+}
+
+#[test]
+fn keys_rotate_beside_a_running_gateway() {
+    let place = place();
+    let gateway = Gateway::start(&place);
+    let before = place.run("keys list --json").json();
+    assert_eq!(before.as_array().map(Vec::len), Some(2));
+    let told = place.run("keys rotate --for access").good();
+    let kid = told.split_whitespace().next().expect("a kid").to_owned();
+    let listed = place.run("keys list --json").json();
+    let states: Vec<_> = listed.as_array().into_iter().flatten().map(|key| key["state"].clone()).collect();
+    assert_eq!(states.len(), 3);
+    assert!(states.contains(&json!("coming")), "{listed}");
+    assert!(place.run("keys list").good().contains(&kid));
+    assert!(place.run("keys add --file nowhere.pem").bad().contains("nowhere.pem"));
+    drop(gateway);
+}
+
+#[test]
+fn the_doctor_finds_what_is_wrong_and_changes_nothing() {
+    let place = place();
+    let told = place.run("doctor");
+    assert_eq!(told.code, 1);
+    assert!(told.out.contains("BAD   seal key") && told.out.contains("BAD   store"), "{told:?}");
+    assert!(!place.path().join("data").exists(), "looking made something");
+    drop(Gateway::start(&place));
+    let told = place.run("doctor --json");
+    assert_eq!(told.code, 0, "{told:?}");
+    let findings = told.json();
+    let of = |what: &str| -> Vec<Value> {
+        let all = findings.as_array().into_iter().flatten();
+        all.filter(|one| one["what"] == what).map(|one| one["verdict"].clone()).collect()
+    };
+    assert_eq!((of("store"), of("signing keys")), (vec![json!("good")], vec![json!("good")]));
+    assert_eq!(of("upstream"), [json!("look")]);
+}
