@@ -4,12 +4,14 @@
 //! never an argument, because arguments are public on the machine: it is asked for, or comes in on
 //! standard input. Results, remarks and exit codes are as `out` says.
 
+mod app;
 mod audit;
 mod backup;
 mod check;
 mod completions;
 mod doctor;
 mod group;
+mod init;
 mod keys;
 mod log;
 mod migrate;
@@ -45,6 +47,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Init),
     /// Run the gateway
     ///
     /// Prints `ready public=ADDRESS admin=ADDRESS` once it serves; logs go to standard error. SIGHUP reads the
@@ -57,6 +60,7 @@ enum Command {
     Schema,
     Migrate(migrate::Migrate),
     User(user::User),
+    App(app::App),
     Org(org::Org),
     Role(role::Role),
     Group(group::Group),
@@ -90,12 +94,14 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
     let config = cli.config.as_path();
     match cli.command {
+        Command::Init(command) => command.run(config, out),
         Command::Run => run::run(config, out),
         Command::Check(command) => command.run(config, out),
         Command::Routes(command) => command.run(config, out),
         Command::Schema => schema::run(out),
         Command::Migrate(command) => command.run(config, out),
         Command::User(command) => command.run(config, out),
+        Command::App(command) => command.run(config, out),
         Command::Org(command) => command.run(config, out),
         Command::Role(command) => command.run(config, out),
         Command::Group(command) => command.run(config, out),

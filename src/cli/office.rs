@@ -15,6 +15,7 @@ use crate::audit::Actor;
 use crate::base::{Secret, SystemClock, SystemRandom};
 use crate::config::Config;
 use crate::crypto::password::policy::Owner;
+use crate::login::{self, Unhashed};
 use crate::policy::definition::Definitions;
 use crate::rbac;
 use crate::server;
@@ -62,15 +63,12 @@ impl Office {
         password: Secret<String>,
         owner: &Owner<'_>,
     ) -> Result<account::PasswordHash, Failure> {
-        let weaknesses = self.config.accounts.password.policy().check(password.expose(), owner);
-        if !weaknesses.is_empty() {
-            let list: Vec<_> = weaknesses.iter().map(ToString::to_string).collect();
-            return Err(Failure::problem(format_args!(
-                "this password will not do:\n  {}",
-                list.join("\n  ")
-            )));
-        }
-        let hash = self.app.hasher.hash(password).await.map_err(Failure::problem)?;
-        Ok(account::PasswordHash::new(hash))
+        login::hash_of(&self.app, password, owner).await.map_err(|unhashed| match unhashed {
+            Unhashed::Weak(weaknesses) => {
+                let list: Vec<_> = weaknesses.iter().map(ToString::to_string).collect();
+                Failure::problem(format_args!("this password will not do:\n  {}", list.join("\n  ")))
+            }
+            Unhashed::Overloaded => Failure::problem("too busy to hash a password; try again"),
+        })
     }
 }

@@ -10,7 +10,6 @@ use super::insecure::{Insecure, Permitted};
 use super::place::Place;
 use super::problem::Report;
 use super::scalar::{As, Size, Span};
-use crate::crypto::password::policy::{Class, Policy, Rules};
 
 /// Registration, passwords and lockout.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -50,27 +49,6 @@ pub struct Password {
     pub hash: Hash,
     pub argon2: Argon2,
 }
-
-impl Password {
-    /// The rules as a policy that can be asked.
-    #[must_use]
-    pub fn policy(&self) -> Policy {
-        let (rules, min_length) = match self.rules {
-            PasswordRules::Classes => (Rules::Classes, self.min_length),
-            PasswordRules::Nist => (Rules::Nist, self.min_length.max(NIST_MIN_LENGTH)),
-        };
-        let classes = self.require.iter().map(|class| match class {
-            CharacterClass::Upper => Class::Upper,
-            CharacterClass::Lower => Class::Lower,
-            CharacterClass::Digit => Class::Digit,
-            CharacterClass::Special => Class::Special,
-        });
-        Policy { rules, min_length, max_length: self.max_length, classes: classes.collect() }
-    }
-}
-
-/// SP 800-63B-4 section 3.1.1.2, for a password that is the only factor.
-const NIST_MIN_LENGTH: usize = 15;
 
 /// Which school of password rules applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]

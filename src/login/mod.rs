@@ -28,7 +28,7 @@ use crate::store::Error;
 
 pub use http::rows;
 pub use lockout::{open_doors, sweep};
-pub use password::{hash_of, policy_of};
+pub use password::{Unhashed, hash_of, policy_of};
 
 /// What an account may do now, as clients see it.
 #[derive(Debug, Clone, Default)]

@@ -1,4 +1,5 @@
 //! The SQL of failed logins.
+//! Law: an attempt is taken by one conditional write, so that a hundred at once do not count as one.
 
 use super::lockout::Door;
 use crate::base::Timestamp;

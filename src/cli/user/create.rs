@@ -3,15 +3,13 @@
 
 use serde_json::json;
 
-use crate::account::{self, NewAccount, Taken, WriteError};
+use crate::account::{self, Account, NewAccount, Taken, WriteError};
 use crate::audit::How;
-use crate::base::{Email, Phone};
+use crate::base::{Email, Phone, Secret};
 use crate::cli::office::Office;
 use crate::cli::out::{Failure, Out};
 use crate::cli::password::FromStdin;
 use crate::crypto::password::policy::Owner;
-use crate::policy::definition::Definitions;
-use crate::rbac::{self, Granted};
 use crate::store::DEFAULT_SITE;
 
 /// Create an account
@@ -58,21 +56,31 @@ impl Create {
             is_verified: self.verified,
             ..NewAccount::of(DEFAULT_SITE)
         };
-        let definitions = office.definitions().await?;
-        let mut change = office.change().await?;
-        let made = account::create(&mut change, &new, How::Administrator).await.map_err(refused)?;
-        for granted in defaults(&definitions) {
-            rbac::grant(&mut change, &definitions, made.id, &granted).await.map_err(Failure::problem)?;
-        }
-        change.commit().await?;
+        let made = write(office, &new).await?;
         out.json(&json!({"id": made.id.to_string(), "email": self.email.as_str()}))
     }
 }
 
-/// The roles that every new account gets.
-fn defaults(definitions: &Definitions) -> Vec<Granted> {
-    let roles = definitions.roles.iter().filter(|(_, role)| role.is_default);
-    roles.map(|(code, _)| Granted::Role(code.clone())).collect()
+/// Makes the first account of a new store, which may do everything.
+pub async fn superuser(office: &Office, email: Email, password: Secret<String>) -> Result<Account, Failure> {
+    let owner = Owner { email: Some(email.as_str()), username: None };
+    let password_hash = Some(office.hashed(password, &owner).await?);
+    let new = NewAccount {
+        email: Some(email),
+        password_hash,
+        is_staff: true,
+        is_superuser: true,
+        is_verified: true,
+        ..NewAccount::of(DEFAULT_SITE)
+    };
+    write(office, &new).await
+}
+
+async fn write(office: &Office, new: &NewAccount) -> Result<Account, Failure> {
+    let mut change = office.change().await?;
+    let made = account::create(&mut change, new, How::Administrator).await.map_err(refused)?;
+    change.commit().await?;
+    Ok(made)
 }
 
 fn refused(error: WriteError) -> Failure {

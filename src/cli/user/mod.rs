@@ -11,6 +11,7 @@ mod standing;
 use std::path::Path;
 
 use clap::Subcommand;
+pub use create::superuser;
 
 use super::office::Office;
 use super::open;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::Whose;
 use crate::account::{self, Channel, MustChange, NewPassword};
-use crate::audit::How;
+use crate::audit::{AccountEvent, How};
 use crate::cli::office::Office;
 use crate::cli::out::{Failure, Out};
 use crate::cli::password::FromStdin;
 use crate::crypto::password::policy::Owner;
+use crate::login;
 
 /// Set a new password; this ends every session of the account
 #[derive(clap::Args, Debug)]
@@ -40,7 +41,7 @@ pub struct Lock {
     minutes: Option<u32>,
 }
 
-/// Lift a lock
+/// Lift every lock, also one for too many wrong passwords
 #[derive(clap::Args, Debug)]
 pub struct Unlock {
     #[command(flatten)]
@@ -107,8 +108,10 @@ impl Unlock {
         let account = office.person(&self.whose.user).await?;
         let mut change = office.change().await?;
         if !account::unlock(&mut change, account.id).await? {
-            return out.line("nothing to do: the account is not locked");
+            // Too many wrong passwords lock a way in and not the account: that is lifted too.
+            change.record(AccountEvent::Unlocked { account: account.id, how: How::Administrator }).await?;
         }
+        login::open_doors(change.tx(), &account).await?;
         change.commit().await?;
         out.line("unlocked")
     }
