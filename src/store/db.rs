@@ -1,40 +1,24 @@
-//! `Db`, `Tx` and `Source`: pools, transactions and the three ways to read.
+//! `Db`: a database and its pools of connections.
 //!
-//! Law: SQLite has one writer and several readers that cannot write; every write on every database
-//! happens in a [`Tx`], which begins as a writer (`BEGIN IMMEDIATE`), so that no transaction has to
-//! become one half-way and fail. All databases read committed rows only.
+//! Law: SQLite has one writer and several readers that cannot write; a transaction begins as a
+//! writer (`BEGIN IMMEDIATE`), so that none has to become one half-way and fail. All databases
+//! show committed rows only.
 
-use std::future::Future;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlPoolOptions, MySqlRow};
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, FromRow, MySql, Postgres, Sqlite};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
-use super::column::Value;
-use super::{Dialect, Error, Stmt};
+use super::held::Held;
+use super::tx::Inner;
+use super::{Dialect, Error, Tx};
 use crate::config::{self, Database};
 
 const PING: Duration = Duration::from_secs(2);
-
-/// A row type that can be read on every database: `#[derive(FromRow)]`, or a tuple of columns.
-pub trait Record:
-    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin
-{
-}
-impl<R> Record for R where
-    R: for<'r> FromRow<'r, SqliteRow>
-        + for<'r> FromRow<'r, PgRow>
-        + for<'r> FromRow<'r, MySqlRow>
-        + Send
-        + Unpin
-{
-}
 
 /// How many connections a [`Db`] may hold, and how long one waits for one (on SQLite also for a
 /// writer in another process).
@@ -57,170 +41,24 @@ pub struct Db {
 }
 
 #[derive(Clone)]
-enum Pools {
+pub(super) enum Pools {
     Sqlite { writer: sqlx::SqlitePool, readers: sqlx::SqlitePool },
     Postgres(sqlx::PgPool),
     MySql(sqlx::MySqlPool),
 }
 
-/// A transaction. Dropped without [`Tx::commit`], it leaves nothing.
-pub struct Tx {
-    inner: Inner,
-}
-
-enum Inner {
-    Sqlite(sqlx::Transaction<'static, Sqlite>),
-    Postgres(sqlx::Transaction<'static, Postgres>),
-    MySql(sqlx::Transaction<'static, MySql>),
-}
-
-/// Where rows are read from: `&Db` (what is committed) or `&mut Tx` (its own writes too).
-pub trait Source: Send {
-    /// Every row.
-    fn all<R: Record>(&mut self, stmt: Stmt) -> impl Future<Output = Result<Vec<R>, Error>> + Send;
-
-    /// The first row, if there is one.
-    fn optional<R: Record>(&mut self, stmt: Stmt) -> impl Future<Output = Result<Option<R>, Error>> + Send;
-
-    /// The row that must be there; none is [`Error::Broken`].
-    fn one<R: Record>(&mut self, stmt: Stmt) -> impl Future<Output = Result<R, Error>> + Send {
-        async move { self.optional(stmt).await?.ok_or_else(|| Error::broken("a row that must exist is missing")) }
-    }
-}
-
-impl<S: Source> Source for &mut S {
-    fn all<R: Record>(&mut self, stmt: Stmt) -> impl Future<Output = Result<Vec<R>, Error>> + Send {
-        (**self).all(stmt)
-    }
-    fn optional<R: Record>(&mut self, stmt: Stmt) -> impl Future<Output = Result<Option<R>, Error>> + Send {
-        (**self).optional(stmt)
-    }
-}
-
-/// Sends a statement with one of sqlx's `fetch` methods.
-macro_rules! fetch {
-    ($database:ident, $arguments:ident, $executor:expr, $stmt:expr, $method:ident) => {{
-        let (text, values) = $stmt.render(Dialect::$database)?;
-        let arguments = arguments!($arguments, values);
-        sqlx::query_as_with::<$database, R, _>(AssertSqlSafe(text), arguments)
-            .$method($executor)
-            .await
-            .map_err(|e| Error::from_driver(Dialect::$database, &e))
-    }};
-}
-
-macro_rules! arguments {
-    ($arguments:ident, $values:expr) => {{
-        let mut arguments = $arguments::default();
-        for value in $values {
-            match value {
-                Value::Int(v) => arguments.add(v),
-                Value::Text(v) => arguments.add(v),
-                Value::Bytes(v) => arguments.add(v),
-                Value::Flag(v) => arguments.add(v),
+/// Whether a pool's database answers at all.
+macro_rules! answers {
+    ($pool:expr) => {
+        match Held::acquire($pool).await {
+            Ok(mut held) => {
+                let done = sqlx::query("SELECT 1").execute(held.ask()).await;
+                held.answered();
+                done.map(drop)
             }
-            .map_err(|e| Error::broken(e.to_string()))?;
+            Err(error) => Err(error),
         }
-        arguments
-    }};
-}
-
-impl Source for &Db {
-    async fn all<R: Record>(&mut self, stmt: Stmt) -> Result<Vec<R>, Error> {
-        match &self.pools {
-            Pools::Sqlite { readers, .. } => fetch!(Sqlite, SqliteArguments, readers, stmt, fetch_all),
-            Pools::Postgres(pool) => fetch!(Postgres, PgArguments, pool, stmt, fetch_all),
-            Pools::MySql(pool) => fetch!(MySql, MySqlArguments, pool, stmt, fetch_all),
-        }
-    }
-    async fn optional<R: Record>(&mut self, stmt: Stmt) -> Result<Option<R>, Error> {
-        match &self.pools {
-            Pools::Sqlite { readers, .. } => fetch!(Sqlite, SqliteArguments, readers, stmt, fetch_optional),
-            Pools::Postgres(pool) => fetch!(Postgres, PgArguments, pool, stmt, fetch_optional),
-            Pools::MySql(pool) => fetch!(MySql, MySqlArguments, pool, stmt, fetch_optional),
-        }
-    }
-}
-
-impl Source for Tx {
-    async fn all<R: Record>(&mut self, stmt: Stmt) -> Result<Vec<R>, Error> {
-        match &mut self.inner {
-            Inner::Sqlite(tx) => fetch!(Sqlite, SqliteArguments, &mut **tx, stmt, fetch_all),
-            Inner::Postgres(tx) => fetch!(Postgres, PgArguments, &mut **tx, stmt, fetch_all),
-            Inner::MySql(tx) => fetch!(MySql, MySqlArguments, &mut **tx, stmt, fetch_all),
-        }
-    }
-    async fn optional<R: Record>(&mut self, stmt: Stmt) -> Result<Option<R>, Error> {
-        match &mut self.inner {
-            Inner::Sqlite(tx) => fetch!(Sqlite, SqliteArguments, &mut **tx, stmt, fetch_optional),
-            Inner::Postgres(tx) => fetch!(Postgres, PgArguments, &mut **tx, stmt, fetch_optional),
-            Inner::MySql(tx) => fetch!(MySql, MySqlArguments, &mut **tx, stmt, fetch_optional),
-        }
-    }
-}
-
-impl Tx {
-    /// Sends a write; the number of rows it met. A conditional UPDATE that meets no row counts 0;
-    /// one that meets a row counts it even where nothing changes in it, on every database.
-    pub async fn execute(&mut self, stmt: Stmt) -> Result<u64, Error> {
-        macro_rules! execute {
-            ($database:ident, $arguments:ident, $tx:expr) => {{
-                let (text, values) = stmt.render(Dialect::$database)?;
-                let arguments = arguments!($arguments, values);
-                sqlx::query_with::<$database, _>(AssertSqlSafe(text), arguments)
-                    .execute(&mut **$tx)
-                    .await
-                    .map(|done| done.rows_affected())
-                    .map_err(|e| Error::from_driver(Dialect::$database, &e))
-            }};
-        }
-        match &mut self.inner {
-            Inner::Sqlite(tx) => execute!(Sqlite, SqliteArguments, tx),
-            Inner::Postgres(tx) => execute!(Postgres, PgArguments, tx),
-            Inner::MySql(tx) => execute!(MySql, MySqlArguments, tx),
-        }
-    }
-
-    /// Sends text that is not a statement with values (DDL, locks). For `store` alone.
-    pub(super) async fn raw(&mut self, text: String) -> Result<(), Error> {
-        let text = AssertSqlSafe(text);
-        match &mut self.inner {
-            Inner::Sqlite(tx) => sqlx::raw_sql(text).execute(&mut **tx).await.map(drop),
-            Inner::Postgres(tx) => sqlx::raw_sql(text).execute(&mut **tx).await.map(drop),
-            Inner::MySql(tx) => sqlx::raw_sql(text).execute(&mut **tx).await.map(drop),
-        }
-        .map_err(|e| Error::from_driver(self.dialect(), &e))
-    }
-
-    /// Makes everything written here durable and visible, at once.
-    pub async fn commit(self) -> Result<(), Error> {
-        let dialect = self.dialect();
-        match self.inner {
-            Inner::Sqlite(tx) => tx.commit().await,
-            Inner::Postgres(tx) => tx.commit().await,
-            Inner::MySql(tx) => tx.commit().await,
-        }
-        .map_err(|e| Error::from_driver(dialect, &e))
-    }
-
-    /// Undoes everything, now rather than when it is dropped.
-    pub async fn rollback(self) -> Result<(), Error> {
-        let dialect = self.dialect();
-        match self.inner {
-            Inner::Sqlite(tx) => tx.rollback().await,
-            Inner::Postgres(tx) => tx.rollback().await,
-            Inner::MySql(tx) => tx.rollback().await,
-        }
-        .map_err(|e| Error::from_driver(dialect, &e))
-    }
-
-    pub(super) const fn dialect(&self) -> Dialect {
-        match self.inner {
-            Inner::Sqlite(_) => Dialect::Sqlite,
-            Inner::Postgres(_) => Dialect::Postgres,
-            Inner::MySql(_) => Dialect::MySql,
-        }
-    }
+    };
 }
 
 impl Db {
@@ -272,26 +110,33 @@ impl Db {
     /// Begins a transaction that may write.
     pub async fn begin(&self) -> Result<Tx, Error> {
         let inner = match &self.pools {
-            Pools::Sqlite { writer, .. } => writer.begin_with("BEGIN IMMEDIATE").await.map(Inner::Sqlite),
-            Pools::Postgres(pool) => pool.begin().await.map(Inner::Postgres),
-            Pools::MySql(pool) => pool.begin().await.map(Inner::MySql),
+            Pools::Sqlite { writer, .. } => {
+                Held::begin(writer, Some("BEGIN IMMEDIATE")).await.map(Inner::Sqlite)
+            }
+            Pools::Postgres(pool) => Held::begin(pool, None).await.map(Inner::Postgres),
+            Pools::MySql(pool) => Held::begin(pool, None).await.map(Inner::MySql),
         };
-        inner.map(|inner| Tx { inner }).map_err(|e| Error::from_driver(self.dialect(), &e))
+        inner.map(Tx::new).map_err(|e| Error::from_driver(self.dialect(), &e))
     }
 
     /// Whether the database answers within two seconds.
     pub async fn ping(&self) -> Result<(), Error> {
+        // The time-out cuts the question off, so it needs a connection that may be lost.
         let asked = async {
             match &self.pools {
-                Pools::Sqlite { readers, .. } => sqlx::query("SELECT 1").execute(readers).await.map(drop),
-                Pools::Postgres(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop),
-                Pools::MySql(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop),
+                Pools::Sqlite { readers, .. } => answers!(readers),
+                Pools::Postgres(pool) => answers!(pool),
+                Pools::MySql(pool) => answers!(pool),
             }
         };
         match tokio::time::timeout(PING, asked).await {
             Ok(answer) => answer.map_err(|e| Error::from_driver(self.dialect(), &e)),
             Err(_) => Err(Error::unavailable("no answer within 2 s")),
         }
+    }
+
+    pub(super) const fn pools(&self) -> &Pools {
+        &self.pools
     }
 
     pub fn dialect(&self) -> Dialect {

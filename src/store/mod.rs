@@ -12,20 +12,23 @@ mod column;
 mod db;
 mod dialect;
 mod error;
+mod held;
 pub mod lease;
 pub mod migrate;
 mod number;
 mod stmt;
 pub mod testing;
+mod tx;
 
 pub use backup::{Unfit, backup_to, check_backup};
 pub use column::{Bind, Value};
-pub use db::{Db, Options, Record, Source, Tx};
+pub use db::{Db, Options};
 pub use dialect::Dialect;
 pub use error::{Error, FOREIGN_KEY, PRIMARY_KEY};
 pub use number::Numbers;
 pub use sqlx::FromRow;
 pub use stmt::{Stmt, sql};
+pub use tx::{Record, Source, Tx};
 
 use crate::base::Id;
 

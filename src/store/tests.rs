@@ -157,6 +157,36 @@ on_every_store! {
         assert!(lease::take(&store, "job", "a", later, minute).await.unwrap());
     }
 
+    async fn statements_cut_off_half_way_cost_no_connection_and_answer_nobody_else(store: TestStore) {
+        let ask = |db: Db, n: i64| async move {
+            let mut tx = db.begin().await?;
+            tx.execute(sql("UPDATE site SET created_at = ?").bind(n)).await?;
+            // A text that this connection has not seen, so that it is prepared first.
+            let names = (0..=n).map(|name| if name == 0 { "default".to_owned() } else { name.to_string() });
+            let read = sql("SELECT created_at FROM site WHERE name IN").list(names);
+            (&db).one::<(i64,)>(read.clone()).await?;
+            let row = tx.one::<(i64,)>(read).await?;
+            drop(tx);
+            Ok::<i64, Error>(row.0)
+        };
+        for n in 0..150 {
+            let cut = Duration::from_micros(u64::try_from(n % 50).unwrap() * 60);
+            if let Ok(Ok(answer)) = tokio::time::timeout(cut, ask(store.db().clone(), n)).await {
+                assert_eq!(answer, n);
+            }
+        }
+        // As many at once as there are connections: none of them is gone.
+        let mut open = Vec::new();
+        let most = if store.dialect() == Dialect::Sqlite { 1 } else { Options::default().connections };
+        for _ in 0..most {
+            open.push(store.begin().await.unwrap());
+        }
+        drop(open);
+        let created: (i64,) =
+            (&*store).one(sql("SELECT created_at FROM site WHERE name = 'default'")).await.unwrap();
+        assert_eq!(created.0, 0, "nothing was committed");
+    }
+
     async fn numbers_are_never_given_twice(store: TestStore) {
         let (a, b) = (Numbers::default(), Numbers::default());
         let mut seen = Vec::new();
