@@ -34,7 +34,7 @@ pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -
         Target::WrongMethod(_) if asks.is_some() => Decision::answered(world.cors.preflight(None)),
         Target::WrongMethod(allow) => Decision::refused(Rejection::MethodNotAllowed { allow }),
         Target::BuiltIn(row, captured) => {
-            let granted = edge::granted(gate, &world.cors, head);
+            let granted = edge::granted(gate, &world.cors, head).await;
             let reply = match asks {
                 Some(_) => world.cors.preflight(granted.as_ref()),
                 None => dispatch::dispatch(gate, &world, head, row, captured, body).await,
@@ -42,7 +42,10 @@ pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -
             Decision::answered(edge::with_cors(reply, granted.as_ref()))
         }
         Target::Route(route, params) => {
-            let granted = route.cors.as_ref().and_then(|cors| edge::granted(gate, cors, head));
+            let granted = match &route.cors {
+                Some(cors) => edge::granted(gate, cors, head).await,
+                None => None,
+            };
             let mut answer = Answer::of(route, granted);
             let asking = Asking { gate, world: &world, head, route, params: &params };
             let verdict = match (asks, &route.cors) {
@@ -137,6 +140,6 @@ impl Asking<'_> {
         identity_headers(gate, &permit, head, sent, &mut |name, value| stamps.push((name, value)))?;
         let is_kept = route.rule.forward_authorization && !credential::is_ours(head, world);
         let authorization = if is_kept { Authorization::Forwarded } else { Authorization::Removed };
-        Ok(Verdict::Forward(Box::new(Admitted { permit, target, stamps, authorization, body })))
+        Ok(Verdict::Forward(Box::new(Admitted { permit, target, stamps, authorization })))
     }
 }

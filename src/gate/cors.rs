@@ -33,6 +33,13 @@ enum Credentials {
     Refused,
 }
 
+/// Whether an application lists an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfApplication {
+    Yes,
+    No,
+}
+
 /// The permission of one origin, to be written on the answer to it.
 #[derive(Debug, Clone)]
 pub struct Granted {
@@ -56,10 +63,15 @@ impl Cors {
         }
     }
 
-    /// Whether pages of this origin may call; `of_application` are the origins of applications.
-    pub fn grant(&self, origin: &HeaderValue, of_application: &dyn Fn(&str) -> bool) -> Option<Granted> {
+    /// Whether the section itself lists this origin.
+    pub fn lists(&self, origin: &str) -> bool {
+        self.origins.contains(origin)
+    }
+
+    /// Whether pages of this origin may call.
+    pub fn grant(&self, origin: &HeaderValue, of_application: OfApplication) -> Option<Granted> {
         let text = origin.to_str().ok().filter(|text| *text != "null")?;
-        let is_listed = self.origins.contains(text) || of_application(text);
+        let is_listed = self.lists(text) || of_application == OfApplication::Yes;
         let origin = if is_listed {
             origin.clone()
         } else if self.is_any {
@@ -127,7 +139,7 @@ mod tests {
     }
 
     fn allowed(cors: &Cors, origin: &str) -> Option<String> {
-        let granted = cors.grant(&HeaderValue::from_str(origin).unwrap(), &|_| false)?;
+        let granted = cors.grant(&HeaderValue::from_str(origin).unwrap(), OfApplication::No)?;
         let mut found = None;
         granted.write(&mut |name, value| {
             if name == ACCESS_CONTROL_ALLOW_ORIGIN {
@@ -159,26 +171,26 @@ mod tests {
     #[test]
     fn a_star_is_never_sent_beside_credentials() {
         let cors = Cors::new(&section(&["*", "https://app.example.com"], true));
-        let grant = |origin| cors.grant(&HeaderValue::from_static(origin), &|_| false).unwrap();
+        let grant = |origin| cors.grant(&HeaderValue::from_static(origin), OfApplication::No).unwrap();
         let star = grant("https://other.example.com");
         assert_eq!((star.origin, star.credentials), (HeaderValue::from_static("*"), Credentials::Refused));
         assert_eq!(grant("https://app.example.com").credentials, Credentials::Allowed);
-        assert!(cors.grant(&HeaderValue::from_static("null"), &|_| true).is_none());
     }
 
     #[test]
-    fn an_applications_origin_counts_like_a_listed_one() {
+    fn an_applications_origin_counts_like_a_listed_one_and_null_never() {
         let cors = Cors::new(&section(&[], false));
-        let own = |origin: &str| origin == "https://shop.example.com";
-        assert!(cors.grant(&HeaderValue::from_static("https://shop.example.com"), &own).is_some());
-        assert!(cors.grant(&HeaderValue::from_static("https://other.example.com"), &own).is_none());
+        let origin = HeaderValue::from_static("https://shop.example.com");
+        assert!(cors.grant(&origin, OfApplication::Yes).is_some_and(|granted| granted.is_listed()));
+        assert!(cors.grant(&origin, OfApplication::No).is_none());
+        assert!(cors.grant(&HeaderValue::from_static("null"), OfApplication::Yes).is_none());
     }
 
     #[test]
     fn a_refused_preflight_is_answered_without_any_permission() {
         let cors = Cors::new(&section(&["https://app.example.com"], true));
         let origin = HeaderValue::from_static("https://app.example.com");
-        let granted = cors.grant(&origin, &|_| false);
+        let granted = cors.grant(&origin, OfApplication::No);
         let reply = cors.preflight(granted.as_ref());
         assert_eq!(reply.headers[ACCESS_CONTROL_ALLOW_METHODS], "GET, POST");
         assert_eq!(reply.headers[ACCESS_CONTROL_MAX_AGE], "600");

@@ -9,7 +9,6 @@ use ::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderName, VARY,
 };
-use bytes::Bytes;
 
 use super::cors::Granted;
 use super::permit::Permit;
@@ -35,8 +34,6 @@ pub struct Admitted {
     /// What the upstream is told about the caller.
     pub stamps: Vec<(HeaderName, HeaderValue)>,
     pub authorization: Authorization,
-    /// Read already, because a stamp depends on it.
-    pub body: Option<Bytes>,
 }
 
 /// What happens to the client's `Authorization`.

@@ -8,7 +8,7 @@ use ::http::header::VARY;
 use ::http::{HeaderValue, Method};
 
 use super::Gate;
-use super::cors::{Cors, Granted};
+use super::cors::{Cors, Granted, OfApplication};
 use super::head::{BodyLength, Kind, RequestHead};
 use super::rejection::{Flaw, Rejection};
 use super::route::Route;
@@ -16,9 +16,11 @@ use super::world::World;
 use crate::http::Reply;
 
 /// The permission of the page that calls, if one does and may.
-pub(super) fn granted(gate: &Gate, cors: &Cors, head: &RequestHead) -> Option<Granted> {
+pub(super) async fn granted(gate: &Gate, cors: &Cors, head: &RequestHead) -> Option<Granted> {
     let origin = head.presented.origin.as_ref()?;
-    cors.grant(origin, &|text| gate.records.is_application_origin(text))
+    let text = origin.to_str().ok()?;
+    let is_application = !cors.lists(text) && gate.records.is_application_origin(text).await;
+    cors.grant(origin, if is_application { OfApplication::Yes } else { OfApplication::No })
 }
 
 /// The same answer with the page's permission on it.

@@ -48,5 +48,5 @@ pub trait Records: Send + Sync + fmt::Debug {
     ) -> BoxFuture<'a, Result<Arc<ApplicationFacts>, Rejection>>;
 
     /// Whether some active application lists this origin.
-    fn is_application_origin(&self, origin: &str) -> bool;
+    fn is_application_origin<'a>(&'a self, origin: &'a str) -> BoxFuture<'a, bool>;
 }

@@ -144,7 +144,6 @@ async fn a_request_assertion_covers_the_body_that_is_sent() {
     let setting = setting(ROUTES).await;
     let ada = setting.person("ada", |_| {});
     let admitted = setting.admitted(&request("POST", "/bound?n=1").bearer(&ada).body("hello")).await;
-    assert_eq!(admitted.body.as_deref(), Some(&b"hello"[..]));
     let assertion = &admitted.stamps.iter().find(|(name, _)| name == "x-portcullis-assertion").unwrap().1;
     let told = verified(&setting, assertion.to_str().unwrap(), "app").unwrap();
     assert_eq!((&told["htm"], &told["body_sha256"]), (&json!("POST"), &json!(base64url(&sha256(b"hello")))));

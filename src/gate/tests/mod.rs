@@ -76,8 +76,8 @@ impl Records for Known {
         std::future::ready(found).boxed()
     }
 
-    fn is_application_origin(&self, origin: &str) -> bool {
-        origin == "https://shop.example.com"
+    fn is_application_origin<'a>(&'a self, origin: &'a str) -> BoxFuture<'a, bool> {
+        std::future::ready(origin == "https://shop.example.com").boxed()
     }
 }
 

@@ -1,0 +1,121 @@
+//! The records as the slices keep them: what the gate of a running process reads from.
+//!
+//! Law: only questions that the slices offer, and every one of them about now: a session that is
+//! over, an account that may not act, an application that was switched off give nobody.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::record::{ApplicationKeys, Person, Records};
+use super::rejection::{Rejection, Silent};
+use crate::account::{self, Account, Standing};
+use crate::app::App;
+use crate::application::{self, Presented, Refusal};
+use crate::base::{Id, Slug};
+use crate::organization::{self, Place};
+use crate::principal::{ApplicationFacts, SessionFacts};
+use crate::store::Error;
+use crate::{rbac, session};
+
+/// The slices, and what they remember for the gate.
+pub struct FromSlices {
+    app: Arc<App>,
+    organizations: organization::Directory,
+    applications: application::Directory,
+}
+
+impl FromSlices {
+    pub fn new(app: Arc<App>) -> Self {
+        Self {
+            app,
+            organizations: organization::Directory::default(),
+            applications: application::Directory::default(),
+        }
+    }
+
+    async fn read(&self, sid: Id) -> Result<Option<Person>, Error> {
+        let (db, now) = (&self.app.db, self.app.now());
+        let Some(session) = session::by_id(db, sid).await?.filter(|session| session.is_alive(now)) else {
+            return Ok(None);
+        };
+        if let Some(application) = session.application
+            && self.applications.active(&self.app, application).await?.is_none()
+        {
+            return Ok(None);
+        }
+        let account = account::by_id(db, session.account).await?;
+        match account.filter(|account| account.standing(now) == Standing::Good) {
+            Some(account) => person_of(&self.app, &account, session.facts()).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// An account with a session of it, and everything that was given to it.
+pub(super) async fn person_of(app: &App, account: &Account, session: SessionFacts) -> Result<Person, Error> {
+    let mut assignments = rbac::assignments(&app.db, account.id).await?;
+    assignments.is_superuser = account.is_superuser;
+    let memberships = organization::memberships(&app.db, account.id).await?;
+    Ok(Person { account: account.facts(), session, assignments, memberships })
+}
+
+impl Records for FromSlices {
+    fn person(&self, sid: Id) -> BoxFuture<'_, Result<Option<Person>, Error>> {
+        self.read(sid).boxed()
+    }
+
+    fn place<'a>(&'a self, site: Id, slug: &'a Slug) -> BoxFuture<'a, Result<Option<Arc<Place>>, Error>> {
+        self.organizations.by_slug(&self.app, site, slug).boxed()
+    }
+
+    fn application<'a>(
+        &'a self,
+        keys: ApplicationKeys<'a>,
+    ) -> BoxFuture<'a, Result<Arc<ApplicationFacts>, Rejection>> {
+        async move {
+            // What is not text is no key, no secret and no origin of ours.
+            let text =
+                |value: &'a ::http::HeaderValue| value.to_str().map_err(|_| Rejection::ApplicationInvalid);
+            let presented = Presented {
+                key: text(keys.key)?,
+                secret: keys.secret.map(text).transpose()?,
+                origin: keys.origin.map(text).transpose()?,
+            };
+            self.applications.authenticate(&self.app, presented).await.map_err(|refusal| told(&refusal))
+        }
+        .boxed()
+    }
+
+    fn is_application_origin<'a>(&'a self, origin: &'a str) -> BoxFuture<'a, bool> {
+        async move {
+            if let Err(error) = self.applications.refresh(&self.app).await {
+                tracing::warn!(%error, "the applications cannot be read");
+                return false;
+            }
+            self.applications.is_origin(origin)
+        }
+        .boxed()
+    }
+}
+
+fn told(refusal: &Refusal) -> Rejection {
+    match refusal {
+        Refusal::Invalid => Rejection::ApplicationInvalid,
+        Refusal::OriginMissing => Rejection::ApplicationOriginRequired,
+        Refusal::OriginDenied => Rejection::ApplicationOriginDenied,
+        Refusal::Overloaded => Rejection::Unavailable(Silent::Hashing),
+        Refusal::Store(error) => {
+            tracing::warn!(%error, "the applications cannot be read");
+            Rejection::Unavailable(Silent::Store)
+        }
+    }
+}
+
+impl fmt::Debug for FromSlices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FromSlices").finish_non_exhaustive()
+    }
+}
