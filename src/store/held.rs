@@ -6,7 +6,7 @@
 //! transaction is rolled back either way.
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Database, Pool, SqlSafeStr as _};
+use sqlx::{Database, Pool, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager as _;
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
@@ -27,7 +27,7 @@ impl<DB: Database> Held<DB> {
     /// Acquires and begins a transaction with `statement`.
     pub async fn begin(pool: &Pool<DB>, statement: Option<&'static str>) -> Result<Self> {
         let mut held = Self::acquire(pool).await?;
-        let statement = statement.map(|text| text.into_sql_str());
+        let statement = statement.map(SqlSafeStr::into_sql_str);
         let begun = DB::TransactionManager::begin(held.ask(), statement).await;
         held.answered();
         held.is_open = begun.is_ok();
