@@ -37,8 +37,10 @@ pub struct Registration {
 pub struct Password {
     /// `classes`: `min_length` and `require`; `nist`: length 15 and no classes.
     pub rules: PasswordRules,
+    /// The fewest characters.
     #[schemars(range(min = 1, max = 64))]
     pub min_length: usize,
+    /// The most characters.
     #[schemars(range(min = 64, max = 1024))]
     pub max_length: usize,
     /// Classes of characters of which a password has at least one each.
@@ -79,10 +81,13 @@ pub enum Hash {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Argon2 {
+    /// Memory for one hash.
     #[serde(with = "As::<Size>")]
     pub memory: u64,
+    /// Passes over that memory.
     #[schemars(range(min = 1, max = 20))]
     pub iterations: u32,
+    /// Parts of it that could be worked on at once.
     #[schemars(range(min = 1, max = 16))]
     pub lanes: u32,
 }

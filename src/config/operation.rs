@@ -35,6 +35,7 @@ pub struct Limits {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Connections {
+    /// All at once.
     #[schemars(range(min = 1))]
     pub total: u32,
     /// From one address, IPv6 counted by its /64.
@@ -52,8 +53,10 @@ pub struct HeadLimits {
     /// In which time the whole head must have arrived.
     #[serde(with = "As::<Span>")]
     pub within: Duration,
+    /// All headers together.
     #[serde(with = "As::<Size>")]
     pub bytes: u64,
+    /// How many headers.
     #[schemars(range(min = 10, max = 256))]
     pub fields: u32,
     /// Path and query.

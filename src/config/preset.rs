@@ -94,6 +94,14 @@ pub(super) fn complete(node: &mut Node, lower: &Node) {
             }
         }
     }
+    if let Value::Map(own) = &mut node.value {
+        sort_as(own, lower);
+    }
+}
+
+/// Puts keys into the order of a lower layer, those that it does not know first.
+fn sort_as(own: &mut [Entry], lower: &[Entry]) {
+    own.sort_by_key(|own| lower.iter().position(|other| other.key == own.key).map_or(0, |at| at + 1));
 }
 
 /// A default that is taken whole has no map of the file for its `key?` entries to complete.

@@ -15,9 +15,11 @@ use crate::policy::{Code, Grant, seed};
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPermission {
+    /// What refers to it.
     pub code: Code,
     /// How people read it; the code if absent.
     pub name: Option<String>,
+    /// For people who administrate.
     pub description: String,
     /// Who holds the parent holds this too.
     pub parent: Option<Code>,
@@ -27,10 +29,13 @@ pub(super) struct RawPermission {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawRole {
+    /// What refers to it.
     pub code: Code,
     /// How people read it; the code if absent.
     pub name: Option<String>,
+    /// For people who administrate.
     pub description: String,
+    /// What it grants.
     pub permissions: Vec<Code>,
     /// Roles whose rights this one has too.
     pub inherits: Vec<Code>,
@@ -42,11 +47,15 @@ pub(super) struct RawRole {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawGroup {
+    /// What refers to it.
     pub code: Code,
     /// How people read it; the code if absent.
     pub name: Option<String>,
+    /// For people who administrate.
     pub description: String,
+    /// Roles that its members have.
     pub roles: Vec<Code>,
+    /// What it grants.
     pub permissions: Vec<Code>,
 }
 
@@ -54,9 +63,11 @@ pub(super) struct RawGroup {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawOrgRole {
+    /// What refers to it.
     pub code: Code,
     /// How people read it; the code if absent.
     pub name: Option<String>,
+    /// For people who administrate.
     pub description: String,
     /// Codes, or `x.*` for `x` and everything below it.
     pub permissions: Vec<Grant>,

@@ -89,8 +89,10 @@ pub(super) enum MethodName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
+    /// How many.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests: u32,
+    /// In which time, from 1s to 1d.
     #[serde(with = "As::<Span>")]
     pub per: Duration,
     /// Who is counted.
@@ -141,11 +143,17 @@ pub(super) enum CorsWord {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RouteCors {
+    /// As in the global `cors`.
     pub origins: Option<Vec<String>>,
+    /// As in the global `cors`.
     pub methods: Option<Vec<String>>,
+    /// As in the global `cors`.
     pub headers: Option<Vec<String>>,
+    /// As in the global `cors`.
     pub expose: Option<Vec<String>>,
+    /// As in the global `cors`.
     pub credentials: Option<bool>,
+    /// As in the global `cors`.
     #[serde(default, with = "Maybe::<Span>")]
     pub max_age: Option<Duration>,
 }

@@ -56,10 +56,13 @@ pub enum Balance {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
+    /// What is asked for. 200 to 399 is well.
     #[schemars(regex(pattern = "^/"))]
     pub path: String,
+    /// How often.
     #[serde(with = "As::<Span>")]
     pub every: Duration,
+    /// How long an answer may take.
     #[serde(with = "As::<Span>")]
     pub timeout: Duration,
     /// Answers in a row until a failed server is used again.
@@ -125,6 +128,7 @@ pub struct Breaker {
     /// Failures within `within` that open the breaker.
     #[schemars(range(min = 1, max = 10000))]
     pub after: u32,
+    /// The time in which failures are counted.
     #[serde(with = "As::<Span>")]
     pub within: Duration,
     /// How long requests are answered 503 before one is tried again.
