@@ -337,3 +337,6 @@ impl VerifyingKey {
         Self { kid: kid.to_owned(), public }
     }
 }
+
+#[cfg(test)]
+mod tests;

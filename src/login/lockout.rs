@@ -7,8 +7,9 @@
 
 use std::time::Duration;
 
-use crate::account::Account;
-use crate::app::App;
+use crate::account::{self, Account};
+use crate::app::{App, Change};
+use crate::audit::{AccountEvent, How};
 use crate::base::{Email, Id, Phone, Timestamp};
 use crate::config::Lockout;
 use crate::crypto::digest::sha256_hex;
@@ -108,7 +109,7 @@ impl Attempt {
 
     /// The attempt succeeded: nothing is held against the next one.
     pub(super) async fn succeeded(&self, tx: &mut Tx) -> Result<(), Error> {
-        store::clear(tx, &self.door).await
+        store::clear(tx, &self.door).await.map(drop)
     }
 
     /// The attempt was not judged, or the password was right and something else was not: it is
@@ -125,15 +126,21 @@ impl Attempt {
     }
 }
 
-/// Opens every door of an account, as an operator does for somebody who locked themself out.
-pub async fn open_doors(tx: &mut Tx, account: &Account) -> Result<(), Error> {
+/// Lifts an administrator's lock and every lock by failures, as an operator does for somebody who
+/// is locked out. `false` where nothing was locked or counted.
+pub async fn unlock(change: &mut Change<'_>, account: &Account) -> Result<bool, Error> {
+    let was_locked = account::unlock(change, account.id).await?;
     let site = account.site;
     let email = account.email.as_ref().map(|email| Door::email(site, email));
     let phone = account.phone.as_ref().map(|phone| Door::phone(site, phone));
+    let mut opened = 0;
     for door in [email, phone, Some(Door::again(account.id, site))].into_iter().flatten() {
-        store::clear(tx, &door).await?;
+        opened += store::clear(change.tx(), &door).await?;
     }
-    Ok(())
+    if opened > 0 && !was_locked {
+        change.record(AccountEvent::Unlocked { account: account.id, how: How::Administrator }).await?;
+    }
+    Ok(was_locked || opened > 0)
 }
 
 /// Forgets failures that are too old to count; how many identifiers.

@@ -27,8 +27,8 @@ use crate::rbac;
 use crate::store::Error;
 
 pub use http::rows;
-pub use lockout::{open_doors, sweep};
-pub use password::{Unhashed, hash_of, policy_of};
+pub use lockout::{sweep, unlock};
+pub use password::{Unhashed, hash_of};
 
 /// What an account may do now, as clients see it.
 #[derive(Debug, Clone, Default)]

@@ -1,5 +1,6 @@
 //! The SQL of failed logins.
-//! Law: an attempt is taken by one conditional write, so that a hundred at once do not count as one.
+//!
+//! Law: an attempt is counted and judged against the limit in one statement.
 
 use super::lockout::Door;
 use crate::base::Timestamp;
@@ -90,9 +91,10 @@ pub(super) async fn reopen(
     tx.execute(stmt).await.map(drop)
 }
 
-pub(super) async fn clear(tx: &mut Tx, door: &Door) -> Result<(), Error> {
+/// Forgets what was counted at a door; 0 where nothing was.
+pub(super) async fn clear(tx: &mut Tx, door: &Door) -> Result<u64, Error> {
     let stmt = sql("DELETE FROM login_failure WHERE site_id = ? AND identifier_digest = ?");
-    tx.execute(stmt.bind(door.site()).bind(door.digest())).await.map(drop)
+    tx.execute(stmt.bind(door.site()).bind(door.digest())).await
 }
 
 /// Forgets doors at which nobody knocked for long; how many.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::{App, prune_audit, prune_changes};
-use crate::{keys, session};
+use crate::{keys, login, session};
 
 const HOUR: Duration = Duration::from_hours(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -34,6 +34,7 @@ pub(super) fn start(app: &Arc<App>) {
         prune_audit(&app, kept_for).await.map(drop)
     });
     every(app, "sweep sessions", HOUR, |app| async move { session::sweep(&app).await.map(drop) });
+    every(app, "forget failed logins", HOUR, |app| async move { login::sweep(&app).await.map(drop) });
     every(app, "forget keys", HOUR, |app| async move { keys::forget(&app).await.map(drop) });
 }
 

@@ -1,4 +1,6 @@
 //! The SQL of sessions and refresh tokens.
+//!
+//! Law: ending a session and using a token are conditional writes; whoever meets no row came second.
 //! Law: whatever must hold is a condition of the write, and the row count says whether it held.
 
 use super::{Method, RefreshToken, Session};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Whose;
 use crate::account::{self, Channel, MustChange, NewPassword};
-use crate::audit::{AccountEvent, How};
+use crate::audit::How;
 use crate::cli::office::Office;
 use crate::cli::out::{Failure, Out};
 use crate::cli::password::FromStdin;
@@ -41,7 +41,7 @@ pub struct Lock {
     minutes: Option<u32>,
 }
 
-/// Lift every lock, also one for too many wrong passwords
+/// Lift a lock, an administrator's or one after too many wrong passwords
 #[derive(clap::Args, Debug)]
 pub struct Unlock {
     #[command(flatten)]
@@ -107,11 +107,9 @@ impl Unlock {
     pub async fn run(&self, office: &Office, out: &mut Out) -> Result<(), Failure> {
         let account = office.person(&self.whose.user).await?;
         let mut change = office.change().await?;
-        if !account::unlock(&mut change, account.id).await? {
-            // Too many wrong passwords lock a way in and not the account: that is lifted too.
-            change.record(AccountEvent::Unlocked { account: account.id, how: How::Administrator }).await?;
+        if !login::unlock(&mut change, &account).await? {
+            return out.line("nothing to do: the account is not locked");
         }
-        login::open_doors(change.tx(), &account).await?;
         change.commit().await?;
         out.line("unlocked")
     }

@@ -137,9 +137,13 @@ on_every_store! {
         for _ in 0..5 {
             scene.log_in("ada@example.com", WRONG).await;
         }
-        let mut tx = scene.app.db.begin().await.unwrap();
-        crate::login::open_doors(&mut tx, &ada).await.unwrap();
-        tx.commit().await.unwrap();
+        let mut change = scene.app.change(Actor::command_line()).await.unwrap();
+        assert!(crate::login::unlock(&mut change, &ada).await.unwrap());
+        change.commit().await.unwrap();
+        let mut change = scene.app.change(Actor::command_line()).await.unwrap();
+        assert!(!crate::login::unlock(&mut change, &ada).await.unwrap(), "once is enough");
+        drop(change);
+        assert_eq!(scene.codes().await.last().unwrap(), "account_unlocked");
         assert_eq!(scene.log_in("ada@example.com", PASSWORD).await.status, 200);
     }
 }
