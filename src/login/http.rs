@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::by_password::{self, Identifier, Visitor, log_in};
 use super::input::{LoginEmail, LoginPhone, PasswordChange, PasswordStrength, Refresh, Register};
-use super::password::{self, Wish};
+use super::password::{self, Wish, policy_of};
 use super::register::{self, Newcomer, Registered, Then};
 use super::show::{self, Carrier, Done, Registration, Tokens, carrier_of};
 use super::{Rights, claims_of, rights_of};
@@ -114,7 +114,7 @@ async fn register(
         return Err(ApiError::new(Code::RegistrationClosed));
     }
     let owner = Owner { email: body.email.as_ref().map(crate::base::Email::as_str), username: None };
-    refuse_weak("password", &config.accounts.password.policy().check(body.password.expose(), &owner))?;
+    refuse_weak("password", &policy_of(&config.accounts.password).check(body.password.expose(), &owner))?;
     let newcomer = Newcomer {
         device: device(&call, body.device_info),
         email: body.email,
@@ -284,7 +284,7 @@ async fn password_strength(
     call: Call,
     Json(body): Json<PasswordStrength>,
 ) -> Result<Json<show::PasswordStrength>, ApiError> {
-    let policy = call.app.config().accounts.password.policy();
+    let policy = policy_of(&call.app.config().accounts.password);
     let password = body.password.unwrap_or_else(|| Secret::new(String::new()));
     let owner = Owner { email: body.email.as_deref(), username: None };
     let weaknesses = policy.check(password.expose(), &owner);
@@ -299,7 +299,7 @@ async fn password_strength(
 }
 
 async fn password_requirements(call: Call, _: Nothing) -> Result<Json<show::PasswordRequirements>, ApiError> {
-    let policy = call.app.config().accounts.password.policy();
+    let policy = policy_of(&call.app.config().accounts.password);
     let (min_length, max_length) = (policy.min_length, policy.max_length);
     Ok(Json(show::PasswordRequirements { requirements: policy.requirements(), min_length, max_length }))
 }

@@ -9,10 +9,31 @@ use crate::account::{self, Account, MustChange, NewPassword, PasswordHash};
 use crate::app::App;
 use crate::audit::{AccountEvent, Actor, How, LoginFailure, SessionEvent};
 use crate::base::{Id, Secret, Timestamp};
-use crate::crypto::password::policy::{Owner, Strength, Weakness};
+use crate::config::{CharacterClass, Password, PasswordRules};
+use crate::crypto::password::policy::{Class, Owner, Policy, Rules, Strength, Weakness};
 use crate::crypto::password::{Match, Overloaded};
 use crate::session::Method;
 use crate::store::Error;
+
+/// The shortest password that NIST SP 800-63B takes where there is no second factor.
+const NIST_MIN: usize = 15;
+
+/// The rules that the configuration asks for.
+#[must_use]
+pub(super) fn policy_of(password: &Password) -> Policy {
+    let class = |class: &CharacterClass| match class {
+        CharacterClass::Upper => Class::Upper,
+        CharacterClass::Lower => Class::Lower,
+        CharacterClass::Digit => Class::Digit,
+        CharacterClass::Special => Class::Special,
+    };
+    let (rules, min_length) = match password.rules {
+        PasswordRules::Classes => (Rules::Classes, password.min_length),
+        PasswordRules::Nist => (Rules::Nist, password.min_length.max(NIST_MIN)),
+    };
+    let classes = password.require.iter().map(class).collect();
+    Policy { rules, min_length, max_length: password.max_length, classes }
+}
 
 /// Why a password was not hashed.
 #[derive(Debug)]
@@ -30,7 +51,7 @@ pub async fn hash_of(
     password: Secret<String>,
     owner: &Owner<'_>,
 ) -> Result<PasswordHash, Unhashed> {
-    let weaknesses = app.config().accounts.password.policy().check(password.expose(), owner);
+    let weaknesses = policy_of(&app.config().accounts.password).check(password.expose(), owner);
     if !weaknesses.is_empty() {
         return Err(Unhashed::Weak(weaknesses));
     }
@@ -82,7 +103,7 @@ pub(super) async fn change(app: &App, wish: Wish) -> Result<Strength, Refused> {
     let config = app.config();
     let gone = || Error::Broken { cause: "the account of a live session is gone".into() };
     let account = account::by_id(&app.db, wish.account).await?.ok_or_else(gone)?;
-    let policy = config.accounts.password.policy();
+    let policy = policy_of(&config.accounts.password);
     let owner = owner_of(&account);
     let weaknesses = policy.check(wish.new.expose(), &owner);
     if !weaknesses.is_empty() {
