@@ -59,6 +59,7 @@ pub mod session;
 pub mod application;
 pub mod organization;
 pub mod login;
+pub mod profile;
 pub mod gate;
 pub mod proxy;
 pub mod server;

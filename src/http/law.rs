@@ -4,11 +4,11 @@
 
 use std::collections::HashSet;
 
-use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use super::input::{Accepts, Offered};
 use super::row::{Mount, Row, Trace};
+use super::shape::Shapes;
 use super::table::Table;
 
 /// Everything that is wrong with a table; empty when nothing is.
@@ -16,7 +16,9 @@ pub fn breaches(table: &Table) -> Vec<String> {
     let mut found = Vec::new();
     let mut places = HashSet::new();
     let mut operations = HashSet::new();
+    let mut shapes = Shapes::default();
     for row in table.rows() {
+        row.describe(&mut shapes);
         let place = format!("{} {}", row.method(), table.full_path(row));
         if !places.insert(place.trim_end_matches('/').to_owned()) {
             found.push(format!("{place}: declared twice"));
@@ -26,6 +28,7 @@ pub fn breaches(table: &Table) -> Vec<String> {
         }
         found.extend(breaches_of(row).into_iter().map(|what| format!("{place}: {what}")));
     }
+    found.extend(shapes.collisions().into_iter().map(|name| format!("{name}: two shapes of one name")));
     found
 }
 
@@ -56,14 +59,13 @@ fn breaches_of(row: &Row) -> Vec<String> {
 
 /// The schema of an input names the fields that its reader asks for, and requires the same ones.
 fn documented_as_read(row: &Row) -> Vec<String> {
-    let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    let offered = match row.describe(&mut generator).0 {
+    let mut shapes = Shapes::default();
+    let offered = match row.describe(&mut shapes).0 {
         Accepts::Nothing => return Vec::new(),
         Accepts::Body(offered) | Accepts::Query(offered) => offered,
     };
     let Offered { schema, asked, required } = offered;
-    let name = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.rsplit('/').next());
-    let schema = name.and_then(|name| generator.definitions().get(name)).unwrap_or(schema.as_value());
+    let schema = shapes.input(&schema);
     let documented: HashSet<&str> =
         schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     let demanded: HashSet<&str> =

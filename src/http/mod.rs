@@ -20,6 +20,7 @@ pub mod openapi;
 pub mod page;
 pub mod reply;
 pub mod row;
+pub mod shape;
 pub mod table;
 pub mod wellknown;
 

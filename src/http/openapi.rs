@@ -6,8 +6,6 @@
 use std::collections::BTreeMap;
 
 use ::http::StatusCode;
-use schemars::SchemaGenerator;
-use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::code::ErrorCode;
@@ -15,6 +13,7 @@ use super::error::Refusal;
 use super::input::{Accepts, Offered};
 use super::reply::Answer;
 use super::row::{Access, Mount, Row};
+use super::shape::{COMPONENTS, Shapes};
 use super::table::Table;
 
 /// Whether calls under the API's prefix carry the keys of an application.
@@ -24,19 +23,17 @@ pub enum Keys {
     NotRequired,
 }
 
-const COMPONENTS: &str = "#/components/schemas/";
-
 /// The document for the endpoints of `table`, reached at `public_url`.
 #[must_use]
 pub fn document(table: &Table, public_url: &str, keys: Keys) -> Value {
-    let mut writer = Writer { generator: generator(), keys };
+    let mut writer = Writer { shapes: Shapes::default(), keys };
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for row in table.rows() {
         let operation = writer.operation(row);
         let methods = paths.entry(table.full_path(row)).or_default();
         methods.insert(row.method().as_str().to_ascii_lowercase(), operation);
     }
-    let refusal = writer.generator.subschema_for::<Refusal<'static>>();
+    let refusal = writer.shapes.outputs.subschema_for::<Refusal<'static>>();
     debug_assert!(refusal.get("$ref").is_some());
     json!({
         "openapi": "3.1.0",
@@ -49,7 +46,7 @@ pub fn document(table: &Table, public_url: &str, keys: Keys) -> Value {
         "servers": [{ "url": public_url.trim_end_matches('/') }],
         "paths": paths,
         "components": {
-            "schemas": writer.generator.take_definitions(true),
+            "schemas": writer.shapes.into_definitions(),
             "securitySchemes": {
                 "accessToken": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
                     "description": "The `access_token` that a login answered with." },
@@ -62,22 +59,14 @@ pub fn document(table: &Table, public_url: &str, keys: Keys) -> Value {
     })
 }
 
-fn generator() -> SchemaGenerator {
-    let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
-        settings.definitions_path = "/components/schemas".into();
-        settings.meta_schema = None;
-    });
-    settings.into_generator()
-}
-
 struct Writer {
-    generator: SchemaGenerator,
+    shapes: Shapes,
     keys: Keys,
 }
 
 impl Writer {
     fn operation(&mut self, row: &Row) -> Value {
-        let (accepts, answer) = row.describe(&mut self.generator);
+        let (accepts, answer) = row.describe(&mut self.shapes);
         let mut operation = json!({
             "operationId": row.operation(),
             "summary": row.summary(),
@@ -175,13 +164,7 @@ impl Writer {
     }
 
     fn query_parameters(&self, offered: &Offered) -> Vec<Value> {
-        let name =
-            offered.schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(COMPONENTS));
-        let schema = match name {
-            Some(name) => self.generator.definitions().get(name),
-            None => Some(offered.schema.as_value()),
-        };
-        let properties = schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object);
+        let properties = self.shapes.input(&offered.schema).get("properties").and_then(Value::as_object);
         let parameter = |(name, schema): (&String, &Value)| {
             let required = offered.required.contains(name);
             json!({ "name": name, "in": "query", "required": required, "schema": schema })

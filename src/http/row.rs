@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use ::http::Method;
 use futures::future::BoxFuture;
-use schemars::SchemaGenerator;
 
 use super::call::{Body, Call};
 use super::code::ErrorCode;
@@ -24,6 +23,7 @@ use super::fields::Unknown;
 use super::input::{Accepts, Input};
 use super::limit::Bucket;
 use super::reply::{Answer, Output, Reply};
+use super::shape::Shapes;
 use crate::principal::Scope;
 
 /// Who may call an endpoint.
@@ -68,7 +68,7 @@ pub trait Handler<Signature>: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Reply, ApiError>>;
 
     /// What it takes and what it answers, for the API document.
-    fn describe(generator: &mut SchemaGenerator) -> (Accepts, Answer);
+    fn describe(shapes: &mut Shapes) -> (Accepts, Answer);
 }
 
 impl<F, Ran, I, O, E> Handler<(I, O, E)> for F
@@ -94,8 +94,8 @@ where
         }
     }
 
-    fn describe(generator: &mut SchemaGenerator) -> (Accepts, Answer) {
-        (I::describe(generator), O::describe(generator))
+    fn describe(shapes: &mut Shapes) -> (Accepts, Answer) {
+        (I::describe(&mut shapes.inputs), O::describe(&mut shapes.outputs))
     }
 }
 
@@ -114,7 +114,7 @@ pub struct Row {
     trace: Option<Trace>,
     unknown: Unknown,
     handle: Arc<Handle>,
-    describe: fn(&mut SchemaGenerator) -> (Accepts, Answer),
+    describe: fn(&mut Shapes) -> (Accepts, Answer),
 }
 
 /// An endpoint that nobody may call yet.
@@ -300,8 +300,8 @@ impl Row {
     }
 
     /// What it takes and answers, for the API document.
-    pub fn describe(&self, generator: &mut SchemaGenerator) -> (Accepts, Answer) {
-        (self.describe)(generator)
+    pub fn describe(&self, shapes: &mut Shapes) -> (Accepts, Answer) {
+        (self.describe)(shapes)
     }
 
     /// Runs the handler. Whoever calls this has checked the row's access.

@@ -337,6 +337,19 @@ fn refused_login(refused: by_password::Refused, wrong: &'static str, now: Timest
     }
 }
 
+/// Asks the caller for the present password of their account, at the door that counts failures.
+///
+/// # Errors
+/// What the client is told: not given, wrong, locked, or no password at all.
+pub async fn reauthenticate(
+    call: &Call,
+    account: &Account,
+    present: Option<Secret<String>>,
+) -> Result<(), ApiError> {
+    let asked = password::reauthenticate(&call.app, account, present, &call.actor()).await;
+    asked.map(drop).map_err(|refused| refused_change(refused, call.app.now()))
+}
+
 fn refused_change(refused: password::Refused, now: Timestamp) -> ApiError {
     use password::Refused;
     match refused {

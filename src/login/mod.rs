@@ -26,7 +26,7 @@ use crate::policy::{Assignments, Code};
 use crate::rbac;
 use crate::store::Error;
 
-pub use http::rows;
+pub use http::{reauthenticate, rows};
 pub use lockout::{sweep, unlock};
 pub use password::{Unhashed, hash_of};
 

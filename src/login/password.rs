@@ -110,9 +110,7 @@ pub(super) async fn change(app: &App, wish: Wish) -> Result<Strength, Refused> {
         return Err(Refused::Weak(weaknesses));
     }
     let strength = Strength::of(policy.score(wish.new.expose(), &owner));
-    let was = account.password_hash.as_ref().ok_or(Refused::Passwordless)?;
-    let present = wish.present.ok_or(Refused::NotAsked)?;
-    prove(app, &account, was, present, &wish.actor).await?;
+    let was = reauthenticate(app, &account, wish.present, &wish.actor).await?;
     let history = config.accounts.password.history;
     if is_used(app, &account, was, &wish.new, history).await? {
         return Err(Refused::Reused);
@@ -136,7 +134,19 @@ fn owner_of(account: &Account) -> Owner<'_> {
     }
 }
 
-/// Asks for the present password.
+/// Asks somebody who is signed in for the present password; the hash that it was compared with.
+pub(super) async fn reauthenticate<'a>(
+    app: &App,
+    account: &'a Account,
+    present: Option<Secret<String>>,
+    actor: &Actor,
+) -> Result<&'a PasswordHash, Refused> {
+    let was = account.password_hash.as_ref().ok_or(Refused::Passwordless)?;
+    let present = present.ok_or(Refused::NotAsked)?;
+    prove(app, account, was, present, actor).await?;
+    Ok(was)
+}
+
 async fn prove(
     app: &App,
     account: &Account,
