@@ -1,0 +1,113 @@
+//! The load: closed loop (as fast as answers come) or paced (a fixed rate, latency from the moment
+//! a request was due, so that a stall is not hidden by the generator waiting for it).
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// What is sent: one request head, repeated on every connection.
+#[derive(Clone)]
+pub struct Request {
+    pub to: SocketAddr,
+    /// Several heads are sent in turn, so that no cache holds only one caller.
+    pub heads: Vec<Vec<u8>>,
+}
+
+/// What came of one run.
+pub struct Outcome {
+    pub requests: u64,
+    pub elapsed: Duration,
+    /// Sorted, in microseconds.
+    latencies: Vec<u32>,
+}
+
+impl Outcome {
+    pub fn per_second(&self) -> f64 {
+        self.requests as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// The latency in microseconds below which `share` of the requests stayed.
+    pub fn percentile(&self, share: f64) -> u32 {
+        let last = self.latencies.len().saturating_sub(1);
+        self.latencies.get((last as f64 * share).round() as usize).copied().unwrap_or(0)
+    }
+}
+
+/// How fast requests are sent.
+#[derive(Clone, Copy)]
+pub enum Pace {
+    Closed,
+    PerSecond(f64),
+}
+
+/// Drives `connections` keep-alive connections for `span`; every answer must be a 200.
+pub async fn drive(request: &Request, connections: usize, span: Duration, pace: Pace) -> Outcome {
+    let started = Instant::now();
+    let workers: Vec<_> = (0..connections)
+        .map(|index| tokio::spawn(worker(request.clone(), index, connections, started, span, pace)))
+        .collect();
+    let mut latencies = Vec::new();
+    for worker in workers {
+        latencies.extend(worker.await.expect("a load worker ends by itself"));
+    }
+    let elapsed = started.elapsed();
+    latencies.sort_unstable();
+    Outcome { requests: latencies.len() as u64, elapsed, latencies }
+}
+
+async fn worker(
+    request: Request,
+    index: usize,
+    connections: usize,
+    started: Instant,
+    span: Duration,
+    pace: Pace,
+) -> Vec<u32> {
+    let mut stream = TcpStream::connect(request.to).await.expect("the proxy accepts");
+    stream.set_nodelay(true).expect("a socket takes options");
+    let mut buffer = Vec::with_capacity(4096);
+    let mut latencies = Vec::with_capacity(1 << 16);
+    let mut turn = index;
+    let gap = match pace {
+        Pace::Closed => Duration::ZERO,
+        Pace::PerSecond(rate) => Duration::from_secs_f64(connections as f64 / rate),
+    };
+    let mut due = started + gap.mul_f64(index as f64 / connections as f64);
+    while started.elapsed() < span {
+        let from = if gap.is_zero() { Instant::now() } else { due };
+        tokio::time::sleep_until(from.into()).await;
+        stream.write_all(&request.heads[turn % request.heads.len()]).await.expect("the proxy reads");
+        read_answer(&mut stream, &mut buffer).await;
+        latencies.push(u32::try_from(from.elapsed().as_micros()).unwrap_or(u32::MAX));
+        turn += connections;
+        due += gap;
+    }
+    latencies
+}
+
+async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
+    buffer.clear();
+    let head = loop {
+        if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        read_more(stream, buffer).await;
+    };
+    assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(buffer));
+    let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
+    let length: usize = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"))
+        .and_then(|value| value.trim().parse().ok())
+        .expect("the backend's answer has a length");
+    while buffer.len() < head + length {
+        read_more(stream, buffer).await;
+    }
+}
+
+async fn read_more(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
+    let read = stream.read_buf(buffer).await.expect("the proxy answers");
+    assert!(read > 0, "the proxy closed: {}", String::from_utf8_lossy(buffer));
+}

@@ -1,0 +1,172 @@
+//! The runs and the table that they fill.
+//! Law: every scenario is measured in turn with the yardstick (A B A B …), so that a machine that
+//! gets slower halfway slows both; the ratio is taken pair by pair.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::load::{self, Outcome, Pace, Request};
+use crate::process::Process;
+use crate::scenario::{self, Scenario};
+
+const CONNECTIONS: usize = 32;
+/// What is idle in the memory scenario.
+const IDLE_CONNECTIONS: usize = 2000;
+
+/// How long and how often.
+#[derive(Clone, Copy)]
+struct Effort {
+    pairs: usize,
+    span: Duration,
+}
+
+/// Everything, as a table on standard output.
+pub async fn all(is_quick: bool) {
+    let effort = if is_quick {
+        Effort { pairs: 3, span: Duration::from_secs(1) }
+    } else {
+        Effort { pairs: 7, span: Duration::from_secs(4) }
+    };
+    let backend = Process::role(&["backend"]);
+    let bare = Process::role(&["bare", &backend.address.to_string()]);
+    println!("{} pairs of {:?}, {CONNECTIONS} connections, access log on\n", effort.pairs, effort.span);
+    println!(
+        "| scenario | CPU µs/request | bare µs | ratio (min…max) | must | aim | requests/s | p50 µs | p99 µs | peak MB |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    for scenario in scenario::all() {
+        compare(&scenario, &bare, backend.address, effort).await;
+    }
+    latency(&bare, backend.address, effort).await;
+    flood(backend.address, effort).await;
+    memory(backend.address).await;
+}
+
+/// One proxy's CPU time per request over one run.
+struct Run {
+    cpu: f64,
+    outcome: Outcome,
+}
+
+async fn run(process: &Process, request: &Request, span: Duration) -> Run {
+    let before = process.cpu();
+    let outcome = load::drive(request, CONNECTIONS, span, Pace::Closed).await;
+    let spent = process.cpu().saturating_sub(before);
+    Run { cpu: spent.as_secs_f64() * 1e6 / outcome.requests as f64, outcome }
+}
+
+async fn compare(scenario: &Scenario, bare: &Process, backend: SocketAddr, effort: Effort) {
+    let prepared = scenario.prepare(backend).await;
+    let gateway = Process::gateway(prepared.config());
+    let request = prepared.request(gateway.address).await;
+    let plain = Request { to: bare.address, heads: request.heads[..1].to_vec() };
+    // Caches, connection pools and the allocator settle before anything counts.
+    let warm_up = effort.span / 2;
+    run(&gateway, &request, warm_up).await;
+    run(bare, &plain, warm_up).await;
+    let mut ratios = Vec::new();
+    let mut ours = Vec::new();
+    let mut theirs = Vec::new();
+    for _ in 0..effort.pairs {
+        let yardstick = run(bare, &plain, effort.span).await;
+        let measured = run(&gateway, &request, effort.span).await;
+        ratios.push(measured.cpu / yardstick.cpu);
+        theirs.push(yardstick.cpu);
+        ours.push(measured);
+    }
+    ours.sort_by(|a, b| a.cpu.total_cmp(&b.cpu));
+    let middle = &ours[ours.len() / 2];
+    println!(
+        "| {} | {:.1} | {:.1} | **{:.2}** ({:.2}…{:.2}) | {} | {} | {:.0} | {} | {} | {:.0} |",
+        scenario.name,
+        middle.cpu,
+        median(&mut theirs),
+        median(&mut ratios),
+        ratios[0],
+        ratios[ratios.len() - 1],
+        scenario.must,
+        scenario.aim,
+        middle.outcome.per_second(),
+        middle.outcome.percentile(0.5),
+        middle.outcome.percentile(0.99),
+        gateway.peak() as f64 / 1024.0,
+    );
+}
+
+/// What the gateway adds to the slowest hundredth of requests at half of what the yardstick can do.
+async fn latency(bare: &Process, backend: SocketAddr, effort: Effort) {
+    let scenario = scenario::warm_bearer();
+    let prepared = scenario.prepare(backend).await;
+    let gateway = Process::gateway(prepared.config());
+    let request = prepared.request(gateway.address).await;
+    let plain = Request { to: bare.address, heads: request.heads[..1].to_vec() };
+    let full = run(&gateway, &request, effort.span).await.outcome.per_second();
+    let pace = Pace::PerSecond(full / 2.0);
+    let mut added = Vec::new();
+    for _ in 0..effort.pairs {
+        let yardstick = load::drive(&plain, CONNECTIONS, effort.span, pace).await.percentile(0.99);
+        let measured = load::drive(&request, CONNECTIONS, effort.span, pace).await.percentile(0.99);
+        added.push(f64::from(measured) - f64::from(yardstick));
+    }
+    println!(
+        "\nAdded p99 at half load ({:.0} requests/s): {:.0} µs ({:.0}…{:.0}); must be at most 100.",
+        full / 2.0,
+        median(&mut added),
+        added[0],
+        added[added.len() - 1]
+    );
+}
+
+/// Whether people who log in slow down those who are already in.
+async fn flood(backend: SocketAddr, effort: Effort) {
+    let scenario = scenario::warm_bearer();
+    let prepared = scenario.prepare(backend).await;
+    let gateway = Process::gateway(prepared.config());
+    let request = prepared.request(gateway.address).await;
+    let pace = Pace::PerSecond(2000.0);
+    let mut ratios = Vec::new();
+    for _ in 0..effort.pairs {
+        let calm = load::drive(&request, CONNECTIONS, effort.span, pace).await.percentile(0.99);
+        let logins = tokio::spawn(scenario::flood_of_logins(gateway.address, effort.span));
+        let busy = load::drive(&request, CONNECTIONS, effort.span, pace).await.percentile(0.99);
+        let answered = logins.await.expect("the flood ends by itself");
+        assert!(answered > 0, "the flood reached the gateway");
+        ratios.push(f64::from(busy) / f64::from(calm.max(1)));
+    }
+    println!(
+        "p99 of proxied requests during a flood of logins: x {:.2} ({:.2}…{:.2}); must be at most 2.",
+        median(&mut ratios),
+        ratios[0],
+        ratios[ratios.len() - 1]
+    );
+}
+
+/// Resident memory: at rest, with idle connections, and after they are gone.
+async fn memory(backend: SocketAddr) {
+    let scenario = scenario::public();
+    let prepared = scenario.prepare(backend).await;
+    let gateway = Process::gateway(prepared.config());
+    let request = prepared.request(gateway.address).await;
+    run(&gateway, &request, Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let base = gateway.resident();
+    let idle = scenario::idle_connections(&request, IDLE_CONNECTIONS).await;
+    let loaded = gateway.resident();
+    drop(idle);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let after = gateway.resident();
+    println!(
+        "Memory: {:.1} MB at rest (must be at most 60); {:.1} KB per idle connection over {IDLE_CONNECTIONS} (at most 25); \
+         {:.1} MB after they closed, {:+.0} % (at most +30).",
+        base as f64 / 1024.0,
+        (loaded.saturating_sub(base)) as f64 / IDLE_CONNECTIONS as f64,
+        after as f64 / 1024.0,
+        (after as f64 / base as f64 - 1.0) * 100.0
+    );
+}
+
+/// Sorts, and gives the one in the middle.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,209 @@
+//! What is measured: configurations of the gateway, and who calls.
+//! Law: set-up goes through the front door (the command line and the login endpoint), so that a
+//! scenario cannot measure a gateway that nobody could run.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::load::Request;
+
+const EMAIL: &str = "bench@example.com";
+const PASSWORD: &str = "Ample-Margin-42-Kites";
+
+/// One line of the table.
+pub struct Scenario {
+    pub name: &'static str,
+    pub must: &'static str,
+    pub aim: &'static str,
+    caller: Caller,
+    /// Routes beside the two that are called.
+    routes: usize,
+    accounts: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    Anyone,
+    Bearer,
+    /// Each request shows a token that the gateway has not seen.
+    FreshBearer,
+}
+
+pub fn public() -> Scenario {
+    let (routes, accounts) = (8, 0);
+    Scenario { name: "public route", must: "1.20", aim: "1.10", caller: Caller::Anyone, routes, accounts }
+}
+
+pub fn warm_bearer() -> Scenario {
+    let name = "bearer, permission, identity headers, assertion";
+    Scenario { name, must: "1.35", aim: "1.20", caller: Caller::Bearer, routes: 8, accounts: 1 }
+}
+
+pub fn all() -> Vec<Scenario> {
+    vec![
+        public(),
+        warm_bearer(),
+        Scenario { name: "the same, 10,000 routes", routes: 10_000, ..warm_bearer() },
+        Scenario { name: "the same, 100,000 accounts", accounts: 100_000, ..warm_bearer() },
+        Scenario { name: "tokens never seen (EdDSA)", must: "", aim: "", caller: Caller::FreshBearer, ..warm_bearer() },
+    ]
+}
+
+/// A directory with a configuration, a store and an account that may read reports.
+pub struct Prepared {
+    directory: tempfile::TempDir,
+    caller: Caller,
+}
+
+impl Scenario {
+    pub async fn prepare(&self, backend: SocketAddr) -> Prepared {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let prepared = Prepared { directory, caller: self.caller };
+        std::fs::write(prepared.config(), self.yaml(backend, prepared.directory.path())).expect("it is writable");
+        prepared.command(&["user", "create", EMAIL, "--verified", "--password-stdin"], PASSWORD);
+        prepared.command(&["user", "grant", EMAIL, "--permission", "reports.read"], "");
+        if self.accounts > 1 {
+            prepared.fill(self.accounts).await;
+        }
+        prepared
+    }
+
+    fn yaml(&self, backend: SocketAddr, directory: &Path) -> String {
+        let at = directory.display();
+        let mut yaml = format!(
+            "preset: development\n\
+             listen: {{ public: \"127.0.0.1:0\", admin: \"127.0.0.1:0\" }}\n\
+             store: sqlite://{at}/bench.db\n\
+             keys: {{ seal_file: {at}/seal.key }}\n\
+             applications: {{ required: nowhere }}\n\
+             limits: {{ connections: 20000, connections_per_address: 20000 }}\n\
+             permissions: [ {{ code: reports.read }} ]\n\
+             upstreams: {{ reports: {{ servers: [\"{backend}\"], assertion: identity }} }}\n\
+             routes:\n\
+             \x20 - {{ name: open, match: {{ path: /open, methods: [GET] }}, upstream: reports, allow: anyone }}\n\
+             \x20 - {{ name: read, match: {{ path: \"/reports/**\", methods: [GET] }}, upstream: reports, allow: {{ permission: reports.read }} }}\n"
+        );
+        for number in 0..self.routes {
+            let _ = writeln!(
+                yaml,
+                "  - {{ name: r{number}, match: {{ path: \"/area{}/{{id}}/item{number}\", methods: [GET] }}, upstream: reports, allow: signed_in }}",
+                number % 100
+            );
+        }
+        yaml
+    }
+}
+
+impl Prepared {
+    pub fn config(&self) -> PathBuf {
+        self.directory.path().join("portcullis.yaml")
+    }
+
+    fn command(&self, arguments: &[&str], input: &str) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .arg("--config")
+            .arg(self.config())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the command starts");
+        let mut stdin = child.stdin.take().expect("its input is piped");
+        stdin.write_all(input.as_bytes()).expect("the command reads");
+        drop(stdin);
+        assert!(child.wait().expect("the command ends").success(), "{arguments:?}");
+    }
+
+    /// The request that the scenario repeats.
+    pub async fn request(&self, to: SocketAddr) -> Request {
+        let heads = match self.caller {
+            Caller::Anyone => vec![head("/open", to, "")],
+            Caller::Bearer => vec![head("/reports/q3", to, &bearer(&log_in(to).await))],
+            Caller::FreshBearer => {
+                let token = log_in(to).await;
+                self.siblings(&token).await.iter().map(|token| head("/reports/q3", to, &bearer(token))).collect()
+            }
+        };
+        Request { to, heads }
+    }
+}
+
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+fn head(path: &str, to: SocketAddr, more: &str) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: bench/1\r\nAccept: application/json\r\n\
+         Accept-Encoding: identity\r\n{more}\r\n"
+    )
+    .into_bytes()
+}
+
+async fn log_in(to: SocketAddr) -> String {
+    let answer = post_login(to, Ipv4Addr::LOCALHOST, EMAIL, PASSWORD).await;
+    let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+    let json: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
+    json["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
+async fn post_login(to: SocketAddr, from: Ipv4Addr, email: &str, password: &str) -> String {
+    let body = format!("{{\"email\":\"{email}\",\"password\":\"{password}\"}}");
+    let request = format!(
+        "POST /api/v1/auth/login/email/ HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let mut answer = String::new();
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((from, 0).into()).expect("all of 127/8 is this machine");
+    let mut stream = socket.connect(to).await.expect("the gateway accepts");
+    stream.write_all(request.as_bytes()).await.expect("the gateway reads");
+    stream.read_to_string(&mut answer).await.expect("the gateway answers");
+    answer
+}
+
+/// Wrong passwords from many clients at once; how many were answered. Each comes from an address
+/// of its own, so that the limit per address does not end the flood before it costs anything.
+pub async fn flood_of_logins(to: SocketAddr, span: Duration) -> u64 {
+    let started = Instant::now();
+    let clients: Vec<_> = (0..16)
+        .map(|client: u8| {
+            tokio::spawn(async move {
+                let mut answered: u16 = 0;
+                while started.elapsed() < span {
+                    let [high, low] = answered.to_be_bytes();
+                    let email = format!("nobody{client}-{answered}@example.com");
+                    post_login(to, Ipv4Addr::new(127, 1 + client, high, low), &email, "wrong").await;
+                    answered += 1;
+                }
+                answered
+            })
+        })
+        .collect();
+    let mut answered = 0;
+    for client in clients {
+        answered += u64::from(client.await.expect("a client of the flood ends by itself"));
+    }
+    answered
+}
+
+/// Connections that made one request and wait.
+pub async fn idle_connections(request: &Request, count: usize) -> Vec<TcpStream> {
+    let mut idle = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(request.to).await.expect("the gateway accepts");
+        stream.write_all(&request.heads[0]).await.expect("the gateway reads");
+        let mut buffer = [0u8; 4096];
+        assert!(stream.read(&mut buffer).await.expect("the gateway answers") > 0);
+        idle.push(stream);
+    }
+    idle
+}
