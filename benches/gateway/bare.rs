@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pingora::proxy::{ProxyHttp, Session, http_proxy_service};
 use pingora::server::configuration::ServerConf;
-use pingora::services::ServiceWithDependents as _;
+use pingora::services::Service as _;
 use pingora::upstreams::peer::HttpPeer;
 
 struct PassThrough(SocketAddr);

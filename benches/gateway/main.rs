@@ -8,7 +8,7 @@
 #![expect(clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark prints figures")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark is not the gateway: it spawns its own load")]
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index from a share")]
-#![expect(clippy::expect_used, reason = "a benchmark that cannot run stops")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a benchmark that cannot run stops")]
 
 mod backend;
 mod bare;

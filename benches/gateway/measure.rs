@@ -57,7 +57,7 @@ async fn run(process: &Process, request: &Request, span: Duration) -> Run {
 
 async fn compare(scenario: &Scenario, bare: &Process, backend: SocketAddr, effort: Effort) {
     let prepared = scenario.prepare(backend).await;
-    let gateway = Process::gateway(prepared.config());
+    let gateway = Process::gateway(&prepared.config());
     let request = prepared.request(gateway.address).await;
     let plain = Request { to: bare.address, heads: request.heads[..1].to_vec() };
     // Caches, connection pools and the allocator settle before anything counts.
@@ -97,7 +97,7 @@ async fn compare(scenario: &Scenario, bare: &Process, backend: SocketAddr, effor
 async fn latency(bare: &Process, backend: SocketAddr, effort: Effort) {
     let scenario = scenario::warm_bearer();
     let prepared = scenario.prepare(backend).await;
-    let gateway = Process::gateway(prepared.config());
+    let gateway = Process::gateway(&prepared.config());
     let request = prepared.request(gateway.address).await;
     let plain = Request { to: bare.address, heads: request.heads[..1].to_vec() };
     let full = run(&gateway, &request, effort.span).await.outcome.per_second();
@@ -121,7 +121,7 @@ async fn latency(bare: &Process, backend: SocketAddr, effort: Effort) {
 async fn flood(backend: SocketAddr, effort: Effort) {
     let scenario = scenario::warm_bearer();
     let prepared = scenario.prepare(backend).await;
-    let gateway = Process::gateway(prepared.config());
+    let gateway = Process::gateway(&prepared.config());
     let request = prepared.request(gateway.address).await;
     let pace = Pace::PerSecond(2000.0);
     let mut ratios = Vec::new();
@@ -145,7 +145,7 @@ async fn flood(backend: SocketAddr, effort: Effort) {
 async fn memory(backend: SocketAddr) {
     let scenario = scenario::public();
     let prepared = scenario.prepare(backend).await;
-    let gateway = Process::gateway(prepared.config());
+    let gateway = Process::gateway(&prepared.config());
     let request = prepared.request(gateway.address).await;
     run(&gateway, &request, Duration::from_millis(500)).await;
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -7,14 +7,25 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use portcullis::account::{self, NewAccount};
+use portcullis::app::App;
+use portcullis::audit::{Actor, How};
+use portcullis::base::{Email, Id, SystemClock, SystemRandom};
+use portcullis::crypto::jwt;
+use portcullis::crypto::keyring::Purpose;
+use portcullis::store::DEFAULT_SITE;
+use portcullis::{config, server, session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::load::Request;
 
 const EMAIL: &str = "bench@example.com";
+/// More than a run can use up before the first has left the cache of verified tokens.
+const FRESH_TOKENS: usize = 60_000;
 const PASSWORD: &str = "Ample-Margin-42-Kites";
 
 /// One line of the table.
@@ -52,7 +63,13 @@ pub fn all() -> Vec<Scenario> {
         warm_bearer(),
         Scenario { name: "the same, 10,000 routes", routes: 10_000, ..warm_bearer() },
         Scenario { name: "the same, 100,000 accounts", accounts: 100_000, ..warm_bearer() },
-        Scenario { name: "tokens never seen (EdDSA)", must: "", aim: "", caller: Caller::FreshBearer, ..warm_bearer() },
+        Scenario {
+            name: "tokens never seen (EdDSA)",
+            must: "",
+            aim: "",
+            caller: Caller::FreshBearer,
+            ..warm_bearer()
+        },
     ]
 }
 
@@ -66,7 +83,8 @@ impl Scenario {
     pub async fn prepare(&self, backend: SocketAddr) -> Prepared {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let prepared = Prepared { directory, caller: self.caller };
-        std::fs::write(prepared.config(), self.yaml(backend, prepared.directory.path())).expect("it is writable");
+        std::fs::write(prepared.config(), self.yaml(backend, prepared.directory.path()))
+            .expect("it is writable");
         prepared.command(&["user", "create", EMAIL, "--verified", "--password-stdin"], PASSWORD);
         prepared.command(&["user", "grant", EMAIL, "--permission", "reports.read"], "");
         if self.accounts > 1 {
@@ -128,7 +146,11 @@ impl Prepared {
             Caller::Bearer => vec![head("/reports/q3", to, &bearer(&log_in(to).await))],
             Caller::FreshBearer => {
                 let token = log_in(to).await;
-                self.siblings(&token).await.iter().map(|token| head("/reports/q3", to, &bearer(token))).collect()
+                self.siblings(&token)
+                    .await
+                    .iter()
+                    .map(|token| head("/reports/q3", to, &bearer(token)))
+                    .collect()
             }
         };
         Request { to, heads }
@@ -206,4 +228,42 @@ pub async fn idle_connections(request: &Request, count: usize) -> Vec<TcpStream>
         idle.push(stream);
     }
     idle
+}
+
+impl Prepared {
+    /// The operator's side of the store, for what no command makes in such numbers.
+    async fn app(&self) -> Arc<App> {
+        let loaded = config::load(&self.config()).expect("the configuration has no problems");
+        server::operate(&loaded.config, Arc::new(SystemClock), Arc::new(SystemRandom))
+            .await
+            .expect("the store opens")
+    }
+
+    /// So many more accounts, through the same operation as everybody's.
+    async fn fill(&self, accounts: usize) {
+        const AT_ONCE: usize = 1000;
+        let app = self.app().await;
+        for first in (0..accounts).step_by(AT_ONCE) {
+            let mut change = app.change(Actor::command_line()).await.expect("the store takes a change");
+            for number in first..(first + AT_ONCE).min(accounts) {
+                let email = Email::parse(&format!("person{number}@example.com")).expect("an address");
+                let new = NewAccount { email: Some(email), ..NewAccount::of(DEFAULT_SITE) };
+                account::create(&mut change, &new, How::Administrator).await.expect("the address is free");
+            }
+            change.commit().await.expect("the store takes the accounts");
+        }
+    }
+
+    /// Tokens of the same session that differ in their `jti`, so that each is met once.
+    async fn siblings(&self, token: &str) -> Vec<String> {
+        let app = self.app().await;
+        let (keyring, config, now) = (app.keyring(), app.config(), app.now());
+        let claims = session::read_access(&keyring, &config.tokens, token, now).expect("a token of ours");
+        let key = keyring.active(Purpose::Access, now).expect("a key to sign with");
+        let sibling = |_| {
+            let jti = Id::new(now, app.random.as_ref());
+            jwt::sign(key, jwt::ACCESS, &session::Claims { jti, ..claims.clone() }).expect("it is signed")
+        };
+        (0..FRESH_TOKENS).map(sibling).collect()
+    }
 }
