@@ -190,3 +190,31 @@ async fn an_administrators_lock_stops_everything_and_names_its_end() {
     scene.app.clock.advance(MINUTE * 5);
     assert_eq!(scene.log_in("ada@example.com", PASSWORD).await.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_refused_for_now_and_counts_against_nobody() {
+    let scene = Scene::new().await;
+    scene.ada().await;
+    // One job that takes seconds, and as many behind it as may wait.
+    let dear = "$argon2id$v=19$m=65536,t=32,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+    let hasher = &scene.app.hasher;
+    let mut flood = Vec::new();
+    loop {
+        let mut job = Box::pin(hasher.verify(dear, crate::base::Secret::new(WRONG.to_owned())));
+        if futures::poll!(&mut job).is_ready() {
+            break;
+        }
+        flood.push(job);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for _ in 0..10 {
+        for who in ["ada@example.com", "nobody@example.com"] {
+            let refused = scene.log_in(who, WRONG).await;
+            assert_eq!(refused.verdict(), (503, "OVERLOADED"));
+            assert!(refused.headers.contains_key("retry-after"));
+        }
+    }
+    let body = json!({"email": "new@example.com", "password": PASSWORD});
+    assert_eq!(scene.post("/register/", body).await.verdict(), (503, "OVERLOADED"));
+    assert_eq!(locked_for(&scene, &door()).await, Duration::ZERO);
+}
