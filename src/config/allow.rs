@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::place::Place;
 use super::problem::Report;
-use super::rights::refer;
+use super::rights::{Kind, refer};
 use super::scalar::{Maybe, Span};
 use crate::policy::allow::{Allow, Condition, Named};
 use crate::policy::{Code, Definitions, Pattern};
@@ -187,9 +187,14 @@ impl RawConditions {
     fn conditions(&self, place: &Place, known: &Known<'_>, report: &mut Report) -> Vec<Condition> {
         let mut list = Vec::new();
         let all = known.definitions;
-        refer(self.permission.iter().map(|code| (place.key("permission"), code)), "permission", all, report);
-        refer(self.role.iter().map(|code| (place.key("role"), code)), "role", all, report);
-        refer(self.group.iter().map(|code| (place.key("group"), code)), "group", all, report);
+        refer(
+            self.permission.iter().map(|code| (place.key("permission"), code)),
+            Kind::Permission,
+            all,
+            report,
+        );
+        refer(self.role.iter().map(|code| (place.key("role"), code)), Kind::Role, all, report);
+        refer(self.group.iter().map(|code| (place.key("group"), code)), Kind::Group, all, report);
         list.extend(self.permission.clone().map(Condition::Permission));
         list.extend(self.role.clone().map(Condition::Role));
         list.extend(self.group.clone().map(Condition::Group));
@@ -240,7 +245,7 @@ impl RawOrg {
             Self::Conditions(map) => map,
         };
         let all = known.definitions;
-        refer(map.role.iter().map(|code| (place.key("role"), code)), "org role", all, report);
+        refer(map.role.iter().map(|code| (place.key("role"), code)), Kind::OrgRole, all, report);
         if let Some(code) = &map.permission
             && report.is_whole("organizations")
             && report.is_whole("permissions")

@@ -47,7 +47,9 @@ impl<'a> Check<'a> {
         }
         match &mut node.value {
             Value::Text(text) => {
-                if let Err((problem, known)) = text_fits(text, &fitting) {
+                // What a variable holds may be a secret that went to the wrong place.
+                let shown = node.written.as_deref().unwrap_or(text);
+                if let Err((problem, known)) = text_fits(text, shown, &fitting) {
                     report.problem(place, problem).at(node.origin).suggest(text, known);
                     return Drop;
                 }
@@ -242,7 +244,7 @@ fn wrong_kind(node: &Node, branches: &[&Json], place: &Place, report: &mut Repor
 }
 
 /// Whether a text is one of the words or in the notation that the schema asks for.
-fn text_fits<'a>(text: &str, branches: &[&'a Json]) -> Result<(), (String, Vec<&'a str>)> {
+fn text_fits<'a>(text: &str, shown: &str, branches: &[&'a Json]) -> Result<(), (String, Vec<&'a str>)> {
     let mut words: Vec<&str> = Vec::new();
     let mut wrong = None;
     for branch in branches.iter().filter(|branch| has_kind(branch, "string")) {
@@ -264,7 +266,7 @@ fn text_fits<'a>(text: &str, branches: &[&'a Json]) -> Result<(), (String, Vec<&
     }
     Err(match wrong {
         Some(why) => (why, words),
-        None => (format!("`{text}` is not possible here"), words),
+        None => (format!("`{shown}` is not possible here"), words),
     })
 }
 

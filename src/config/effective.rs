@@ -83,14 +83,36 @@ fn shown(node: &Node) -> String {
     }
 }
 
-/// `scheme://user:password@host` with the password as stars.
+/// `scheme://user:password@host/path?query` with the password and the query as stars: drivers take a
+/// password in either.
 fn without_password(text: &str) -> String {
-    let hidden = || {
-        let (scheme, rest) = text.split_once("://")?;
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let at = rest[..end].rfind('@')?;
-        let (user, _) = rest[..at].split_once(':')?;
-        Some(format!("{scheme}://{user}:***{}", &rest[at..]))
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (rest, query) = match rest.split_once('?') {
+        Some((rest, _)) => (rest, "?***"),
+        None => (rest, ""),
     };
-    hidden().unwrap_or_else(|| text.to_owned())
+    // A password that is not encoded may hold a slash: the last `@` ends it, wherever it is.
+    let Some((user, host)) = rest.rsplit_once('@') else { return format!("{scheme}://{rest}{query}") };
+    match user.split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:***@{host}{query}"),
+        None => format!("{scheme}://{user}@{host}{query}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_a_url_shows_a_password() {
+        for (text, shown) in [
+            ("postgres://gw:p@ss/w:rd@db/gw", "postgres://gw:***@db/gw"),
+            ("postgres://gw@db/gw?password=secret", "postgres://gw@db/gw?***"),
+            ("redis://:secret@cache:6379/1", "redis://:***@cache:6379/1"),
+            ("sqlite://data/portcullis.db", "sqlite://data/portcullis.db"),
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+        ] {
+            assert_eq!(without_password(text), shown);
+        }
+    }
 }

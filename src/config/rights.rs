@@ -126,17 +126,17 @@ impl RawRights {
         let root = Place::root();
         for (at, own) in self.permissions.iter().enumerate() {
             let place = root.key("permissions").item(at).key("parent");
-            refer(own.parent.iter().map(|code| (place.clone(), code)), "permission", all, report);
+            refer(own.parent.iter().map(|code| (place.clone(), code)), Kind::Permission, all, report);
         }
         for (at, own) in self.roles.iter().enumerate() {
             let place = root.key("roles").item(at);
-            refer(each(&place, "permissions", &own.permissions), "permission", all, report);
-            refer(each(&place, "inherits", &own.inherits), "role", all, report);
+            refer(each(&place, "permissions", &own.permissions), Kind::Permission, all, report);
+            refer(each(&place, "inherits", &own.inherits), Kind::Role, all, report);
         }
         for (at, own) in self.groups.iter().enumerate() {
             let place = root.key("groups").item(at);
-            refer(each(&place, "permissions", &own.permissions), "permission", all, report);
-            refer(each(&place, "roles", &own.roles), "role", all, report);
+            refer(each(&place, "permissions", &own.permissions), Kind::Permission, all, report);
+            refer(each(&place, "roles", &own.roles), Kind::Role, all, report);
         }
     }
 
@@ -183,22 +183,49 @@ fn each<'a>(place: &Place, key: &str, codes: &'a [Code]) -> Vec<(Place, &'a Code
 /// Reports every code of a kind that nothing defines.
 pub(super) fn refer<'a>(
     codes: impl IntoIterator<Item = (Place, &'a Code)>,
-    kind: &str,
+    kind: Kind,
     all: &Definitions,
     report: &mut Report,
 ) {
-    let known: Vec<&str> = match kind {
-        "permission" => all.permissions.keys().map(Code::as_str).collect(),
-        "role" => all.roles.keys().map(Code::as_str).collect(),
-        "group" => all.groups.keys().map(Code::as_str).collect(),
-        _ => all.org_roles.keys().map(Code::as_str).collect(),
+    let (name, section) = match kind {
+        Kind::Permission => ("permission", "permissions"),
+        Kind::Role => ("role", "roles"),
+        Kind::Group => ("group", "groups"),
+        Kind::OrgRole => ("org role", "organizations"),
     };
-    let section = if kind == "org role" { "organizations".to_owned() } else { format!("{kind}s") };
     for (place, code) in codes {
-        if report.is_whole(&section) && known.binary_search(&code.as_str()).is_err() {
-            report
-                .problem(&place, format!("no {kind} `{code}` is declared or seeded"))
-                .suggest(code.as_str(), known.iter().copied());
+        if report.is_whole(section) && !kind.knows(all, code) {
+            let problem = report.problem(&place, format!("no {name} `{code}` is declared or seeded"));
+            problem.suggest(code.as_str(), kind.codes(all).iter().map(|known| known.as_str()));
+        }
+    }
+}
+
+/// What a code may be the code of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Permission,
+    Role,
+    Group,
+    OrgRole,
+}
+
+impl Kind {
+    fn knows(self, all: &Definitions, code: &Code) -> bool {
+        match self {
+            Self::Permission => all.permissions.contains_key(code),
+            Self::Role => all.roles.contains_key(code),
+            Self::Group => all.groups.contains_key(code),
+            Self::OrgRole => all.org_roles.contains_key(code),
+        }
+    }
+
+    fn codes(self, all: &Definitions) -> Vec<&Code> {
+        match self {
+            Self::Permission => all.permissions.keys().collect(),
+            Self::Role => all.roles.keys().collect(),
+            Self::Group => all.groups.keys().collect(),
+            Self::OrgRole => all.org_roles.keys().collect(),
         }
     }
 }

@@ -258,3 +258,17 @@ fn a_file_that_is_missing_or_too_large_or_no_text_is_explained() {
     assert!(told("binary.yaml", Some(&[0xff, 0xfe, 0])).contains("not UTF-8"));
     assert!(told("large.yaml", Some(&vec![b'#'; 5 << 20])).contains("larger than"));
 }
+
+proptest::proptest! {
+    /// Half-written and mangled files are refused or understood; nothing else may happen.
+    #[test]
+    fn a_mangled_file_never_ends_the_process(from in 0usize..6000, length in 0usize..80, put in "[\\[\\]{}:,&*!#|>'\"%@`\\- \\n\ta-z0-9$]{0,6}") {
+        let text: Vec<char> = read("config/full.yaml").chars().collect();
+        let from = from.min(text.len());
+        let until = (from + length).min(text.len());
+        let mangled: String = text[..from].iter().copied().chain(put.chars()).chain(text[until..].iter().copied()).collect();
+        if let Err(problems) = load_text(&mangled) {
+            proptest::prop_assert!(!problems.list.is_empty());
+        }
+    }
+}

@@ -121,9 +121,15 @@ impl Node {
     }
 }
 
+/// How many values aliases may stand for, all of them together.
+const REPLAYED_MAX: usize = 20_000;
+
 /// Parses one YAML document.
 pub fn parse(text: &str) -> Result<Node, Problem> {
+    let mut aliases = serde_saphyr::options::AliasLimits::default();
+    aliases.max_total_replayed_events = REPLAYED_MAX;
     let options = serde_saphyr::options! {
+        alias_limits: aliases,
         strict_booleans: true,
         reject_unsupported_tags: true,
         with_snippet: false,
@@ -150,7 +156,7 @@ fn plainly(message: String) -> String {
     if message.starts_with("multiple YAML documents") {
         return "a second document begins here, and only one is read".to_owned();
     }
-    if message.starts_with("budget breached") {
+    if message.starts_with("budget breached") || message.starts_with("alias replay") {
         return "too much: this file, its aliases followed, has more values than any gateway needs"
             .to_owned();
     }
