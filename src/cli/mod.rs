@@ -9,6 +9,7 @@ mod audit;
 mod backup;
 mod check;
 mod completions;
+mod demo;
 mod doctor;
 mod group;
 mod init;
@@ -35,6 +36,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use out::{Failure, Out, note};
 
 /// An authentication gateway: a reverse proxy that knows who is calling
+///
+/// `portcullis demo` shows everything at work with nothing to set up. For a gateway of your own: `portcullis
+/// init`, then `portcullis run`.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, arg_required_else_help = true, max_term_width = 100)]
 struct Cli {
@@ -47,6 +51,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Init(init::Init),
     /// Run the gateway
     ///
@@ -94,6 +99,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
     let config = cli.config.as_path();
     match cli.command {
+        Command::Demo(command) => command.run(out),
         Command::Init(command) => command.run(config, out),
         Command::Run => run::run(config, out),
         Command::Check(command) => command.run(config, out),

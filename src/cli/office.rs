@@ -30,7 +30,11 @@ pub struct Office {
 impl Office {
     /// Opens the store of a configuration, bringing its tables up to date.
     pub async fn open(path: &Path) -> Result<Self, Failure> {
-        let config = open::config(path)?.config;
+        Self::of(open::config(path)?.config).await
+    }
+
+    /// The same for a configuration that is loaded already.
+    pub async fn of(config: Arc<Config>) -> Result<Self, Failure> {
         let app = server::operate(&config, Arc::new(SystemClock), Arc::new(SystemRandom)).await;
         let app = app.map_err(Failure::problem)?;
         Ok(Self { app, config })
