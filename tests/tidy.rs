@@ -114,3 +114,17 @@ fn the_documentation_names_only_what_can_be_typed() {
         .collect();
     assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
 }
+
+#[test]
+fn every_refusal_is_explained() {
+    let root = root();
+    let page = std::fs::read_to_string(root.join("docs/refusals.md")).expect("the page is readable");
+    let gate = Source::read(&root, &root.join("src/gate/rejection.rs"));
+    let code = regex::Regex::new(r#""([A-Z]{3,}(?:_[A-Z]+)+)""#).expect("a pattern");
+    let mut codes: Vec<_> = code.captures_iter(&gate.text).map(|found| found[1].to_owned()).collect();
+    assert!(codes.len() > 20, "the codes were found");
+    let asked = |own: &&portcullis::http::ErrorCode| [401, 403, 423, 429].contains(&own.status().as_u16());
+    codes.extend(portcullis::http::ErrorCode::ALL.iter().filter(asked).map(|own| own.as_str().to_owned()));
+    let missing: Vec<_> = codes.iter().filter(|own| !page.contains(&format!("`{own}`"))).collect();
+    assert!(missing.is_empty(), "docs/refusals.md does not explain {missing:?}");
+}
