@@ -28,7 +28,7 @@ use crate::store::Error;
 
 pub use http::{reauthenticate, rows};
 pub use lockout::{sweep, unlock};
-pub use password::{Unhashed, hash_of};
+pub use password::{Unhashed, hash_of, policy_of};
 
 /// What an account may do now, as clients see it.
 #[derive(Debug, Clone, Default)]

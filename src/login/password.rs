@@ -20,7 +20,7 @@ const NIST_MIN: usize = 15;
 
 /// The rules that the configuration asks for.
 #[must_use]
-pub(super) fn policy_of(password: &Password) -> Policy {
+pub fn policy_of(password: &Password) -> Policy {
     let class = |class: &CharacterClass| match class {
         CharacterClass::Upper => Class::Upper,
         CharacterClass::Lower => Class::Lower,
