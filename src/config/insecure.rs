@@ -18,7 +18,7 @@ use super::problem::Report;
 pub enum Insecure {
     /// A public URL with plain http that is not on loopback.
     HttpCookies,
-    /// `listen.trusted_proxies` with `0.0.0.0/0` or `::/0`.
+    /// `listen.trusted_proxies` with `0.0.0.0/0` or another network wider than a /8.
     TrustAllProxies,
     /// Passwords shorter than 8 characters.
     WeakPasswords,

@@ -68,11 +68,12 @@ impl Listen {
     pub(super) fn check(&self, report: &mut Report, permitted: &mut Permitted) {
         let place = Place::root().key("listen");
         for (at, net) in self.trusted_proxies.iter().enumerate() {
-            if net.prefix_len() == 0 && !permitted.has(Insecure::TrustAllProxies) {
+            // Two halves of the internet are all of it; no network of one's own is wider than a /8.
+            if net.prefix_len() < 8 && !permitted.has(Insecure::TrustAllProxies) {
                 report
                     .problem(
                         &place.key("trusted_proxies").item(at),
-                        format!("{net} trusts everyone: any client could claim any address"),
+                        format!("{net} trusts strangers: they could claim any address"),
                     )
                     .hint("list the addresses of your load balancers; `insecure: [trust_all_proxies]` accepts the risk");
             }
@@ -122,9 +123,8 @@ impl PublicUrl {
         if rest.contains(['/', '?', '#', '@']) {
             return Err("only scheme, host and port belong here".to_owned());
         }
-        let bare = !rest.starts_with('[') || rest.ends_with(']');
         let (host, port) = match rest.rsplit_once(':') {
-            Some((host, port)) if !bare || !rest.starts_with('[') => {
+            Some((host, port)) if !rest.ends_with(']') => {
                 (host, port.parse().map_err(|_| format!("`{port}` is not a port"))?)
             }
             _ => (rest, if is_https { 443 } else { 80 }),
