@@ -5,6 +5,7 @@
 //! `admit` is the one pipeline; every step of it has a file of its own.
 
 mod admit;
+mod again;
 mod application;
 mod assertion;
 mod authenticate;
@@ -48,6 +49,7 @@ use crate::http::Table;
 use crate::policy::Clash;
 
 pub use admit::admit;
+pub use again::Standing;
 pub use decision::{Admitted, Authorization, Decision, Verdict};
 pub use head::RequestHead;
 pub use permit::Permit;

@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::http::Method;
+use ::http::{HeaderName, HeaderValue, Method};
 use bytes::Bytes;
 
+use super::decide::Found;
 use super::forward::Forward;
 use super::record::{Line, Recorder};
 use super::slot::Slot;
@@ -29,6 +30,10 @@ pub struct Ctx {
     pub(super) head: Option<Box<RequestHead>>,
     pub(super) refusal: Option<Rejection>,
     pub(super) forward: Option<Box<Forward>>,
+    pub(super) found: Found,
+    /// What every answer to this request carries, and what no upstream's may.
+    pub(super) answer: Vec<(HeaderName, HeaderValue)>,
+    pub(super) answer_without: &'static [HeaderName],
     pub(super) attempt: Attempt,
     pub(super) body: Incoming,
     pub(super) ending: Ending,
@@ -79,6 +84,9 @@ impl Ctx {
             head: None,
             refusal: None,
             forward: None,
+            found: Found::Nothing,
+            answer: Vec::new(),
+            answer_without: &[],
             attempt: Attempt::default(),
             body: Incoming::default(),
             ending: Ending::default(),

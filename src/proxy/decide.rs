@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
+use ::http::{HeaderName, HeaderValue};
 use async_trait::async_trait;
 
 use super::forward::Forward;
-use crate::gate::Rejection;
 use crate::gate::body::BodySource;
 use crate::gate::head::{EdgeRules, RequestHead};
+use crate::gate::{Rejection, Route};
 use crate::http::Reply;
 
 /// What becomes of a request.
@@ -19,11 +20,43 @@ pub enum Decision {
     Reject(Rejection),
 }
 
+/// A decision and its circumstances.
+pub struct Decided {
+    pub decision: Decision,
+    pub found: Found,
+    /// Headers of the answer, whoever gives it; `Vary` is added to what is there.
+    pub answer: Vec<(HeaderName, HeaderValue)>,
+    /// Headers that an upstream has no say in.
+    pub answer_without: &'static [HeaderName],
+}
+
+/// What a request was for.
+#[derive(Default)]
+pub enum Found {
+    #[default]
+    Nothing,
+    /// An endpoint of our own.
+    BuiltIn,
+    Route(Arc<Route>),
+}
+
+impl Decided {
+    /// A refusal before anything was found.
+    pub fn refused(rejection: Rejection) -> Self {
+        Self {
+            decision: Decision::Reject(rejection),
+            found: Found::Nothing,
+            answer: Vec::new(),
+            answer_without: &[],
+        }
+    }
+}
+
 /// Whoever answers the question.
 #[async_trait]
 pub trait Decide: Send + Sync {
     /// The rules under which a head is read now.
     fn rules(&self) -> Arc<EdgeRules>;
 
-    async fn decide(&self, head: &RequestHead, body: &mut dyn BodySource) -> Decision;
+    async fn decide(&self, head: &RequestHead, body: &mut dyn BodySource) -> Decided;
 }

@@ -10,41 +10,27 @@ use futures::future::BoxFuture;
 
 use super::upstream::Upstream;
 use crate::config::RouteTimeouts;
-use crate::gate::CanonicalTarget;
-use crate::metrics::RouteMetrics;
+use crate::gate::{Authorization, CanonicalTarget};
 
 /// How one permitted request is carried out.
 pub struct Forward {
-    pub route: Arc<RouteMetrics>,
-    pub route_name: Arc<str>,
     pub upstream: Arc<Upstream>,
     pub target: CanonicalTarget,
     /// `None`: the chosen server's own.
     pub host: Option<HeaderValue>,
     /// Written last, replacing whatever stands under these names.
     pub stamps: Vec<(HeaderName, HeaderValue)>,
-    pub authorization: Credential,
+    pub authorization: Authorization,
     /// The client's cookies without ours.
     pub cookie: Option<HeaderValue>,
     /// Bytes of the request body.
     pub body_max: u64,
     /// Instead of the upstream's.
     pub timeouts: RouteTimeouts,
-    /// Headers of the answer that the gate decides about (CORS), and those it takes away.
-    pub answer: Vec<(HeaderName, HeaderValue)>,
-    pub answer_without: Vec<HeaderName>,
     /// Ends the request when it is done: its session is over, or it would no longer be permitted.
     pub until: Until,
     /// For the access log: whose request it is.
     pub subject: Option<Subject>,
-}
-
-/// What happens to the client's `Authorization`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Credential {
-    Dropped,
-    /// It is not one of ours, and the route asks for it.
-    Forwarded,
 }
 
 /// What a request outlives only by being cut: a future, taken once.

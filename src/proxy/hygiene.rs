@@ -10,10 +10,10 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, OrErr, Result};
 
 use super::ctx::Ctx;
-use super::forward::{Credential, Forward};
+use super::forward::Forward;
 use super::upstream::Chosen;
 use crate::gate::head::{Kind, Scheme};
-use crate::gate::{RequestHead, strip};
+use crate::gate::{Authorization, RequestHead, strip};
 use crate::http::cookie;
 
 // As static text they are written without a copy.
@@ -73,7 +73,7 @@ pub(super) fn stamp(
     forward: &Forward,
     chosen: Option<&Chosen>,
 ) -> Result<()> {
-    if forward.authorization == Credential::Dropped && head.presented.authorization.is_some() {
+    if forward.authorization == Authorization::Removed && head.presented.authorization.is_some() {
         request.remove_header(&header::AUTHORIZATION);
     }
     if head.presented.cookie.is_some() {
@@ -147,13 +147,8 @@ pub(super) fn clean_answer(answer: &mut ResponseHeader, ctx: &Ctx) -> Result<()>
     if answer.status.is_informational() {
         return Ok(());
     }
-    if let Some(forward) = &ctx.forward {
-        for name in &forward.answer_without {
-            answer.remove_header(name);
-        }
-        for (name, value) in &forward.answer {
-            answer.insert_header(name.clone(), value.clone())?;
-        }
+    for name in ctx.answer_without {
+        answer.remove_header(name);
     }
     finish_answer(answer, ctx)
 }
@@ -174,6 +169,13 @@ fn drop_our_cookies(answer: &mut ResponseHeader) -> Result<()> {
 
 /// What every answer carries, ours and the upstreams'.
 pub(super) fn finish_answer(answer: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+    for (name, value) in &ctx.answer {
+        if *name == header::VARY {
+            answer.append_header(name, value.clone())?;
+        } else {
+            answer.insert_header(name, value.clone())?;
+        }
+    }
     if let Some(id) = &ctx.id {
         answer.insert_header(REQUEST_ID, id.value().clone())?;
     }

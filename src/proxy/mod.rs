@@ -23,8 +23,8 @@ pub mod tls;
 pub mod upstream;
 mod wire;
 
-pub use decide::{Decide, Decision};
-pub use forward::{Credential, Forward, Subject, Until};
+pub use decide::{Decide, Decided, Decision, Found};
+pub use forward::{Forward, Subject, Until};
 pub use hygiene::foreign_cookies;
 pub use listen::Phase;
 pub use public::{Limits, Public, Speech};

@@ -13,6 +13,7 @@ use std::time::Duration;
 use ::http::Method;
 
 use super::ctx::Ctx;
+use super::decide::Found;
 use super::forward::Subject;
 use crate::base::{Clock, Timestamp};
 use crate::gate::RequestHead;
@@ -38,6 +39,8 @@ pub struct Recorder {
     clock: Arc<dyn Clock>,
     /// Requests that no route was found for.
     unrouted: Arc<RouteMetrics>,
+    /// The gateway's own endpoints.
+    built_in: Arc<RouteMetrics>,
     log: AccessLog,
     shared: Arc<Buffer>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -73,8 +76,16 @@ impl Recorder {
         let buffer = Arc::clone(&shared);
         let writer =
             std::thread::Builder::new().name("access-log".to_owned()).spawn(move || buffer.drain(out))?;
-        let unrouted = metrics.route("-");
-        Ok(Arc::new(Self { metrics, clock, unrouted, log, shared, writer: Mutex::new(Some(writer)) }))
+        let (unrouted, built_in) = (metrics.route("-"), metrics.route("built-in"));
+        Ok(Arc::new(Self {
+            metrics,
+            clock,
+            unrouted,
+            built_in,
+            log,
+            shared,
+            writer: Mutex::new(Some(writer)),
+        }))
     }
 
     pub(super) const fn metrics(&self) -> &Arc<Metrics> {
@@ -86,10 +97,15 @@ impl Recorder {
     }
 
     pub(super) fn record(&self, line: &Line<'_>) {
-        let route = line.route.unwrap_or(&self.unrouted);
+        let route = match line.found {
+            Found::Route(route) => &route.metrics,
+            Found::BuiltIn => &self.built_in,
+            Found::Nothing => &self.unrouted,
+        };
         let class = if line.status == 0 { Class::Cut } else { Class::of(line.status) };
         route.finished(method_label(line.method), class, line.took);
-        if let Some(reason) = line.reason {
+        // What a route refuses, the gate counts.
+        if let (Some(reason), Found::Nothing) = (line.reason, line.found) {
             route.refused(reason);
         }
         if self.log == AccessLog::Off {
@@ -150,8 +166,7 @@ pub(super) struct Line<'a> {
     method: &'a Method,
     head: Option<&'a RequestHead>,
     status: u16,
-    route: Option<&'a Arc<RouteMetrics>>,
-    route_name: Option<&'a str>,
+    found: &'a Found,
     upstream: Option<&'a str>,
     server: Option<std::net::SocketAddr>,
     reason: Option<&'static str>,
@@ -171,8 +186,7 @@ impl<'a> Line<'a> {
             method: &ctx.method,
             head: ctx.head.as_deref(),
             status: ctx.ending.status,
-            route: forward.map(|f| &f.route),
-            route_name: forward.map(|f| &*f.route_name),
+            found: &ctx.found,
             upstream: forward.map(|f| f.upstream.name()),
             server: ctx.attempt.address,
             reason: ctx.refusal.as_ref().map(crate::gate::Rejection::label),
@@ -204,8 +218,8 @@ impl Waiting {
             text(out, "path", head.target.path());
         }
         let _ = write!(out, ",\"status\":{},\"took_us\":{}", line.status, line.took.as_micros());
-        if let Some(name) = line.route_name {
-            text(out, "route", name);
+        if let Found::Route(route) = line.found {
+            text(out, "route", &route.rule.name);
         }
         if let Some(name) = line.upstream {
             text(out, "upstream", name);
@@ -292,9 +306,8 @@ mod tests {
             method: &Method::GET,
             head: None,
             status: 404,
-            route: None,
-            route_name: Some("a \"route\"\n"),
-            upstream: None,
+            found: &Found::Nothing,
+            upstream: Some("a \"name\"\n"),
             server: Some(([127, 0, 0, 1], 9).into()),
             reason: Some("no_route"),
             subject: None,
@@ -314,7 +327,7 @@ mod tests {
             let json: serde_json::Value = serde_json::from_str(line).unwrap();
             assert_eq!(json["id"], "r-1");
             assert_eq!(json["status"], 404);
-            assert_eq!(json["route"], "a \"route\"\n");
+            assert_eq!(json["upstream"], "a \"name\"\n");
             assert_eq!(json["reason"], "no_route");
             assert_eq!(json["in"], 3);
         }

@@ -20,7 +20,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::ctx::Ctx;
-use super::decide::{Decide, Decision};
+use super::decide::{Decide, Decided, Decision, Found};
 use super::execute::execute;
 use super::forward::Forward;
 use super::incoming::{self, Body, Pace};
@@ -84,10 +84,14 @@ impl Edge {
             expects_continue: head.expects_continue,
         };
         let decided = AssertUnwindSafe(self.decide.decide(head, &mut body)).catch_unwind().await;
-        decided.unwrap_or_else(|_| {
+        let decided = decided.unwrap_or_else(|_| {
             tracing::error!(id = head.id.as_str(), "a decision panicked");
-            Decision::Reject(Rejection::Internal)
-        })
+            Decided::refused(Rejection::Internal)
+        });
+        ctx.found = decided.found;
+        ctx.answer = decided.answer;
+        ctx.answer_without = decided.answer_without;
+        decided.decision
     }
 
     async fn refuse(&self, session: &mut Session, ctx: &mut Ctx, rejection: Rejection) -> Result<bool> {
@@ -114,7 +118,9 @@ impl Edge {
             session.set_keepalive(None);
             return Err(Rejection::BodyTooLarge);
         }
-        forward.route.allowed();
+        if let Found::Route(route) = &ctx.found {
+            route.metrics.allowed();
+        }
         if let (Some(slot), Some(until)) = (&ctx.slot, forward.until.take()) {
             slot.ends_with(until);
         }

@@ -7,6 +7,7 @@
 mod assemble;
 mod bridge;
 mod chores;
+mod endpoints;
 mod operator;
 mod reactions;
 mod redirect;
@@ -27,6 +28,7 @@ use crate::app::App;
 use crate::base::{Clock, Random};
 use crate::config::{self, Config, Loaded};
 use crate::gate::request_id::RequestIds;
+use crate::gate::{FromSlices, Gate};
 use crate::keys;
 use crate::proxy::tls::{Certificate, PemPair, Unusable};
 use crate::proxy::{AccessLog, Edge, Limits, Patience, Phase, Public, Recorder, Speech};
@@ -36,11 +38,12 @@ use crate::shared::alone::{Alone, NotAlone};
 use crate::store;
 
 use assemble::Ground;
-use bridge::{Bridge, World};
+use bridge::{Bridge, Reach};
 use operator::Operator;
 use redirect::Redirect;
 
 pub use assemble::operate;
+pub use endpoints::document;
 pub use signal::run;
 
 /// Bytes a second that a request's body must bring on average.
@@ -134,8 +137,9 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let sockets = Sockets::bind(&config).await?;
     let ground = Ground::new(start.clock, start.random);
     let (app, alone) = assemble::assemble(&config, &ground).await?;
-    let world = World::new(&config, None, &ground.metrics, &ground.tasks).await?;
-    let bridge = Arc::new(Bridge { world: ArcSwap::from_pointee(world) });
+    let reach = Reach::new(&config, None, &ground.metrics, &ground.tasks).await?;
+    let gate = open_gate(&app, &config)?;
+    let bridge = Arc::new(Bridge { app: Arc::clone(&app), gate, reach: ArcSwap::from_pointee(reach) });
     let recorder = Recorder::start(
         Arc::clone(&ground.metrics),
         Arc::clone(&ground.clock),
@@ -158,6 +162,14 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     running.open(sockets, &config)?;
     ground.metrics.config_loaded(&start.loaded.sha256);
     Ok(running)
+}
+
+/// The gate, asking the slices.
+fn open_gate(app: &Arc<App>, config: &Arc<Config>) -> Result<Arc<Gate>, StartError> {
+    let slices = Arc::new(FromSlices::new(Arc::clone(app)));
+    let built_in = Arc::new(endpoints::public(config));
+    let gate = Gate::new(Arc::clone(app), slices, Arc::clone(config), built_in);
+    Ok(Arc::new(gate.map_err(|_| StartError::Routes)?))
 }
 
 /// The sockets of a gateway, bound and not yet served.
@@ -274,13 +286,29 @@ impl Running {
         if let Some(what) = fixed(&old, new) {
             return Err(StartError::NeedsRestart(what));
         }
-        let before = self.bridge.world.load_full();
-        let world = World::new(new, Some(&before), &self.app.metrics, &self.app.tasks).await?;
-        self.bridge.world.store(Arc::new(world));
+        let Bridge { gate, reach, .. } = &*self.bridge;
+        let before = reach.load_full();
+        let next = Reach::new(new, Some(&before), &self.app.metrics, &self.app.tasks).await?;
         self.app.set_config(Arc::clone(new));
-        keys::ensure(&self.app).await.map_err(StartError::Keys)?;
-        rbac::configure(&self.app, new.definitions.clone()).await.map_err(StartError::Store)?;
-        let is_route = |name: &str| name == "-" || new.routes.iter().any(|route| route.name == name);
+        let prepared = async {
+            keys::ensure(&self.app).await.map_err(StartError::Keys)?;
+            rbac::configure(&self.app, new.definitions.clone()).await.map_err(StartError::Store)
+        };
+        if let Err(error) = prepared.await {
+            self.app.set_config(old);
+            return Err(error);
+        }
+        // While the gate turns over, requests of both configurations find their upstreams.
+        reach.store(Arc::new(next.and(&before)));
+        if gate.adopt(Arc::clone(new), Arc::new(endpoints::public(new))).is_err() {
+            reach.store(before);
+            self.app.set_config(old);
+            return Err(StartError::Routes);
+        }
+        reach.store(Arc::new(next));
+        let is_route = |name: &str| {
+            matches!(name, "-" | "built-in") || new.routes.iter().any(|route| route.name == name)
+        };
         self.app.metrics.keep_only(is_route, |name| new.upstreams.contains_key(name));
         Ok(())
     }

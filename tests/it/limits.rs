@@ -186,7 +186,7 @@ async fn connections_have_caps_and_places_come_back() {
     let mut fourth = Client::connect(gateway.public()).await;
     fourth.send(get("/x", &[])).await;
     assert_eq!(fourth.answer().await, None);
-    assert!(gateway.metric("portcullis_ratelimited_total{limiter=\"connection\"}") >= 1.0);
+    assert!(gateway.metric("portcullis_ratelimited_total{limiter=\"connection\"}") >= 1);
     assert_eq!(exchange(gateway.admin(), get("/livez", &[])).await.unwrap().status, 200);
     open.pop();
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -246,5 +246,5 @@ async fn a_request_that_breaks_off_is_recorded() {
     assert_eq!(log.len(), 1, "{log:?}");
     assert_eq!(log[0]["path"], "/gone");
     assert_eq!(log[0]["status"], 0);
-    assert_eq!(gateway.metric("portcullis_inflight "), 0.0);
+    assert_eq!(gateway.metric("portcullis_inflight "), 0);
 }

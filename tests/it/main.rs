@@ -9,6 +9,7 @@ mod drain;
 mod limits;
 mod smuggling;
 mod spoofing;
+mod stream;
 mod support;
 mod upstream;
 mod wire;

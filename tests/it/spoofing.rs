@@ -143,8 +143,6 @@ async fn our_credentials_and_cookies_never_reach_an_upstream() {
     let upstream = Upstream::echo().await;
     let gateway = Gateway::open_to(upstream.address).await;
     let lines = [
-        "X-Access-Key: key",
-        "X-Access-Secret: sesame",
         "Authorization: Bearer sesame",
         "Cookie: mine=1; __Host-portcullis_session=sesame; portcullis_refresh=sesame; __Secure-portcullis_refresh=sesame",
     ];
@@ -152,6 +150,14 @@ async fn our_credentials_and_cookies_never_reach_an_upstream() {
     let seen = upstream.last();
     assert!(!seen.head.contains("sesame"), "{}", seen.head);
     assert_eq!(seen.header("cookie"), Some("mine=1"));
+    let keys = get("/x", &["X-Access-Key: nobodys", "X-Access-Secret: sesame"]);
+    let answer = exchange(gateway.public(), keys).await.unwrap();
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (401, "APP_AUTH_INVALID"),
+        "keys that are sent must be right"
+    );
+    assert_eq!(upstream.count(), 1);
 }
 
 #[tokio::test]

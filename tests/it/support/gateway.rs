@@ -27,7 +27,11 @@ impl Gateway {
 
     /// The same where it may fail.
     pub async fn try_start(yaml: &str) -> Result<Self, StartError> {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::start_in(tempfile::tempdir().expect("a folder"), yaml).await
+    }
+
+    /// The same with files of the test's own beside it.
+    pub async fn start_in(folder: TempDir, yaml: &str) -> Result<Self, StartError> {
         let loaded = load(yaml, &folder);
         let log = Log::default();
         let begin = Start {
@@ -67,10 +71,10 @@ impl Gateway {
     }
 
     /// The value of a metric's line that begins so; zero when there is none.
-    pub fn metric(&self, line: &str) -> f64 {
+    pub fn metric(&self, line: &str) -> i64 {
         let text = self.running.app.metrics.render();
         let value = text.lines().find_map(|l| l.strip_prefix(line)).map(str::trim);
-        value.map_or(0.0, |value| value.parse().expect("a number"))
+        value.map_or(0, |value| value.parse().expect("a whole number"))
     }
 }
 

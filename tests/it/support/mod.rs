@@ -3,7 +3,9 @@
 //! Law: every test has its own gateway on free ports with its own store; nothing is shared.
 
 pub mod gateway;
+pub mod h2;
 pub mod raw;
+pub mod tls;
 pub mod upstream;
 
 pub use gateway::Gateway;

@@ -1,0 +1,405 @@
+//! Exchanges that last, and the other protocols: WebSocket, server-sent events, HTTP/2, gRPC, TLS.
+//!
+//! Law: nothing is held back on the way, and the same refusals hold whatever the protocol.
+
+use std::time::{Duration, Instant};
+
+use futures::{SinkExt, StreamExt};
+use http::Request;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::gateway::open_to;
+use crate::support::h2::{H2Client, H2Upstream};
+use crate::support::raw::get;
+use crate::support::tls::{Pair, connect, in_front_of};
+use crate::support::upstream::spawn;
+use crate::support::{Act, Client, Gateway, Upstream, exchange};
+
+/// A WebSocket server that sends back what it gets.
+async fn websocket_echo() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            spawn(async move {
+                let Ok(mut socket) = tokio_tungstenite::accept_async(tcp).await else { return };
+                while let Some(Ok(message)) = socket.next().await {
+                    if message.is_close() || socket.send(message).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+async fn talks(address: std::net::SocketAddr, word: &str) -> Result<String, String> {
+    let (mut socket, _) =
+        tokio_tungstenite::connect_async(format!("ws://{address}/chat")).await.map_err(|e| e.to_string())?;
+    socket.send(Message::text(word)).await.map_err(|e| e.to_string())?;
+    match tokio::time::timeout(Duration::from_secs(5), socket.next()).await {
+        Ok(Some(Ok(message))) => Ok(message.to_string()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+/// The upgrade that the framework cuts off under load, many times over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_opens_every_time() {
+    let upstream = websocket_echo().await;
+    let gateway = Gateway::open_to(upstream).await;
+    let rounds = if std::env::var_os("PORTCULLIS_TEST_LONG").is_some() { 150 } else { 40 };
+    let address = gateway.public();
+    let talkers: Vec<_> = (0..4)
+        .map(|talker| {
+            spawn(async move {
+                for round in 0..rounds {
+                    let word = format!("{talker}-{round}");
+                    assert_eq!(talks(address, &word).await.as_deref(), Ok(word.as_str()));
+                }
+            })
+        })
+        .collect();
+    for talker in talkers {
+        talker.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_opens_every_time_behind_tls() {
+    let own = Pair::for_name("up.test");
+    let secure = in_front_of(websocket_echo().await, &own, None).await;
+    let folder = tempfile::tempdir().unwrap();
+    own.write(folder.path(), "up");
+    let yaml = format!(
+        "upstreams: {{ up: {{ servers: ['{secure}'], tls: {{ ca_file: '{}', sni: up.test }} }} }}\n\
+         routes: [ {{ name: all, match: {{ path: '/**' }}, upstream: up, allow: anyone, websocket: true }} ]\n",
+        folder.path().join("up.crt").display()
+    );
+    let gateway = Gateway::start_in(folder, &yaml).await.unwrap();
+    for round in 0..40 {
+        let word = format!("tls-{round}");
+        assert_eq!(talks(gateway.public(), &word).await.as_deref(), Ok(word.as_str()));
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_passes_only_where_the_route_says_so() {
+    let upstream = websocket_echo().await;
+    let gateway = Gateway::start(&format!(
+        "upstreams: {{ up: {{ servers: ['{upstream}'] }} }}\n\
+         routes: [ {{ name: all, match: {{ path: '/**' }}, upstream: up, allow: anyone }} ]\n"
+    ))
+    .await;
+    assert!(talks(gateway.public(), "x").await.unwrap_err().contains("40"));
+}
+
+#[tokio::test]
+async fn what_an_upgraded_connection_sends_first_is_not_lost() {
+    // The upstream speaks first, in one packet with its 101.
+    let hello = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                  Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\x81\x05hello";
+    let upstream = Upstream::start(move |_| Act::Tunnel(hello.to_vec())).await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let upgrade = [
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    for _ in 0..20 {
+        let mut client = Client::connect(gateway.public()).await;
+        client.send(get("/ws", &upgrade)).await;
+        assert_eq!(client.answer().await.unwrap().status, 101);
+        assert_eq!(client.exactly(7).await.unwrap(), b"\x81\x05hello");
+        client.send(b"\x81\x02hi").await;
+        assert_eq!(client.exactly(4).await.unwrap(), b"\x81\x02hi");
+    }
+}
+
+#[tokio::test]
+async fn events_arrive_one_by_one_as_they_are_sent() {
+    let upstream = Upstream::start(|_| {
+        let head =
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let event = |n: u8| format!("d\r\ndata: event{n}\n\r\n").into_bytes();
+        let pause = Duration::from_millis(300);
+        let mut pieces = vec![(Duration::ZERO, head.to_vec())];
+        pieces.extend((1..=3).map(|n| (pause, event(n))));
+        pieces.push((Duration::ZERO, b"0\r\n\r\n".to_vec()));
+        Act::Pieces(pieces)
+    })
+    .await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let mut client = Client::connect(gateway.public()).await;
+    client.send(get("/events", &["Accept: text/event-stream"])).await;
+    let mut arrivals = Vec::new();
+    for number in 1..=3 {
+        client.until(format!("event{number}").as_bytes()).await.unwrap();
+        arrivals.push(Instant::now());
+    }
+    for pair in arrivals.windows(2) {
+        let gap = pair[1] - pair[0];
+        assert!((150..900).contains(&gap.as_millis()), "held back: {gap:?}");
+    }
+}
+
+const H2C: &str = "listen: { public: '127.0.0.1:0', admin: '127.0.0.1:0', h2c: true }\n";
+
+fn request(method: &str, path: &str) -> http::request::Builder {
+    Request::builder().method(method).uri(format!("http://gw.test{path}"))
+}
+
+#[tokio::test]
+async fn http2_reaches_an_http1_upstream_as_one_clean_request() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&format!("{H2C}{}", open_to(upstream.address))).await;
+    let client = H2Client::cleartext(gateway.public()).await;
+    let sent =
+        request("GET", "/a?b=c").header("cookie", "a=1").header("cookie", "b=2").header("x_user_id", "1");
+    let answer = client.send(sent.body(()).unwrap(), None).await.unwrap();
+    assert_eq!(answer.head.status(), 200);
+    let seen = upstream.last();
+    assert_eq!(seen.line(), "GET /a?b=c HTTP/1.1");
+    assert_eq!(seen.header("host"), Some("gw.test"));
+    assert_eq!(seen.header("cookie"), Some("a=1; b=2"), "crumbs are joined");
+    assert!(!seen.head.to_lowercase().contains("user_id"));
+    let answer = client.send(request("POST", "/p").body(()).unwrap(), Some(b"hello")).await.unwrap();
+    assert_eq!(answer.head.status(), 200);
+    assert_eq!(upstream.last().body, b"hello");
+}
+
+#[tokio::test]
+async fn http2_requests_meet_the_same_refusals() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&format!("{H2C}{}", open_to(upstream.address))).await;
+    let client = H2Client::cleartext(gateway.public()).await;
+    for path in ["/pub/../admin", "/pub/%2e%2e/admin", "//admin", "/a%2fb", "/a;b", "/a%00", "/a%zz"] {
+        let answer = client.send(request("GET", path).body(()).unwrap(), None).await;
+        assert!(answer.as_ref().is_ok_and(|a| a.head.status() == 400), "{path}: {answer:?}");
+    }
+    for (name, value, status) in
+        [("expect", "y 100-continue", 417), ("authorization", "a", 400), ("content-length", "5", 400)]
+    {
+        let twice = request("GET", "/x").header(name, value).header(name, value);
+        let answer = client.send(twice.body(()).unwrap(), None).await;
+        assert!(
+            answer.as_ref().is_err() || answer.as_ref().is_ok_and(|a| a.head.status() == status),
+            "{name}: {answer:?}"
+        );
+    }
+    let answer = client.send(request("TRACE", "/x").body(()).unwrap(), None).await;
+    assert!(answer.is_err() || answer.is_ok_and(|a| a.head.status() == 405));
+    let big = "v".repeat(33 * 1024);
+    let answer = client.send(request("GET", "/x").header("x-big", &big).body(()).unwrap(), None).await;
+    assert!(answer.is_ok_and(|a| a.head.status() == 431));
+    let other = Request::builder().uri("http://gw.test/x").header("host", "evil.test").body(()).unwrap();
+    let answer = client.send(other, None).await;
+    assert!(answer.is_err() || answer.is_ok_and(|a| a.head.status() == 400));
+    assert_eq!(upstream.count(), 0);
+}
+
+#[tokio::test]
+async fn an_http2_client_that_says_nothing_is_let_go() {
+    let upstream = Upstream::echo().await;
+    let gateway =
+        Gateway::start(&format!("{H2C}limits: {{ head: {{ within: 1s }} }}\n{}", open_to(upstream.address)))
+            .await;
+    for begin in ["", "PRI * HTTP/2.0\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut client = Client::connect(gateway.public()).await;
+        client.send(begin).await;
+        let start = Instant::now();
+        // The preface is answered with settings before anything else.
+        let _ = tokio::time::timeout(Duration::from_secs(4), client.rest())
+            .await
+            .unwrap_or_else(|_| panic!("{begin:?}"));
+        assert!(start.elapsed() >= Duration::from_millis(800), "{begin:?}");
+    }
+}
+
+#[tokio::test]
+async fn resets_in_a_row_end_the_connection_before_the_upstream_notices() {
+    let upstream = Upstream::start(|_| Act::Hang).await;
+    let gateway = Gateway::start(&format!("{H2C}{}", open_to(upstream.address))).await;
+    let tcp = tokio::net::TcpStream::connect(gateway.public()).await.unwrap();
+    let (send, connection) = h2::client::handshake(tcp).await.unwrap();
+    let ended = spawn(connection);
+    let mut opened = 0;
+    for _ in 0..5_000 {
+        let Ok(mut ready) = send.clone().ready().await else { break };
+        let Ok((answer, mut stream)) = ready.send_request(request("POST", "/x").body(()).unwrap(), false)
+        else {
+            break;
+        };
+        stream.send_reset(h2::Reason::CANCEL);
+        drop(answer);
+        opened += 1;
+        tokio::task::yield_now().await;
+    }
+    assert!(opened < 5_000, "{opened} resets were taken");
+    drop(send);
+    assert!(tokio::time::timeout(Duration::from_secs(5), ended).await.is_ok());
+    assert!(upstream.count() <= 250, "{} of them reached the upstream", upstream.count());
+}
+
+#[tokio::test]
+async fn grpc_passes_with_its_trailers_and_is_refused_in_headers_alone() {
+    let upstream = H2Upstream::start().await;
+    let gateway = Gateway::start(&format!(
+        "{H2C}upstreams: {{ up: {{ servers: ['{}'], http2: true }} }}\n\
+         routes:\n\
+         - {{ name: open, match: {{ path: '/pkg.Open/**' }}, upstream: up, allow: anyone }}\n\
+         - {{ name: closed, match: {{ path: '/pkg.Closed/**' }}, upstream: up, allow: signed_in }}\n",
+        upstream.address
+    ))
+    .await;
+    let client = H2Client::cleartext(gateway.public()).await;
+    let call = |path: &str| {
+        request("POST", path)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(())
+            .unwrap()
+    };
+    let answer = client.send(call("/pkg.Open/Call"), Some(b"\0\0\0\0\x02hi")).await.unwrap();
+    assert_eq!((answer.head.status().as_u16(), answer.body.as_slice()), (200, &b"\0\0\0\0\x02hi"[..]));
+    assert_eq!(answer.trailers.unwrap()["grpc-status"], "0");
+    let seen = upstream.last();
+    assert_eq!((seen.path.as_str(), seen.authority.as_str()), ("/pkg.Open/Call", "gw.test"));
+    assert_eq!(seen.headers["te"], "trailers");
+    assert_eq!(seen.headers["x-forwarded-for"], "127.0.0.1");
+    let refused = client.send(call("/pkg.Closed/Call"), Some(b"\0\0\0\0\x02hi")).await.unwrap();
+    assert_eq!(refused.head.status(), 200);
+    assert_eq!(refused.head.headers()["grpc-status"], "16");
+    assert_eq!(refused.head.headers()["content-type"], "application/grpc");
+    assert!(refused.body.is_empty() && refused.trailers.is_none());
+    let nowhere = client.send(call("/pkg.None/Call"), Some(b"")).await.unwrap();
+    assert_eq!(nowhere.head.headers()["grpc-status"], "5");
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test]
+async fn http1_reaches_an_http2_upstream() {
+    let upstream = H2Upstream::start().await;
+    let gateway = Gateway::start(&format!(
+        "upstreams: {{ up: {{ servers: ['{}'], http2: true, host: up.test }} }}\n\
+         routes: [ {{ name: all, match: {{ path: '/**' }}, upstream: up, allow: anyone }} ]\n",
+        upstream.address
+    ))
+    .await;
+    let request = "POST /x?y HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    let answer = exchange(gateway.public(), request).await.unwrap();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "hi"));
+    let seen = upstream.last();
+    assert_eq!(
+        (seen.path.as_str(), seen.authority.as_str(), seen.body.as_slice()),
+        ("/x?y", "up.test", &b"hi"[..])
+    );
+    assert!(!seen.headers.contains_key("transfer-encoding") && !seen.headers.contains_key("connection"));
+}
+
+async fn with_tls(extra: &str, upstream: std::net::SocketAddr) -> (Gateway, Pair) {
+    let own = Pair::for_name("gw.test");
+    let folder = tempfile::tempdir().unwrap();
+    own.write(folder.path(), "gw");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let yaml = format!(
+        "public_url: 'https://gw.test'\n\
+         listen: {{ public: '127.0.0.1:0', admin: '127.0.0.1:0', tls: {{ cert_file: '{}', key_file: '{}'{extra} }} }}\n{}",
+        path("gw.crt"),
+        path("gw.key"),
+        open_to(upstream)
+    );
+    (Gateway::start_in(folder, &yaml).await.unwrap(), own)
+}
+
+#[tokio::test]
+async fn tls_speaks_http1_and_http2_as_the_client_likes() {
+    let upstream = Upstream::echo().await;
+    let (gateway, own) = with_tls("", upstream.address).await;
+    let stream = connect(gateway.public(), "gw.test", &own, &[b"http/1.1"]).await.unwrap();
+    let mut client = Client::over(stream);
+    client.send(get("/one", &[])).await;
+    let answer = client.answer().await.unwrap();
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("strict-transport-security").is_some());
+    assert_eq!(upstream.last().header("x-forwarded-proto"), Some("https"));
+    let stream = connect(gateway.public(), "gw.test", &own, &[b"h2", b"http/1.1"]).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let client = H2Client::over(stream).await;
+    let sent = Request::builder().uri("https://gw.test/two").body(()).unwrap();
+    assert_eq!(client.send(sent, None).await.unwrap().head.status(), 200);
+    assert_eq!(upstream.last().target(), "/two");
+    assert_eq!(upstream.last().header("x-forwarded-proto"), Some("https"));
+}
+
+#[tokio::test]
+async fn plain_http_is_only_sent_to_https() {
+    let upstream = Upstream::echo().await;
+    let (gateway, _) = with_tls(", redirect: '127.0.0.1:0'", upstream.address).await;
+    let answer = exchange(gateway.running.redirect.unwrap(), get("/a?b=c", &[])).await.unwrap();
+    assert_eq!((answer.status, answer.header("location")), (301, Some("https://gw.test/a?b=c")));
+    assert_eq!(upstream.count(), 0);
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_used_without_a_restart_and_a_broken_one_is_not() {
+    let upstream = Upstream::echo().await;
+    let (gateway, old) = with_tls("", upstream.address).await;
+    let mut held = Client::over(connect(gateway.public(), "gw.test", &old, &[b"http/1.1"]).await.unwrap());
+    held.send(get("/before", &[])).await;
+    assert_eq!(held.answer().await.unwrap().status, 200);
+    let new = Pair::for_name("gw.test");
+    std::fs::write(gateway.folder.path().join("gw.crt"), "half").unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(connect(gateway.public(), "gw.test", &old, &[b"http/1.1"]).await.is_ok(), "the old one stays");
+    new.write(gateway.folder.path(), "gw");
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while connect(gateway.public(), "gw.test", &new, &[b"http/1.1"]).await.is_err() {
+        assert!(Instant::now() < deadline, "the new certificate is not used");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    held.send(get("/held", &[])).await;
+    assert_eq!(held.answer().await.unwrap().status, 200, "open connections keep theirs");
+}
+
+#[tokio::test]
+async fn an_upstreams_certificate_is_verified() {
+    let plain = Upstream::echo().await;
+    let (own, other) = (Pair::for_name("up.test"), Pair::for_name("up.test"));
+    let secure = in_front_of(plain.address, &own, None).await;
+    for (trusted, sni, status) in [(&own, "up.test", 200), (&other, "up.test", 502), (&own, "else.test", 502)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        trusted.write(folder.path(), "ca");
+        let yaml = format!(
+            "upstreams: {{ up: {{ servers: ['{secure}'], tls: {{ ca_file: '{}', sni: {sni} }} }} }}\n\
+             routes: [ {{ name: all, match: {{ path: '/**' }}, upstream: up, allow: anyone }} ]\n",
+            folder.path().join("ca.crt").display()
+        );
+        let gateway = Gateway::start_in(folder, &yaml).await.unwrap();
+        assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().status, status, "{sni}");
+    }
+    assert_eq!(plain.count(), 1);
+}
+
+#[tokio::test]
+async fn an_upstream_that_asks_for_a_certificate_gets_ours() {
+    let plain = Upstream::echo().await;
+    let (own, ours) = (Pair::for_name("up.test"), Pair::for_name("gateway.test"));
+    let secure = in_front_of(plain.address, &own, Some(&ours)).await;
+    for (client, status) in [(", client_cert_file: 'me.crt', client_key_file: 'me.key'", 200), ("", 502)] {
+        let folder = tempfile::tempdir().unwrap();
+        own.write(folder.path(), "ca");
+        ours.write(folder.path(), "me");
+        let client = client.replace("'me.", &format!("'{}/me.", folder.path().display()));
+        let yaml = format!(
+            "upstreams: {{ up: {{ servers: ['{secure}'], tls: {{ ca_file: '{}', sni: up.test{client} }} }} }}\n\
+             routes: [ {{ name: all, match: {{ path: '/**' }}, upstream: up, allow: anyone }} ]\n",
+            folder.path().join("ca.crt").display()
+        );
+        let gateway = Gateway::start_in(folder, &yaml).await.unwrap();
+        assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().status, status, "{client}");
+    }
+}

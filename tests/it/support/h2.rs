@@ -1,0 +1,131 @@
+//! HTTP/2 from both sides, frame by frame where a test needs it.
+//!
+//! Law: the client sends what it is told to, and the upstream tells what reached it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::upstream::spawn;
+
+/// One connection of a client.
+#[derive(Clone)]
+pub struct H2Client {
+    send: SendRequest<Bytes>,
+}
+
+/// An answer with its trailers.
+#[derive(Debug)]
+pub struct H2Answer {
+    pub head: Response<()>,
+    pub body: Vec<u8>,
+    pub trailers: Option<HeaderMap>,
+}
+
+impl H2Client {
+    /// With prior knowledge, without TLS.
+    pub async fn cleartext(address: SocketAddr) -> Self {
+        Self::over(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    pub async fn over(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        let (send, connection) = h2::client::handshake(io).await.expect("a handshake");
+        spawn(async move {
+            // It ends with the test.
+            let _ = connection.await;
+        });
+        Self { send }
+    }
+
+    /// Sends a request; an error is a reset or a closed connection.
+    pub async fn send(&self, request: Request<()>, body: Option<&[u8]>) -> Result<H2Answer, h2::Error> {
+        let mut send = self.send.clone().ready().await?;
+        let (answer, mut stream) = send.send_request(request, body.is_none())?;
+        if let Some(body) = body {
+            stream.send_data(Bytes::copy_from_slice(body), true)?;
+        }
+        let (head, mut received) = answer.await?.into_parts();
+        let mut body = Vec::new();
+        while let Some(piece) = received.data().await {
+            let piece = piece?;
+            let _ = received.flow_control().release_capacity(piece.len());
+            body.extend_from_slice(&piece);
+        }
+        let trailers = received.trailers().await?;
+        Ok(H2Answer { head: Response::from_parts(head, ()), body, trailers })
+    }
+}
+
+/// A request as it reached an HTTP/2 upstream.
+#[derive(Debug, Clone)]
+pub struct H2Seen {
+    pub path: String,
+    pub authority: String,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+/// A backend that speaks HTTP/2 without TLS and answers every request with its body, then the
+/// trailers of a successful gRPC call.
+#[derive(Clone)]
+pub struct H2Upstream {
+    pub address: SocketAddr,
+    seen: Arc<Mutex<Vec<H2Seen>>>,
+}
+
+impl H2Upstream {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = Self { address: listener.local_addr().unwrap(), seen: Arc::default() };
+        let seen = Arc::clone(&upstream.seen);
+        spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                spawn(serve(stream, Arc::clone(&seen)));
+            }
+        });
+        upstream
+    }
+
+    pub fn last(&self) -> H2Seen {
+        self.seen.lock().unwrap().last().cloned().expect("a request arrived")
+    }
+
+    pub fn count(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+}
+
+async fn serve(stream: TcpStream, log: Arc<Mutex<Vec<H2Seen>>>) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        let log = Arc::clone(&log);
+        spawn(async move {
+            let (head, mut body) = request.into_parts();
+            let mut whole = Vec::new();
+            while let Some(Ok(piece)) = body.data().await {
+                let _ = body.flow_control().release_capacity(piece.len());
+                whole.extend_from_slice(&piece);
+            }
+            log.lock().unwrap().push(H2Seen {
+                path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+                authority: head.uri.authority().map_or_else(String::new, ToString::to_string),
+                headers: head.headers.clone(),
+                body: whole.clone(),
+            });
+            let mut answer = Response::new(());
+            if let Some(kind) = head.headers.get("content-type") {
+                answer.headers_mut().insert("content-type", kind.clone());
+            }
+            let Ok(mut stream) = respond.send_response(answer, false) else { return };
+            let _ = stream.send_data(Bytes::from(whole), false);
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", "0".parse().unwrap());
+            let _ = stream.send_trailers(trailers);
+        });
+    }
+}
