@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::support::raw::get;
-use crate::support::{Act, Client, Gateway, Upstream, exchange};
+use crate::support::{Act, Client, Gateway, Upstream, exchange, times};
 
 const OURS: [&str; 22] = [
     "X-User-Id",
@@ -258,7 +258,7 @@ async fn informational_answers_do_not_pile_up() {
 async fn nobody_ever_gets_another_clients_answer() {
     let upstream = Upstream::echo().await;
     let gateway = Gateway::open_to(upstream.address).await;
-    let rounds = if std::env::var_os("PORTCULLIS_TEST_LONG").is_some() { 10_000 } else { 500 };
+    let rounds = times(500, 10_000);
     let address = gateway.public();
     let clients: Vec<_> =
         (0..4).map(|number| crate::support::upstream::spawn(canary(address, number, rounds))).collect();

@@ -13,7 +13,7 @@ use crate::support::h2::{H2Client, H2Upstream};
 use crate::support::raw::get;
 use crate::support::tls::{Pair, connect, in_front_of};
 use crate::support::upstream::spawn;
-use crate::support::{Act, Client, Gateway, Upstream, exchange};
+use crate::support::{Act, Client, Gateway, Upstream, exchange, times};
 
 /// A WebSocket server that sends back what it gets.
 async fn websocket_echo() -> std::net::SocketAddr {
@@ -49,7 +49,7 @@ async fn talks(address: std::net::SocketAddr, word: &str) -> Result<String, Stri
 async fn a_websocket_opens_every_time() {
     let upstream = websocket_echo().await;
     let gateway = Gateway::open_to(upstream).await;
-    let rounds = if std::env::var_os("PORTCULLIS_TEST_LONG").is_some() { 150 } else { 40 };
+    let rounds = times(40, 150);
     let address = gateway.public();
     let talkers: Vec<_> = (0..4)
         .map(|talker| {

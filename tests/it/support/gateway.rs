@@ -91,7 +91,7 @@ fn load(yaml: &str, folder: &TempDir) -> Loaded {
     let mut text = String::new();
     let mut add = |key: &str, value: String| {
         if !has(&format!("{key}:")) {
-            text.push_str(&format!("{key}: {value}\n"));
+            text.extend([key, ": ", &value, "\n"]);
         }
     };
     let path = |name: &str| folder.path().join(name).display().to_string();

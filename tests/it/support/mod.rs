@@ -11,3 +11,9 @@ pub mod upstream;
 pub use gateway::Gateway;
 pub use raw::{Client, exchange};
 pub use upstream::{Act, Seen, Upstream};
+
+/// How often a test repeats what it does: more in `make test-long`.
+#[expect(clippy::disallowed_methods, reason = "the one switch of the tests")]
+pub fn times(short: usize, long: usize) -> usize {
+    if std::env::var_os("PORTCULLIS_TEST_LONG").is_some() { long } else { short }
+}

@@ -112,13 +112,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 }
             }
         }
-        match answer.all("content-length").next() {
-            Some(length) => self.exactly(length.parse().ok()?).await,
-            None => {
-                while self.more().await {}
-                Some(std::mem::take(&mut self.buffer))
-            }
+        if let Some(length) = answer.all("content-length").next() {
+            return self.exactly(length.parse().ok()?).await;
         }
+        while self.more().await {}
+        Some(std::mem::take(&mut self.buffer))
     }
 
     /// Text up to and without `end`.
