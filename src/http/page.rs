@@ -24,37 +24,57 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 const REDOC_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The document and the pages that show it, for the listener that may have them.
-#[must_use]
-pub fn rows(document: &serde_json::Value) -> Vec<Row> {
-    let document = Reply::json(StatusCode::OK, document).cached("no-cache");
-    vec![
-        file("/openapi.json", document).about("This document"),
-        page("/docs/", include_str!("assets/docs.html"), DOCS_POLICY).about("This document in Swagger UI"),
-        asset("/docs/docs.js", SCRIPT, include_bytes!("assets/docs.js")),
-        asset("/docs/swagger-ui.css", STYLE, include_bytes!("assets/swagger-ui/swagger-ui.css")),
-        asset("/docs/swagger-ui-bundle.js", SCRIPT, include_bytes!("assets/swagger-ui/swagger-ui-bundle.js")),
-        page("/redoc/", include_str!("assets/redoc.html"), REDOC_POLICY).about("This document in Redoc"),
-        asset("/redoc/redoc.standalone.js", SCRIPT, include_bytes!("assets/redoc/redoc.standalone.js")),
-    ]
+/// One file of the pages.
+#[derive(Debug, Clone)]
+pub struct File {
+    pub path: &'static str,
+    about: &'static str,
+    pub reply: Reply,
 }
 
-fn page(path: &'static str, html: &'static str, policy: &'static str) -> Row {
+/// The document and the pages that show it, as endpoints of a table.
+#[must_use]
+pub fn rows(document: &serde_json::Value) -> Vec<Row> {
+    let row = |File { path, about, reply }| {
+        // Bodies are static or shared, so a clone copies no bytes.
+        let answer = move |_: Call, _: Nothing| std::future::ready(Ok::<_, ApiError>(reply.clone()));
+        get(path, answer).open().at_root().about(about)
+    };
+    files(document).into_iter().map(row).collect()
+}
+
+/// The same for a listener that has no table. `/docs` and `/docs/` are the same page.
+#[must_use]
+pub fn files(document: &serde_json::Value) -> Vec<File> {
+    let document = Reply::json(StatusCode::OK, document).cached("no-cache");
+    let swagger = include_bytes!("assets/swagger-ui/swagger-ui-bundle.js");
+    let redoc = include_bytes!("assets/redoc/redoc.standalone.js");
+    let files = vec![
+        File { path: "/openapi.json", about: "This document", reply: document },
+        page("/docs/", "This document in Swagger UI", include_str!("assets/docs.html"), DOCS_POLICY),
+        asset("/docs/docs.js", SCRIPT, include_bytes!("assets/docs.js")),
+        asset("/docs/swagger-ui.css", STYLE, include_bytes!("assets/swagger-ui/swagger-ui.css")),
+        asset("/docs/swagger-ui-bundle.js", SCRIPT, swagger),
+        page("/redoc/", "This document in Redoc", include_str!("assets/redoc.html"), REDOC_POLICY),
+        asset("/redoc/redoc.standalone.js", SCRIPT, redoc),
+    ];
+    files.into_iter().map(File::safe).collect()
+}
+
+impl File {
+    fn safe(self) -> Self {
+        Self { reply: self.reply.with(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")), ..self }
+    }
+}
+
+fn page(path: &'static str, about: &'static str, html: &'static str, policy: &'static str) -> File {
     let reply = Reply::bytes(StatusCode::OK, HTML, html)
         .cached("no-cache")
         .with(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    file(path, reply)
+    File { path, about, reply }
 }
 
-fn asset(path: &'static str, kind: &'static str, bytes: &'static [u8]) -> Row {
+fn asset(path: &'static str, kind: &'static str, bytes: &'static [u8]) -> File {
     let reply = Reply::bytes(StatusCode::OK, kind, Bytes::from_static(bytes)).cached("public, max-age=3600");
-    file(path, reply).about("A file of the page above")
-}
-
-/// The same answer to everyone. Bodies are static or shared, so a clone copies no bytes.
-fn file(path: &'static str, reply: Reply) -> Row {
-    let reply = reply.with(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    get(path, move |_: Call, _: Nothing| std::future::ready(Ok::<_, ApiError>(reply.clone())))
-        .open()
-        .at_root()
+    File { path, about: "A file of the pages", reply }
 }
