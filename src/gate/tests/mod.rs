@@ -7,6 +7,7 @@ mod caller;
 mod identity;
 mod organization;
 mod route;
+mod slices;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -117,26 +118,33 @@ groups: [ { code: finance, roles: [analyst], permissions: [pay] } ]
 ";
 
 pub(super) async fn setting(yaml: &str) -> Setting {
+    setting_with(yaml, |yaml| With { yaml, ..With::default() }).await
+}
+
+async fn setting_with(yaml: &str, with: impl FnOnce(&'static str) -> With) -> Setting {
     // An upstream that no route names is an error.
     let other = if yaml.contains("other") { ", other: { servers: [127.0.0.1:9001] }" } else { "" };
     let upstreams = format!("upstreams: {{ app: {{ servers: [127.0.0.1:9000] }}{other} }}");
     let yaml: &'static str = format!("{BEGINNING}{upstreams}\n{yaml}").leak();
-    let with = With { yaml, ..With::default() };
-    let app = TestApp::on(TestStore::sqlite().await, with).await;
+    let app = TestApp::on(TestStore::sqlite().await, with(yaml)).await;
+    app.set_keyring(ring());
+    let records = Arc::new(Known::default());
+    let built_in = Arc::new(Table::new(&app.config().api.prefix, rows()));
+    let gate = Gate::new(app.app.clone(), records.clone(), app.config(), built_in).unwrap();
+    Setting { app, gate, records, ids: RequestIds::new(&SeededRandom::new(3)) }
+}
+
+fn ring() -> Keyring {
     let key = |purpose, algorithm, seed| Member {
         purpose,
         key: SigningKey::generate(algorithm, &SeededRandom::new(seed)).unwrap(),
         active_from: crate::base::Timestamp::from_millis(0),
         published_until: None,
     };
-    app.set_keyring(Keyring::new(vec![
+    Keyring::new(vec![
         key(Purpose::Access, Algorithm::EdDsa, 1),
         key(Purpose::Assertion, Algorithm::Es256, 2),
-    ]));
-    let records = Arc::new(Known::default());
-    let built_in = Arc::new(Table::new(&app.config().api.prefix, rows()));
-    let gate = Gate::new(app.app.clone(), records.clone(), app.config(), built_in).unwrap();
-    Setting { app, gate, records, ids: RequestIds::new(&SeededRandom::new(3)) }
+    ])
 }
 
 fn rows() -> Vec<Row> {
@@ -273,13 +281,7 @@ impl Setting {
 
     /// `200` for a request that is forwarded, else the status and code of its refusal.
     pub async fn outcome(&self, request: &Request) -> String {
-        match self.decide(request).await.verdict {
-            Verdict::Forward(_) => "200".to_owned(),
-            Verdict::Answer(reply) => reply.status.as_str().to_owned(),
-            Verdict::Reject(rejection) => {
-                format!("{} {}", rejection.status().as_str(), rejection.code())
-            }
-        }
+        told(self.decide(request).await.verdict)
     }
 
     /// Makes a person known, and gives the token of a session of theirs.
@@ -340,6 +342,14 @@ impl Setting {
         };
         let place = Arc::new(Place { organization, above });
         self.records.places.lock().unwrap().insert(slug.to_owned(), place);
+    }
+}
+
+fn told(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Forward(_) => "200".to_owned(),
+        Verdict::Answer(reply) => reply.status.as_str().to_owned(),
+        Verdict::Reject(rejection) => format!("{} {}", rejection.status().as_str(), rejection.code()),
     }
 }
 
