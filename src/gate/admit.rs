@@ -103,7 +103,7 @@ impl Asking<'_> {
         };
         let permit = authorize(world, &asked)?;
         // The path that the upstream sees may be another route's: then that one must agree.
-        rewrite::check(world, &asked, head)?;
+        rewrite::check(world, &asked, head.authority.host(), head.target.path(), &head.method)?;
         // Counted last: who may not pass does not use up the share of those who may.
         let caller = asked.caller.map(|snapshot| &**snapshot);
         answer.pace(limit::of_route(gate, route, head, caller).await?);

@@ -56,6 +56,14 @@ async fn of(
     gate.records.application(ApplicationKeys { key, secret, origin }).await.map(Some)
 }
 
+/// Whether the route gets the application that it asks for.
+pub(super) fn check_required(route: &Route, application: Option<&ApplicationFacts>) -> Result<(), Rejection> {
+    match (route.application, application) {
+        (ApplicationUse::Required, None) => Err(Rejection::ApplicationMissing),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a caller's session was started through the application that now presents its token.
 pub(super) fn check_match(
     principal: &Principal,

@@ -166,6 +166,13 @@ fn is_behind(person: &Person, key: Key) -> bool {
 }
 
 impl Snapshot {
+    /// Somebody who does not call: for questions about what would be.
+    pub fn imagined(person: Person, catalogue: &Catalogue) -> Self {
+        let (session, account) = (&person.session, person.account.id);
+        let key = Key { sid: session.sid, account, application: session.application };
+        Self::new(person, catalogue, key, Seen::default())
+    }
+
     fn new(person: Person, catalogue: &Catalogue, key: Key, seen: Seen) -> Self {
         let rights = catalogue.rights(&person.assignments);
         let Person { account, session, assignments, memberships } = person;

@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use ::http::Method;
+
 use super::authorize::{Asked, authorize};
 use super::head::{Kind, RequestHead};
 use super::rejection::{Flaw, Rejection};
@@ -30,11 +32,17 @@ pub(super) fn target(world: &World, route: &Route, head: &RequestHead) -> Result
 }
 
 /// Asks the route that the rewritten path would be, if there is one.
-pub(super) fn check(world: &Arc<World>, asked: &Asked<'_>, head: &RequestHead) -> Result<(), Rejection> {
-    let Cow::Owned(path) = path(asked.route, head.target.path()) else { return Ok(()) };
+pub(super) fn check(
+    world: &Arc<World>,
+    asked: &Asked<'_>,
+    host: &str,
+    sent: &str,
+    method: &Method,
+) -> Result<(), Rejection> {
+    let Cow::Owned(path) = path(asked.route, sent) else { return Ok(()) };
     let rewrite = asked.route.rule.rewrite.as_ref();
-    let host = rewrite.and_then(|rewrite| rewrite.host.as_deref()).unwrap_or(head.authority.host());
-    match world.find(host, &path, &head.method) {
+    let host = rewrite.and_then(|rewrite| rewrite.host.as_deref()).unwrap_or(host);
+    match world.find(host, &path, method) {
         Target::Route(other, params)
             if !Arc::ptr_eq(other, asked.route) && other.rule.upstream == asked.route.rule.upstream =>
         {

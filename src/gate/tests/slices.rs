@@ -182,6 +182,37 @@ async fn whatever_takes_a_right_away_takes_it_everywhere() {
 }
 
 #[tokio::test]
+async fn what_is_explained_is_what_is_decided() {
+    let scene = Scene::new().await;
+    let rules = TargetRules { encoded_slash: Doubtful::Refuse, params: Doubtful::Refuse, max: 8192 };
+    let ask = async |path: &str, account: Option<&Account>, organization| {
+        let target = CanonicalTarget::parse(path.as_bytes(), rules).unwrap();
+        let (method, host) = (Method::GET, "gw.example.com");
+        let question = Question { method, host, target, account, organization, application: None };
+        explain(&scene.here.gate, &question).await.unwrap()
+    };
+    for path in ["/mine", "/reports", "/pay", "/org", "/app", "/nothing"] {
+        let told = ask(path, Some(&scene.account), (path == "/org").then_some("acme")).await;
+        let decided = match scene.here.decide(&scene.request(path)).await.verdict {
+            Verdict::Reject(rejection) => Some(rejection),
+            _ => None,
+        };
+        assert_eq!(told.refusal, decided, "{path}\n{told}");
+    }
+    let nobody = ask("/reports", None, None).await;
+    assert_eq!(nobody.refusal, Some(Rejection::CredentialMissing));
+    assert!(nobody.to_string().contains("unknown   permission reports.read"), "{nobody}");
+    let mut change = scene.here.app.change(Actor::system()).await.unwrap();
+    rbac::revoke(&mut change, scene.account.id, &Granted::Role(code("analyst"))).await.unwrap();
+    change.commit().await.unwrap();
+    let told = ask("/reports", Some(&scene.account), None).await.to_string();
+    assert!(
+        told.contains("missing: reports.read") && told.contains("no        permission reports.read"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn a_regenerated_application_has_no_old_keys() {
     let scene = Scene::new().await;
     let keys = |keys: &Credentials| {

@@ -1,0 +1,199 @@
+//! Why a request would pass or not: the judges of the pipeline, asked one after the other.
+//!
+//! Law: nothing is counted, used up, read from a request or written; the answer is the pipeline's,
+//! because the same judges give it. Every condition is shown with its own answer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ::http::Method;
+
+use super::authorize::{Asked, authorize, organization_of};
+use super::permit::Organization;
+use super::person::Snapshot;
+use super::rejection::Rejection;
+use super::route::{CredentialUse, Route};
+use super::slices::person_of;
+use super::world::{Target, World};
+use super::{CanonicalTarget, Gate, application, rewrite};
+use crate::account::{Account, Standing};
+use crate::base::Id;
+use crate::policy::Code;
+use crate::policy::judge::{Answer, Explained};
+use crate::policy::table::Params;
+use crate::principal::{ApplicationFacts, SessionFacts};
+use crate::store::Error;
+
+/// What would be asked, and by whom.
+#[derive(Debug, Clone)]
+pub struct Question<'a> {
+    pub method: Method,
+    pub host: &'a str,
+    pub target: CanonicalTarget,
+    /// `None`: nobody is signed in.
+    pub account: Option<&'a Account>,
+    /// The slug that the request would name.
+    pub organization: Option<&'a str>,
+    pub application: Option<Arc<ApplicationFacts>>,
+}
+
+/// What came of it, step by step.
+#[derive(Debug)]
+pub struct Explanation {
+    pub steps: Vec<Step>,
+    /// The policy with every condition; `None` where anyone may pass or no route was found.
+    pub policy: Option<Explained>,
+    /// `None`: the request would be forwarded.
+    pub refusal: Option<Rejection>,
+}
+
+/// One step of the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub name: &'static str,
+    pub is_passed: bool,
+    pub detail: String,
+}
+
+/// Asks the judges.
+///
+/// # Errors
+/// The store's, where it does not say who the account is.
+pub async fn explain(gate: &Gate, question: &Question<'_>) -> Result<Explanation, Error> {
+    let world = gate.world();
+    let mut told = Explanation { steps: Vec::new(), policy: None, refusal: None };
+    let path = question.target.path().to_owned();
+    let outcome = match world.find(question.host, &path, &question.method) {
+        Target::Route(route, params) => {
+            let rule = &route.rule;
+            told.pass(
+                "route",
+                format!("{} ({} {}) to {}", rule.name, rule.methods, rule.path, rule.upstream),
+            );
+            of_route(gate, &world, question, route, &params, &mut told).await?
+        }
+        Target::BuiltIn(row, _) => {
+            told.pass("route", format!("the gateway's own {row:?}"));
+            Ok(())
+        }
+        Target::WrongMethod(allow) => Err(Rejection::MethodNotAllowed { allow }),
+        Target::Nothing => Err(Rejection::NoRoute),
+    };
+    if let Err(refusal) = outcome {
+        told.fail(&refusal);
+    }
+    Ok(told)
+}
+
+async fn of_route(
+    gate: &Gate,
+    world: &Arc<World>,
+    question: &Question<'_>,
+    route: &Arc<Route>,
+    params: &Params<'_, '_>,
+    told: &mut Explanation,
+) -> Result<Result<(), Rejection>, Error> {
+    if let Err(refusal) = application::check_required(route, question.application.as_deref()) {
+        return Ok(Err(refusal));
+    }
+    let account = question.account.filter(|_| route.credential != CredentialUse::Ignored);
+    let caller = match account {
+        None => None,
+        Some(account) if account.standing(gate.app.now()) != Standing::Good => {
+            return Ok(Err(Rejection::TokenInvalid));
+        }
+        Some(account) => Some(snapshot_of(gate, world, account).await?),
+    };
+    told.pass("caller", account.map_or("nobody".to_owned(), |account| format!("account {}", account.id)));
+    let organization = match &caller {
+        Some(caller) => match organization_of(gate, world, caller, question.organization).await {
+            Ok(organization) => organization,
+            Err(refusal) => return Ok(Err(refusal)),
+        },
+        None => None,
+    };
+    if let Some(organization) = &organization {
+        told.pass("organization", standing_of(organization));
+    }
+    let asked = Asked {
+        route,
+        params,
+        caller: caller.as_ref(),
+        organization: organization.as_ref(),
+        application: question.application.as_ref(),
+        now: gate.app.now(),
+    };
+    told.policy = asked.with_facts(|facts| route.allow.explain(facts));
+    if let Err(refusal) = authorize(world, &asked) {
+        return Ok(Err(refusal));
+    }
+    told.pass("policy", route.rule.allow.to_string());
+    Ok(rewrite::check(world, &asked, question.host, question.target.path(), &question.method))
+}
+
+fn standing_of(organization: &Organization) -> String {
+    let context = &organization.context;
+    let here = context.here.as_ref().map_or("not a direct member".to_owned(), |role| format!("{role} there"));
+    let above: Vec<&str> = context.above.iter().map(Code::as_str).collect();
+    if above.is_empty() { here } else { format!("{here}, {} above", above.join(", ")) }
+}
+
+/// The account as if it had just logged in.
+async fn snapshot_of(gate: &Gate, world: &World, account: &Account) -> Result<Arc<Snapshot>, Error> {
+    let now = gate.app.now();
+    let session = SessionFacts {
+        sid: Id::from_u128(0),
+        started_at: now,
+        authenticated_at: now,
+        method: "explain",
+        application: None,
+        scope: None,
+        ends_at: now,
+    };
+    let person = person_of(&gate.app, account, session).await?;
+    Ok(Arc::new(Snapshot::imagined(person, &world.catalogue)))
+}
+
+impl Explanation {
+    fn pass(&mut self, name: &'static str, detail: String) {
+        self.steps.push(Step { name, is_passed: true, detail });
+    }
+
+    fn fail(&mut self, refusal: &Rejection) {
+        let name = refusal.failed().map_or("refused", |_| "policy");
+        let missing: Vec<&str> = refusal.missing().iter().map(Code::as_str).collect();
+        let failed = refusal.failed().map(|failed| format!(", failed: {failed}")).unwrap_or_default();
+        let missing =
+            if missing.is_empty() { missing.concat() } else { format!(", missing: {}", missing.join(", ")) };
+        let detail = format!("{} {}{failed}{missing}", refusal.status().as_u16(), refusal.code());
+        self.steps.push(Step { name, is_passed: false, detail });
+        self.refusal = Some(refusal.clone());
+    }
+}
+
+impl fmt::Display for Explanation {
+    /// For a human: a line per step, the policy as a tree, and what to do about it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            let mark = if step.is_passed { "yes" } else { "no" };
+            writeln!(f, "{mark:<8}{:<14}{}", step.name, step.detail)?;
+        }
+        if let Some(policy) = &self.policy {
+            tree(policy, 0, f)?;
+        }
+        match &self.refusal {
+            None => writeln!(f, "The request would be forwarded."),
+            Some(refusal) => writeln!(f, "{} {}", refusal.text(), refusal.remedy()),
+        }
+    }
+}
+
+fn tree(policy: &Explained, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mark = match policy.answer {
+        Answer::Yes => "yes",
+        Answer::No => "no",
+        Answer::Unknown(_) => "unknown",
+    };
+    writeln!(f, "{mark:<8}{:indent$}{}", "", policy.condition, indent = 2 + 2 * depth)?;
+    policy.inside.iter().try_for_each(|inside| tree(inside, depth + 1, f))
+}
