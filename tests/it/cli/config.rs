@@ -84,3 +84,12 @@ fn the_schema_is_json() {
     let schema = Place::empty().run("schema").json();
     assert!(schema["properties"]["routes"].is_object());
 }
+
+#[test]
+fn the_configuration_of_the_compose_file_is_good() {
+    let place = Place::with(include_str!("../../../deploy/portcullis.yaml"));
+    let secrets = [("POSTGRES_PASSWORD", "hunter2"), ("REDIS_PASSWORD", "hunter3")];
+    let told = place.run_in(&secrets, "check --effective", "").good();
+    assert!(told.contains("postgres") && !told.contains("hunter"), "{told}");
+    assert!(place.run("check").bad().contains("POSTGRES_PASSWORD"));
+}

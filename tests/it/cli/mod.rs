@@ -56,10 +56,16 @@ impl Place {
 
     /// The same with something on standard input.
     pub fn run_with(&self, line: &str, input: &str) -> Outcome {
+        self.run_in(&[], line, input)
+    }
+
+    /// The same with these variables in the environment, and no others.
+    pub fn run_in(&self, environment: &[(&str, &str)], line: &str, input: &str) -> Outcome {
         let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
             .args(line.split_whitespace())
             .current_dir(self.path())
             .env_clear()
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
