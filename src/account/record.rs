@@ -76,12 +76,6 @@ impl Account {
         }
     }
 
-    /// When the present standing ends by itself: a lock's end.
-    #[must_use]
-    pub fn standing_ends_at(&self) -> Option<Timestamp> {
-        if self.is_locked { self.locked_until } else { None }
-    }
-
     /// An account that is not in any store: what `new` would become. For answers that must not
     /// tell whether it did.
     #[must_use]

@@ -50,16 +50,6 @@ impl SealKey {
         Self { root, aead: aead(aead_key.expose()) }
     }
 
-    /// A new random key.
-    #[must_use]
-    pub fn generate(random: &dyn Random) -> (Self, Secret<[u8; KEY_LEN]>) {
-        let mut bytes = [0u8; KEY_LEN];
-        random.fill(&mut bytes);
-        let key = Self::from_bytes(bytes);
-        let root = key.root.clone();
-        (key, root)
-    }
-
     /// Seals `plain` for `context`, which names the place it is stored in, such as
     /// `signing_key:<kid>`. The context is not secret and is not part of the output.
     ///

@@ -26,17 +26,6 @@ pub struct Device(String);
 pub struct Refused(pub Vec<String>);
 
 impl Device {
-    /// What the client said, or else what its `User-Agent` tells.
-    ///
-    /// # Errors
-    /// [`Refused`], in the words of the contract.
-    pub fn of(said: Option<&str>, user_agent: Option<&str>) -> Result<Self, Refused> {
-        match said.filter(|said| !said.is_empty()) {
-            Some(said) => Self::parse(said),
-            None => Ok(Self::guess(user_agent.unwrap_or_default())),
-        }
-    }
-
     /// Checks the form of a `device_info`. An empty one is fine.
     ///
     /// # Errors
@@ -333,16 +322,6 @@ mod tests {
         assert_eq!((now == later, now.len()), (true, 32));
         assert_ne!(now, key("v=1|os=linux|device=desktop|arch=x64|app=shop|runtime=chrome"));
         assert_ne!(key(""), now);
-    }
-
-    #[test]
-    fn what_the_client_says_goes_before_what_its_user_agent_tells() {
-        let said = Device::of(Some("v=1|os=haiku"), Some("curl/8.5.0")).unwrap();
-        assert_eq!(said.summary(), "haiku");
-        for absent in [None, Some("")] {
-            assert_eq!(Device::of(absent, Some("curl/8.5.0")).unwrap().summary(), "api-client — curl 8.5.0");
-        }
-        assert_eq!(Device::of(None, None).unwrap(), Device::default());
     }
 
     #[test]

@@ -281,3 +281,22 @@ async fn tokens_repeat_what_the_configuration_asks_for() {
         assert!(!answer.body["user"]["permissions"].as_array().unwrap().is_empty());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_client_says_of_its_device_goes_before_what_its_user_agent_tells() {
+    let scene = Scene::new().await;
+    scene.ada().await;
+    let login = async |said: Value| {
+        let body = json!({"email": "ada@example.com", "password": PASSWORD, "device_info": said});
+        scene.post("/login/email/", body).await
+    };
+    assert_eq!(
+        login(json!("v=1|os=haiku;osv=1|device=desktop")).await.text("device_summary"),
+        "desktop — haiku 1"
+    );
+    for absent in [json!(null), json!("")] {
+        assert_eq!(login(absent).await.text("device_summary"), "desktop — linux — firefox 124");
+    }
+    let bad = login(json!("os=linux")).await;
+    assert_eq!(bad.body["details"]["device_info"], json!(["Missing version field (v=1)"]));
+}
