@@ -101,7 +101,7 @@ impl Scenario {
              store: sqlite://{at}/bench.db\n\
              keys: {{ seal_file: {at}/seal.key }}\n\
              applications: {{ required: nowhere }}\n\
-             limits: {{ connections: 20000, connections_per_address: 20000 }}\n\
+             limits: {{ connections: {{ total: 20000, per_address: 20000 }} }}\n\
              permissions: [ {{ code: reports.read }} ]\n\
              upstreams: {{ reports: {{ servers: [\"{backend}\"], assertion: identity }} }}\n\
              routes:\n\

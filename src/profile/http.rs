@@ -1,4 +1,6 @@
 //! The rows of `me/`.
+//!
+//! Law: a person sees and changes themselves, whatever the request names.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,4 +1,6 @@
 //! What `PATCH me/` takes (contract section 18).
+//!
+//! Law: every field is parsed before any is written, and all that is wrong is told at once.
 
 use schemars::JsonSchema;
 use serde_json::Value;
