@@ -60,7 +60,7 @@ pub struct Store {
 }
 
 /// Which database, and how to reach it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Database {
     Sqlite { path: PathBuf },
     Postgres { url: Secret<String> },
@@ -68,7 +68,7 @@ pub enum Database {
 }
 
 /// Where replicas keep what they share.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shared {
     Memory,
     Redis { url: Secret<String> },

@@ -29,6 +29,14 @@ pub struct EdgeRules {
     pub head_max: usize,
     /// Lines of the header block.
     pub fields_max: usize,
+    pub hardening: Hardening,
+}
+
+/// Whether answers tell browsers to be strict, where the upstream says nothing about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hardening {
+    Off,
+    On,
 }
 
 /// A request as it came off the wire, borrowed.

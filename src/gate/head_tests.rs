@@ -10,6 +10,7 @@ fn rules() -> EdgeRules {
         target: TargetRules { encoded_slash: Doubtful::Refuse, params: Doubtful::Refuse, max: 8192 },
         head_max: 32 * 1024,
         fields_max: 100,
+        hardening: Hardening::On,
     }
 }
 

@@ -15,6 +15,7 @@ use super::forward::Forward;
 use super::record::{Line, Recorder};
 use super::slot::Slot;
 use super::upstream::{Chosen, Outcome};
+use crate::gate::head::Hardening;
 use crate::gate::request_id::RequestId;
 use crate::gate::{Rejection, RequestHead};
 use crate::metrics::Counted;
@@ -34,6 +35,7 @@ pub struct Ctx {
     /// What every answer to this request carries, and what no upstream's may.
     pub(super) answer: Vec<(HeaderName, HeaderValue)>,
     pub(super) answer_without: &'static [HeaderName],
+    pub(super) hardening: Hardening,
     pub(super) attempt: Attempt,
     pub(super) body: Incoming,
     pub(super) ending: Ending,
@@ -87,6 +89,7 @@ impl Ctx {
             found: Found::Nothing,
             answer: Vec::new(),
             answer_without: &[],
+            hardening: Hardening::On,
             attempt: Attempt::default(),
             body: Incoming::default(),
             ending: Ending::default(),

@@ -50,10 +50,9 @@ pub(super) async fn execute(
         let peer = service::next_peer(ctx, Use::Shared)?;
         match attempt(connector, session, ctx, &peer, body).await {
             Ok(upstream) => break (upstream, peer),
-            Err(mut error) => {
+            Err(Failed { mut error, was_sent }) => {
                 error.as_up();
-                let is_unsent = error.retry();
-                let may_repeat = is_unsent || session.req_header().method.is_idempotent();
+                let may_repeat = !was_sent || session.req_header().method.is_idempotent();
                 if !may_repeat || !ctx.may_try_again() || *error.etype() == ErrorType::ReadTimedout {
                     return Err(error);
                 }
@@ -70,19 +69,36 @@ pub(super) async fn execute(
     result
 }
 
-/// Connects, sends everything and reads the head of the answer. An error that says `retry` was
-/// met before anything was sent.
+/// An attempt that came to nothing.
+struct Failed {
+    error: Box<Error>,
+    /// Whether the server may have seen some of it.
+    was_sent: bool,
+}
+
+/// Connects, sends everything and reads the head of the answer.
 async fn attempt(
     connector: &Connector,
     session: &Session,
     ctx: &Ctx,
     peer: &HttpPeer,
     body: &Bytes,
-) -> Result<HttpSession> {
-    let (mut upstream, _) = connector.get_http_session(peer).await.map_err(|mut error| {
-        error.set_retry(true);
-        error
-    })?;
+) -> Result<HttpSession, Failed> {
+    let connected = connector.get_http_session(peer).await;
+    let (mut upstream, _) = connected.map_err(|error| Failed { error, was_sent: false })?;
+    match send(&mut upstream, session, ctx, peer, body).await {
+        Ok(()) => Ok(upstream),
+        Err(error) => Err(Failed { error, was_sent: true }),
+    }
+}
+
+async fn send(
+    upstream: &mut HttpSession,
+    session: &Session,
+    ctx: &Ctx,
+    peer: &HttpPeer,
+    body: &Bytes,
+) -> Result<()> {
     upstream.set_read_timeout(peer.options.read_timeout);
     upstream.set_write_timeout(peer.options.write_timeout);
     let is_h2 = matches!(upstream, HttpSession::H2(_));
@@ -92,8 +108,7 @@ async fn attempt(
         upstream.write_request_body(body.clone(), false).await?;
     }
     upstream.finish_request_body().await?;
-    upstream.read_response_header().await?;
-    Ok(upstream)
+    upstream.read_response_header().await
 }
 
 fn request_for(

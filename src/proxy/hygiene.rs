@@ -12,7 +12,7 @@ use pingora::{Error, ErrorType, OrErr, Result};
 use super::ctx::Ctx;
 use super::forward::Forward;
 use super::upstream::Chosen;
-use crate::gate::head::{Kind, Scheme};
+use crate::gate::head::{BodyLength, Hardening, Kind, Scheme};
 use crate::gate::{Authorization, RequestHead, strip};
 use crate::http::cookie;
 
@@ -21,9 +21,17 @@ const REQUEST_ID: &str = "X-Request-ID";
 const FORWARDED_FOR: &str = "X-Forwarded-For";
 const FORWARDED_PROTO: &str = "X-Forwarded-Proto";
 const FORWARDED_HOST: &str = "X-Forwarded-Host";
-const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-const REFERRER: HeaderValue = HeaderValue::from_static("strict-origin-when-cross-origin");
-const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+/// What browsers are told where an upstream says nothing itself; the first only over https.
+const HARDENING: [(HeaderName, &str, HeaderValue); 4] = [
+    (
+        header::STRICT_TRANSPORT_SECURITY,
+        "Strict-Transport-Security",
+        HeaderValue::from_static("max-age=31536000"),
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "X-Content-Type-Options", HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, "X-Frame-Options", HeaderValue::from_static("SAMEORIGIN")),
+    (header::REFERRER_POLICY, "Referrer-Policy", HeaderValue::from_static("strict-origin-when-cross-origin")),
+];
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
@@ -179,22 +187,21 @@ pub(super) fn finish_answer(answer: &mut ResponseHeader, ctx: &Ctx) -> Result<()
     if let Some(id) = &ctx.id {
         answer.insert_header(REQUEST_ID, id.value().clone())?;
     }
-    if !answer.headers.contains_key(header::X_CONTENT_TYPE_OPTIONS) {
-        answer.insert_header(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)?;
-    }
-    if !answer.headers.contains_key(header::REFERRER_POLICY) {
-        answer.insert_header(header::REFERRER_POLICY, REFERRER)?;
+    if ctx.hardening == Hardening::Off {
+        return Ok(());
     }
     let is_https = ctx.slot.as_ref().is_some_and(|slot| slot.scheme == Scheme::Https);
-    if is_https && !answer.headers.contains_key(header::STRICT_TRANSPORT_SECURITY) {
-        answer.insert_header(header::STRICT_TRANSPORT_SECURITY, HSTS)?;
+    let wanted = if is_https { &HARDENING[..] } else { &HARDENING[1..] };
+    for (name, text, value) in wanted {
+        if !answer.headers.contains_key(name) {
+            answer.insert_header(*text, value.clone())?;
+        }
     }
     Ok(())
 }
 
 /// Whether what the upstream leaves unread of this request could be taken for the next one.
 pub(super) fn has_unexpected_body(head: &RequestHead) -> bool {
-    use crate::gate::head::BodyLength;
     let expects_none = matches!(head.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS);
     // An HTTP/2 request without a length usually ends with its head.
     let may_have_one = match head.body {

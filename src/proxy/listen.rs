@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::Stream;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -23,6 +24,9 @@ use crate::metrics::{Limiter, Metrics};
 
 /// How long to leave the kernel alone after it could not accept, as when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A silent client is asked whether it is there after so long.
+const PROBE_AFTER: Duration = Duration::from_mins(1);
 
 /// How far the process is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,6 +122,9 @@ impl Visit {
         if tcp.set_nodelay(true).is_err() {
             return;
         }
+        // A client that vanished is found out by the kernel, even in the middle of a WebSocket.
+        let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AFTER / 4);
+        drop(SockRef::from(&tcp).set_tcp_keepalive(&keepalive));
         let pulse = Arc::new(Pulse::default());
         let wire = Wire::new(tcp, peer, Arc::clone(&pulse));
         let (stream, scheme): (Stream, _) = match &self.tls {

@@ -28,7 +28,7 @@ use super::record::Recorder;
 use super::upstream::{NoneToAsk, Outcome, Use};
 use super::{arrive, hygiene, respond};
 use crate::gate::body::BodyTrouble;
-use crate::gate::head::Kind;
+use crate::gate::head::{BodyLength, Kind};
 use crate::gate::request_id::RequestIds;
 use crate::gate::{Flaw, Rejection};
 
@@ -110,8 +110,12 @@ impl Edge {
     }
 
     /// Prepares what was permitted; what the route cannot carry is refused here.
-    fn permit(session: &mut Session, ctx: &mut Ctx, forward: Box<Forward>) -> Result<(), Rejection> {
-        use crate::gate::head::BodyLength;
+    fn permit(
+        session: &mut Session,
+        ctx: &mut Ctx,
+        forward: Box<Forward>,
+        patience: &Patience,
+    ) -> Result<(), Rejection> {
         let length = ctx.head.as_ref().map(|head| head.body);
         if matches!(length, Some(BodyLength::Known(length)) if length > forward.body_max) {
             ctx.forward = Some(forward);
@@ -123,6 +127,10 @@ impl Edge {
         }
         if let (Some(slot), Some(until)) = (&ctx.slot, forward.until.take()) {
             slot.ends_with(until);
+        }
+        // A client that never sends its body is let go here where the framework has no limit.
+        if let (Some(slot), true) = (&ctx.slot, matches!(length, Some(BodyLength::Known(_)))) {
+            slot.due_within(patience.body * 2);
         }
         ctx.forward = Some(forward);
         Ok(())
@@ -142,7 +150,9 @@ impl ProxyHttp for Edge {
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
         arrive::settle(session, &self.patience);
-        match arrive::read_head(session, ctx, &self.ids, &self.decide.rules()) {
+        let rules = self.decide.rules();
+        ctx.hardening = rules.hardening;
+        match arrive::read_head(session, ctx, &self.ids, &rules) {
             Ok(head) => {
                 hygiene::clean_arrival(session.req_header_mut(), &head)?;
                 ctx.head = Some(head);
@@ -157,7 +167,7 @@ impl ProxyHttp for Edge {
             return self.refuse(session, ctx, rejection).await;
         }
         match self.decide(session, ctx).await {
-            Decision::Forward(forward) => match Self::permit(session, ctx, forward) {
+            Decision::Forward(forward) => match Self::permit(session, ctx, forward, &self.patience) {
                 Ok(()) => self.dispatch(session, ctx).await,
                 Err(rejection) => self.refuse(session, ctx, rejection).await,
             },

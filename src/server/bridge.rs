@@ -15,7 +15,7 @@ use super::StartError;
 use crate::app::{App, Signal};
 use crate::config::{self, Config, UpstreamHost};
 use crate::gate::body::BodySource;
-use crate::gate::head::{EdgeRules, Kind, RequestHead};
+use crate::gate::head::{EdgeRules, Hardening, Kind, RequestHead};
 use crate::gate::target::{Doubtful, TargetRules};
 use crate::gate::{self, Admitted, Gate, Permit, Rejection, Standing, Verdict, admit};
 use crate::metrics::Metrics;
@@ -85,6 +85,7 @@ fn rules(config: &Config) -> EdgeRules {
         },
         head_max: length(head.bytes),
         fields_max: length(head.fields.into()),
+        hardening: if config.security_headers { Hardening::On } else { Hardening::Off },
     }
 }
 

@@ -5,12 +5,14 @@
 
 use crate::config::{Config, Docs, Preset, Required};
 use crate::http::openapi::{self, Keys};
-use crate::http::{Row, Table, page};
-use crate::{gate, login};
+use crate::http::{Row, Table, page, wellknown};
+use crate::{gate, login, profile};
 
 /// The endpoints of the native API and those at the root.
 fn rows() -> Vec<Row> {
-    let mut rows = login::rows();
+    let mut rows = wellknown::rows();
+    rows.extend(login::rows());
+    rows.extend(profile::rows());
     rows.push(gate::ticket_row());
     rows
 }
@@ -36,4 +38,51 @@ pub(super) fn public(config: &Config) -> Table {
         all.extend(page::rows(&document(config)));
     }
     Table::new(&config.api.prefix, all)
+}
+
+/// What the operator's listener shows beside metrics: the document and its pages, unless everyone
+/// may see them, and then too.
+pub(super) fn operator(config: &Config) -> Vec<page::File> {
+    page::files(&document(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::law;
+
+    #[test]
+    fn the_whole_table_keeps_the_laws() {
+        let config = crate::config::load_text("preset: development\n").unwrap().config;
+        assert_eq!(law::breaches(&public(&config)), Vec::<String>::new());
+    }
+
+    /// Whoever adds an endpoint that asks for nothing adds it here, and says why in the review.
+    #[test]
+    fn the_endpoints_that_are_open_to_everyone_are_these() {
+        let config = crate::config::load_text("preset: development\napi: { docs: admin }\n").unwrap().config;
+        let table = public(&config);
+        let is_open = |row: &&Row| matches!(row.access(), crate::http::Access::Open);
+        let mut open: Vec<_> = table
+            .rows()
+            .iter()
+            .filter(is_open)
+            .map(|row| format!("{} {}", row.method(), row.path()))
+            .collect();
+        open.sort();
+        assert_eq!(
+            open,
+            [
+                "GET /.well-known/jwks.json",
+                "GET /api/v1/health/",
+                "GET /password/requirements/",
+                "POST /login/email/",
+                "POST /login/phone/",
+                "POST /logout/",
+                "POST /password/strength/",
+                "POST /refresh/",
+                "POST /register/",
+            ]
+        );
+    }
 }

@@ -133,8 +133,9 @@ pub struct Running {
 /// # Errors
 /// [`StartError`]; nothing is left listening.
 pub async fn start(start: Start) -> Result<Running, StartError> {
-    let config = Arc::clone(&start.loaded.config);
-    let sockets = Sockets::bind(&config).await?;
+    let sockets = Sockets::bind(&start.loaded.config).await?;
+    let public = sockets.address(&sockets.public)?;
+    let config = reached_at(&start.loaded.config, public);
     let ground = Ground::new(start.clock, start.random);
     let (app, alone) = assemble::assemble(&config, &ground).await?;
     let reach = Reach::new(&config, None, &ground.metrics, &ground.tasks).await?;
@@ -148,7 +149,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     )
     .map_err(StartError::Threads)?;
     let running = Running {
-        public: sockets.address(&sockets.public)?,
+        public,
         admin: sockets.address(&sockets.admin)?,
         redirect: sockets.redirect.as_ref().map(|socket| sockets.address(socket)).transpose()?,
         app,
@@ -220,7 +221,7 @@ impl Running {
             "public listener",
             public.listen(sockets.public, &speech, patience).map_err(StartError::Tls)?,
         );
-        let operator = Arc::new(Operator { app: Arc::clone(&self.app) });
+        let operator = Arc::new(Operator { app: Arc::clone(&self.app), pages: endpoints::operator(config) });
         let own = Limits { connections: 64, connections_per_address: 64 };
         let admin = public.beside(own, self.admin_phase.subscribe());
         self.app.tasks.spawn("admin listener", admin.listen_small(sockets.admin, operator, patience));
@@ -282,7 +283,7 @@ impl Running {
     }
 
     async fn take_over(&self, loaded: &Loaded) -> Result<(), StartError> {
-        let (old, new) = (self.app.config(), &loaded.config);
+        let (old, new) = (self.app.config(), &reached_at(&loaded.config, self.public));
         if let Some(what) = fixed(&old, new) {
             return Err(StartError::NeedsRestart(what));
         }
@@ -314,6 +315,17 @@ impl Running {
     }
 }
 
+/// The same configuration, knowing the port that was really bound.
+fn reached_at(config: &Arc<Config>, public: SocketAddr) -> Arc<Config> {
+    let public_url = config.public_url.bound_to(public.port());
+    if public_url == config.public_url {
+        return Arc::clone(config);
+    }
+    let mut config = (**config).clone();
+    config.public_url = public_url;
+    Arc::new(config)
+}
+
 /// What a reload cannot change, if it tries.
 fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
     let same_tls = match (&old.listen.tls, &new.listen.tls) {
@@ -330,6 +342,12 @@ fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
         Some("`listen.tls`")
     } else if old.keys.seal_file != new.keys.seal_file {
         Some("`keys`")
+    } else if old.store.database != new.store.database {
+        Some("`store`")
+    } else if old.shared != new.shared {
+        Some("`shared`")
+    } else if patience(old) != patience(new) || limits(old) != limits(new) {
+        Some("times and connections under `limits`")
     } else {
         None
     }

@@ -11,11 +11,14 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::http::Reply;
+use crate::http::page::File;
 use crate::proxy::{Ask, Small};
 
 /// The operator's listener.
 pub(super) struct Operator {
     pub(super) app: Arc<App>,
+    /// The API's document and the pages that show it.
+    pub(super) pages: Vec<File>,
 }
 
 #[async_trait]
@@ -32,12 +35,22 @@ impl Small for Operator {
                 let text = self.app.metrics.render();
                 Reply::bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
             }
-            _ => Reply::json(StatusCode::NOT_FOUND, &json!({"error": "Not found.", "code": "NOT_FOUND"})),
+            _ => self.page(path),
         }
     }
 }
 
 impl Operator {
+    /// `/docs` and `/docs/` are the same page.
+    fn page(&self, path: &[u8]) -> Reply {
+        let bare = |path: &'_ [u8]| path.strip_suffix(b"/").unwrap_or(path).to_vec();
+        let found = self.pages.iter().find(|file| bare(file.path.as_bytes()) == bare(path));
+        found.map_or_else(
+            || Reply::json(StatusCode::NOT_FOUND, &json!({"error": "Not found.", "code": "NOT_FOUND"})),
+            |file| file.reply.clone(),
+        )
+    }
+
     fn readiness(&self) -> Reply {
         let reasons: serde_json::Map<_, _> =
             self.app.health.all().into_iter().map(|(name, text)| (name.to_owned(), json!(text))).collect();

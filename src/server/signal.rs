@@ -1,18 +1,21 @@
-//! What the system tells the process: stop, stop now, read the configuration again.
+//! What tells the process to change or end: signals, and the file itself where it is watched.
 //!
 //! Law: a first SIGTERM or SIGINT drains, a second ends the process within a second. SIGHUP reads
-//! the file again; a bad file changes nothing.
+//! the file again; a bad file changes nothing, and a watched one counts only once it has been the
+//! same for two seconds, so that a half-written one is never tried.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Running, Start, StartError, start};
 use crate::config;
 
 /// How long a second signal waits for what is being cut.
 const AT_ONCE: Duration = Duration::from_millis(800);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const STABLE_FOR: Duration = Duration::from_secs(2);
 
 /// Runs a gateway until it is told to stop. `ready` is called once it serves; `path` is where a
 /// reload reads.
@@ -25,25 +28,41 @@ pub async fn run(
     ready: impl FnOnce(&Running),
 ) -> Result<(), StartError> {
     let listen = |kind| signal(kind).map_err(StartError::Threads);
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let mut end =
+        End { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? };
     let mut hangup = listen(SignalKind::hangup())?;
     let running = start(begin).await?;
+    let mut watch = Watch::of(path.clone());
     ready(&running);
     notify(&[sd_notify::NotifyState::Ready]);
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = end.told() => break,
             _ = hangup.recv() => reload(&running, path.as_deref()).await,
+            () = watch.changed(running.app.config().watch) => reload(&running, path.as_deref()).await,
         }
     }
     notify(&[sd_notify::NotifyState::Stopping]);
     tokio::select! {
         () = running.shutdown() => {}
-        _ = terminate.recv() => at_once(&running).await,
-        _ = interrupt.recv() => at_once(&running).await,
+        () = end.told() => at_once(&running).await,
     }
     Ok(())
+}
+
+/// The signals that end a process.
+struct End {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl End {
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 async fn at_once(running: &Running) {
@@ -52,7 +71,47 @@ async fn at_once(running: &Running) {
     drop(tokio::time::timeout(AT_ONCE, running.abort()).await);
 }
 
-async fn reload(running: &Running, path: Option<&std::path::Path>) {
+/// The configuration file as it was last tried, and as it looks now.
+struct Watch {
+    path: Option<PathBuf>,
+    tried: Option<Vec<u8>>,
+    seen: Option<(Vec<u8>, Instant)>,
+}
+
+impl Watch {
+    fn of(path: Option<PathBuf>) -> Self {
+        let tried = path.as_deref().and_then(|path| config::file::read(path).ok());
+        Self { path, tried, seen: None }
+    }
+
+    /// Returns when the file is another one, and has been for a while.
+    async fn changed(&mut self, is_watched: bool) {
+        let Some(path) = self.path.clone().filter(|_| is_watched) else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            // A file that is away for a moment is being replaced.
+            let Ok(now) = config::file::read(&path) else { continue };
+            if self.tried.as_ref() == Some(&now) {
+                self.seen = None;
+                continue;
+            }
+            match &self.seen {
+                Some((same, since)) if *same == now => {
+                    if since.elapsed() >= STABLE_FOR {
+                        self.tried = Some(now);
+                        self.seen = None;
+                        return;
+                    }
+                }
+                _ => self.seen = Some((now, Instant::now())),
+            }
+        }
+    }
+}
+
+async fn reload(running: &Running, path: Option<&Path>) {
     let Some(path) = path else { return };
     notify(&[sd_notify::NotifyState::Reloading]);
     match config::load(path) {
@@ -71,4 +130,25 @@ async fn reload(running: &Running, path: Option<&std::path::Path>) {
 /// A system without a service manager is not told.
 fn notify(states: &[sd_notify::NotifyState<'_>]) {
     drop(sd_notify::notify(states));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watched_file_counts_once_it_has_come_to_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.yaml");
+        std::fs::write(&path, "one").unwrap();
+        let mut watch = Watch::of(Some(path.clone()));
+        let soon = Duration::from_millis(1_200);
+        assert!(tokio::time::timeout(soon, watch.changed(true)).await.is_err(), "nothing has changed");
+        std::fs::write(&path, "two").unwrap();
+        let start = Instant::now();
+        assert!(tokio::time::timeout(soon, watch.changed(true)).await.is_err(), "not at rest yet");
+        watch.changed(true).await;
+        assert!(start.elapsed() >= STABLE_FOR);
+        assert!(tokio::time::timeout(soon, watch.changed(true)).await.is_err(), "told once");
+    }
 }

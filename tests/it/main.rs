@@ -6,6 +6,7 @@
 
 mod cli;
 mod drain;
+mod execute;
 mod limits;
 mod smuggling;
 mod spoofing;

@@ -167,7 +167,8 @@ async fn an_upstream_cannot_speak_in_our_name_or_steer_what_stands_before_us() {
                  Set-Cookie: theirs=1\r\nConnection: X-Secret\r\nX-Secret: evil\r\nKeep-Alive: timeout=9\r\n\
                  X-Request-ID: evil\r\nX-Mine: 1\r\n";
     let upstream = Upstream::start(move |_| Act::with(lines, "x")).await;
-    let gateway = Gateway::open_to(upstream.address).await;
+    let hard = format!("security_headers: true\n{}", crate::support::gateway::open_to(upstream.address));
+    let gateway = Gateway::start(&hard).await;
     let answer = exchange(gateway.public(), get("/x", &["X-Request-ID: mine-1"])).await.unwrap();
     let text = format!("{answer:?}");
     assert!(!text.contains("evil"), "{text}");

@@ -305,7 +305,7 @@ async fn with_tls(extra: &str, upstream: std::net::SocketAddr) -> (Gateway, Pair
     own.write(folder.path(), "gw");
     let path = |name: &str| folder.path().join(name).display().to_string();
     let yaml = format!(
-        "public_url: 'https://gw.test'\n\
+        "security_headers: true\npublic_url: 'https://gw.test'\n\
          listen: {{ public: '127.0.0.1:0', admin: '127.0.0.1:0', tls: {{ cert_file: '{}', key_file: '{}'{extra} }} }}\n{}",
         path("gw.crt"),
         path("gw.key"),

@@ -20,7 +20,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::head::{Arrival, EdgeRules, Scheme, text_of};
+use super::head::{Arrival, EdgeRules, Hardening, Scheme, text_of};
 use super::request_id::RequestIds;
 use super::target::{Doubtful, TargetRules};
 use super::*;
@@ -219,6 +219,7 @@ impl Setting {
             target: TargetRules { encoded_slash: Doubtful::Keep, params: Doubtful::Keep, max: 8192 },
             head_max: 32 << 10,
             fields_max: 100,
+            hardening: Hardening::On,
         };
         let arrival = Arrival {
             method: &request.method,

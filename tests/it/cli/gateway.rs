@@ -92,6 +92,20 @@ fn a_gateway_says_when_it_serves_and_ends_on_sigterm() {
 }
 
 #[test]
+fn a_second_signal_ends_a_drain_within_a_second() {
+    let place = Place::with(&format!(
+        "preset: development\nlisten: {{ public: 127.0.0.1:0, admin: 127.0.0.1:0 }}\ndrain: {{ announce: 30s, grace: 30s }}\n{GOOD}"
+    ));
+    let mut gateway = Gateway::start(&place);
+    gateway.signal("TERM");
+    assert_eq!(gateway.ends_within(Duration::from_millis(700)), None, "it announces first");
+    assert_eq!(Gateway::get(gateway.admin, "/readyz").0, 503);
+    assert_eq!(Gateway::get(gateway.public, "/nowhere").0, 404, "and still serves");
+    gateway.signal("TERM");
+    assert_eq!(gateway.ends_within(Duration::from_millis(1_300)), Some(0));
+}
+
+#[test]
 fn a_bad_configuration_never_replaces_a_good_one() {
     let place = place();
     let gateway = Gateway::start(&place);
