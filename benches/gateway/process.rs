@@ -23,9 +23,10 @@ impl Process {
         Self::start(Command::new(env!("CARGO_BIN_EXE_portcullis")).arg("--config").arg(config).arg("run"))
     }
 
-    /// Waits for the line `ready … ADDRESS`.
+    /// Waits for the line `ready … ADDRESS`. The access log is written, and thrown away.
     fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the process starts");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the process starts");
         let mut lines = BufReader::new(child.stdout.take().expect("its output is piped")).lines();
         let address = lines
             .by_ref()
