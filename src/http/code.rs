@@ -47,12 +47,8 @@ codes! {
     // The person who calls.
     Unauthorized = UNAUTHORIZED "UNAUTHORIZED" "Authentication credentials were not provided.",
     AuthRequired = UNAUTHORIZED "AUTH_REQUIRED" "Authorization header required",
-    TokenInvalid = UNAUTHORIZED "TOKEN_INVALID" "Invalid or expired token",
-    TokenAppMismatch = UNAUTHORIZED "TOKEN_APP_MISMATCH" "Token does not match application",
     InsufficientScope = FORBIDDEN "INSUFFICIENT_SCOPE" "Insufficient token scope",
     PermissionRequired = FORBIDDEN "PERMISSION_REQUIRED" "Permission required",
-    PermissionDenied = FORBIDDEN "PERMISSION_DENIED" "You do not have permission to perform this action.",
-    AgentNotAllowed = FORBIDDEN "AGENT_NOT_ALLOWED" "Agents may not use this endpoint",
     /// A caller known by a cookie sent an unsafe request that our own pages did not make.
     CsrfFailed = FORBIDDEN "CSRF_FAILED" "Cookie-authenticated requests need a matching Origin",
 
@@ -73,7 +69,6 @@ codes! {
         "Passwordless accounts must set their first password via the dedicated endpoint",
 
     // Organizations.
-    OrgContextRequired = BAD_REQUEST "ORG_CONTEXT_REQUIRED" "Name an organization in X-Org-Slug",
     OrgNotFound = NOT_FOUND "ORG_NOT_FOUND" "Organization not found",
 
     // The shape of a request.
@@ -81,12 +76,9 @@ codes! {
     ParseError = BAD_REQUEST "PARSE_ERROR" "The body cannot be read",
     ValidationError = BAD_REQUEST "VALIDATION_ERROR" "Validation error",
     NotFound = NOT_FOUND "NOT_FOUND" "Not found.",
-    MethodNotAllowed = METHOD_NOT_ALLOWED "METHOD_NOT_ALLOWED" "Method not allowed.",
-    RequestTimeout = REQUEST_TIMEOUT "REQUEST_TIMEOUT" "The request took too long to arrive",
     BodyTooLarge = PAYLOAD_TOO_LARGE "BODY_TOO_LARGE" "The request body is too large.",
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "UNSUPPORTED_MEDIA_TYPE"
         "Send application/json or application/x-www-form-urlencoded",
-    ManagedByConfig = CONFLICT "MANAGED_BY_CONFIG" "This is declared in the configuration file; change it there",
 
     // Later, or not at all.
     RateLimited = TOO_MANY_REQUESTS "RATE_LIMITED" "Request was throttled.",

@@ -39,15 +39,6 @@ impl Channel {
             Self::PlainHttp => OURS[3],
         }
     }
-
-    /// The name of the cookie that carries a session.
-    #[must_use]
-    pub const fn session_cookie(self) -> &'static str {
-        match self {
-            Self::Https => OURS[0],
-            Self::PlainHttp => OURS[1],
-        }
-    }
 }
 
 /// The cookies of one request.

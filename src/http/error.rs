@@ -60,9 +60,7 @@ impl ApiError {
             cause: None,
         };
         match code.status() {
-            StatusCode::UNAUTHORIZED => {
-                error.header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge(code)))
-            }
+            StatusCode::UNAUTHORIZED => error.header(header::WWW_AUTHENTICATE, CHALLENGE),
             StatusCode::SERVICE_UNAVAILABLE => error.retry_after(RETRY_UNAVAILABLE),
             _ => error,
         }
@@ -188,14 +186,7 @@ pub fn whole_seconds(wait: Duration) -> u64 {
 }
 
 /// RFC 6750 section 3: no `error` attribute where no token was sent.
-const fn challenge(code: ErrorCode) -> &'static str {
-    match code {
-        ErrorCode::TokenInvalid | ErrorCode::TokenAppMismatch => {
-            r#"Bearer realm="portcullis", error="invalid_token""#
-        }
-        _ => r#"Bearer realm="portcullis""#,
-    }
-}
+const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="portcullis""#);
 
 impl fmt::Debug for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

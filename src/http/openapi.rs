@@ -175,7 +175,7 @@ impl Writer {
 
 /// What every endpoint for signed-in people may answer.
 const SIGNED_IN: [ErrorCode; 3] =
-    [ErrorCode::TokenInvalid, ErrorCode::TokenAppMismatch, ErrorCode::InsufficientScope];
+    [ErrorCode::Unauthorized, ErrorCode::InsufficientScope, ErrorCode::OrgNotFound];
 
 fn by_status(codes: &[ErrorCode]) -> BTreeMap<StatusCode, Vec<ErrorCode>> {
     let mut grouped: BTreeMap<StatusCode, Vec<ErrorCode>> = BTreeMap::new();

@@ -40,13 +40,18 @@ impl Shapes {
         name.and_then(|name| self.inputs.definitions().get(name)).unwrap_or(schema.as_value())
     }
 
-    /// Names that inputs and outputs use for different things.
+    /// Names that stand for different things: in inputs and outputs, or numbered apart.
     #[must_use]
     pub fn collisions(&self) -> Vec<String> {
-        let outputs = self.outputs.definitions();
-        let differ =
-            |(name, schema): &(&String, &Value)| outputs.get(*name).is_some_and(|other| other != *schema);
-        self.inputs.definitions().iter().filter(differ).map(|(name, _)| name.clone()).collect()
+        let (inputs, outputs) = (self.inputs.definitions(), self.outputs.definitions());
+        let numbered = |name: &str| {
+            let bare = name.trim_end_matches(|c: char| c.is_ascii_digit());
+            bare != name && (inputs.contains_key(bare) || outputs.contains_key(bare))
+        };
+        let differs = |name: &str, schema: &Value| inputs.get(name).is_some_and(|other| other != schema);
+        let both = inputs.iter().chain(outputs);
+        let collide = both.filter(|(name, schema)| numbered(name) || differs(name, schema));
+        collide.map(|(name, _)| name.clone()).collect()
     }
 
     /// Every named schema.

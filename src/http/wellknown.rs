@@ -21,7 +21,11 @@ const KEY_SET_AGE: &str = "public, max-age=10";
 #[must_use]
 pub fn rows() -> Vec<Row> {
     vec![
-        get("/api/v1/health/", health).open().at_root().about("Whether this gateway takes requests"),
+        get("/api/v1/health/", health)
+            .open()
+            .at_root()
+            .codes(&[ErrorCode::ServiceUnavailable])
+            .about("Whether this gateway takes requests"),
         get("/.well-known/jwks.json", key_set)
             .open()
             .at_root()

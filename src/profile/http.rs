@@ -55,6 +55,7 @@ async fn roles(call: Call, _: Nothing) -> Result<Json<Roles>, ApiError> {
 
 /// A profile after a change.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ProfileChanged")]
 struct Changed {
     message: &'static str,
     /// Names of what was sent and differs from what was.
@@ -66,12 +67,14 @@ struct Changed {
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ContactsChanged")]
 struct Verification {
     email_changed: bool,
     phone_changed: bool,
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PendingContacts")]
 struct Pending {
     email: Option<String>,
     phone: Option<String>,
@@ -112,7 +115,7 @@ async fn write(call: &Call, account: &Account, fields: &[Field]) -> Result<Accou
             change.commit().await?;
             Ok(edited)
         }
-        Ok(None) => Err(ApiError::new(ErrorCode::TokenInvalid)),
+        Ok(None) => Err(gone()),
         Err(WriteError::Store(cause)) => Err(cause.into()),
         Err(WriteError::Taken(Taken::Username)) => {
             Err(ApiError::invalid("username", &["A user with that username already exists.".to_owned()]))
@@ -126,7 +129,12 @@ async fn write(call: &Call, account: &Account, fields: &[Field]) -> Result<Accou
 /// The account as the store has it now; the principal may be older by a moment.
 async fn read(call: &Call, person: &Principal) -> Result<Account, ApiError> {
     let account = account::by_id(&call.app.db, person.account.id).await?;
-    account.ok_or_else(|| ApiError::new(ErrorCode::TokenInvalid))
+    account.ok_or_else(gone)
+}
+
+/// The account behind a session that was alive a moment ago.
+fn gone() -> ApiError {
+    ApiError::new(ErrorCode::Unauthorized).saying("Invalid or expired token")
 }
 
 fn shown(account: &Account, person: &Principal) -> User {

@@ -6,6 +6,7 @@
 
 mod cli;
 mod drain;
+mod endpoints;
 mod execute;
 mod limits;
 mod smuggling;
