@@ -2,6 +2,7 @@
 //! Each test runs the real binary in a directory of its own.
 
 mod config;
+mod demo;
 mod gateway;
 mod people;
 mod store;
