@@ -11,6 +11,7 @@ mod check;
 mod completions;
 mod demo;
 mod doctor;
+mod explain;
 mod group;
 mod init;
 mod keys;
@@ -18,6 +19,7 @@ mod log;
 mod migrate;
 mod office;
 mod open;
+mod openapi;
 mod org;
 mod out;
 mod password;
@@ -61,8 +63,11 @@ enum Command {
     Run,
     Check(check::Check),
     Routes(routes::Routes),
+    Explain(explain::Explain),
     /// Print the JSON Schema of the configuration, for editors and other tools
     Schema,
+    /// Print the OpenAPI document of the built-in API
+    Openapi,
     Migrate(migrate::Migrate),
     User(user::User),
     App(app::App),
@@ -104,6 +109,8 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Run => run::run(config, out),
         Command::Check(command) => command.run(config, out),
         Command::Routes(command) => command.run(config, out),
+        Command::Explain(command) => command.run(config, out),
+        Command::Openapi => openapi::run(config, out),
         Command::Schema => schema::run(out),
         Command::Migrate(command) => command.run(config, out),
         Command::User(command) => command.run(config, out),

@@ -11,6 +11,8 @@ use serde::Serialize;
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
 pub enum Failure {
+    /// What is wrong stands on standard output already: exit code 1.
+    Told,
     /// Something is wrong with the configuration, the store or the world: exit code 1.
     Problem(String),
     /// What was typed cannot be done: exit code 2.
@@ -33,7 +35,7 @@ impl Failure {
     /// The process's exit code.
     pub fn code(&self) -> u8 {
         match self {
-            Self::Problem(_) => 1,
+            Self::Told | Self::Problem(_) => 1,
             Self::Usage(_) => 2,
             Self::Closed => 0,
         }

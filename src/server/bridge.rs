@@ -69,7 +69,7 @@ impl Reach {
 
 /// What the edge demands; spellings that any route lets through pass it, and are judged again by
 /// the route that is found.
-fn rules(config: &Config) -> EdgeRules {
+pub fn rules(config: &Config) -> EdgeRules {
     let any = |wants: fn(&config::Route) -> bool| {
         if config.routes.iter().any(wants) { Doubtful::Keep } else { Doubtful::Refuse }
     };

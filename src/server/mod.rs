@@ -43,6 +43,7 @@ use operator::Operator;
 use redirect::Redirect;
 
 pub use assemble::operate;
+pub use bridge::rules;
 pub use endpoints::document;
 pub use signal::run;
 
@@ -165,8 +166,11 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     Ok(running)
 }
 
-/// The gate, asking the slices.
-fn open_gate(app: &Arc<App>, config: &Arc<Config>) -> Result<Arc<Gate>, StartError> {
+/// A gate that decides by this configuration, asking the slices.
+///
+/// # Errors
+/// [`StartError::Routes`].
+pub fn open_gate(app: &Arc<App>, config: &Arc<Config>) -> Result<Arc<Gate>, StartError> {
     let slices = Arc::new(FromSlices::new(Arc::clone(app)));
     let built_in = Arc::new(endpoints::public(config));
     let gate = Gate::new(Arc::clone(app), slices, Arc::clone(config), built_in);

@@ -93,3 +93,9 @@ fn the_configuration_of_the_compose_file_is_good() {
     assert!(told.contains("postgres") && !told.contains("hunter"), "{told}");
     assert!(place.run("check").bad().contains("POSTGRES_PASSWORD"));
 }
+
+#[test]
+fn the_api_describes_itself() {
+    let document = Place::with(GOOD).run("openapi").json();
+    assert!(document["paths"]["/api/v1/auth/login/email/"]["post"].is_object(), "{document}");
+}

@@ -167,3 +167,40 @@ fn init_sets_up_what_a_gateway_needs_and_keeps_what_is_there() {
     assert_eq!(std::fs::read(place.path().join("data/seal.key")).expect("the seal key"), seal);
     assert_eq!(Place::empty().run("init").code, 2);
 }
+
+#[test]
+fn explain_says_which_condition_says_no() {
+    let place = Place::with(
+        "preset: development
+permissions: [ {code: reports.read} ]
+roles: [ {code: analyst, permissions: [reports.read]} ]
+upstreams: { app: { servers: [127.0.0.1:9000] } }
+routes:
+  - name: reports
+    match: { path: '/reports/**', methods: [GET] }
+    upstream: app
+    allow: { permission: reports.read, org: member }
+",
+    );
+    create(&place, "ada@example.com").good();
+    place.run("org create Acme --owner ada@example.com").good();
+    let asked = place.run("explain --as ada@example.com --org acme GET /reports/7");
+    assert_eq!(asked.code, 1, "{asked:?}");
+    assert!(asked.err.is_empty() && asked.out.contains("PERMISSION_REQUIRED"), "{asked:?}");
+    assert!(asked.out.contains("no        permission reports.read"), "{asked:?}");
+    assert!(asked.out.contains("yes       org.member") || asked.out.contains("yes     "), "{asked:?}");
+    place.run("user grant ada@example.com --role analyst").good();
+    assert!(
+        place
+            .run("explain --as ada@example.com --org acme GET /reports/7")
+            .good()
+            .contains("would be forwarded")
+    );
+    let code = |line: &str| place.run(line).json()["refusal"]["code"].clone();
+    assert_eq!(code("explain --as ada@example.com GET /reports/7 --json"), "ORG_CONTEXT_REQUIRED");
+    assert_eq!(code("explain GET /reports/7 --json"), "AUTH_REQUIRED");
+    assert_eq!(code("explain DELETE /reports/7 --json"), "METHOD_NOT_ALLOWED");
+    assert_eq!(code("explain GET /elsewhere --json"), "NOT_FOUND");
+    assert_eq!(place.run("explain GET /reports/../x").code, 2);
+    assert!(place.run("explain --as nobody@example.com GET /").bad().contains("no such account"));
+}
