@@ -4,11 +4,18 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![expect(clippy::large_futures, reason = "a test awaits a handful of futures, not thousands")]
 
+mod applications;
+mod bearer;
 mod cli;
+mod cors;
 mod drain;
 mod endpoints;
 mod execute;
+mod identity;
 mod limits;
+mod policy;
+mod ratelimit;
+mod routes;
 mod smuggling;
 mod spoofing;
 mod stream;

@@ -4,6 +4,7 @@
 
 pub mod gateway;
 pub mod h2;
+pub mod people;
 pub mod raw;
 pub mod tls;
 pub mod upstream;

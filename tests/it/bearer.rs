@@ -1,0 +1,172 @@
+//! Bearer tokens on the running gateway: forged, misspelled, over, revoked (security bar 2.D, 2.E).
+
+use portcullis::account;
+use portcullis::base::SystemRandom;
+use portcullis::crypto::digest::{base64url, unbase64url};
+use portcullis::crypto::jwt;
+use portcullis::crypto::key::{Algorithm, SigningKey};
+use portcullis::crypto::keyring::Purpose;
+use serde_json::{Value, json};
+
+use crate::support::people::{Keys, User};
+use crate::support::{Gateway, Upstream};
+
+struct Scene {
+    upstream: Upstream,
+    gateway: Gateway,
+    keys: Keys,
+    ada: User,
+}
+
+async fn scene() -> Scene {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&format!(
+        "upstreams: {{ up: {{ servers: ['{}'] }} }}\n\
+         routes: [ {{ name: mine, match: {{ path: '/mine' }}, upstream: up, allow: signed_in }} ]\n",
+        upstream.address
+    ))
+    .await;
+    let keys = gateway.application("web", &[]).await;
+    let ada = gateway.user("ada", &keys).await;
+    Scene { upstream, gateway, keys, ada }
+}
+
+impl Scene {
+    async fn status(&self, token: &str) -> u16 {
+        let line = format!("Authorization: Bearer {token}");
+        self.gateway.send("GET", "/mine", &[line]).await.status
+    }
+
+    /// The same claims, changed and signed anew.
+    fn signed(&self, key: &SigningKey, typ: &'static str, change: impl FnOnce(&mut Value)) -> String {
+        let payload = self.ada.access.split('.').nth(1).unwrap();
+        let mut claims = serde_json::from_slice(&unbase64url(payload).unwrap()).unwrap();
+        change(&mut claims);
+        jwt::sign(key, typ, &claims).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_forged_or_misspelled_token_reaches_nobody() {
+    let scene = scene().await;
+    assert_eq!(scene.status(&scene.ada.access).await, 200);
+    let before = scene.upstream.count();
+    let good = &scene.ada.access;
+    let [header, payload, signature]: [&str; 3] = good.split('.').collect::<Vec<_>>().try_into().unwrap();
+    let none = |alg: &str| base64url(json!({"alg": alg, "typ": "at+jwt", "kid": "x"}).to_string().as_bytes());
+    let mut bad = vec![
+        format!("{header}.{payload}."),
+        format!("{header}.{payload}"),
+        format!("{header}..{signature}"),
+        format!("{good}.{signature}"),
+        format!("{good}="),
+        format!("{}A", good),
+        good.replace('.', ".."),
+        good[1..].to_owned(),
+        "a".repeat(9000),
+        scene.ada.refresh.clone(),
+        String::from_utf8_lossy(&serde_json::to_vec(&json!({"payload": payload})).unwrap()).replace('"', ""),
+    ];
+    for alg in ["none", "None", "nOnE", "NONE", "", "HS256"] {
+        bad.push(format!("{}.{payload}.", none(alg)));
+        bad.push(format!("{}.{payload}.{signature}", none(alg)));
+    }
+    for token in bad {
+        assert_eq!(scene.status(&token).await, 401, "{}", &token[..token.len().min(60)]);
+    }
+    for line in ["Bearer  x", "Bearer\tx", "Bearer x,y", "Bearer", "Basic YTpi", "Token x", ""] {
+        let line = if line == "Bearer  x" { format!("Bearer  {good}") } else { line.to_owned() };
+        let answer = scene.gateway.send("GET", "/mine", &[format!("Authorization: {line}")]).await;
+        assert!(matches!(answer.status, 400 | 401), "{line}: {}", answer.status);
+    }
+    let twice = scene.gateway.send("GET", "/mine", &[scene.ada.bearer(), scene.ada.bearer()]).await;
+    assert_eq!(twice.status, 400);
+    let in_query = scene.gateway.send("GET", &format!("/mine?access_token={good}"), &[]).await;
+    assert_eq!(in_query.status, 401);
+    assert_eq!(scene.upstream.count(), before, "none of them got through");
+    let line = format!("authorization: bEaReR {good}");
+    assert_eq!(scene.gateway.send("GET", "/mine", &[line]).await.status, 200);
+}
+
+#[tokio::test]
+async fn only_our_keys_sign_and_only_what_we_write_is_read() {
+    let scene = scene().await;
+    let ring = scene.gateway.running.app.keyring();
+    let now = scene.gateway.running.app.now();
+    let ours = ring.active(Purpose::Access, now).unwrap();
+    assert_eq!(scene.status(&scene.signed(ours, jwt::ACCESS, |_| {})).await, 200, "the same again is good");
+    let stranger = SigningKey::generate(Algorithm::EdDsa, &SystemRandom).unwrap();
+    assert_eq!(scene.status(&scene.signed(&stranger, jwt::ACCESS, |_| {})).await, 401);
+    let assertion = ring.active(Purpose::Assertion, now).unwrap();
+    assert_eq!(scene.status(&scene.signed(assertion, jwt::ACCESS, |_| {})).await, 401, "another purpose");
+    for typ in ["JWT", "portcullis-assertion+jwt", "AT+JWT", ""] {
+        assert_eq!(scene.status(&scene.signed(ours, typ, |_| {})).await, 401, "{typ}");
+    }
+    let claims: [fn(&mut Value); 14] = [
+        |c| c["exp"] = json!("9999999999"),
+        |c| c["exp"] = json!(-1),
+        |c| c["exp"] = Value::Null,
+        |c| c["exp"] = c["iat"].clone(),
+        |c| c["exp"] = json!(c["exp"].as_i64().unwrap() + 86_400 * 30),
+        |c| c["nbf"] = json!("x"),
+        |c| c["iat"] = json!(c["iat"].as_i64().unwrap() + 3600),
+        |c| c["iss"] = json!("portcullis/"),
+        |c| c["type"] = json!("refresh"),
+        |c| c["sub"] = json!(1),
+        |c| c["scope"] = json!("password_change_only"),
+        |c| c["sid"] = json!("0190b8a2-7c1e-7f00-8000-00000000000b"),
+        |c| c["app_id"] = json!("default"),
+        |c| c["user_id"] = json!("0190b8a2-7c1e-7f00-8000-00000000000b"),
+    ];
+    for (number, change) in claims.into_iter().enumerate() {
+        let status = scene.status(&scene.signed(ours, jwt::ACCESS, change)).await;
+        assert!(matches!(status, 401 | 403), "claim change {number}: {status}");
+    }
+    for name in ["exp", "iat", "iss", "sub", "jti", "sid", "type"] {
+        let without =
+            scene.signed(ours, jwt::ACCESS, |claims| drop(claims.as_object_mut().unwrap().remove(name)));
+        assert_eq!(scene.status(&without).await, 401, "without {name}");
+    }
+    assert_eq!(scene.status(&jwt_of_a_list(ours)).await, 401);
+}
+
+fn jwt_of_a_list(key: &SigningKey) -> String {
+    jwt::sign(key, jwt::ACCESS, &json!(["sub", "exp"])).unwrap()
+}
+
+#[tokio::test]
+async fn logging_out_ends_the_access_token_at_once() {
+    let scene = scene().await;
+    let lines =
+        |user: &User| vec![user.bearer(), scene.keys.lines()[0].clone(), scene.keys.lines()[1].clone()];
+    let other = scene.gateway.log_in("ada", scene.ada.id, &scene.keys).await;
+    let body = json!({"refresh_token": scene.ada.refresh});
+    assert_eq!(scene.gateway.call("POST", "/logout/", &lines(&scene.ada), &body).await.status, 200);
+    assert_eq!(scene.status(&scene.ada.access).await, 401);
+    assert_eq!(scene.status(&other.access).await, 200, "another session lives on");
+    let third = scene.gateway.log_in("ada", scene.ada.id, &scene.keys).await;
+    assert_eq!(scene.gateway.call("POST", "/logout/all/", &lines(&third), &Value::Null).await.status, 200);
+    for token in [&other.access, &third.access] {
+        assert_eq!(scene.status(token).await, 401);
+    }
+    let body = json!({"refresh_token": other.refresh});
+    assert_eq!(scene.gateway.call("POST", "/refresh/", &scene.keys.lines(), &body).await.status, 401);
+}
+
+#[tokio::test]
+async fn an_account_that_may_not_act_stops_everywhere() {
+    let scene = scene().await;
+    let gateway = &scene.gateway;
+    let lines =
+        |user: &User| vec![user.bearer(), scene.keys.lines()[0].clone(), scene.keys.lines()[1].clone()];
+    assert_eq!(gateway.call("GET", "/me/", &lines(&scene.ada), &Value::Null).await.status, 200);
+    gateway.change(async |change| assert!(account::lock(change, scene.ada.id, None).await.unwrap())).await;
+    assert_eq!(scene.status(&scene.ada.access).await, 401);
+    assert_eq!(gateway.call("GET", "/me/", &lines(&scene.ada), &Value::Null).await.status, 401);
+    let body = json!({"refresh_token": scene.ada.refresh});
+    assert_eq!(gateway.call("POST", "/refresh/", &scene.keys.lines(), &body).await.status, 401);
+    gateway.change(async |change| assert!(account::unlock(change, scene.ada.id).await.unwrap())).await;
+    assert_eq!(scene.status(&scene.ada.access).await, 401, "what was ended stays ended");
+    let again = gateway.log_in("ada", scene.ada.id, &scene.keys).await;
+    assert_eq!(scene.status(&again.access).await, 200);
+}
