@@ -5,6 +5,7 @@
 //! be forwarded.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::authenticate::{Caller, authenticate};
 use super::authorize::{Asked, authorize, organization_of};
@@ -19,10 +20,12 @@ use super::route::{CredentialUse, Route};
 use super::world::{Target, World};
 use super::{Gate, application, credential, edge, limit, note, rewrite};
 use crate::crypto::digest::sha256;
+use crate::metrics::{Metrics, Stage};
 use crate::policy::table::Params;
 
 /// Decides about one request.
 pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -> Decision {
+    let mut laps = Laps { metrics: &gate.app.metrics, since: Instant::now() };
     // One world for the whole request: route, policy, rights and settings belong together.
     let world = gate.world();
     // A preflight asks about another request, so that one's route answers, and nobody is asked who
@@ -47,15 +50,30 @@ pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -
                 None => None,
             };
             let mut answer = Answer::of(route, granted);
+            laps.end_of(Stage::Route);
             let asking = Asking { gate, world: &world, head, route, params: &params };
             let verdict = match (asks, &route.cors) {
                 (Some(_), Some(cors)) => Ok(Verdict::Answer(cors.preflight(answer.granted()))),
                 // The route leaves CORS to its upstream: the question passes, as nobody's.
-                (Some(_), None) => asking.forward(Permit::of_nobody(&world, route), body).await,
-                (None, _) => asking.pass(body, &mut answer).await,
+                (Some(_), None) => asking.forward(Permit::of_nobody(&world, route), body, laps).await,
+                (None, _) => asking.pass(body, &mut answer, laps).await,
             };
             Decision::on_route(route, verdict, answer)
         }
+    }
+}
+
+/// How long each step took.
+struct Laps<'a> {
+    metrics: &'a Metrics,
+    since: Instant,
+}
+
+impl Laps<'_> {
+    fn end_of(&mut self, stage: Stage) {
+        let now = Instant::now();
+        self.metrics.stage(stage, now.saturating_duration_since(self.since));
+        self.since = now;
     }
 }
 
@@ -70,13 +88,19 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     /// The steps that every request to a route takes.
-    async fn pass(&self, body: &mut dyn BodySource, answer: &mut Answer) -> Result<Verdict, Rejection> {
+    async fn pass(
+        &self,
+        body: &mut dyn BodySource,
+        answer: &mut Answer,
+        mut laps: Laps<'_>,
+    ) -> Result<Verdict, Rejection> {
         let Self { gate, world, head, route, .. } = *self;
         // What the route takes at all: no use in asking who sends what nobody may send.
         edge::check(world, route, head, answer.granted())?;
         // Applications before people: keys that are sent must be right whoever calls.
         let application = application::of_route(gate, head, route).await?;
         let caller = self.caller().await?;
+        laps.end_of(Stage::Authenticate);
         // A token opens only what it was issued for: its application, and everything or one purpose.
         if let Some(caller) = &caller {
             application::check_match(&caller.snapshot.principal, application.as_deref())?;
@@ -104,11 +128,13 @@ impl Asking<'_> {
         let permit = authorize(world, &asked)?;
         // The path that the upstream sees may be another route's: then that one must agree.
         rewrite::check(world, &asked, head.authority.host(), head.target.path(), &head.method)?;
+        laps.end_of(Stage::Authorize);
         // Counted last: who may not pass does not use up the share of those who may.
         let caller = asked.caller.map(|snapshot| &**snapshot);
         answer.pace(limit::of_route(gate, route, head, caller).await?);
+        laps.end_of(Stage::Limit);
         note::passing(gate, &permit, head).await?;
-        self.forward(permit, body).await
+        self.forward(permit, body, laps).await
     }
 
     /// Who calls, as far as the route wants to know.
@@ -125,13 +151,21 @@ impl Asking<'_> {
     }
 
     /// Everything that is written on a permitted request.
-    async fn forward(&self, permit: Permit, body: &mut dyn BodySource) -> Result<Verdict, Rejection> {
+    async fn forward(
+        &self,
+        permit: Permit,
+        body: &mut dyn BodySource,
+        mut laps: Laps<'_>,
+    ) -> Result<Verdict, Rejection> {
         let Self { gate, world, head, route, .. } = *self;
         let target = rewrite::target(world, route, head)?;
         // A stamp that covers the body waits for it; nothing else does.
         let body = if permit.binds_body() {
             let most = usize::try_from(route.rule.body).unwrap_or(usize::MAX);
-            Some(body.read_all(most).await?)
+            let whole = body.read_all(most).await?;
+            // The client took that time.
+            laps.since = Instant::now();
+            Some(whole)
         } else {
             None
         };
@@ -140,6 +174,7 @@ impl Asking<'_> {
         identity_headers(gate, &permit, head, sent, &mut |name, value| stamps.push((name, value)))?;
         let is_kept = route.rule.forward_authorization && !credential::is_ours(head, world);
         let authorization = if is_kept { Authorization::Forwarded } else { Authorization::Removed };
+        laps.end_of(Stage::Identity);
         Ok(Verdict::Forward(Box::new(Admitted { permit, target, stamps, authorization })))
     }
 }

@@ -5,6 +5,7 @@
 //! caller, organization, upstream, epochs and key; a `request` assertion is made for one request
 //! and binds its method, path with query, and body.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{HeaderValue, Method};
@@ -65,7 +66,7 @@ pub struct Same {
     pub session: Id,
     pub organization: Option<Id>,
     pub application: Option<Id>,
-    pub upstream: Box<str>,
+    pub upstream: Arc<str>,
     /// The epochs of the caller.
     pub seen: Seen,
     /// Of the catalogue that says what the caller's rights are.

@@ -4,6 +4,8 @@
 //! header of these names was removed before anything read it. What describes the connection and not
 //! the caller (`X-Forwarded-*`, `X-Request-ID`) the proxy writes, from the head.
 
+use std::sync::Arc;
+
 use ::http::HeaderValue;
 use ::http::header::HeaderName;
 
@@ -134,7 +136,7 @@ fn same_as(permit: &Permit, caller: &Snapshot) -> Same {
         session: caller.key.sid,
         organization: permit.organization().map(|organization| organization.context.id),
         application: permit.application().map(|application| application.id),
-        upstream: permit.route().rule.upstream.as_str().into(),
+        upstream: Arc::clone(&permit.route().upstream),
         seen: caller.seen,
         generation: permit.world().catalogue.generation(),
     }

@@ -15,6 +15,8 @@ use crate::policy::{Allow, Catalogue, CompiledAllow, Pattern};
 #[derive(Debug)]
 pub struct Route {
     pub rule: config::Route,
+    /// The upstream's name, to be kept without a copy.
+    pub(super) upstream: Arc<str>,
     pub allow: CompiledAllow,
     pub credential: CredentialUse,
     pub application: ApplicationUse,
@@ -61,6 +63,7 @@ impl Route {
             cors: rule.cors.as_ref().map(Cors::new),
             is_beside_own_paths: own.iter().any(|own| own.meet(&rule.path).is_some()),
             metrics,
+            upstream: rule.upstream.as_str().into(),
             rule: rule.clone(),
         }
     }
