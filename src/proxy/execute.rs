@@ -15,7 +15,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 
 use super::ctx::Ctx;
-use super::upstream::{Outcome, Use};
+use super::upstream::Outcome;
 use super::{hygiene, service};
 
 /// Informational answers that an upstream may send before its real one.
@@ -47,7 +47,7 @@ pub(super) async fn execute(
     body: &Bytes,
 ) -> Result<()> {
     let (mut upstream, peer) = loop {
-        let peer = service::next_peer(ctx, Use::Shared)?;
+        let peer = service::next_peer(ctx)?;
         match attempt(connector, session, ctx, &peer, body).await {
             Ok(upstream) => break (upstream, peer),
             Err(Failed { mut error, was_sent }) => {

@@ -30,7 +30,7 @@ use super::{arrive, hygiene, respond};
 use crate::gate::body::BodyTrouble;
 use crate::gate::head::{BodyLength, Kind};
 use crate::gate::request_id::RequestIds;
-use crate::gate::{Flaw, Rejection};
+use crate::gate::{Flaw, Rejection, RequestHead};
 
 /// A refusal of ours on its way through the framework's errors; the context has the reason.
 const REFUSED: ErrorType = ErrorType::Custom("refused");
@@ -181,12 +181,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        let usage = match &ctx.head {
-            Some(head) if head.kind == Kind::WebSocket => Use::WebSocket,
-            Some(head) if hygiene::has_unexpected_body(head) => Use::Alone,
-            _ => Use::Shared,
-        };
-        next_peer(ctx, usage)
+        next_peer(ctx)
     }
 
     async fn connected_to_upstream(
@@ -341,11 +336,13 @@ impl ProxyHttp for Edge {
 }
 
 /// How to reach the next server to try.
-pub(super) fn next_peer(ctx: &mut Ctx, usage: Use) -> Result<Box<HttpPeer>> {
-    let Some(forward) = &ctx.forward else { return refused(ctx, Rejection::Internal) };
+pub(super) fn next_peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    let (Some(head), Some(forward)) = (&ctx.head, &ctx.forward) else {
+        return refused(ctx, Rejection::Internal);
+    };
     match forward.upstream.choose(ctx.attempt.address) {
         Ok(chosen) => {
-            let peer = chosen.peer(usage, forward.timeouts);
+            let peer = chosen.peer(usage_of(head), forward.timeouts);
             ctx.attempt.address = Some(chosen.address());
             ctx.attempt.chosen = Some(chosen);
             ctx.attempt.started.get_or_insert_with(Instant::now);
@@ -353,6 +350,17 @@ pub(super) fn next_peer(ctx: &mut Ctx, usage: Use) -> Result<Box<HttpPeer>> {
             Ok(peer)
         }
         Err(NoneToAsk::BreakerOpen | NoneToAsk::AllDown) => refused(ctx, Rejection::UpstreamUnavailable),
+    }
+}
+
+/// With whom a request may share the connection to its server.
+fn usage_of(head: &RequestHead) -> Use {
+    if head.kind == Kind::WebSocket {
+        Use::WebSocket
+    } else if hygiene::has_unexpected_body(head) {
+        Use::Alone
+    } else {
+        Use::Shared
     }
 }
 
