@@ -7,37 +7,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use ::http::header::{self, HeaderMap, HeaderName};
 use ::http::{HeaderValue, Method, Version};
-use ipnet::IpNet;
 
 use super::authority::Authority;
 use super::framing;
 use super::rejection::{Flaw, Rejection};
 use super::request_id::RequestId;
+use super::rules::EdgeRules;
 use super::strip::is_removed;
-use super::target::{BadTarget, CanonicalTarget, TargetRules};
+use super::target::{BadTarget, CanonicalTarget};
 use crate::base::{Timestamp, ip};
-use crate::policy::Host;
-
-/// What the edge of this configuration demands of every request.
-#[derive(Debug, Clone)]
-pub struct EdgeRules {
-    /// Names that are answered for, in lower case. Empty: any.
-    pub hosts: Vec<Host>,
-    pub trusted_proxies: Vec<IpNet>,
-    pub target: TargetRules,
-    /// Bytes of the header block.
-    pub head_max: usize,
-    /// Lines of the header block.
-    pub fields_max: usize,
-    pub hardening: Hardening,
-}
-
-/// Whether answers tell browsers to be strict, where the upstream says nothing about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hardening {
-    Off,
-    On,
-}
 
 /// A request as it came off the wire, borrowed.
 #[derive(Debug, Clone, Copy)]

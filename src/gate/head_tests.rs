@@ -1,7 +1,9 @@
 use super::*;
 use crate::base::random::SeededRandom;
 use crate::gate::request_id::RequestIds;
-use crate::gate::target::Doubtful;
+use crate::gate::rules::Hardening;
+use crate::gate::target::{Doubtful, TargetRules};
+use crate::policy::Host;
 
 fn rules() -> EdgeRules {
     EdgeRules {

@@ -31,6 +31,7 @@ mod rejection;
 pub mod request_id;
 mod rewrite;
 mod route;
+pub mod rules;
 mod slices;
 mod stamp;
 pub mod strip;

@@ -12,8 +12,9 @@ use pingora::proxy::Session;
 
 use super::ctx::Ctx;
 use super::service::Patience;
-use crate::gate::head::{Arrival, EdgeRules, RequestHead, Scheme};
+use crate::gate::head::{Arrival, RequestHead, Scheme};
 use crate::gate::request_id::RequestIds;
+use crate::gate::rules::EdgeRules;
 use crate::gate::{Flaw, Rejection};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

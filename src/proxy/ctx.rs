@@ -15,8 +15,8 @@ use super::forward::Forward;
 use super::record::{Line, Recorder};
 use super::slot::Slot;
 use super::upstream::{Chosen, Outcome};
-use crate::gate::head::Hardening;
 use crate::gate::request_id::RequestId;
+use crate::gate::rules::Hardening;
 use crate::gate::{Rejection, RequestHead};
 use crate::metrics::Counted;
 

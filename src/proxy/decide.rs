@@ -9,7 +9,8 @@ use async_trait::async_trait;
 
 use super::forward::Forward;
 use crate::gate::body::BodySource;
-use crate::gate::head::{EdgeRules, RequestHead};
+use crate::gate::head::RequestHead;
+use crate::gate::rules::EdgeRules;
 use crate::gate::{Rejection, Route};
 use crate::http::Reply;
 

@@ -12,7 +12,8 @@ use pingora::{Error, ErrorType, OrErr, Result};
 use super::ctx::Ctx;
 use super::forward::Forward;
 use super::upstream::Chosen;
-use crate::gate::head::{BodyLength, Hardening, Kind, Scheme};
+use crate::gate::head::{BodyLength, Kind, Scheme};
+use crate::gate::rules::Hardening;
 use crate::gate::{Authorization, RequestHead, strip};
 use crate::http::cookie;
 

@@ -306,9 +306,14 @@ struct Cut {
 
 impl Cut {
     async fn in_front_of_redis() -> Self {
-        let target = redis_url().trim_start_matches("redis://").trim_end_matches('/').to_owned();
+        let real = redis_url();
+        let (login, target) = match real.trim_start_matches("redis://").rsplit_once('@') {
+            Some((login, target)) => (format!("{login}@"), target),
+            None => (String::new(), real.trim_start_matches("redis://")),
+        };
+        let target = target.trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let url = format!("redis://{login}{}", listener.local_addr().unwrap());
         let is_open = Arc::new(std::sync::atomic::AtomicBool::new(true));
         let pipes = Arc::new(Mutex::new(Vec::<tokio::task::AbortHandle>::new()));
         let (open, known) = (Arc::clone(&is_open), Arc::clone(&pipes));

@@ -1,4 +1,5 @@
 //! Applications on the running gateway: where keys are asked for, and what they open (contract 3).
+//! A secret is checked where it is sent, whoever calls.
 
 use portcullis::application::{self, Activity};
 use serde_json::{Value, json};

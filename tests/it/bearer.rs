@@ -1,4 +1,5 @@
 //! Bearer tokens on the running gateway: forged, misspelled, over, revoked (security bar 2.D, 2.E).
+//! Law: the recording upstream never sees a request whose token was refused.
 
 use portcullis::account;
 use portcullis::base::SystemRandom;

@@ -1,4 +1,5 @@
 //! CORS on the running gateway (security bar 2.N 167): which pages may call, and read what.
+//! Law: what an upstream answers cannot widen what the route grants.
 
 use crate::support::people::request;
 use crate::support::{Act, Gateway, Upstream, exchange};

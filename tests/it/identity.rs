@@ -1,4 +1,5 @@
 //! What an upstream is told about the caller, on the running gateway (security bar 2.B 21-30).
+//! Law: what the client sends under these names is gone, and our credentials go no further.
 
 use portcullis::crypto::digest::{base64url, sha256};
 use portcullis::policy::Code;

@@ -1,4 +1,5 @@
 //! Policies on the running gateway: rights as they are now, organizations, refusals that explain.
+//! Law: what counts is the account's rights at the moment of the request, not at its log-in.
 
 use portcullis::organization;
 use serde_json::json;

@@ -1,4 +1,5 @@
 //! Rate limits on the running gateway: by principal, by address, on the API's own endpoints.
+//! Each share belongs to whom it names: the caller, or the address that is really calling.
 
 use serde_json::json;
 

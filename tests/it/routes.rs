@@ -1,4 +1,5 @@
 //! Which route a request means, on the running gateway (security bar 2.A 8-10, 14-19).
+//! Law: what is forwarded is what was matched; everything else reaches no upstream.
 
 use serde_json::json;
 

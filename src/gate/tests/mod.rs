@@ -20,8 +20,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::head::{Arrival, EdgeRules, Hardening, Scheme, text_of};
+use super::head::{Arrival, Scheme, text_of};
 use super::request_id::RequestIds;
+use super::rules::{EdgeRules, Hardening};
 use super::target::{Doubtful, TargetRules};
 use super::*;
 use crate::app::testing::{NOON, TestApp, With};
