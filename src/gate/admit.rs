@@ -15,7 +15,7 @@ use super::dispatch::{self, text};
 use super::head::RequestHead;
 use super::identity::{Sent, identity_headers};
 use super::permit::Permit;
-use super::rejection::Rejection;
+use super::rejection::{Flaw, Rejection};
 use super::route::{CredentialUse, Route};
 use super::world::{Target, World};
 use super::{Gate, application, credential, edge, limit, note, rewrite};
@@ -34,6 +34,7 @@ pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -
     let method = asks.as_ref().unwrap_or(&head.method);
     match world.find(head.authority.host(), head.target.path(), method) {
         Target::Nothing => Decision::refused(Rejection::NoRoute),
+        Target::Ambiguous => Decision::refused(Rejection::Malformed(Flaw::Target)),
         Target::WrongMethod(_) if asks.is_some() => Decision::answered(world.cors.preflight(None)),
         Target::WrongMethod(allow) => Decision::refused(Rejection::MethodNotAllowed { allow }),
         Target::BuiltIn(row, captured) => {

@@ -11,7 +11,7 @@ use ::http::Method;
 use super::authorize::{Asked, authorize, organization_of};
 use super::permit::Organization;
 use super::person::Snapshot;
-use super::rejection::Rejection;
+use super::rejection::{Flaw, Rejection};
 use super::route::{CredentialUse, Route};
 use super::slices::person_of;
 use super::world::{Target, World};
@@ -77,6 +77,7 @@ pub async fn explain(gate: &Gate, question: &Question<'_>) -> Result<Explanation
             Ok(())
         }
         Target::WrongMethod(allow) => Err(Rejection::MethodNotAllowed { allow }),
+        Target::Ambiguous => Err(Rejection::Malformed(Flaw::Target)),
         Target::Nothing => Err(Rejection::NoRoute),
     };
     if let Err(refusal) = outcome {

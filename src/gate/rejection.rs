@@ -113,7 +113,7 @@ impl Flaw {
                 "Send one Content-Length or `Transfer-Encoding: chunked`, and end lines with CR LF."
             }
             Self::Target => {
-                "Send a plain path: no dot segments, doubled or encoded slashes, backslashes or `;`."
+                "Send a plain path: no dot segments, doubled or encoded slashes, backslashes or `;`, and nothing encoded that may stand plainly."
             }
             Self::Host => "Send exactly one valid Host.",
             Self::Duplicate => "Send each header once.",

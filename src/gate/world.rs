@@ -39,6 +39,8 @@ pub(super) enum Target<'w, 'p> {
     Route(&'w Arc<Route>, Params<'w, 'p>),
     /// The path is known, the method is not.
     WrongMethod(HeaderValue),
+    /// A backend that decodes what need not be encoded would read another route's path.
+    Ambiguous,
     Nothing,
 }
 
@@ -74,8 +76,17 @@ impl World {
         &self.built_in
     }
 
-    /// What a request is for: host, then path, then method.
+    /// What a request is for: host, then path, then method. A path that most backends read as
+    /// another one is for something only if that one is for the same.
     pub(super) fn find<'w, 'p>(&'w self, host: &str, path: &'p str, method: &Method) -> Target<'w, 'p> {
+        let found = self.find_spelled(host, path, method);
+        match plainly(path) {
+            Some(plain) if found.differs_from(&self.find_spelled(host, &plain, method)) => Target::Ambiguous,
+            _ => found,
+        }
+    }
+
+    fn find_spelled<'w, 'p>(&'w self, host: &str, path: &'p str, method: &Method) -> Target<'w, 'p> {
         match self.built_in.find(method, path) {
             http::Found::Row(row, params) => return Target::BuiltIn(row, params),
             http::Found::OtherMethods(names) => return Target::WrongMethod(allow_of(&names)),
@@ -95,6 +106,36 @@ impl World {
     fn is_own(&self, path: &str) -> bool {
         self.own.iter().any(|own| own.matches(path))
     }
+}
+
+impl Target<'_, '_> {
+    /// Whether the other one has a policy that this one has not. Where the other is nothing, nothing
+    /// is led around.
+    fn differs_from(&self, other: &Target<'_, '_>) -> bool {
+        match (self, other) {
+            (_, Target::Nothing) | (Target::Nothing, _) | (Target::WrongMethod(_), _) => false,
+            (Target::BuiltIn(one, _), Target::BuiltIn(other, _)) => !std::ptr::eq(*one, *other),
+            (Target::Route(one, _), Target::Route(other, _)) => !Arc::ptr_eq(one, other),
+            _ => true,
+        }
+    }
+}
+
+/// The path with everything decoded that may stand in a segment as it is (RFC 3986 section 3.3);
+/// `None` where nothing is.
+fn plainly(path: &str) -> Option<String> {
+    let mut rest = path;
+    let mut plain = String::new();
+    while let Some(at) = rest.find('%') {
+        let (before, escape) = rest.split_at(at);
+        let byte = escape.get(1..3).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let decoded = byte.map(char::from).filter(|c| "!$&'()*+,:;=@".contains(*c));
+        plain.push_str(before);
+        plain.push(decoded.unwrap_or('%'));
+        rest = &escape[if decoded.is_some() { 3 } else { 1 }..];
+    }
+    plain.push_str(rest);
+    if plain.len() == path.len() { None } else { Some(plain) }
 }
 
 fn allow_of(names: &str) -> HeaderValue {

@@ -195,6 +195,27 @@ async fn a_rewrite_leads_around_no_policy() {
 }
 
 #[tokio::test]
+async fn an_encoded_character_does_not_lead_around_the_route_of_the_plain_one() {
+    let setting = setting(
+        "
+routes:
+  - { name: all, match: { path: /api/** }, upstream: app, allow: anyone }
+  - { name: export, match: { path: '/api/users:export' }, upstream: app, allow: signed_in }
+  - { name: post, match: { path: '/api/a@b', methods: [POST] }, upstream: app, allow: signed_in }
+",
+    )
+    .await;
+    assert_eq!(setting.outcome(&request("GET", "/api/users:export")).await, "401 AUTH_REQUIRED");
+    for path in ["/api/users%3Aexport", "/api/users%3aexport", "/api/a%40b"] {
+        assert_eq!(setting.outcome(&request("GET", path)).await, "400 BAD_REQUEST", "{path}");
+    }
+    for path in ["/api/ada%40example.com", "/api/x%3Ay%20z", "/api/100%25"] {
+        let admitted = setting.admitted(&request("GET", path)).await;
+        assert_eq!(admitted.target.as_str(), path, "the upstream gets what was sent");
+    }
+}
+
+#[tokio::test]
 async fn a_limit_counts_by_principal_and_else_by_address() {
     let setting = setting(
         "routes: [ { name: two, match: { path: /two }, upstream: app, allow: anyone, identity: optional,
