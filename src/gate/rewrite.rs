@@ -16,6 +16,7 @@ use super::route::Route;
 use super::target::CanonicalTarget;
 use super::ticket;
 use super::world::{Target, World};
+use crate::policy::Methods;
 
 /// The target as the upstream gets it: rewritten, and without a ticket.
 pub(super) fn target(world: &World, route: &Route, head: &RequestHead) -> Result<CanonicalTarget, Rejection> {
@@ -31,7 +32,7 @@ pub(super) fn target(world: &World, route: &Route, head: &RequestHead) -> Result
     }
 }
 
-/// Asks the route that the rewritten path would be, if there is one.
+/// Asks the route that the rewritten request would be for, if there is one.
 pub(super) fn check(
     world: &Arc<World>,
     asked: &Asked<'_>,
@@ -39,17 +40,32 @@ pub(super) fn check(
     sent: &str,
     method: &Method,
 ) -> Result<(), Rejection> {
-    let Cow::Owned(path) = path(asked.route, sent) else { return Ok(()) };
-    let rewrite = asked.route.rule.rewrite.as_ref();
-    let host = rewrite.and_then(|rewrite| rewrite.host.as_deref()).unwrap_or(host);
+    let Some(rewrite) = &asked.route.rule.rewrite else { return Ok(()) };
+    let path = path(asked.route, sent);
+    let host = rewrite.host.as_deref().unwrap_or(host);
+    let is_other = |other: &Arc<Route>| {
+        !Arc::ptr_eq(other, asked.route) && other.rule.upstream == asked.route.rule.upstream
+    };
     match world.find(host, &path, method) {
-        Target::Route(other, params)
-            if !Arc::ptr_eq(other, asked.route) && other.rule.upstream == asked.route.rule.upstream =>
-        {
+        Target::Route(other, params) if is_other(other) => {
             authorize(world, &Asked { route: other, params: &params, ..*asked }).map(drop)
         }
-        _ => Ok(()),
+        // What the other route gives to nobody by this method is not to be had by a rewrite.
+        Target::WrongMethod(allow) if routes_at(world, host, &path).any(|other| is_other(&other)) => {
+            Err(Rejection::MethodNotAllowed { allow })
+        }
+        Target::Ambiguous => Err(Rejection::Malformed(Flaw::Target)),
+        Target::Route(..) | Target::WrongMethod(_) | Target::BuiltIn(..) | Target::Nothing => Ok(()),
     }
+}
+
+/// The routes of a path, by whichever method.
+fn routes_at(world: &World, host: &str, path: &str) -> impl Iterator<Item = Arc<Route>> {
+    let methods = Methods::ALL.names().filter_map(|name| Method::from_bytes(name.as_bytes()).ok());
+    methods.filter_map(move |method| match world.find(host, path, &method) {
+        Target::Route(route, _) => Some(Arc::clone(route)),
+        _ => None,
+    })
 }
 
 /// The path after the route's rewrite; borrowed where nothing changes.

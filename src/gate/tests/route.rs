@@ -195,6 +195,25 @@ async fn a_rewrite_leads_around_no_policy() {
 }
 
 #[tokio::test]
+async fn a_rewritten_host_or_a_method_nobody_has_leads_around_no_policy() {
+    let setting = setting(
+        "
+routes:
+  - { name: pub, match: { path: /pub/** }, upstream: app, allow: anyone, rewrite: { strip_prefix: /pub } }
+  - { name: door, match: { host: gw.example.com, path: /x/** }, upstream: app, allow: anyone, rewrite: { host: inner.example.com } }
+  - { name: inner, match: { host: inner.example.com, path: /x/admin }, upstream: app, allow: { superuser: true } }
+  - { name: admin, match: { path: /admin/**, methods: [GET] }, upstream: app, allow: { superuser: true } }
+  - { name: read, match: { path: /far, methods: [GET] }, upstream: other, allow: anyone }
+",
+    )
+    .await;
+    assert_eq!(setting.outcome(&request("GET", "/x/y")).await, "200");
+    assert_eq!(setting.outcome(&request("GET", "/x/admin")).await, "401 AUTH_REQUIRED");
+    assert_eq!(setting.outcome(&request("POST", "/pub/admin/x")).await, "405 METHOD_NOT_ALLOWED");
+    assert_eq!(setting.outcome(&request("POST", "/pub/far")).await, "200", "another upstream's");
+}
+
+#[tokio::test]
 async fn an_encoded_character_does_not_lead_around_the_route_of_the_plain_one() {
     let setting = setting(
         "
