@@ -56,7 +56,10 @@ pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -
             let verdict = match (asks, &route.cors) {
                 (Some(_), Some(cors)) => Ok(Verdict::Answer(cors.preflight(answer.granted()))),
                 // The route leaves CORS to its upstream: the question passes, as nobody's.
-                (Some(_), None) => asking.forward(Permit::of_nobody(&world, route), body, laps).await,
+                (Some(_), None) => match edge::check(&world, route, head, answer.granted()) {
+                    Ok(()) => asking.forward(Permit::of_nobody(&world, route), body, laps).await,
+                    Err(rejection) => Err(rejection),
+                },
                 (None, _) => asking.pass(body, &mut answer, laps).await,
             };
             Decision::on_route(route, verdict, answer)

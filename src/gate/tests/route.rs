@@ -14,6 +14,7 @@ routes:
   - { name: admin, match: { path: /admin/** }, upstream: app, allow: superuser_only }
   - { name: slashes, match: { path: /files/** }, upstream: app, allow: anyone, target: { encoded_slash: true } }
   - { name: quiet, match: { path: /quiet }, upstream: app, allow: signed_in, cors: off }
+  - { name: loud, match: { path: /loud/** }, upstream: app, allow: signed_in, cors: off }
 ";
 
 fn routes() -> String {
@@ -148,6 +149,8 @@ async fn a_route_may_leave_preflights_to_its_upstream_and_nothing_more() {
     let setting = setting(&routes()).await;
     let admitted = setting.admitted(&preflight("/quiet", "https://evil.example.com", "GET")).await;
     assert!(admitted.permit.principal().is_none());
+    let doubtful = preflight("/loud/a%2Fb", "https://evil.example.com", "GET");
+    assert_eq!(setting.outcome(&doubtful).await, "400 BAD_REQUEST", "nobody gets a licence by asking");
     assert_eq!(setting.outcome(&request("OPTIONS", "/quiet")).await, "401 AUTH_REQUIRED");
     assert_eq!(
         setting.outcome(&request("GET", "/quiet").with("origin", "https://evil.example.com")).await,
