@@ -144,11 +144,11 @@ impl Bridge {
         })
     }
 
-    /// Ends with the session, or when the request would no longer be let in.
+    /// Ends with the session, however that ends, or when the request would no longer be let in.
     fn until(&self, permit: &Permit, head: &RequestHead) -> Until {
-        let Some(session) = permit.session() else { return Until::default() };
+        let Some(standing) = Standing::new(permit, head) else { return Until::default() };
         let (app, gate) = (Arc::clone(&self.app), Arc::clone(&self.gate));
-        let standing = Standing::new(permit.clone(), head);
+        let session = standing.session();
         let is_lasting = head.kind == Kind::WebSocket;
         Until::new(async move {
             if !is_lasting {
@@ -156,10 +156,11 @@ impl Bridge {
             }
             let mut handle = app.stops.register(session.sid, session.account);
             // Asked after it was registered: what changed in between is seen here, what changes
-            // later is told.
-            while standing.holds(&gate).await {
-                if handle.next().await == Signal::Ended {
-                    return;
+            // later is told. That a session's time is over is told by nobody.
+            while let Some(until) = standing.holds_until(&gate).await {
+                tokio::select! {
+                    signal = handle.next() => if signal == Signal::Ended { return },
+                    () = tokio::time::sleep(until.since(app.now())) => {}
                 }
             }
         })

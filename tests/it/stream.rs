@@ -119,6 +119,35 @@ async fn what_an_upgraded_connection_sends_first_is_not_lost() {
 }
 
 #[tokio::test]
+async fn a_websocket_ends_when_the_time_of_its_session_is_over() {
+    let upstream = Upstream::start(|_| {
+        Act::Tunnel(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".to_vec(),
+        )
+    })
+    .await;
+    let address = upstream.address;
+    // The shortest that a configuration may say.
+    let gateway = Gateway::start(&format!(
+        "tokens: {{ access_for: 10s }}\nsessions: {{ idle_for: 10s }}\n\
+         upstreams: {{ up: {{ servers: ['{address}'] }} }}\n\
+         routes: [ {{ name: all, match: {{ path: '/**' }}, upstream: up, allow: signed_in, websocket: true }} ]\n"
+    ))
+    .await;
+    let keys = gateway.application("shop", &[]).await;
+    let ada = gateway.user("ada", &keys).await;
+    let bearer = ada.bearer();
+    let upgrade = [bearer.as_str(), "Connection: Upgrade", "Upgrade: websocket"];
+    let mut client = Client::connect(gateway.public()).await;
+    client.send(get("/ws", &upgrade)).await;
+    assert_eq!(client.answer().await.unwrap().status, 101);
+    client.send(b"\x81\x02hi").await;
+    assert_eq!(client.exactly(4).await.unwrap(), b"\x81\x02hi");
+    let ended = tokio::time::timeout(Duration::from_secs(15), client.exactly(1)).await;
+    assert_eq!(ended.expect("it ends with the session"), None);
+}
+
+#[tokio::test]
 async fn events_arrive_one_by_one_as_they_are_sent() {
     let upstream = Upstream::start(|_| {
         let head =

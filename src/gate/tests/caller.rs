@@ -274,3 +274,25 @@ async fn a_ticket_stands_for_its_caller_once_and_goes_no_further() {
     let beside = request("GET", "/socket?ticket=old").websocket().bearer(&ada);
     assert_eq!(setting.admitted(&beside).await.target.as_str(), "/socket", "a header beats a ticket");
 }
+
+#[tokio::test]
+async fn what_lasts_is_asked_again_when_its_session_is_over() {
+    let setting = setting(ROUTES).await;
+    let ends_at = setting.app.now().plus(Duration::from_mins(5));
+    let ada = setting.person("ada", |person| person.session.ends_at = ends_at);
+    let request = request("GET", "/socket").bearer(&ada).websocket();
+    let permit = setting.admitted(&request).await.permit;
+    let standing = Standing::new(&permit, &setting.head(&request).unwrap()).unwrap();
+    assert_eq!(standing.holds_until(&setting.gate).await, Some(ends_at));
+    let later = ends_at.plus(Duration::from_mins(5));
+    setting.change_person("ada", |person| person.session.ends_at = later);
+    assert_eq!(
+        standing.holds_until(&setting.gate).await,
+        Some(ends_at),
+        "nothing says that it was prolonged"
+    );
+    setting.app.clock.advance(Duration::from_mins(5));
+    assert_eq!(standing.holds_until(&setting.gate).await, Some(later));
+    setting.app.clock.advance(Duration::from_mins(5));
+    assert_eq!(standing.holds_until(&setting.gate).await, None);
+}
