@@ -15,6 +15,7 @@ use super::forward::Forward;
 use super::record::{Line, Recorder};
 use super::slot::Slot;
 use super::upstream::{Chosen, Outcome};
+use crate::gate::head::BodyLength;
 use crate::gate::request_id::RequestId;
 use crate::gate::rules::Hardening;
 use crate::gate::{Rejection, RequestHead};
@@ -58,6 +59,8 @@ pub(super) struct Attempt {
 pub(super) struct Incoming {
     pub(super) bytes: u64,
     pub(super) since: Option<Instant>,
+    /// Nothing more of it comes.
+    pub(super) is_over: bool,
     /// The whole of it, where a decision needed it.
     pub(super) whole: Option<Bytes>,
 }
@@ -99,6 +102,11 @@ impl Ctx {
 
     pub(super) fn request_id(&self) -> &str {
         self.id.as_ref().map_or("", RequestId::as_str)
+    }
+
+    /// Whether the upstream has nothing to wait for but itself.
+    pub(super) fn owes_nothing(&self) -> bool {
+        self.body.is_over || self.head.as_ref().is_none_or(|head| head.body == BodyLength::None)
     }
 
     /// Whether another attempt at the upstream is left.

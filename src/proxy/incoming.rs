@@ -66,6 +66,7 @@ impl BodySource for Body<'_> {
         }
         self.incoming.since = Some(Instant::now());
         let whole = self.whole(max).await?;
+        self.incoming.is_over = true;
         // Whoever forwards the request must send it from here: it cannot be read again.
         self.incoming.whole = Some(whole.clone());
         Ok(whole)

@@ -223,6 +223,7 @@ impl ProxyHttp for Edge {
             ctx.body.bytes += body.as_ref().map_or(0, |piece| piece.len() as u64);
             return Ok(());
         }
+        ctx.body.is_over |= end;
         if let Some(slot) = &ctx.slot {
             if end { slot.not_due() } else { slot.due_within(self.patience.body * 2) }
         }
@@ -290,8 +291,13 @@ impl ProxyHttp for Edge {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
         let failed = |error_code| FailToProxy { error_code, can_reuse_downstream: false };
-        let rejection = ctx.refusal.take().or_else(|| blame(error));
-        if *error.esource() == ErrorSource::Upstream {
+        let is_upstreams = *error.esource() == ErrorSource::Upstream;
+        // An upstream that waits for the rest of a request cannot answer it: were that its failure,
+        // clients that stall could open its breaker for everybody.
+        let is_stalled = is_upstreams && *error.etype() == ErrorType::ReadTimedout && !ctx.owes_nothing();
+        let blamed = if is_stalled { Some(Rejection::RequestTimeout) } else { blame(error) };
+        let rejection = ctx.refusal.take().or(blamed);
+        if is_upstreams && !is_stalled {
             ctx.attempt.outcome = Some(Outcome::Failed);
             // The path and whoever asked are in the access log; this says what the network did.
             tracing::warn!(id = ctx.request_id(), error = %error.etype().as_str(), "an upstream failed");

@@ -122,6 +122,29 @@ async fn a_server_that_does_not_answer_in_time_is_a_504() {
 }
 
 #[tokio::test]
+async fn clients_that_stall_do_not_open_the_breaker_for_others() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&config(&format!(
+        "servers: ['{}'], timeouts: {{ connect: 1s, read: 1s, write: 1s, idle: 60s }}, \
+         breaker: {{ after: 2, within: 10s, open_for: 60s }}",
+        upstream.address
+    )))
+    .await;
+    let stall = async |head: &str| {
+        let mut client = Client::connect(gateway.public()).await;
+        client.send(format!("POST /x HTTP/1.1\r\nHost: gw.test\r\n{head}\r\n1")).await;
+        let answer = client.answer().await.unwrap();
+        assert_eq!((answer.status, answer.code().as_str()), (408, "REQUEST_TIMEOUT"));
+    };
+    tokio::join!(
+        stall("Content-Length: 9\r\n"),
+        stall("Content-Length: 9\r\n"),
+        stall("Transfer-Encoding: chunked\r\n"),
+    );
+    assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn a_server_that_fails_its_checks_gets_no_requests_until_it_is_well() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
