@@ -24,6 +24,8 @@ use crate::tasks::Tasks;
 
 /// How often the place among replicas is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
+/// The name of the reason not to be ready.
+const ALONE: &str = "alone";
 
 /// The clock, the randomness and the rest that a process has before it has a configuration.
 pub(super) struct Ground {
@@ -50,9 +52,37 @@ pub(super) async fn assemble(
     let replica = Id::new(ground.clock.now(), ground.random.as_ref());
     let (shared, alone) = open_shared(config, &db, replica, ground).await?;
     let app = put_together(config, ground, db, shared).await?;
+    if let Some(alone) = &alone {
+        stay_alone(&app, alone);
+    }
     keys::ensure(&app).await.map_err(StartError::Keys)?;
     chores::start(&app);
     Ok((app, alone))
+}
+
+/// Keeps the place on the store. Where another process has it, what is counted here is worth nothing
+/// any more.
+fn stay_alone(app: &Arc<App>, alone: &Arc<Alone>) {
+    let (owner, alone) = (Arc::clone(app), Arc::clone(alone));
+    app.tasks.every("stay alone", RENEW_EVERY, Duration::ZERO, move || {
+        let (app, alone) = (Arc::clone(&owner), Arc::clone(&alone));
+        async move { renew(&app, &alone).await }
+    });
+}
+
+async fn renew(app: &App, alone: &Alone) {
+    match alone.renew().await {
+        Ok(true) => {
+            app.shared.count_here();
+            app.health.clear(ALONE);
+        }
+        Ok(false) => {
+            tracing::error!("another gateway has taken this store over; what is limited is refused here");
+            app.shared.count_elsewhere();
+            app.health.fail(ALONE, "another gateway has taken this store over, and `shared` is memory");
+        }
+        Err(error) => tracing::warn!(%error, "the place on the store was not renewed"),
+    }
 }
 
 /// The app of an operator's command. It serves nobody, so it takes no place among the replicas and
@@ -119,19 +149,7 @@ async fn open_shared(
         config::Shared::Memory => {
             let alone =
                 Alone::register(db, replica, Arc::clone(&clock)).await.map_err(StartError::NotAlone)?;
-            let alone = Arc::new(alone);
-            let renewed = Arc::clone(&alone);
-            ground.tasks.every("stay alone", RENEW_EVERY, Duration::ZERO, move || {
-                let renewed = Arc::clone(&renewed);
-                async move {
-                    match renewed.renew().await {
-                        Ok(true) => {}
-                        Ok(false) => tracing::error!("another gateway has taken this store over"),
-                        Err(error) => tracing::warn!(%error, "the place on the store was not renewed"),
-                    }
-                }
-            });
-            Ok((Shared::memory(clock), Some(alone)))
+            Ok((Shared::memory(clock), Some(Arc::new(alone))))
         }
     }
 }
@@ -171,4 +189,30 @@ fn hasher(config: &Config, ground: &Ground) -> Result<Hasher, StartError> {
         queue: hashing.queue,
     };
     Hasher::new(settings, Arc::clone(&ground.random)).map_err(StartError::Threads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::testing::{TestApp, With};
+    use crate::shared::Window;
+    use crate::store::testing::TestStore;
+
+    #[tokio::test]
+    async fn whose_place_was_taken_counts_nothing_until_it_has_it_back() {
+        let app = TestApp::on(TestStore::sqlite().await, With::default()).await;
+        let register = || Alone::register(&app.db, app.new_id(), Arc::clone(&app.clock) as Arc<dyn Clock>);
+        let windows = [Window { limit: 9, per: Duration::from_mins(1) }];
+        let first = register().await.unwrap();
+        renew(&app, &first).await;
+        assert!(app.health.is_ready() && app.shared.hit("key", &windows).await.is_ok());
+        // Out of touch for so long that another may begin.
+        app.clock.advance(Duration::from_mins(1));
+        let second = register().await.unwrap();
+        renew(&app, &first).await;
+        assert!(!app.health.is_ready() && app.shared.hit("key", &windows).await.is_err());
+        second.leave().await.unwrap();
+        renew(&app, &first).await;
+        assert!(app.health.is_ready() && app.shared.hit("key", &windows).await.is_ok());
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -80,6 +81,8 @@ struct Inner {
     place: Place,
     clock: Arc<dyn Clock>,
     hints: Hints,
+    /// Another process counts in its own memory, so nobody does rightly.
+    is_elsewhere: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -133,7 +136,7 @@ impl Shared {
 
     fn new(place: Place, clock: Arc<dyn Clock>) -> Self {
         let hints = Hints { announced: watch::Sender::new(0), heard: watch::Sender::new(0) };
-        Self(Arc::new(Inner { place, clock, hints }))
+        Self(Arc::new(Inner { place, clock, hints, is_elsewhere: AtomicBool::new(false) }))
     }
 
     /// Whether replicas on other machines see the same state.
@@ -142,12 +145,29 @@ impl Shared {
         matches!(self.0.place, Place::Redis(_))
     }
 
+    /// What is counted in memory is the truth: no other process counts beside this one.
+    pub fn count_here(&self) {
+        self.0.is_elsewhere.store(false, Ordering::Release);
+    }
+
+    /// Another process counts in its own memory: from now on every question is [`Unreachable`].
+    pub fn count_elsewhere(&self) {
+        self.0.is_elsewhere.store(true, Ordering::Release);
+    }
+
+    fn memory_in_force<'a>(&self, memory: &'a Memory) -> Result<&'a Memory, Unreachable> {
+        if self.0.is_elsewhere.load(Ordering::Acquire) {
+            return Err(Unreachable { cause: "another process counts in a memory of its own".into() });
+        }
+        Ok(memory)
+    }
+
     /// Counts one hit of `key` against every window: exact, a log of moments for each. A window
     /// that refuses does not count the hit; the others do. A key is always used with the same
     /// windows.
     pub async fn hit(&self, key: &str, windows: &[Window]) -> Result<Hit, Unreachable> {
         let weighed = match &self.0.place {
-            Place::Memory(memory) => memory.hit(key, windows, self.0.clock.now()),
+            Place::Memory(memory) => self.memory_in_force(memory)?.hit(key, windows, self.0.clock.now()),
             Place::Redis(redis) => redis.hit(key, windows).await?,
         };
         let refused = weighed.iter().filter(|one| !one.is_allowed).max_by_key(|one| one.wait_for);
@@ -160,7 +180,7 @@ impl Shared {
     /// Counts one request of `key` against `quota`: a bucket that refills evenly (GCRA).
     pub async fn meter(&self, key: &str, quota: Quota) -> Result<Hit, Unreachable> {
         let weighed = match &self.0.place {
-            Place::Memory(memory) => memory.meter(key, quota, self.0.clock.now()),
+            Place::Memory(memory) => self.memory_in_force(memory)?.meter(key, quota, self.0.clock.now()),
             Place::Redis(redis) => redis.meter(key, quota).await?,
         };
         Ok(self.told(weighed))
