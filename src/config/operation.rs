@@ -111,7 +111,7 @@ pub struct Cors {
 }
 
 /// What is told about requests.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Telemetry {
     /// The form of log lines.

@@ -346,15 +346,25 @@ fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
         Some("`listen.tls`")
     } else if old.keys.seal_file != new.keys.seal_file {
         Some("`keys`")
-    } else if old.store.database != new.store.database {
+    } else if old.store.database != new.store.database || old.store.connections != new.store.connections {
         Some("`store`")
     } else if old.shared != new.shared {
         Some("`shared`")
     } else if patience(old) != patience(new) || limits(old) != limits(new) {
         Some("times and connections under `limits`")
+    } else if hashing(old) != hashing(new) {
+        Some("the hashing of passwords")
+    } else if old.telemetry != new.telemetry {
+        Some("`telemetry`")
     } else {
         None
     }
+}
+
+/// The pool of threads is made once, with the cost of what it makes.
+fn hashing(config: &Config) -> (Option<usize>, usize, config::Argon2) {
+    let config::Hashing { threads, queue } = config.limits.hashing;
+    (threads, queue, config.accounts.password.argon2)
 }
 
 fn patience(config: &Config) -> Patience {
@@ -375,4 +385,30 @@ fn limits(config: &Config) -> Limits {
 
 fn read_pair(tls: &config::Tls) -> std::io::Result<PemPair> {
     Ok(PemPair { chain: config::file::read(&tls.cert_file)?, key: config::file::read(&tls.key_file)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_that_a_reload_cannot_change_is_never_taken_over_in_silence() {
+        let config = |more: &str| {
+            config::load_text(&format!("preset: medium\n{more}")).unwrap_or_else(|p| panic!("{p}")).config
+        };
+        let old = config("");
+        assert_eq!(fixed(&old, &config("sessions: { max: 3 }")), None);
+        let pool = |size| config(&format!("store: {{ url: 'sqlite://a.db', connections: {size} }}"));
+        assert!(fixed(&pool(3), &pool(4)).is_some());
+        for more in [
+            "listen: { public: '127.0.0.1:9443' }",
+            "store: { url: 'sqlite://other.db' }",
+            "limits: { connections: { total: 20000 } }",
+            "limits: { hashing: { queue: 7 } }",
+            "accounts: { password: { argon2: { iterations: 5 } } }",
+            "telemetry: { level: debug }",
+        ] {
+            assert!(fixed(&old, &config(more)).is_some(), "{more}");
+        }
+    }
 }
