@@ -113,7 +113,7 @@ impl Target<'_, '_> {
     /// is led around.
     fn differs_from(&self, other: &Target<'_, '_>) -> bool {
         match (self, other) {
-            (_, Target::Nothing) | (Target::Nothing, _) | (Target::WrongMethod(_), _) => false,
+            (_, Target::Nothing) | (Target::Nothing | Target::WrongMethod(_), _) => false,
             (Target::BuiltIn(one, _), Target::BuiltIn(other, _)) => !std::ptr::eq(*one, *other),
             (Target::Route(one, _), Target::Route(other, _)) => !Arc::ptr_eq(one, other),
             _ => true,

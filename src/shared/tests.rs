@@ -300,7 +300,7 @@ async fn a_url_that_names_no_redis_is_refused_without_showing_its_password() {
 /// A way to Redis that can be cut and mended.
 struct Cut {
     url: String,
-    is_open: Arc<std::sync::atomic::AtomicBool>,
+    is_open: Arc<AtomicBool>,
     pipes: Arc<Mutex<Vec<tokio::task::AbortHandle>>>,
 }
 
@@ -314,14 +314,14 @@ impl Cut {
         let target = target.trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("redis://{login}{}", listener.local_addr().unwrap());
-        let is_open = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let is_open = Arc::new(AtomicBool::new(true));
         let pipes = Arc::new(Mutex::new(Vec::<tokio::task::AbortHandle>::new()));
         let (open, known) = (Arc::clone(&is_open), Arc::clone(&pipes));
         let mut tasks = JoinSet::new();
         let accept = async move {
             loop {
                 let (mut from, _) = listener.accept().await.unwrap();
-                if !open.load(std::sync::atomic::Ordering::SeqCst) {
+                if !open.load(Ordering::SeqCst) {
                     continue;
                 }
                 let mut to = TcpStream::connect(&target).await.unwrap();
@@ -335,12 +335,12 @@ impl Cut {
     }
 
     fn cut(&self) {
-        self.is_open.store(false, std::sync::atomic::Ordering::SeqCst);
+        self.is_open.store(false, Ordering::SeqCst);
         self.pipes.lock().unwrap().drain(..).for_each(|pipe| pipe.abort());
     }
 
     fn mend(&self) {
-        self.is_open.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.is_open.store(true, Ordering::SeqCst);
     }
 }
 
