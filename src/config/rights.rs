@@ -39,8 +39,6 @@ pub(super) struct RawRole {
     pub permissions: Vec<Code>,
     /// Roles whose rights this one has too.
     pub inherits: Vec<Code>,
-    /// Whether new accounts get it.
-    pub default: bool,
 }
 
 /// One group of the file.
@@ -71,8 +69,6 @@ pub(super) struct RawOrgRole {
     pub description: String,
     /// Codes, or `x.*` for `x` and everything below it.
     pub permissions: Vec<Grant>,
-    /// Whether new members get it.
-    pub default: bool,
 }
 
 /// Organizations as the file writes them.
@@ -269,7 +265,7 @@ fn role(raw: &RawRole) -> Role {
         description: raw.description.clone(),
         permissions: raw.permissions.clone(),
         inherits: raw.inherits.clone(),
-        is_default: raw.default,
+        is_default: false,
         managed_by: ManagedBy::Config,
     }
 }
@@ -289,7 +285,7 @@ fn org_role(raw: &RawOrgRole) -> OrgRole {
         name: shown(raw.name.as_ref(), &raw.code),
         description: raw.description.clone(),
         permissions: raw.permissions.clone(),
-        is_default: raw.default,
+        is_default: false,
         managed_by: ManagedBy::Config,
     }
 }
