@@ -15,6 +15,8 @@ use super::open;
 use super::out::{AsJson, Failure, Format, Out};
 use crate::base::{Id, SystemClock, SystemRandom, Timestamp};
 use crate::config::{self, Config};
+use crate::proxy::tls::{Certificate, PemPair};
+use crate::proxy::upstream::Tls;
 use crate::shared::Shared;
 use crate::store::migrate::{self, State};
 use crate::{keys, rbac, server};
@@ -93,6 +95,7 @@ impl Doctor {
 
 async fn look(config: &Arc<Config>, found: &mut Findings) {
     let has_seal = seal_key(config, found);
+    certificates(config, found);
     if store(config, found).await && has_seal {
         inside(config, found).await;
     }
@@ -120,6 +123,26 @@ fn seal_key(config: &Config, found: &mut Findings) -> bool {
         }
     }
     false
+}
+
+/// Whether the files of TLS hold what they should; that they are there the configuration has told.
+fn certificates(config: &Config, found: &mut Findings) {
+    let mut note = |what: String, outcome: Result<(), String>| match outcome {
+        Ok(()) => found.add(Verdict::Good, "certificate", format!("{what} can be used")),
+        Err(cause) => found.add(Verdict::Bad, "certificate", format!("{what}: {cause}")),
+    };
+    if let Some(tls) = &config.listen.tls {
+        let read = |path: &Path| config::file::read(path).map_err(|error| error.to_string());
+        let pair = read(&tls.cert_file).and_then(|chain| Ok(PemPair { chain, key: read(&tls.key_file)? }));
+        let certificate = pair.and_then(|pair| Certificate::new(&pair).map_err(|cause| cause.to_string()));
+        note("listen.tls".to_owned(), certificate.map(drop));
+    }
+    for upstream in config.upstreams.values() {
+        if let Some(tls) = &upstream.tls {
+            let loaded = Tls::load(tls).map_err(|cause| cause.to_string());
+            note(format!("upstreams.{}.tls", upstream.name), loaded.map(drop));
+        }
+    }
 }
 
 /// Whether the store is there and as this program needs it.
@@ -158,9 +181,11 @@ async fn inside(config: &Arc<Config>, found: &mut Findings) {
         Ok(app) => app,
         Err(error) => return found.add(Verdict::Bad, "signing keys", error.to_string()),
     };
-    match keys::list(&app).await {
-        Err(failure) => found.add(Verdict::Bad, "signing keys", failure.to_string()),
-        Ok(all) => {
+    match (keys::lacking(&app), keys::list(&app).await) {
+        (Some(failure), _) | (None, Err(failure)) => {
+            found.add(Verdict::Bad, "signing keys", failure.to_string());
+        }
+        (None, Ok(all)) => {
             let oldest = all.iter().map(|key| key.created_at).min().map(Timestamp::rfc3339);
             let since = oldest.map(|since| format!(", the oldest of {since}")).unwrap_or_default();
             found.add(Verdict::Good, "signing keys", format!("{} can be opened{since}", all.len()));

@@ -145,6 +145,15 @@ pub async fn ensure(app: &App) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What the keys in force lack and [`ensure`] cannot make, so that a gateway would not start.
+pub fn lacking(app: &App) -> Option<Failure> {
+    let wanted = wanted(app, Purpose::Access);
+    let ring = app.keyring();
+    let newest = ring.members().iter().rfind(|member| member.purpose == Purpose::Access);
+    let has_it = newest.is_some_and(|member| member.key.algorithm() == wanted);
+    (wanted == Algorithm::Rs256 && !has_it).then_some(Failure::NoRsaKey)
+}
+
 /// Makes a new key of the configured algorithm and retires the others of its purpose; its `kid`.
 pub async fn rotate(app: &App, actor: Actor, purpose: Purpose) -> Result<String, Failure> {
     let wanted = wanted(app, purpose);

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{GOOD, Place};
+use crate::support::tls::Pair;
 use serde_json::{Value, json};
 
 /// A gateway in a process of its own; killed when dropped.
@@ -168,4 +169,24 @@ fn the_doctor_finds_what_is_wrong_and_changes_nothing() {
     };
     assert_eq!((of("store"), of("signing keys")), (vec![json!("good")], vec![json!("good")]));
     assert_eq!(of("upstream"), [json!("look")]);
+}
+
+#[test]
+fn the_doctor_says_no_where_a_gateway_would_not_start() {
+    let place = place();
+    drop(Gateway::start(&place));
+    let config = std::fs::read_to_string(place.path().join("portcullis.yaml")).unwrap();
+    place.write("portcullis.yaml", &format!("{config}tokens: {{ algorithm: RS256 }}\n"));
+    let told = place.run("doctor");
+    assert_eq!(told.code, 1, "{told:?}");
+    assert!(told.out.contains("BAD   signing keys") && told.out.contains("portcullis keys add"), "{told:?}");
+
+    let (one, other) = (Pair::for_name("gw.test"), Pair::for_name("gw.test"));
+    one.write(place.path(), "one");
+    other.write(place.path(), "other");
+    let tls = "listen: { tls: { cert_file: one.crt, key_file: other.key },";
+    place.write("portcullis.yaml", &config.replace("listen: {", tls));
+    let told = place.run("doctor");
+    assert_eq!(told.code, 1, "{told:?}");
+    assert!(told.out.contains("BAD   certificate: listen.tls"), "{told:?}");
 }
