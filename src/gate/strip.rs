@@ -1,8 +1,8 @@
 //! Which headers of an incoming request are nobody's to send.
 //!
 //! Law: whatever an upstream could take for the gateway's word is removed before anything reads
-//! headers, in every spelling that some backend folds into the same name (`_` and `.` count as
-//! `-`, case never counts). The gateway writes its own, last.
+//! headers, in every spelling that some backend folds into the same name (whatever is no letter
+//! and no digit counts as `-`, case never counts). The gateway writes its own, last.
 
 /// Namespaces in which only the gateway speaks, as folded prefixes.
 const NAMESPACES: [&str; 5] = ["x-user", "x-org", "x-agent", "x-auth", "x-portcullis"];
@@ -54,7 +54,7 @@ const FOLDED_MAX: usize = 48;
 
 /// Whether an incoming request header of this (lower-case) name is removed.
 pub fn is_removed(name: &str) -> bool {
-    if memchr::memchr2(b'_', b'.', name.as_bytes()).is_none() {
+    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return is_ours(name);
     }
     let mut buffer = [0u8; FOLDED_MAX];
@@ -95,7 +95,7 @@ fn has_prefix(name: &str, prefix: &str) -> bool {
 fn fold<'a>(name: &str, buffer: &'a mut [u8; FOLDED_MAX]) -> &'a str {
     let length = name.len().min(FOLDED_MAX);
     for (to, from) in buffer.iter_mut().zip(name.bytes()) {
-        *to = if matches!(from, b'_' | b'.') { b'-' } else { from.to_ascii_lowercase() };
+        *to = if from.is_ascii_alphanumeric() { from.to_ascii_lowercase() } else { b'-' };
     }
     std::str::from_utf8(&buffer[..length]).unwrap_or_default()
 }
@@ -117,6 +117,8 @@ mod tests {
             "x_user_id",
             "x.user.id",
             "x-user_id",
+            "x!user~id",
+            "x+roles",
             "x-user",
             "x_org_slug",
             "x-agent-token-id",
