@@ -123,7 +123,7 @@ fn call_head(head: &RequestHead, captured: Captured) -> CallHead {
         user_agent: head.user_agent.as_ref().map(text),
         origin: head.presented.origin.as_ref().map(text),
         org_slug: head.presented.org_slug.as_ref().map(text),
-        cookies: Cookies::parse(head.presented.cookie.as_ref().and_then(|value| value.to_str().ok())),
+        cookies: Cookies::parse(head.presented.cookie.as_ref().map(text).as_deref()),
         bearer,
     }
 }

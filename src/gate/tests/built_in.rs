@@ -86,6 +86,15 @@ async fn an_unknown_organization_is_unknown_here_too() {
 }
 
 #[tokio::test]
+async fn another_cookie_in_whatever_bytes_does_not_hide_ours() {
+    let setting = setting(ROUTES).await;
+    let mut request = ask("GET", "/cookie/");
+    let cookies = "city=Malm\u{f6}; portcullis_refresh=x";
+    request.headers.insert("cookie", HeaderValue::from_bytes(cookies.as_bytes()).unwrap());
+    assert_eq!(told(&setting, &request).await, (200, json!(true)));
+}
+
+#[tokio::test]
 async fn a_bucket_counts_every_call_of_an_address() {
     let setting = setting(ROUTES).await;
     for _ in 0..5 {

@@ -155,6 +155,9 @@ fn rows() -> Vec<Row> {
     async fn open(_: Call, _: Nothing) -> Result<Json<String>, ApiError> {
         Ok(Json("open".to_owned()))
     }
+    async fn cookie(call: Call, _: Nothing) -> Result<Json<bool>, ApiError> {
+        Ok(Json(call.head.cookies.get("portcullis_refresh").is_some()))
+    }
     async fn fall(_: Call, _: Nothing) -> Result<Reply, ApiError> {
         panic!("on purpose")
     }
@@ -164,6 +167,7 @@ fn rows() -> Vec<Row> {
         post("/password/", me).person().admitting(Scope::PasswordChangeOnly).unaudited("a test"),
         post("/login/", open).open().limit(crate::http::Bucket::Login).unaudited("a test"),
         get("/fall/", fall).open(),
+        get("/cookie/", cookie).open(),
         get("/api/v1/health/", open).open().at_root(),
         ticket_row(),
     ]
