@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::http::{HeaderName, HeaderValue, Method};
+use ::http::{HeaderName, HeaderValue, Method, Version};
 use bytes::Bytes;
 
 use super::decide::Found;
@@ -107,6 +107,12 @@ impl Ctx {
     /// Whether the upstream has nothing to wait for but itself.
     pub(super) fn owes_nothing(&self) -> bool {
         self.body.is_over || self.head.as_ref().is_none_or(|head| head.body == BodyLength::None)
+    }
+
+    /// Whether the client can read a body in chunks (RFC 9112 section 6.1). Where it cannot, the end
+    /// of the connection ends the body.
+    pub(super) fn knows_chunks(&self) -> bool {
+        self.head.as_ref().is_none_or(|head| head.version != Version::HTTP_10)
     }
 
     /// Whether another attempt at the upstream is left.

@@ -184,7 +184,8 @@ async fn relay(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession)
     ctx.ending.status = answer.status.as_u16();
     let is_bare = ctx.method == Method::HEAD
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if !is_bare && !answer.headers.contains_key(header::CONTENT_LENGTH) && !session.is_http2() {
+    let has_length = answer.headers.contains_key(header::CONTENT_LENGTH);
+    if !is_bare && !has_length && !session.is_http2() && ctx.knows_chunks() {
         answer.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
     session.write_response_header(Box::new(answer), is_bare).await.map_err(down)?;

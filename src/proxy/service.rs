@@ -8,6 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::http::header;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -248,6 +249,19 @@ impl ProxyHttp for Edge {
         if !answer.status.is_informational() || answer.status.as_u16() == 101 {
             ctx.attempt.head_took = ctx.attempt.started.map(|started| started.elapsed());
             ctx.attempt.outcome = Some(Outcome::Answered);
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        answer: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        // The framework puts everything without a length into chunks.
+        if !ctx.knows_chunks() {
+            answer.remove_header(&header::TRANSFER_ENCODING);
         }
         Ok(())
     }

@@ -122,6 +122,19 @@ async fn a_server_that_does_not_answer_in_time_is_a_504() {
 }
 
 #[tokio::test]
+async fn a_client_that_knows_no_chunks_gets_none() {
+    let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let upstream = Upstream::start(move |_| Act::AnswerAndClose(chunks.to_vec())).await;
+    let gateway = Gateway::start(&config(&format!("servers: ['{}']", upstream.address))).await;
+    let mut client = Client::connect(gateway.public()).await;
+    client.send("GET /x HTTP/1.0\r\nHost: gw.test\r\n\r\n").await;
+    let head = client.until(b"\r\n\r\n").await.unwrap();
+    assert!(!head.to_ascii_lowercase().contains("transfer-encoding"), "{head}");
+    assert_eq!(client.exactly(5).await.unwrap(), b"hello");
+    assert_eq!(client.exactly(1).await, None, "and then the connection ends");
+}
+
+#[tokio::test]
 async fn clients_that_stall_do_not_open_the_breaker_for_others() {
     let upstream = Upstream::echo().await;
     let gateway = Gateway::start(&config(&format!(
