@@ -12,17 +12,21 @@ use crate::audit::Subject;
 
 /// With more entries than this the older half goes.
 const MOST: usize = 100_000;
+/// More changes than any store ever sees.
+const AGE: i64 = 1 << 40;
 
 /// What caches compare with.
 #[derive(Debug)]
 pub struct Epochs {
     raised: HashMap<Subject, i64>,
     floor: AtomicI64,
+    /// What is added to the number of a change, because the store once gave it to another.
+    lift: AtomicI64,
 }
 
 impl From<i64> for Epochs {
     fn from(floor: i64) -> Self {
-        Self { raised: HashMap::new(), floor: AtomicI64::new(floor) }
+        Self { raised: HashMap::new(), floor: AtomicI64::new(floor), lift: AtomicI64::new(0) }
     }
 }
 
@@ -38,6 +42,7 @@ impl Epochs {
     /// Raises the epoch of `subject` to `seq`; whether it rose. The second time it does not,
     /// except where the entry is gone: what was dropped counts as new rather than as known.
     pub fn raise_to(&self, subject: Subject, seq: i64) -> bool {
+        let seq = self.lifted(seq);
         if seq <= self.floor.load(Ordering::Acquire) {
             return true;
         }
@@ -55,7 +60,21 @@ impl Epochs {
 
     /// Raises every epoch there can be to `seq`: what happened in between is not known.
     pub fn flush(&self, seq: i64) {
-        self.floor.fetch_max(seq, Ordering::AcqRel);
+        self.flush_to(self.lifted(seq));
+    }
+
+    /// The store has gone back: numbers that were seen already come again and mean other changes.
+    /// From here on each counts as higher than all before.
+    pub fn begin_anew(&self) {
+        self.lift.fetch_add(AGE, Ordering::AcqRel);
+    }
+
+    fn lifted(&self, seq: i64) -> i64 {
+        seq.saturating_add(self.lift.load(Ordering::Acquire))
+    }
+
+    fn flush_to(&self, floor: i64) {
+        self.floor.fetch_max(floor, Ordering::AcqRel);
         self.drop_below_floor();
     }
 
@@ -63,7 +82,7 @@ impl Epochs {
         let mut seqs: Vec<i64> = self.raised.pin().values().copied().collect();
         let middle = seqs.len() / 2;
         let (_, median, _) = seqs.select_nth_unstable(middle);
-        self.flush(*median);
+        self.flush_to(*median);
     }
 
     fn drop_below_floor(&self) {
@@ -106,6 +125,19 @@ mod tests {
             assert!(now >= seen_raised[n] && now > seen_before[n], "{n}");
         }
         assert!(epochs.raised.pin().len() < 200);
+    }
+
+    #[test]
+    fn a_number_that_comes_again_is_another_epoch() {
+        let epochs = Epochs::from(10);
+        epochs.raise_to(account(1), 12);
+        let (one, two) = (epochs.of(account(1)), epochs.of(account(2)));
+        epochs.begin_anew();
+        epochs.flush(11);
+        assert!(epochs.of(account(1)) > one && epochs.of(account(2)) > one.max(two));
+        let flushed = epochs.of(account(1));
+        assert!(epochs.raise_to(account(1), 12));
+        assert!(epochs.of(account(1)) > flushed);
     }
 
     #[test]

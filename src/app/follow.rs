@@ -79,7 +79,16 @@ impl App {
         let mut seen = self.view.seen.lock().await;
         let began = self.view.began.elapsed();
         let last = store::counter(&self.db).await?.last_seq;
-        if last > *seen {
+        if last < *seen {
+            tracing::error!(
+                last,
+                seen = *seen,
+                "the store has gone back, as after a restore: forgetting all"
+            );
+            self.epochs.begin_anew();
+            self.apply_unknown(last).await;
+            *seen = last;
+        } else if last > *seen {
             let changes = if last - *seen > MOST_BEHIND {
                 None
             } else {
@@ -137,9 +146,13 @@ impl App {
     }
 
     async fn reload(&self, subjects: &[Subject]) {
-        if let Err(error) = run(&self.appliers, self, subjects).await {
-            tracing::error!(%error, ?subjects, "a change was committed and could not be applied here yet");
-            self.unapplied().extend(subjects);
+        // First: if whoever made the change goes away while it is applied, the next poll finds it here.
+        self.unapplied().extend(subjects);
+        match run(&self.appliers, self, subjects).await {
+            Ok(()) => self.unapplied().retain(|subject| !subjects.contains(subject)),
+            Err(error) => {
+                tracing::error!(%error, ?subjects, "a change was committed and could not be applied here yet");
+            }
         }
     }
 

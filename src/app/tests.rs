@@ -162,6 +162,34 @@ on_every_store! {
         assert_eq!(running.next().await, Signal::Changed);
     }
 
+    async fn a_store_that_has_gone_back_makes_a_process_forget_everything(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let other = app.another(With::default()).await;
+        for n in 1..=3 {
+            lock(&app, id(n)).await.unwrap();
+        }
+        other.catch_up().await.unwrap();
+        let mut running = other.stops.register(id(7), id(9));
+        let before = other.epochs.of(Subject::Account(id(9)));
+        // As a restored copy of yesterday has it.
+        let mut tx = app.db.begin().await.unwrap();
+        tx.execute(sql("DELETE FROM changes WHERE seq > 1")).await.unwrap();
+        tx.execute(sql("UPDATE change_counter SET last_seq = 1 WHERE id = 1")).await.unwrap();
+        tx.commit().await.unwrap();
+        other.catch_up().await.unwrap();
+        let after = other.epochs.of(Subject::Account(id(9)));
+        assert!(after > before);
+        assert_eq!(running.next().await, Signal::Changed);
+        let mut tx = app.db.begin().await.unwrap();
+        let subject = Subject::Account(id(9)).to_string();
+        let change = sql("INSERT INTO changes (seq, subject, happened_at) VALUES (2, ?, 0)").bind(subject);
+        tx.execute(change).await.unwrap();
+        tx.execute(sql("UPDATE change_counter SET last_seq = 2 WHERE id = 1")).await.unwrap();
+        tx.commit().await.unwrap();
+        other.catch_up().await.unwrap();
+        assert!(other.epochs.of(Subject::Account(id(9))) > after, "and changes are heard again");
+    }
+
     async fn pruned_audit_rows_leave_a_chain_that_says_so(store: TestStore) {
         let app = TestApp::on(store, With::default()).await;
         lock(&app, id(1)).await.unwrap();
@@ -225,4 +253,38 @@ async fn a_failed_commit_changes_nothing_in_memory() {
     assert!(change.commit().await.is_err());
     assert_eq!(app.epochs.of(Subject::Application(id(1))), before);
     assert_eq!(audit::verify(&app.db).await.unwrap().seq, 0);
+}
+
+static HAS_BEGUN: tokio::sync::Notify = tokio::sync::Notify::const_new();
+
+/// The first time it never ends.
+fn reload_once_cut<'a>(app: &'a App, subjects: &'a [Subject]) -> BoxFuture<'a, Result<(), Error>> {
+    async move {
+        if subjects.contains(&Subject::Keys) {
+            if !app.health.is_ready() {
+                app.health.clear("keys");
+                HAS_BEGUN.notify_one();
+                std::future::pending::<()>().await;
+            }
+            app.health.fail("keys", "the second time");
+        }
+        Ok(())
+    }
+    .boxed()
+}
+
+#[tokio::test]
+async fn what_was_cut_off_while_it_was_applied_is_applied_with_the_next_poll() {
+    let with = With { appliers: vec![reload_once_cut], ..With::default() };
+    let app = TestApp::on(TestStore::sqlite().await, with).await;
+    app.health.fail("keys", "the first time");
+    let mut change = app.change(Actor::system()).await.unwrap();
+    let retired = audit::KeyEvent::Retired { kid: "k".into(), purpose: "access", published_until: NOON };
+    change.record(retired).await.unwrap();
+    tokio::select! {
+        _ = change.commit() => panic!("it was to be cut off"),
+        () = HAS_BEGUN.notified() => {}
+    }
+    app.catch_up().await.unwrap();
+    assert_eq!(app.health.all(), [("keys", "the second time".to_owned())]);
 }
