@@ -40,8 +40,7 @@ impl Restore {
 /// Moves the store aside with the files that SQLite keeps beside it, then puts the copy in its place.
 fn replace(store: &Path, copy: &Path) -> Result<Option<PathBuf>, Failure> {
     let fresh = beside(store, ".restoring");
-    std::fs::copy(copy, &fresh)?;
-    std::fs::File::open(&fresh)?.sync_all()?;
+    copy_privately(copy, &fresh)?;
     let kept = store.exists().then(|| beside(store, &format!(".before-{}", SystemClock.now().as_secs())));
     if let Some(kept) = &kept {
         for part in ["-wal", "-shm"] {
@@ -54,6 +53,18 @@ fn replace(store: &Path, copy: &Path) -> Result<Option<PathBuf>, Failure> {
     }
     std::fs::rename(fresh, store)?;
     Ok(kept)
+}
+
+/// Whatever mode the copy has, the store is its owner's alone.
+fn copy_privately(from: &Path, to: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    // What an attempt before left behind could have any mode.
+    if to.exists() {
+        std::fs::remove_file(to)?;
+    }
+    let mut fresh = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    std::io::copy(&mut std::fs::File::open(from)?, &mut fresh)?;
+    fresh.sync_all()
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {

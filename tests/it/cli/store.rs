@@ -32,6 +32,19 @@ fn a_backup_can_be_restored() {
 }
 
 #[test]
+fn a_restored_store_is_its_owners_alone_whatever_mode_the_copy_has() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::with(GOOD);
+    place.run("migrate").good();
+    place.run("backup copy.db").good();
+    let copy = place.path().join("copy.db");
+    std::fs::set_permissions(copy, std::fs::Permissions::from_mode(0o644)).expect("ours to change");
+    place.run("restore copy.db").good();
+    let mode = std::fs::metadata(place.path().join(STORE)).expect("the store").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
 fn a_backup_overwrites_nothing() {
     let place = Place::with(GOOD);
     assert!(place.run("backup copy.db").bad().contains("no store"));
