@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::again::Standing;
 use super::authenticate::{Caller, authenticate};
 use super::authorize::{Asked, authorize, organization_of};
 use super::body::BodySource;
@@ -167,14 +168,19 @@ impl Asking<'_> {
         let body = if permit.binds_body() {
             let most = usize::try_from(route.rule.body).unwrap_or(usize::MAX);
             let whole = body.read_all(most).await?;
-            // The client took that time.
+            // The client took that time, in which what was permitted may have been taken away.
             laps.since = Instant::now();
+            if let Some(standing) = Standing::new(&permit, head)
+                && standing.holds_until(gate).await.is_none()
+            {
+                return Err(Rejection::TokenInvalid);
+            }
             Some(whole)
         } else {
             None
         };
         let mut stamps = Vec::with_capacity(10);
-        let sent = Sent { target: &target, body: body.as_deref().map(sha256) };
+        let sent = Sent { target: &target, body: body.as_deref().map(sha256), at: gate.app.now() };
         identity_headers(gate, &permit, head, sent, &mut |name, value| stamps.push((name, value)))?;
         let is_kept = route.rule.forward_authorization && !credential::is_ours(head, world);
         let authorization = if is_kept { Authorization::Forwarded } else { Authorization::Removed };

@@ -16,7 +16,7 @@ use super::permit::Permit;
 use super::person::Snapshot;
 use super::rejection::{Rejection, Silent};
 use super::target::CanonicalTarget;
-use crate::base::Email;
+use crate::base::{Email, Timestamp};
 use crate::config::Assertion;
 use crate::policy::Code;
 
@@ -41,6 +41,8 @@ pub struct Sent<'a> {
     pub target: &'a CanonicalTarget,
     /// SHA-256 of the whole body, where it is known before the request is sent.
     pub body: Option<[u8; 32]>,
+    /// When it is sent: later than it arrived where the body came first.
+    pub at: Timestamp,
 }
 
 /// Writes everything that the upstream is told about the caller.
@@ -104,11 +106,11 @@ fn assertion(
     let made = match (mode, sent.body) {
         (Assertion::Request, Some(body)) => {
             let bound = Bound { method: &head.method, target: sent.target.as_str(), body };
-            of_request(&ring, random, head.at, &claims(), &bound)
+            of_request(&ring, random, sent.at, &claims(), &bound)
         }
         (Assertion::Request, None) => return Err(Rejection::Internal),
         (Assertion::Identity | Assertion::Off, _) => {
-            gate.assertions.identity(same_as(permit, caller), &ring, random, head.at, claims)
+            gate.assertions.identity(same_as(permit, caller), &ring, random, sent.at, claims)
         }
     };
     made.map(Some).map_err(|_| Rejection::Unavailable(Silent::Keys))

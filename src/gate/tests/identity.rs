@@ -150,6 +150,37 @@ async fn a_request_assertion_covers_the_body_that_is_sent() {
     assert_eq!(told["target_sha256"], json!(base64url(&sha256(b"/bound?n=1"))));
 }
 
+/// A body that takes two minutes to arrive.
+struct Slow<'a>(&'a Setting, fn(&Setting));
+
+#[async_trait::async_trait]
+impl body::BodySource for Slow<'_> {
+    async fn read_all(&mut self, _: usize) -> Result<Bytes, body::BodyTrouble> {
+        self.0.app.clock.advance(Duration::from_mins(2));
+        (self.1)(self.0);
+        Ok(Bytes::from_static(b"hello"))
+    }
+}
+
+#[tokio::test]
+async fn a_slow_body_gets_a_fresh_assertion_and_outlives_no_right() {
+    let setting = setting(ROUTES).await;
+    let ada = setting.person("ada", |_| {});
+    let head = setting.head(&request("POST", "/bound").bearer(&ada)).unwrap();
+    let Verdict::Forward(admitted) = admit(&setting.gate, &head, &mut Slow(&setting, |_| {})).await.verdict
+    else {
+        panic!("not forwarded")
+    };
+    let assertion = &admitted.stamps.iter().find(|(name, _)| name == "x-portcullis-assertion").unwrap().1;
+    assert!(verified(&setting, assertion.to_str().unwrap(), "app").is_ok(), "not over before it is sent");
+    let mut revoked = Slow(&setting, |setting| {
+        setting.forget("ada");
+        setting.raise(Subject::Account(account_of("ada")));
+    });
+    let head = setting.head(&request("POST", "/bound").bearer(&ada)).unwrap();
+    assert_eq!(told(admit(&setting.gate, &head, &mut revoked).await.verdict), "401 TOKEN_INVALID");
+}
+
 #[tokio::test]
 async fn our_tokens_never_leave_and_others_only_where_the_route_says_so() {
     let setting = setting(ROUTES).await;
