@@ -25,6 +25,8 @@ pub struct Arrival<'a> {
     /// HTTP/2 `:authority`.
     pub uri_authority: Option<&'a str>,
     pub version: Version,
+    /// HTTP/2: the head was the end of the request.
+    pub has_ended: bool,
     pub headers: &'a HeaderMap,
     /// The raw head, HTTP/1 only: HTTP/2 frames cannot lie about their length.
     pub raw: Option<&'a [u8]>,
@@ -360,7 +362,7 @@ impl Fields {
             Some(0) => BodyLength::None,
             Some(length) => BodyLength::Known(length),
             None if self.is_chunked => BodyLength::Unknown,
-            None if arrival.version == Version::HTTP_2 => BodyLength::Unknown,
+            None if arrival.version == Version::HTTP_2 && !arrival.has_ended => BodyLength::Unknown,
             None => BodyLength::None,
         }
     }

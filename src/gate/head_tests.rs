@@ -48,6 +48,7 @@ fn read(sent: &Sent<'_>) -> Result<Box<RequestHead>, Rejection> {
         raw_target: sent.target.as_bytes(),
         uri_authority: None,
         version: sent.version,
+        has_ended: false,
         headers: &headers,
         raw: None,
         peer: sent.peer.parse().unwrap(),

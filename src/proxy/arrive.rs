@@ -8,6 +8,7 @@ use std::time::Duration;
 use ::http::HeaderName;
 use ::http::Version;
 use pingora::protocols::http::v1::server::HttpSession;
+use pingora::protocols::http::v2::server::HttpSession as HttpSessionV2;
 use pingora::proxy::Session;
 
 use super::ctx::Ctx;
@@ -57,6 +58,7 @@ pub(super) fn read_head(
         raw_target: request.raw_path(),
         uri_authority: request.uri.authority().map(http::uri::Authority::as_str),
         version: request.version,
+        has_ended: session.as_http2().is_some_and(HttpSessionV2::is_body_empty),
         headers: &request.headers,
         raw: raw.as_deref(),
         peer: slot.peer,

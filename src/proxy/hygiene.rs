@@ -5,7 +5,7 @@
 //! cookies or steers what stands before it.
 
 use ::http::header::{self, HeaderName, HeaderValue};
-use ::http::{Method, StatusCode, Uri, Version, uri};
+use ::http::{Method, StatusCode, Uri, uri};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, OrErr, Result};
 
@@ -204,13 +204,7 @@ pub(super) fn finish_answer(answer: &mut ResponseHeader, ctx: &Ctx) -> Result<()
 /// Whether what the upstream leaves unread of this request could be taken for the next one.
 pub(super) fn has_unexpected_body(head: &RequestHead) -> bool {
     let expects_none = matches!(head.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS);
-    // An HTTP/2 request without a length usually ends with its head.
-    let may_have_one = match head.body {
-        BodyLength::None => false,
-        BodyLength::Known(_) => true,
-        BodyLength::Unknown => head.version != Version::HTTP_2,
-    };
-    expects_none && may_have_one
+    expects_none && head.body != BodyLength::None
 }
 
 #[cfg(test)]

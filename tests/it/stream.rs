@@ -12,7 +12,7 @@ use crate::support::gateway::open_to;
 use crate::support::h2::{H2Client, H2Upstream};
 use crate::support::raw::get;
 use crate::support::tls::{Pair, connect, in_front_of};
-use crate::support::upstream::spawn;
+use crate::support::upstream::{Seen, spawn};
 use crate::support::{Act, Client, Gateway, Upstream, exchange, times};
 
 /// A WebSocket server that sends back what it gets.
@@ -270,6 +270,22 @@ async fn resets_in_a_row_end_the_connection_before_the_upstream_notices() {
     drop(send);
     assert!(tokio::time::timeout(Duration::from_secs(5), ended).await.is_ok());
     assert!(upstream.count() <= 250, "{} of them reached the upstream", upstream.count());
+}
+
+#[tokio::test]
+async fn a_body_that_a_backend_may_not_read_travels_alone_from_http2_too() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&format!("{H2C}{}", open_to(upstream.address))).await;
+    let client = H2Client::cleartext(gateway.public()).await;
+    let call = |path: &str| request("GET", path).body(()).unwrap();
+    let smuggled = b"GET /smuggled HTTP/1.1\r\nHost: gw.test\r\n\r\n";
+    client.send(call("/with"), Some(smuggled)).await.unwrap();
+    client.send(call("/one"), None).await.unwrap();
+    client.send(call("/two"), None).await.unwrap();
+    let seen = upstream.seen();
+    assert_eq!(seen.iter().map(Seen::target).collect::<Vec<_>>(), ["/with", "/one", "/two"]);
+    assert_ne!(seen[0].connection, seen[1].connection, "what is left unread there is nobody's request");
+    assert_eq!(seen[1].connection, seen[2].connection, "others share as ever");
 }
 
 #[tokio::test]

@@ -231,6 +231,7 @@ impl Setting {
             raw_target: request.target.as_bytes(),
             uri_authority: None,
             version: Version::HTTP_11,
+            has_ended: false,
             headers: &request.headers,
             raw: None,
             peer: request.peer.parse().unwrap(),
