@@ -20,25 +20,35 @@ pub async fn watch_over(upstream: &Arc<Upstream>, listen: &Arc<Listen>, tasks: &
     if upstream.plan.servers.iter().any(|server| matches!(server, Server::Name { .. })) {
         resolve(upstream, listen).await;
         let listen = Arc::clone(listen);
-        let weak = Arc::downgrade(upstream);
-        tasks.spawn(
-            "resolve upstream",
-            repeat(weak, RESOLVE_EVERY, move |upstream| {
-                let listen = Arc::clone(&listen);
-                async move { resolve(&upstream, &listen).await }
-            }),
-        );
+        let work = move |upstream: Arc<Upstream>| {
+            let listen = Arc::clone(&listen);
+            async move { resolve(&upstream, &listen).await }
+        };
+        let resolving = repeat(Arc::downgrade(upstream), RESOLVE_EVERY, work);
+        tasks.spawn("resolve upstream", until_the_end(tasks, resolving));
     }
     if let Some(check) = upstream.plan.health.clone() {
         let checker = Arc::new(health::Checker::new(check.clone()));
-        let weak = Arc::downgrade(upstream);
-        tasks.spawn(
-            "check upstream",
-            repeat(weak, check.every, move |upstream| {
-                let checker = Arc::clone(&checker);
-                async move { checker.look(&upstream).await }
-            }),
-        );
+        let work = move |upstream: Arc<Upstream>| {
+            let checker = Arc::clone(&checker);
+            async move { checker.look(&upstream).await }
+        };
+        let checking = repeat(Arc::downgrade(upstream), check.every, work);
+        tasks.spawn("check upstream", until_the_end(tasks, checking));
+    }
+}
+
+/// A look that is under way when the process ends is of no use to anybody.
+fn until_the_end<W>(tasks: &Tasks, work: W) -> impl Future<Output = ()> + use<W>
+where
+    W: Future<Output = ()>,
+{
+    let mut stopping = tasks.stopping();
+    async move {
+        tokio::select! {
+            () = stopping.wait() => {}
+            () = work => {}
+        }
     }
 }
 

@@ -3,11 +3,17 @@
 use std::time::Duration;
 
 use super::*;
+use crate::base::random::SeededRandom;
 use crate::metrics::Metrics;
+use crate::tasks::Tasks;
 
 fn upstream(balance: Balance, servers: &[&str]) -> Arc<Upstream> {
+    Upstream::new(plan(balance, servers), None, Metrics::new("0").upstream("u"))
+}
+
+fn plan(balance: Balance, servers: &[&str]) -> config::Upstream {
     let second = Duration::from_secs(1);
-    let plan = config::Upstream {
+    config::Upstream {
         name: "u".to_owned(),
         servers: servers.iter().map(|text| Server::Address(text.parse().unwrap())).collect(),
         balance,
@@ -19,8 +25,7 @@ fn upstream(balance: Balance, servers: &[&str]) -> Arc<Upstream> {
         retries: 1,
         breaker: Some(config::Breaker { after: 1, within: second, open_for: Duration::from_hours(1) }),
         assertion: config::Assertion::Off,
-    };
-    Upstream::new(plan, None, Metrics::new("0").upstream("u"))
+    }
 }
 
 fn port(upstream: &Upstream, not: Option<SocketAddr>) -> u16 {
@@ -77,4 +82,25 @@ fn what_is_known_of_an_address_survives_a_new_look() {
     upstream.install(vec![address("127.0.0.1:1"), address("127.0.0.1:9")]);
     let targets = upstream.targets.load();
     assert!(!targets[0].is_up.load(Ordering::Relaxed) && targets[1].is_up.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn what_watches_over_servers_ends_with_the_process() {
+    let metrics = Arc::new(Metrics::new("0"));
+    let tasks = Tasks::new(Arc::new(SeededRandom::new(1)), Arc::clone(&metrics));
+    let listen = Arc::new(config::load_text("preset: medium").unwrap().config.listen.clone());
+    let hour = Duration::from_hours(1);
+    let health = config::Health {
+        path: "/".to_owned(),
+        every: hour,
+        timeout: hour,
+        healthy_after: 1,
+        unhealthy_after: 1,
+    };
+    let mut plan = plan(Balance::RoundRobin, &["127.0.0.1:1"]);
+    plan.servers.push(Server::Name { host: "localhost".into(), port: 1 });
+    let plan = config::Upstream { health: Some(health), ..plan };
+    let upstream = Upstream::new(plan, None, metrics.upstream("u"));
+    watch_over(&upstream, &listen, &tasks).await;
+    assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, Vec::<&str>::new());
 }
