@@ -54,7 +54,8 @@ pub fn request(method: &str, path: &str, lines: &[String], body: &str) -> String
         text.extend([line, "\r\n"]);
     }
     if !body.is_empty() || method == "POST" {
-        text.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+        let length = body.len().to_string();
+        text.extend(["Content-Type: application/json\r\nContent-Length: ", &length, "\r\n"]);
     }
     text + "\r\n" + body
 }
