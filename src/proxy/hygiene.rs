@@ -123,9 +123,12 @@ pub fn foreign_cookies(cookie: &HeaderValue) -> Option<HeaderValue> {
     if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok() }
 }
 
-/// Browsers compare cookie prefixes without case, so we do.
+/// Browsers compare cookie prefixes without case, so we do. A cookie without a name they send back as
+/// its value alone: what is set as `=a=b` comes again as `a=b`.
 fn is_our_cookie(pair: &[u8]) -> bool {
-    let name = pair.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
+    let begins = pair.iter().position(|byte| !matches!(byte, b'=' | b' ' | b'\t'));
+    let named = begins.map_or(&b""[..], |at| &pair[at..]);
+    let name = named.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default().trim_ascii();
     cookie::OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours.as_bytes()))
 }
 
@@ -224,7 +227,14 @@ mod tests {
     #[test]
     fn an_upstream_cannot_set_our_cookies() {
         let mut answer = ResponseHeader::build(200, None).unwrap();
-        for value in ["a=1; Path=/", "portcullis_refresh=evil", "__Host-Portcullis_session=evil; Secure"] {
+        for value in [
+            "a=1; Path=/",
+            "portcullis_refresh=evil",
+            "__Host-Portcullis_session=evil; Secure",
+            "=portcullis_refresh=evil",
+            "== portcullis_session=evil",
+            "portcullis_refresh; Path=/",
+        ] {
             answer.append_header(header::SET_COOKIE, value).unwrap();
         }
         drop_our_cookies(&mut answer).unwrap();
