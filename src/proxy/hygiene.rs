@@ -134,9 +134,9 @@ fn is_our_cookie(pair: &[u8]) -> bool {
 
 /// Cleans the head of an upstream's answer.
 pub(super) fn clean_answer(answer: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
-    if answer.status == StatusCode::SWITCHING_PROTOCOLS {
-        let is_asked = ctx.head.as_ref().is_some_and(|head| head.kind == Kind::WebSocket);
-        return if is_asked { Ok(()) } else { Err(Error::new_up(ErrorType::InvalidHTTPHeader)) };
+    let is_switch = answer.status == StatusCode::SWITCHING_PROTOCOLS;
+    if is_switch && ctx.head.as_ref().is_none_or(|head| head.kind != Kind::WebSocket) {
+        return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
     }
     let mut removed: Vec<HeaderName> = Vec::new();
     for name in answer.headers.keys() {
@@ -144,7 +144,9 @@ pub(super) fn clean_answer(answer: &mut ResponseHeader, ctx: &Ctx) -> Result<()>
             removed.push(name.clone());
         }
     }
-    for value in answer.headers.get_all(header::CONNECTION) {
+    // What a handshake names there is the handshake.
+    let nominating = if is_switch { None } else { Some(answer.headers.get_all(header::CONNECTION)) };
+    for value in nominating.into_iter().flatten() {
         let tokens = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         // What keeps the framing must not be named away.
         let names = tokens.filter_map(|token| HeaderName::from_bytes(token).ok());

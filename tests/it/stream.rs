@@ -119,6 +119,25 @@ async fn what_an_upgraded_connection_sends_first_is_not_lost() {
 }
 
 #[tokio::test]
+async fn a_handshake_sets_no_cookie_and_says_nothing_in_our_name() {
+    let upstream = Upstream::start(|_| {
+        Act::Tunnel(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Set-Cookie: portcullis_refresh=evil\r\nSet-Cookie: a=b\r\nX-User-Id: 7\r\n\r\n"
+                .to_vec(),
+        )
+    })
+    .await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let mut client = Client::connect(gateway.public()).await;
+    client.send(get("/ws", &["Connection: Upgrade", "Upgrade: websocket"])).await;
+    let head = client.until(b"\r\n\r\n").await.unwrap().to_ascii_lowercase();
+    assert!(head.contains(" 101 ") && head.contains("set-cookie: a=b"), "{head}");
+    assert!(head.contains("connection: upgrade") && head.contains("upgrade: websocket"), "{head}");
+    assert!(!head.contains("portcullis_refresh") && !head.contains("x-user-id"), "{head}");
+}
+
+#[tokio::test]
 async fn a_websocket_ends_when_the_time_of_its_session_is_over() {
     let upstream = Upstream::start(|_| {
         Act::Tunnel(
