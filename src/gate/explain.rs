@@ -94,6 +94,9 @@ async fn of_route(
     params: &Params<'_, '_>,
     told: &mut Explanation,
 ) -> Result<Result<(), Rejection>, Error> {
+    if !question.target.fits(route.target_rules(world)) {
+        return Ok(Err(Rejection::Malformed(Flaw::Target)));
+    }
     if let Err(refusal) = application::check_required(route, question.application.as_deref()) {
         return Ok(Err(refusal));
     }
