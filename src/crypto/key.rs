@@ -1,19 +1,19 @@
-//! Signing and verifying keys: EdDSA (Ed25519), ES256, RS256 and HS256 over ring.
+//! Signing and verifying keys: EdDSA (Ed25519), ES256, RS256 and HS256.
 //!
 //! Law: a key has exactly one algorithm and one `kid`, fixed when it is made; nothing that a token
 //! says can make a key act as another kind. Private halves are never shown, only sealed.
 
 use std::fmt;
 
-use ring::hmac;
+use jsonwebtoken::{DecodingKey, DecodingKeyKind, EncodingKey};
 use ring::rand::SystemRandom;
-use ring::rsa::PublicKeyComponents;
-use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair, UnparsedPublicKey};
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{PrivatePkcs1KeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 
 use super::digest::base64url;
+use super::provider::Held;
 use crate::base::{Random, Secret};
 
 /// The signature algorithms that exist here (RFC 7518, RFC 8037).
@@ -44,6 +44,16 @@ impl Algorithm {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
+    /// The same in the words of the crate that writes and reads tokens.
+    pub(super) const fn jose(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+            Self::Es256 => jsonwebtoken::Algorithm::ES256,
+            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
+            Self::Hs256 => jsonwebtoken::Algorithm::HS256,
+        }
     }
 }
 
@@ -76,16 +86,10 @@ impl fmt::Display for BadKey {
 
 impl std::error::Error for BadKey {}
 
-enum Pair {
-    Ed { pair: Ed25519KeyPair, seed: Secret<Vec<u8>> },
-    Ec { pair: EcdsaKeyPair, pkcs8: Secret<Vec<u8>> },
-    Rsa { pair: Box<RsaKeyPair>, der: Secret<Vec<u8>> },
-    Hmac { key: hmac::Key, secret: Secret<Vec<u8>> },
-}
-
 /// A key that signs, and the public half that belongs to it.
 pub struct SigningKey {
-    pair: Pair,
+    bytes: Secret<Vec<u8>>,
+    held: Held,
     verifying: VerifyingKey,
 }
 
@@ -117,11 +121,8 @@ impl SigningKey {
                 Self::from_bytes(kid, algorithm, Secret::new(seed))
             }
             Algorithm::Es256 => {
-                let pkcs8 = EcdsaKeyPair::generate_pkcs8(
-                    &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
-                    &SystemRandom::new(),
-                )
-                .map_err(|_| BadKey::Malformed)?;
+                let (kind, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
+                let pkcs8 = EcdsaKeyPair::generate_pkcs8(kind, &random).map_err(|_| BadKey::Malformed)?;
                 Self::from_bytes(kid, algorithm, Secret::new(pkcs8.as_ref().to_vec()))
             }
             Algorithm::Hs256 => {
@@ -152,24 +153,18 @@ impl SigningKey {
     /// # Errors
     /// [`BadKey`].
     pub fn from_bytes(kid: String, algorithm: Algorithm, bytes: Secret<Vec<u8>>) -> Result<Self, BadKey> {
-        let (pair, public) = match algorithm {
-            Algorithm::EdDsa => ed25519(bytes)?,
-            Algorithm::Es256 => es256(bytes)?,
-            Algorithm::Rs256 => rs256(bytes)?,
-            Algorithm::Hs256 => hs256(bytes)?,
-        };
-        Ok(Self { pair, verifying: VerifyingKey { kid, public } })
+        if algorithm == Algorithm::Hs256 && is_guessable(bytes.expose()) {
+            return Err(BadKey::WeakSecret);
+        }
+        let held = Held::read(algorithm.jose(), bytes.expose()).map_err(|_| BadKey::Malformed)?;
+        let decoding = held.public().unwrap_or_else(|| DecodingKey::from_secret(bytes.expose()));
+        Ok(Self { bytes, held, verifying: VerifyingKey { kid, algorithm, decoding } })
     }
 
     /// The private key, to be sealed.
     #[must_use]
     pub const fn to_bytes(&self) -> &Secret<Vec<u8>> {
-        match &self.pair {
-            Pair::Ed { seed: bytes, .. }
-            | Pair::Ec { pkcs8: bytes, .. }
-            | Pair::Rsa { der: bytes, .. }
-            | Pair::Hmac { secret: bytes, .. } => bytes,
-        }
+        &self.bytes
     }
 
     #[must_use]
@@ -188,50 +183,10 @@ impl SigningKey {
         &self.verifying
     }
 
-    /// The raw signature as JWS wants it: R and S for ES256, not DER.
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, ring::error::Unspecified> {
-        let random = SystemRandom::new();
-        Ok(match &self.pair {
-            Pair::Ed { pair, .. } => pair.sign(message).as_ref().to_vec(),
-            Pair::Ec { pair, .. } => pair.sign(&random, message)?.as_ref().to_vec(),
-            Pair::Rsa { pair, .. } => {
-                let mut out = vec![0; pair.public().modulus_len()];
-                pair.sign(&signature::RSA_PKCS1_SHA256, &random, message, &mut out)?;
-                out
-            }
-            Pair::Hmac { key, .. } => hmac::sign(key, message).as_ref().to_vec(),
-        })
+    /// The private key for the crate that writes tokens.
+    pub(super) const fn encoding(&self) -> &EncodingKey {
+        self.held.encoding()
     }
-}
-
-fn ed25519(seed: Secret<Vec<u8>>) -> Result<(Pair, Public), BadKey> {
-    let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose()).map_err(|_| BadKey::Malformed)?;
-    let public = Public::ed25519(pair.public_key().as_ref());
-    Ok((Pair::Ed { pair, seed }, public))
-}
-
-fn es256(pkcs8: Secret<Vec<u8>>) -> Result<(Pair, Public), BadKey> {
-    let algorithm = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
-    let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.expose(), &SystemRandom::new())
-        .map_err(|_| BadKey::Malformed)?;
-    let public = Public::es256(pair.public_key().as_ref());
-    Ok((Pair::Ec { pair, pkcs8 }, public))
-}
-
-fn rs256(der: Secret<Vec<u8>>) -> Result<(Pair, Public), BadKey> {
-    let pair = RsaKeyPair::from_pkcs8(der.expose())
-        .or_else(|_| RsaKeyPair::from_der(der.expose()))
-        .map_err(|_| BadKey::Malformed)?;
-    let public = Public::Rsa(PublicKeyComponents::from(pair.public()));
-    Ok((Pair::Rsa { pair: Box::new(pair), der }, public))
-}
-
-fn hs256(secret: Secret<Vec<u8>>) -> Result<(Pair, Public), BadKey> {
-    if is_guessable(secret.expose()) {
-        return Err(BadKey::WeakSecret);
-    }
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
-    Ok((Pair::Hmac { key: key.clone(), secret }, Public::Hmac(key)))
 }
 
 /// Short, monotonous, or a phrase out of a manual: an attacker's word list has it.
@@ -247,29 +202,12 @@ fn is_guessable(secret: &[u8]) -> bool {
     secret.len() < 32 || distinct < 8 || WORDS.iter().any(|word| text.contains(word))
 }
 
-#[derive(Clone)]
-enum Public {
-    Ed(UnparsedPublicKey<Vec<u8>>),
-    Ec(UnparsedPublicKey<Vec<u8>>),
-    Rsa(PublicKeyComponents<Vec<u8>>),
-    Hmac(hmac::Key),
-}
-
-impl Public {
-    fn ed25519(bytes: &[u8]) -> Self {
-        Self::Ed(UnparsedPublicKey::new(&signature::ED25519, bytes.to_vec()))
-    }
-
-    fn es256(point: &[u8]) -> Self {
-        Self::Ec(UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point.to_vec()))
-    }
-}
-
 /// A key that verifies. For HS256 it is the secret itself, which is why it is never published.
 #[derive(Clone)]
 pub struct VerifyingKey {
     kid: String,
-    public: Public,
+    algorithm: Algorithm,
+    decoding: DecodingKey,
 }
 
 impl fmt::Debug for VerifyingKey {
@@ -286,55 +224,36 @@ impl VerifyingKey {
 
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
-        match self.public {
-            Public::Ed(_) => Algorithm::EdDsa,
-            Public::Ec(_) => Algorithm::Es256,
-            Public::Rsa(_) => Algorithm::Rs256,
-            Public::Hmac(_) => Algorithm::Hs256,
-        }
+        self.algorithm
     }
 
-    /// Whether `signature` is this key's signature over `message`.
-    pub(super) fn is_signature(&self, message: &[u8], signature: &[u8]) -> bool {
-        match &self.public {
-            Public::Ed(key) | Public::Ec(key) => key.verify(message, signature).is_ok(),
-            Public::Rsa(key) => {
-                key.verify(&signature::RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok()
-            }
-            Public::Hmac(key) => hmac::verify(key, message, signature).is_ok(),
-        }
+    /// Whether `signature`, as it stands in a token, is this key's over `signed`; `None` if it is
+    /// not strict base64url.
+    pub(super) fn is_signature(&self, signed: &str, signature: &str) -> Option<bool> {
+        jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.decoding, self.algorithm.jose()).ok()
     }
 
     /// The public key as a JWK (RFC 7517), or `None` for HS256, which has nothing public.
     #[must_use]
     pub fn jwk(&self) -> Option<Value> {
-        let mut jwk = match &self.public {
-            Public::Ed(key) => json!({"kty": "OKP", "crv": "Ed25519", "x": base64url(key.as_ref())}),
-            Public::Ec(key) => {
+        let mut jwk = match (self.algorithm, self.decoding.kind()) {
+            (Algorithm::EdDsa, DecodingKeyKind::SecretOrDer(x)) => {
+                json!({"kty": "OKP", "crv": "Ed25519", "x": base64url(x)})
+            }
+            (Algorithm::Es256, DecodingKeyKind::SecretOrDer(point)) => {
                 // An uncompressed point: 0x04, then X and Y of 32 bytes each.
-                let (x, y) = key.as_ref().get(1..)?.split_at_checked(32)?;
+                let (x, y) = point.get(1..)?.split_at_checked(32)?;
                 json!({"kty": "EC", "crv": "P-256", "x": base64url(x), "y": base64url(y)})
             }
-            Public::Rsa(key) => json!({"kty": "RSA", "n": base64url(&key.n), "e": base64url(&key.e)}),
-            Public::Hmac(_) => return None,
+            (Algorithm::Rs256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
+                json!({"kty": "RSA", "n": base64url(n), "e": base64url(e)})
+            }
+            _ => return None,
         };
         jwk["kid"] = json!(self.kid);
-        jwk["alg"] = json!(self.algorithm().name());
+        jwk["alg"] = json!(self.algorithm.name());
         jwk["use"] = json!("sig");
         Some(jwk)
-    }
-
-    #[cfg(test)]
-    pub(super) fn from_parts(kid: &str, algorithm: Algorithm, parts: &[&[u8]]) -> Self {
-        let public = match algorithm {
-            Algorithm::EdDsa => Public::ed25519(parts[0]),
-            Algorithm::Es256 => Public::es256(&[&[4u8], parts[0], parts[1]].concat()),
-            Algorithm::Rs256 => {
-                Public::Rsa(PublicKeyComponents { n: parts[0].to_vec(), e: parts[1].to_vec() })
-            }
-            Algorithm::Hs256 => Public::Hmac(hmac::Key::new(hmac::HMAC_SHA256, parts[0])),
-        };
-        Self { kid: kid.to_owned(), public }
     }
 }
 

@@ -9,5 +9,6 @@ pub mod jwt;
 pub mod key;
 pub mod keyring;
 pub mod password;
+mod provider;
 pub mod seal;
 pub mod token;

@@ -7,6 +7,28 @@ use serde_json::json;
 use super::*;
 use crate::base::random::SeededRandom;
 use crate::crypto::digest::unbase64url;
+use crate::crypto::provider;
+
+impl SigningKey {
+    /// The raw signature, by the way on which tokens are signed.
+    pub(in crate::crypto) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let text = jsonwebtoken::crypto::sign(message, self.encoding(), self.algorithm().jose());
+        unbase64url(&text.unwrap()).unwrap()
+    }
+}
+
+impl VerifyingKey {
+    fn from_parts(kid: &str, algorithm: Algorithm, parts: &[&[u8]]) -> Self {
+        provider::install().unwrap();
+        let decoding = match algorithm {
+            Algorithm::EdDsa => DecodingKey::from_ed_der(parts[0]),
+            Algorithm::Es256 => DecodingKey::from_ec_der(&[&[4u8], parts[0], parts[1]].concat()),
+            Algorithm::Rs256 => DecodingKey::from_rsa_raw_components(parts[0], parts[1]),
+            Algorithm::Hs256 => DecodingKey::from_secret(parts[0]),
+        };
+        Self { kid: kid.to_owned(), algorithm, decoding }
+    }
+}
 
 #[test]
 fn the_vectors_of_the_rfcs_verify() {
@@ -18,9 +40,9 @@ fn the_vectors_of_the_rfcs_verify() {
         let key = VerifyingKey::from_parts("k", algorithm, &parts);
         let message = format!("{header}.{payload}");
         let mut signature = unbase64url(signature).unwrap();
-        assert!(key.is_signature(message.as_bytes(), &signature), "{algorithm}");
+        assert_eq!(key.is_signature(&message, &base64url(&signature)), Some(true), "{algorithm}");
         signature[5] ^= 1;
-        assert!(!key.is_signature(message.as_bytes(), &signature), "{algorithm}, changed");
+        assert_eq!(key.is_signature(&message, &base64url(&signature)), Some(false), "{algorithm}, changed");
     };
     // RFC 7515 A.1, A.2, A.3.
     verifies(
@@ -69,14 +91,15 @@ fn the_public_key_of_rfc_8037_comes_out_as_its_jwk() {
 #[test]
 fn degenerate_es256_signatures_are_refused() {
     let key = SigningKey::generate(Algorithm::Es256, &SeededRandom::new(1)).unwrap();
-    let good = key.sign(b"m").unwrap();
+    let good = key.sign(b"m");
     let half = 32;
     let zero_r = [&[0u8; 32][..], &good[half..]].concat();
     let zero_s = [&good[..half], &[0u8; 32][..]].concat();
     let longer = [&good[..], &[0u8][..]].concat();
-    assert!(key.verifying().is_signature(b"m", &good));
+    let verdict = |signature: &[u8]| key.verifying().is_signature("m", &base64url(signature));
+    assert_eq!(verdict(&good), Some(true));
     for bad in [&zero_r[..], &zero_s, &longer, &good[..63], &[0u8; 64], &[0xffu8; 64], &[]] {
-        assert!(!key.verifying().is_signature(b"m", bad), "{}", bad.len());
+        assert_eq!(verdict(bad), Some(false), "{}", bad.len());
     }
 }
 
