@@ -1,12 +1,21 @@
-//! Limits in the memory of one process.
+//! Limits in the memory of one process: windows by a log of hits, quotas by governor's GCRA.
 //!
 //! Law: it stays small. Every entry says when it is worth nothing any more, a sweep drops those,
 //! and where a flood of keys fills a shard before the sweep comes, the entries closest to their
 //! end go first: theirs is the least to lose.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use governor::RateLimiter;
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::StateStore;
 
 use super::{Quota, Weighed, Window, millis, step_micros};
 use crate::base::Timestamp;
@@ -26,7 +35,7 @@ pub(super) struct Memory {
 type Logs = Vec<(i64, Vec<i64>)>;
 
 /// When the bucket will be full again, in microseconds (the "theoretical arrival time" of GCRA).
-type Bucket = i64;
+type Bucket = u64;
 
 impl Memory {
     pub(super) fn hit(&self, key: &str, windows: &[Window], now: Timestamp) -> Vec<Weighed> {
@@ -38,13 +47,28 @@ impl Memory {
         })
     }
 
+    /// A limiter of governor has one quota and keeps its own state for good. So one is made for each
+    /// question, which is a few numbers, and asked over our state, which is bounded over all quotas.
     pub(super) fn meter(&self, key: &str, quota: Quota, now: Timestamp) -> Weighed {
-        let now = now.as_millis().saturating_mul(1000);
-        self.buckets.with(key, now / 1000, |full_at| {
-            let (weighed, next) = pour(*full_at, quota, now);
-            *full_at = next;
-            (weighed, now / 1000 + weighed.full_in)
-        })
+        let step = step_micros(quota);
+        let rate = governor::Quota::with_period(Duration::from_micros(step));
+        let (Some(requests), Some(rate)) = (NonZeroU32::new(quota.requests), rate) else {
+            return nothing_of(quota, step);
+        };
+        let whole = step * u64::from(quota.requests);
+        let state = Buckets { table: &self.buckets, now, whole, full_in: Cell::new(0) };
+        let limiter = Limiter::new(rate.allow_burst(requests), state, Frozen(now));
+        let is_allowed = limiter.check_key(&key).is_ok();
+        let full_in = limiter.into_state_store().full_in.get();
+        let room = whole - full_in;
+        Weighed {
+            is_allowed,
+            limit: quota.requests,
+            remaining: u32::try_from(room / step).unwrap_or(u32::MAX),
+            per: quota.per,
+            wait_for: up_to_millis(step.saturating_sub(room)),
+            full_in: up_to_millis(full_in),
+        }
     }
 
     pub(super) fn sweep(&self, now: Timestamp) {
@@ -87,29 +111,63 @@ fn weigh(logs: &mut Logs, window: Window, now: i64) -> Weighed {
     }
 }
 
-/// One request against one bucket: what came of it, and when the bucket will be full again.
-fn pour(full_at: Bucket, quota: Quota, now: i64) -> (Weighed, Bucket) {
-    let step = step_micros(quota);
-    let whole = step.saturating_mul(i64::from(quota.requests));
-    // Never in the past, and after a clock that went back never further ahead than a whole bucket.
-    let full_at = full_at.clamp(now, now.saturating_add(whole));
-    let is_allowed = full_at.saturating_add(step) <= now.saturating_add(whole);
-    let next = if is_allowed { full_at.saturating_add(step) } else { full_at };
-    let room = now.saturating_add(whole) - next;
-    let weighed = Weighed {
-        is_allowed,
-        limit: quota.requests,
-        remaining: u32::try_from(room / step).unwrap_or(0),
-        per: quota.per,
-        wait_for: up_to_millis(step - room),
-        full_in: up_to_millis(next - now),
-    };
-    (weighed, next)
+/// What a quota of no requests says.
+fn nothing_of(Quota { requests: limit, per }: Quota, step: u64) -> Weighed {
+    Weighed { is_allowed: false, limit, remaining: 0, per, wait_for: up_to_millis(step), full_in: 0 }
 }
 
-/// Microseconds as milliseconds, rounded up, never below zero.
-fn up_to_millis(micros: i64) -> i64 {
-    micros.max(0).saturating_add(999) / 1000
+type Limiter<'a> = RateLimiter<&'a str, Buckets<'a>, Frozen, NoOpMiddleware<Nanos>>;
+
+/// Our clock, read once: a limiter counts from when it is made, so to it now is always zero.
+struct Frozen(Timestamp);
+
+impl Clock for Frozen {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::new(micros(self.0).saturating_mul(1000))
+    }
+}
+
+/// The buckets as governor sees them in one question.
+struct Buckets<'a> {
+    table: &'a Table<Bucket>,
+    now: Timestamp,
+    /// How long an empty bucket takes to fill, in microseconds.
+    whole: u64,
+    /// What the question left: in how many microseconds the bucket will be full again.
+    full_in: Cell<u64>,
+}
+
+impl<'a> StateStore for Buckets<'a> {
+    type Key = &'a str;
+
+    fn measure_and_replace<T, F, E>(&self, key: &&'a str, weigh: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let now = micros(self.now);
+        self.table.with(key, self.now.as_millis(), |full_at| {
+            // After a clock that went back never further ahead than a whole bucket.
+            let before = full_at.saturating_sub(now).min(self.whole);
+            let (answer, full_in) = match weigh(Some(Nanos::new(before * 1000))) {
+                Ok((allowed, next)) => (Ok(allowed), next.as_u64() / 1000),
+                Err(refused) => (Err(refused), before),
+            };
+            *full_at = now.saturating_add(full_in);
+            self.full_in.set(full_in);
+            (answer, self.now.as_millis().saturating_add(up_to_millis(full_in)))
+        })
+    }
+}
+
+fn micros(at: Timestamp) -> u64 {
+    u64::try_from(at.as_millis()).unwrap_or(0).saturating_mul(1000)
+}
+
+/// Microseconds as milliseconds, rounded up.
+fn up_to_millis(micros: u64) -> i64 {
+    i64::try_from(micros.div_ceil(1000)).unwrap_or(i64::MAX)
 }
 
 /// Values by key, each with the moment from which it is worth nothing.

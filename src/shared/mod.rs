@@ -29,6 +29,9 @@ pub struct Window {
     pub per: Duration,
 }
 
+/// A quota over more is counted over this: so far its numbers are exact, also in a script of Redis.
+const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
+
 /// `requests` at once, and then as many again spread evenly over `per`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
@@ -253,8 +256,7 @@ fn millis(span: Duration) -> i64 {
 
 /// A bucket's step in microseconds: what one request adds. Rounded up, so that the rate is never
 /// above the quota; the whole bucket is `requests` steps, so that the burst is exact.
-fn step_micros(quota: Quota) -> i64 {
-    let per = i64::try_from(quota.per.as_micros()).unwrap_or(i64::MAX / 4);
-    let requests = i64::from(quota.requests.max(1));
-    per.saturating_add(requests - 1).checked_div(requests).unwrap_or(per).max(1)
+fn step_micros(quota: Quota) -> u64 {
+    let per = u64::try_from(quota.per.min(LONGEST).as_micros()).unwrap_or(u64::MAX);
+    per.div_ceil(u64::from(quota.requests.max(1))).max(1)
 }

@@ -63,6 +63,8 @@ in_both_places!(
     keys_do_not_touch_each_other,
     of_many_at_once_exactly_the_limit_pass,
     a_limit_of_zero_allows_nothing,
+    a_quota_refuses_until_there_is_room_for_one,
+    no_quota_is_too_wide_or_too_long_to_count,
     a_job_has_one_doer,
 );
 
@@ -158,6 +160,38 @@ async fn a_limit_of_zero_allows_nothing(shared: Shared) {
     shared.hit("a", &[]).await.unwrap_err();
 }
 
+async fn a_quota_refuses_until_there_is_room_for_one(shared: Shared) {
+    let quota = Quota { requests: 3, per: MINUTE };
+    for left in [2, 1, 0] {
+        let hit = shared.meter("a", quota).await.unwrap();
+        assert_eq!((hit.is_allowed, hit.remaining), (true, left), "{hit:?}");
+        let next = if left == 0 { MINUTE / 3 } else { Duration::ZERO };
+        assert!(hit.retry_after <= next && hit.retry_after + Duration::from_secs(5) > next, "{hit:?}");
+        let full_in = hit.reset_at.since(SystemClock.now());
+        let whole = MINUTE / 3 * (3 - left);
+        assert!(full_in <= whole && full_in + Duration::from_secs(5) > whole, "{hit:?}");
+    }
+    // Being refused costs nothing: the wait does not grow.
+    for _ in 0..5 {
+        let hit = shared.meter("a", quota).await.unwrap();
+        assert_eq!((hit.is_allowed, hit.remaining), (false, 0), "{hit:?}");
+        assert!(hit.retry_after <= MINUTE / 3 && hit.retry_after > MINUTE / 4, "{hit:?}");
+        assert!(hit.reset_at <= SystemClock.now().plus(MINUTE), "{hit:?}");
+    }
+}
+
+async fn no_quota_is_too_wide_or_too_long_to_count(shared: Shared) {
+    for (n, requests) in [1, 2, u32::MAX].into_iter().enumerate() {
+        for (m, per) in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX].into_iter().enumerate() {
+            let hit = shared.meter(&format!("{n}-{m}"), Quota { requests, per }).await.unwrap();
+            assert_eq!((hit.is_allowed, hit.limit), (true, requests), "{requests} in {per:?}");
+        }
+        let for_ever = Quota { requests, per: Duration::MAX };
+        let hit = shared.meter(&format!("{n}-2"), for_ever).await.unwrap();
+        assert_eq!(hit.is_allowed, requests > 1, "{requests}");
+    }
+}
+
 async fn a_job_has_one_doer(shared: Shared) {
     for _ in 0..2 {
         assert_eq!(shared.lease("sweep", MINUTE).await, Ok(Leased::Here));
@@ -176,6 +210,26 @@ async fn window_edges_are_exact_by_the_clock() {
     assert_eq!((refused.is_allowed, refused.retry_after), (false, Duration::from_millis(1)));
     clock.advance(Duration::from_millis(1));
     assert!(shared.hit("a", &windows).await.unwrap().is_allowed);
+}
+
+#[tokio::test]
+async fn a_bucket_fills_exactly_by_the_clock() {
+    let clock = Arc::new(TestClock::at(Timestamp::from_millis(1_000_000)));
+    let shared = Shared::memory(Arc::clone(&clock) as Arc<dyn Clock>);
+    let quota = Quota { requests: 2, per: MINUTE };
+    let told =
+        |hit: Hit| (hit.is_allowed, hit.remaining, hit.retry_after.as_millis(), hit.reset_at.as_millis());
+    assert_eq!(told(shared.meter("a", quota).await.unwrap()), (true, 1, 0, 1_030_000));
+    assert_eq!(told(shared.meter("a", quota).await.unwrap()), (true, 0, 30_000, 1_060_000));
+    clock.advance(Duration::from_millis(29_999));
+    assert_eq!(told(shared.meter("a", quota).await.unwrap()), (false, 0, 1, 1_060_000));
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(told(shared.meter("a", quota).await.unwrap()), (true, 0, 30_000, 1_090_000));
+    clock.advance(MINUTE);
+    assert_eq!(told(shared.meter("a", quota).await.unwrap()), (true, 1, 0, 1_120_000));
+    // Another quota over the same state sees no more in it than it can hold.
+    let narrow = Quota { requests: 1, per: Duration::from_secs(1) };
+    assert_eq!(told(shared.meter("a", narrow).await.unwrap()), (false, 0, 1_000, 1_091_000));
 }
 
 #[tokio::test]
@@ -218,6 +272,13 @@ async fn a_flood_of_keys_does_not_grow_without_end() {
     }
     assert!(memory.len() <= 131_072, "{}", memory.len());
     assert!(memory.len() > 100_000, "{}", memory.len());
+    // Quotas of any kind share one bound.
+    for n in 0..200_000 {
+        let quota = Quota { requests: 1 + n % 7, per: MINUTE };
+        shared.meter(&format!("key-{n}"), quota).await.unwrap();
+    }
+    assert!(memory.len() <= 2 * 131_072, "{}", memory.len());
+    assert!(memory.len() > 2 * 100_000, "{}", memory.len());
     clock.advance(MINUTE);
     shared.sweep();
     assert_eq!(memory.len(), 0);
