@@ -1,17 +1,24 @@
-//! What a decision costs by itself, without a socket: finding a route, judging a policy.
+//! What a decision costs by itself, without a socket: finding a route, judging a policy, reading a
+//! token that no cache knows, counting against a route's limit.
 //! Law: the time must not grow with the number of routes. `cargo bench --bench pure` shows it;
 //! the aim for a route is half a microsecond at 10,000 routes.
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Method;
-use portcullis::base::{Id, Timestamp};
+use portcullis::base::{Id, SystemClock, SystemRandom, Timestamp};
+use portcullis::crypto::jwt::{self, Expect};
+use portcullis::crypto::key::{Algorithm, SigningKey};
+use portcullis::crypto::keyring::{Keyring, Member, Purpose};
 use portcullis::policy::allow::{Allow, Condition};
 use portcullis::policy::catalogue::{Assignments, Catalogue};
 use portcullis::policy::judge::{Caller, Facts, Organization};
 use portcullis::policy::table::{Entry, Found, Table};
 use portcullis::policy::{Code, Host, Methods, Pattern, seed};
+use portcullis::shared::{Quota, Shared};
 
 /// Routes as services have them: a few per resource, some on a host of their own.
 fn table(count: usize) -> Table<usize> {
@@ -80,5 +87,58 @@ fn policies(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(pure, routes, policies);
+fn tokens(criterion: &mut Criterion) {
+    let now = Timestamp::from_millis(1_800_000_000_000);
+    let id = Id::from_u128(1).to_string();
+    let claims = serde_json::json!({
+        "sub": id, "user_id": id, "sid": id, "jti": id, "app_id": id, "type": "access", "iss": "portcullis",
+        "iat": now.as_secs(), "nbf": now.as_secs(), "exp": now.as_secs() + 900,
+    });
+    let expect = Expect {
+        typ: jwt::ACCESS,
+        issuer: "portcullis",
+        audience: None,
+        now,
+        leeway: Duration::ZERO,
+        longest_for: Duration::from_mins(15),
+    };
+    for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Hs256] {
+        let key = SigningKey::generate(algorithm, &SystemRandom).expect("a key");
+        let member = Member {
+            purpose: Purpose::Access,
+            key,
+            active_from: Timestamp::from_millis(0),
+            published_until: None,
+        };
+        let ring = Keyring::new(vec![member]);
+        let key = ring.active(Purpose::Access, now).expect("the key");
+        criterion.bench_function(&format!("signing a token, {algorithm}"), |bencher| {
+            bencher.iter(|| jwt::sign(key, jwt::ACCESS, black_box(&claims)).expect("a token"));
+        });
+        let token = jwt::sign(key, jwt::ACCESS, &claims).expect("a token");
+        criterion.bench_function(&format!("reading a token, {algorithm}"), |bencher| {
+            bencher.iter(|| {
+                let read =
+                    jwt::verify::<serde_json::Value>(&ring, Purpose::Access, black_box(&token), &expect);
+                assert!(black_box(read).is_ok());
+            });
+        });
+    }
+}
+
+fn limits(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let shared = Shared::memory(Arc::new(SystemClock));
+    let keys: Vec<String> = (0..10_000).map(|n| format!("route:invoices:account-{n}")).collect();
+    let quota = Quota { requests: 100, per: Duration::from_mins(1) };
+    let mut turn = keys.iter().cycle();
+    criterion.bench_function("a route's limit among 10000 callers", |bencher| {
+        bencher.iter(|| {
+            let key = turn.next().expect("a cycle has no end");
+            runtime.block_on(shared.meter(black_box(key), quota)).expect("memory answers")
+        });
+    });
+}
+
+criterion_group!(pure, routes, policies, tokens, limits);
 criterion_main!(pure);
