@@ -15,6 +15,7 @@ mod identity;
 mod limits;
 mod policy;
 mod ratelimit;
+mod replicas;
 mod routes;
 mod smuggling;
 mod spoofing;

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use portcullis::base::{SystemClock, SystemRandom};
+use portcullis::base::{Clock, SystemClock, SystemRandom};
 use portcullis::config::{self, Loaded};
 use portcullis::server::{Running, Start, StartError, start};
 use tempfile::TempDir;
@@ -32,14 +32,15 @@ impl Gateway {
 
     /// The same with files of the test's own beside it.
     pub async fn start_in(folder: TempDir, yaml: &str) -> Result<Self, StartError> {
+        Self::start_by(Arc::new(SystemClock), folder, yaml).await
+    }
+
+    /// The same by a clock that the test moves.
+    pub async fn start_by(clock: Arc<dyn Clock>, folder: TempDir, yaml: &str) -> Result<Self, StartError> {
         let loaded = load(yaml, &folder);
         let log = Log::default();
-        let begin = Start {
-            loaded,
-            clock: Arc::new(SystemClock),
-            random: Arc::new(SystemRandom),
-            access_log: Box::new(log.clone()),
-        };
+        let begin =
+            Start { loaded, clock, random: Arc::new(SystemRandom), access_log: Box::new(log.clone()) };
         Ok(Self { running: start(begin).await?, folder, log })
     }
 

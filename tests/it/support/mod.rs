@@ -2,15 +2,19 @@
 //!
 //! Law: every test has its own gateway on free ports with its own store; nothing is shared.
 
+pub mod cut;
 pub mod gateway;
 pub mod h2;
 pub mod people;
 pub mod raw;
+pub mod replica;
 pub mod tls;
 pub mod upstream;
 
+pub use cut::Cut;
 pub use gateway::Gateway;
 pub use raw::{Client, exchange};
+pub use replica::Replicas;
 pub use upstream::{Act, Seen, Upstream};
 
 /// How often a test repeats what it does: more in `make test-long`.

@@ -3,6 +3,8 @@
 //!
 //! Law: a test names people by their first names; what it does not say about them is the default.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use portcullis::account::{self, NewAccount, PasswordHash};
 use portcullis::app::Change;
 use portcullis::application::{self, NewApplication, Origin};
@@ -119,11 +121,12 @@ impl Gateway {
         self.log_in(name, id, keys).await
     }
 
-    /// Logs an account in.
+    /// Logs an account in; from an address of its own where the gateway trusts the test as a proxy.
     pub async fn log_in(&self, name: &str, id: Id, keys: &Keys) -> User {
         let email = format!("{name}@example.com");
         let body = serde_json::json!({"email": email, "password": PASSWORD});
-        let answer = self.call("POST", "/login/email/", &keys.lines(), &body).await;
+        let lines = [&keys.lines()[..], &[elsewhere()]].concat();
+        let answer = self.call("POST", "/login/email/", &lines, &body).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         let text = |key: &str| answer.json()[key].as_str().expect("a token").to_owned();
         User { id, access: text("access_token"), refresh: text("refresh_token") }
@@ -141,11 +144,10 @@ impl Gateway {
 
     /// An organization, below another one if `parent` names one.
     pub async fn organization(&self, slug: &str, owner: Id, parent: Option<&str>) -> Id {
-        let app = &self.running.app;
         let parent = match parent {
             Some(parent) => {
                 let slug = Slug::parse(parent).unwrap();
-                organization::by_slug(&app.db, DEFAULT_SITE, &slug).await.unwrap()
+                organization::by_slug(&self.running.app.db, DEFAULT_SITE, &slug).await.unwrap()
             }
             None => None,
         };
@@ -161,6 +163,12 @@ impl Gateway {
         self.change(async |change| organization::create(change, new).await.unwrap().id).await
     }
 
+    pub async fn organization_of(&self, slug: &str) -> Option<Id> {
+        let slug = Slug::parse(slug).ok()?;
+        let found = organization::by_slug(&self.running.app.db, DEFAULT_SITE, &slug).await.unwrap();
+        found.map(|found| found.id)
+    }
+
     pub async fn join(&self, organization: Id, account: Id, role: &str) {
         let definitions = self.running.app.catalogue().definitions().clone();
         let role = Code::parse(role).unwrap();
@@ -169,6 +177,17 @@ impl Gateway {
         })
         .await;
     }
+}
+
+/// The configuration of a gateway that believes the tests about where they call from.
+pub const TRUSTING: &str =
+    "listen: { public: '127.0.0.1:0', admin: '127.0.0.1:0', trusted_proxies: ['127.0.0.1/32'] }\n";
+
+/// A header line that says: from an address that nobody called from yet.
+pub fn elsewhere() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("X-Forwarded-For: 10.0.{}.{}", number / 250, number % 250 + 1)
 }
 
 /// A role by its code.
