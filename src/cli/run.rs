@@ -12,7 +12,7 @@ use crate::server::{self, Start};
 /// Runs until the process is told to stop.
 pub fn run(path: &Path, out: &mut Out) -> Result<(), Failure> {
     let loaded = open::config(path)?;
-    log::begin(&loaded.config.telemetry);
+    let _log = log::begin(&loaded.config.telemetry);
     let start = Start {
         loaded,
         clock: Arc::new(SystemClock),

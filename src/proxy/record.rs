@@ -8,7 +8,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::http::Method;
 
@@ -25,6 +25,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 const WAKE: usize = 64 * 1024;
 /// Above this lines are lost: the output does not keep up.
 const FULL: usize = 8 * 1024 * 1024;
+
+/// How long the last lines may take.
+const LAST_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where lines go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,14 +128,15 @@ impl Recorder {
         }
     }
 
-    /// Writes out what waits and ends the thread.
+    /// Writes out what waits and ends the thread; blocks for a second at most.
     pub fn close(&self) {
         self.shared.is_closing.store(true, Ordering::SeqCst);
         self.shared.wake.notify_one();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            // A writer that panicked has nothing left to say.
-            drop(writer.join());
+        // A writer that is stuck has nobody who reads, and is left behind.
+        let begun = Instant::now();
+        while writer.as_ref().is_some_and(|writer| !writer.is_finished()) && begun.elapsed() < LAST_WITHIN {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }

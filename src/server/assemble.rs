@@ -50,8 +50,9 @@ pub(super) async fn assemble(
 ) -> Result<(Arc<App>, Option<Arc<Alone>>), StartError> {
     let db = open_store(config, ground).await?;
     let replica = Id::new(ground.clock.now(), ground.random.as_ref());
-    let (shared, alone) = open_shared(config, &db, replica, ground).await?;
-    let app = put_together(config, ground, db, shared).await?;
+    let seal = seal(config, ground)?;
+    let (shared, alone) = open_shared(config, &db, &seal, replica, ground).await?;
+    let app = put_together(config, ground, db, shared, seal).await?;
     if let Some(alone) = &alone {
         stay_alone(&app, alone);
     }
@@ -97,7 +98,8 @@ pub async fn operate(
 ) -> Result<Arc<App>, StartError> {
     let ground = Ground::new(clock, random);
     let db = open_store(config, &ground).await?;
-    let app = put_together(config, &ground, db, Shared::memory(Arc::clone(&ground.clock))).await?;
+    let shared = Shared::memory(Arc::clone(&ground.clock));
+    let app = put_together(config, &ground, db, shared, seal(config, &ground)?).await?;
     keys::load(&app).await.map_err(StartError::Keys)?;
     Ok(app)
 }
@@ -113,6 +115,7 @@ async fn put_together(
     ground: &Ground,
     db: Db,
     shared: Shared,
+    seal: SealKey,
 ) -> Result<Arc<App>, StartError> {
     let parts = Parts {
         config: Arc::clone(config),
@@ -120,7 +123,7 @@ async fn put_together(
         shared,
         clock: Arc::clone(&ground.clock),
         random: Arc::clone(&ground.random),
-        seal: seal(config, ground)?,
+        seal,
         hasher: hasher(config, ground)?,
         metrics: Arc::clone(&ground.metrics),
         tasks: ground.tasks.clone(),
@@ -135,13 +138,14 @@ async fn put_together(
 async fn open_shared(
     config: &Config,
     db: &Db,
+    seal: &SealKey,
     replica: Id,
     ground: &Ground,
 ) -> Result<(Shared, Option<Arc<Alone>>), StartError> {
     let clock = Arc::clone(&ground.clock);
     match &config.shared {
         config::Shared::Redis { url } => {
-            let installation = installation(&config.store.database);
+            let installation = installation(&config.store.database, seal);
             let shared =
                 Shared::redis(url, &installation, replica, clock).await.map_err(StartError::Shared)?;
             Ok((shared, None))
@@ -154,16 +158,18 @@ async fn open_shared(
     }
 }
 
-/// Tells gateways apart that share a Redis but not a store: by the store, without its credentials.
-fn installation(database: &Database) -> String {
-    let place = match database {
+/// Tells gateways apart that share a Redis but not a store: by the seal key, which all replicas
+/// have, and the name of the database. Not by its address, which replicas may know it by several of.
+fn installation(database: &Database, seal: &SealKey) -> String {
+    let name = match database {
         Database::Sqlite { path } => path.display().to_string(),
         Database::Postgres { url } | Database::Mysql { url } => {
-            let url = url.expose();
-            url.rsplit_once('@').map_or(url.as_str(), |(_, place)| place).to_owned()
+            let path = url.expose().split('?').next().unwrap_or_default();
+            path.rsplit('/').next().unwrap_or_default().to_owned()
         }
     };
-    digest::sha256_hex(place.as_bytes())[..16].to_owned()
+    let key = seal.derive("installation");
+    digest::hex(&digest::hmac_sha256(key.expose(), name.as_bytes()))[..16].to_owned()
 }
 
 fn seal(config: &Config, ground: &Ground) -> Result<SealKey, StartError> {

@@ -11,6 +11,9 @@ use crate::{keys, login, session};
 
 const HOUR: Duration = Duration::from_hours(1);
 const MINUTE: Duration = Duration::from_mins(1);
+/// How long a lost Redis may go unmentioned.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const SHARED: &str = "shared";
 
 /// Starts them all.
 pub(super) fn start(app: &Arc<App>) {
@@ -23,6 +26,13 @@ pub(super) fn start(app: &Arc<App>) {
             () = stopping.wait() => {}
             () = carrier.shared.carry_hints() => {}
         }
+    });
+    every(app, "look for shared state", LOOK_EVERY, |app| async move {
+        match app.shared.ping().await {
+            Ok(()) => app.health.regain(SHARED),
+            Err(error) => app.health.lack(SHARED, error.to_string()),
+        }
+        Ok(())
     });
     every(app, "sweep shared state", MINUTE, |app| async move {
         app.shared.sweep();

@@ -1,7 +1,7 @@
 //! What the operator's listener answers: metrics, liveness, readiness.
 //!
 //! Law: alive means that the process answers; ready means that it should be given traffic, with
-//! the reasons why not. Nothing here is about a person.
+//! the reasons why not, and what it lacks although it is ready. Nothing here is about a person.
 
 use std::sync::Arc;
 
@@ -52,13 +52,15 @@ impl Operator {
     }
 
     fn readiness(&self) -> Reply {
-        let reasons: serde_json::Map<_, _> =
-            self.app.health.all().into_iter().map(|(name, text)| (name.to_owned(), json!(text))).collect();
+        let texts = |all: Vec<(&str, String)>| -> serde_json::Map<_, _> {
+            all.into_iter().map(|(name, text)| (name.to_owned(), json!(text))).collect()
+        };
+        let (reasons, lacking) = (texts(self.app.health.all()), texts(self.app.health.lacking()));
         let (status, word) = if reasons.is_empty() {
             (StatusCode::OK, "ready")
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "not ready")
         };
-        Reply::json(status, &json!({"status": word, "reasons": reasons}))
+        Reply::json(status, &json!({"status": word, "reasons": reasons, "lacking": lacking}))
     }
 }

@@ -72,7 +72,7 @@ impl Alone {
     }
 
     /// Stays registered; false where another process has taken the place, because this one was
-    /// out of touch for too long. It must then stop serving.
+    /// out of touch for too long. It must then be given no traffic.
     pub async fn renew(&self) -> Result<bool, store::Error> {
         lease::take(&self.db, NAME, &self.replica, self.clock.now(), HELD_FOR).await
     }

@@ -52,7 +52,10 @@ macro_rules! answers {
     ($pool:expr) => {
         match Held::acquire($pool).await {
             Ok(mut held) => {
-                let done = sqlx::query("SELECT 1").execute(held.ask()).await;
+                let done = match held.ask() {
+                    Ok(connection) => sqlx::query("SELECT 1").execute(connection).await,
+                    Err(error) => Err(error),
+                };
                 held.answered();
                 done.map(drop)
             }

@@ -46,9 +46,14 @@ impl Error {
             E::Database(inner) => from_database(dialect, inner.as_ref()),
             // The one writer of a SQLite file is taken; elsewhere the pool could not connect.
             E::PoolTimedOut if dialect == Dialect::Sqlite => Self::Busy,
-            E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Io(_) | E::Tls(_) | E::BeginFailed => {
-                Self::unavailable(error.to_string())
-            }
+            // Broken protocol is what a connection looks like that ended in the middle of an answer.
+            E::PoolTimedOut
+            | E::PoolClosed
+            | E::WorkerCrashed
+            | E::Io(_)
+            | E::Tls(_)
+            | E::BeginFailed
+            | E::Protocol(_) => Self::unavailable(error.to_string()),
             _ => Self::broken(error.to_string()),
         }
     }

@@ -261,3 +261,14 @@ async fn a_backup_is_whole_private_and_checked() {
     assert!(check_backup(&text).await.is_err());
     assert!(check_backup(&directory.path().join("none.db")).await.is_err());
 }
+
+#[tokio::test]
+async fn nobody_waits_without_end_for_an_answer_that_does_not_come() {
+    let store = TestStore::of(Dialect::Postgres).await;
+    let start = std::time::Instant::now();
+    let slow = sql("SELECT CAST(1 AS BIGINT) FROM (SELECT pg_sleep(20)) AS nap");
+    let answer = store.db().optional::<(i64,)>(slow).await;
+    assert!(matches!(answer, Err(Error::Unavailable { .. })), "{answer:?}");
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    assert_eq!(store.db().one::<(i64,)>(sql("SELECT CAST(1 AS BIGINT)")).await, Ok((1,)));
+}

@@ -12,7 +12,7 @@ use sqlx::{Arguments as _, AssertSqlSafe, FromRow, MySql, Postgres, Sqlite};
 
 use super::column::Value;
 use super::db::Pools;
-use super::held::Held;
+use super::held::{Held, READ_WITHIN, WRITE_WITHIN, within};
 use super::{Db, Dialect, Error, Stmt};
 
 /// A row type that can be read on every database: `#[derive(FromRow)]`, or a tuple of columns.
@@ -85,9 +85,12 @@ macro_rules! fetch {
         let (text, values) = $stmt.render(Dialect::$database)?;
         let arguments = arguments!($arguments, values);
         let query = sqlx::query_as_with::<$database, R, _>(AssertSqlSafe(text), arguments);
-        let answer = query.$method($held.ask()).await;
-        $held.answered();
-        answer.map_err(|e| Error::from_driver(Dialect::$database, &e))
+        let asked = async {
+            let answer = query.$method($held.ask()?).await;
+            $held.answered();
+            answer
+        };
+        within(WRITE_WITHIN, asked).await.map_err(|e| Error::from_driver(Dialect::$database, &e))
     }};
 }
 
@@ -100,22 +103,36 @@ macro_rules! fetch_once {
     }};
 }
 
+/// A server that says nothing is no answer; what was asked of it is dropped, its connection with it.
+async fn soon<T>(read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let silent = |_| Err(Error::unavailable("no answer in time"));
+    tokio::time::timeout(READ_WITHIN, read).await.unwrap_or_else(silent)
+}
+
 impl Source for &Db {
     async fn all<R: Record>(&mut self, stmt: Stmt) -> Result<Vec<R>, Error> {
-        match self.pools() {
-            Pools::Sqlite { readers, .. } => fetch_once!(Sqlite, SqliteArguments, readers, stmt, fetch_all),
-            Pools::Postgres(pool) => fetch_once!(Postgres, PgArguments, pool, stmt, fetch_all),
-            Pools::MySql(pool) => fetch_once!(MySql, MySqlArguments, pool, stmt, fetch_all),
-        }
+        soon(async {
+            match self.pools() {
+                Pools::Sqlite { readers, .. } => {
+                    fetch_once!(Sqlite, SqliteArguments, readers, stmt, fetch_all)
+                }
+                Pools::Postgres(pool) => fetch_once!(Postgres, PgArguments, pool, stmt, fetch_all),
+                Pools::MySql(pool) => fetch_once!(MySql, MySqlArguments, pool, stmt, fetch_all),
+            }
+        })
+        .await
     }
     async fn optional<R: Record>(&mut self, stmt: Stmt) -> Result<Option<R>, Error> {
-        match self.pools() {
-            Pools::Sqlite { readers, .. } => {
-                fetch_once!(Sqlite, SqliteArguments, readers, stmt, fetch_optional)
+        soon(async {
+            match self.pools() {
+                Pools::Sqlite { readers, .. } => {
+                    fetch_once!(Sqlite, SqliteArguments, readers, stmt, fetch_optional)
+                }
+                Pools::Postgres(pool) => fetch_once!(Postgres, PgArguments, pool, stmt, fetch_optional),
+                Pools::MySql(pool) => fetch_once!(MySql, MySqlArguments, pool, stmt, fetch_optional),
             }
-            Pools::Postgres(pool) => fetch_once!(Postgres, PgArguments, pool, stmt, fetch_optional),
-            Pools::MySql(pool) => fetch_once!(MySql, MySqlArguments, pool, stmt, fetch_optional),
-        }
+        })
+        .await
     }
 }
 
@@ -149,9 +166,12 @@ impl Tx {
                 let (text, values) = stmt.render(Dialect::$database)?;
                 let arguments = arguments!($arguments, values);
                 let query = sqlx::query_with::<$database, _>(AssertSqlSafe(text), arguments);
-                let done = query.execute($held.ask()).await;
-                $held.answered();
-                done.map(|done| done.rows_affected()).map_err(|e| Error::from_driver(Dialect::$database, &e))
+                let asked = async {
+                    let done = query.execute($held.ask()?).await;
+                    $held.answered();
+                    done.map(|done| done.rows_affected())
+                };
+                within(WRITE_WITHIN, asked).await.map_err(|e| Error::from_driver(Dialect::$database, &e))
             }};
         }
         match &mut self.inner {
@@ -161,13 +181,17 @@ impl Tx {
         }
     }
 
-    /// Sends text that is not a statement with values (DDL, locks). For `store` alone.
+    /// Sends text that is not a statement with values (DDL, locks), which may take its time. For
+    /// `store` alone.
     pub(super) async fn raw(&mut self, text: String) -> Result<(), Error> {
         macro_rules! raw {
             ($held:expr) => {{
-                let done = sqlx::raw_sql(AssertSqlSafe(text)).execute($held.ask()).await;
-                $held.answered();
-                done.map(drop)
+                let asked = async {
+                    let done = sqlx::raw_sql(AssertSqlSafe(text)).execute($held.ask()?).await;
+                    $held.answered();
+                    done.map(drop)
+                };
+                asked.await
             }};
         }
         match &mut self.inner {

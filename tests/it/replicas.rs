@@ -195,10 +195,7 @@ async fn limits_are_counted_once_for_both() {
     let mut sent = Vec::new();
     for number in 0..20 {
         let replicas = Arc::clone(&replicas);
-        sent.push(spawn(async move {
-            let gateway = if number % 2 == 0 { &replicas.here } else { &replicas.there };
-            gateway.send("GET", "/six", &[]).await.status
-        }));
+        sent.push(spawn(async move { replicas.nth(number).send("GET", "/six", &[]).await.status }));
     }
     let mut passed = 0;
     for one in sent {
@@ -210,7 +207,7 @@ async fn limits_are_counted_once_for_both() {
     let keys = replicas.here.application("web", &[]).await;
     let mut statuses = Vec::new();
     for number in 0..7 {
-        let gateway = if number % 2 == 0 { &replicas.here } else { &replicas.there };
+        let gateway = replicas.nth(number);
         let body = json!({"email": format!("nobody{number}@example.com"), "password": "wrong"});
         let [key, secret] = keys.lines();
         let lines = [key, secret, "X-Forwarded-For: 192.0.2.1".to_owned()];
@@ -243,7 +240,8 @@ async fn wrong_passwords_are_counted_once_for_both() {
 async fn a_key_that_one_replica_rotates_signs_and_verifies_on_both() {
     let upstream = Upstream::echo().await;
     let clock = Arc::new(TestClock::at(SystemClock.now()));
-    let Replicas { here, there, .. } = &Replicas::start_by(Arc::clone(&clock) as _, &yaml(&upstream)).await;
+    let Replicas { here, there, .. } =
+        &Replicas::start_by(Arc::clone(&clock) as _, Dialect::Postgres, &yaml(&upstream)).await;
     let web = here.application("web", &[]).await;
     let ada = here.user("ada", &web).await;
     let kids = async |gateway: &Gateway| {

@@ -52,7 +52,7 @@ impl Demo {
             let folder = Folder::new()?;
             let backend = Backend::bind().await?;
             let loaded = self.configuration(folder.path(), backend.address()?)?;
-            log::begin(&loaded.config.telemetry);
+            let _log = log::begin(&loaded.config.telemetry);
             let guide = seed(&loaded).await?;
             let start = Start {
                 loaded,

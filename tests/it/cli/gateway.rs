@@ -19,12 +19,17 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn start(place: &Place) -> Self {
+        Self::start_logging_to(place, Stdio::null())
+    }
+
+    /// The same with its log somewhere else than nowhere.
+    pub fn start_logging_to(place: &Place, log: Stdio) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
             .arg("run")
             .current_dir(place.path())
             .env_clear()
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .expect("the program starts");
         let mut line = String::new();
@@ -120,11 +125,11 @@ fn a_bad_configuration_never_replaces_a_good_one() {
     let good = std::fs::read_to_string(place.path().join("portcullis.yaml")).expect("readable");
     place.write("portcullis.yaml", "routes: 3");
     gateway.signal("HUP");
-    outcome("portcullis_config_last_reload_success 0");
+    outcome("\nportcullis_config_last_reload_success 0\n");
     assert_eq!(Gateway::get(gateway.public, "/nowhere").0, 404);
     place.write("portcullis.yaml", &good);
     gateway.signal("HUP");
-    outcome("portcullis_config_last_reload_success 1");
+    outcome("\nportcullis_config_last_reload_success 1\n");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod gateway;
 mod people;
+mod reload;
 mod store;
 
 use std::io::Write;

@@ -90,6 +90,12 @@ impl Gateway {
         made
     }
 
+    /// The same where it may be refused; whether it was made.
+    pub async fn change_if(&self, make: impl AsyncFnOnce(&mut Change<'_>) -> bool) -> bool {
+        let mut change = self.running.app.change(Actor::command_line()).await.expect("the store answers");
+        make(&mut change).await && change.commit().await.is_ok()
+    }
+
     pub async fn application(&self, name: &str, origins: &[&str]) -> Keys {
         let new = NewApplication {
             site: DEFAULT_SITE,

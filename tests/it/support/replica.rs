@@ -1,21 +1,22 @@
-//! Two gateways on one PostgreSQL and one Redis, as an installation runs them.
+//! The gateways of one installation: two on PostgreSQL and Redis, or one on SQLite.
 //!
-//! Law: they know of each other only through these two servers.
+//! Law: they know of each other only through the servers that they share.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis::base::{Clock, SystemClock};
+use portcullis::base::{Clock, SystemClock, SystemRandom};
+use portcullis::config;
 use portcullis::store::Dialect;
 use portcullis::store::testing::TestStore;
 use tempfile::TempDir;
 
 use super::Gateway;
 
-/// The replicas of an installation.
+/// The replicas of an installation. On SQLite, which has one gateway, both are the same.
 pub struct Replicas {
-    pub here: Gateway,
-    pub there: Gateway,
+    pub here: Arc<Gateway>,
+    pub there: Arc<Gateway>,
     /// After the gateways: they must be gone before their store is.
     _place: Place,
 }
@@ -28,7 +29,13 @@ pub struct Place {
 
 impl Place {
     pub async fn new() -> Self {
-        Self { store: TestStore::of(Dialect::Postgres).await, keys: tempfile::tempdir().unwrap() }
+        Self::on(Dialect::Postgres).await
+    }
+
+    pub async fn on(dialect: Dialect) -> Self {
+        let keys = tempfile::tempdir().unwrap();
+        config::make_seal_key(&keys.path().join("seal.key"), &SystemRandom).expect("a seal key");
+        Self { store: TestStore::of(dialect).await, keys }
     }
 
     /// The lines of a configuration that reaches store and Redis by these URLs.
@@ -40,20 +47,53 @@ impl Place {
 
 impl Replicas {
     pub async fn start(yaml: &str) -> Self {
-        Self::start_by(Arc::new(SystemClock), yaml).await
+        Self::start_by(Arc::new(SystemClock), Dialect::Postgres, yaml).await
     }
 
-    pub async fn start_by(clock: Arc<dyn Clock>, yaml: &str) -> Self {
-        let place = Place::new().await;
-        let yaml = format!("{}{yaml}", place.yaml(&place.store.address(), &redis_url()));
+    pub async fn on(dialect: Dialect, yaml: &str) -> Self {
+        Self::start_by(Arc::new(SystemClock), dialect, yaml).await
+    }
+
+    pub async fn start_by(clock: Arc<dyn Clock>, dialect: Dialect, yaml: &str) -> Self {
+        let place = Place::on(dialect).await;
+        let is_alone = dialect == Dialect::Sqlite;
+        let shared = if is_alone { "memory".to_owned() } else { redis_url() };
+        let yaml = format!("{}{yaml}", place.yaml(&place.store.address(), &shared));
         let start = async || {
             let folder = tempfile::tempdir().unwrap();
-            Gateway::start_by(Arc::clone(&clock), folder, &yaml)
-                .await
-                .unwrap_or_else(|error| panic!("{error}"))
+            let started = Gateway::start_by(Arc::clone(&clock), folder, &yaml).await;
+            Arc::new(started.unwrap_or_else(|error| panic!("{error}")))
         };
-        Self { here: start().await, there: start().await, _place: place }
+        let here = start().await;
+        let there = if is_alone { Arc::clone(&here) } else { start().await };
+        Self { here, there, _place: place }
     }
+
+    /// One of them, in turns.
+    pub fn nth(&self, number: usize) -> &Arc<Gateway> {
+        if number % 2 == 0 { &self.here } else { &self.there }
+    }
+}
+
+/// One test on SQLite with one gateway and one on PostgreSQL and Redis with two, from one body.
+#[macro_export]
+macro_rules! on_one_and_on_two {
+    ($(async fn $name:ident($dialect:ident: Dialect) $body:block)+) => {$(
+        mod $name {
+            use super::*;
+
+            async fn body($dialect: Dialect) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                body(Dialect::Sqlite).await;
+            }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                body(Dialect::Postgres).await;
+            }
+        }
+    )+};
 }
 
 /// The Redis of the tests.
