@@ -149,3 +149,26 @@ async fn a_port_that_is_taken_is_said_at_once() {
     let error = Gateway::try_start(&yaml).await.err().expect("no start");
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 }
+
+#[tokio::test]
+async fn an_upstream_that_a_reload_removes_is_let_go_once_its_connections_idle() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let left = spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut chunk = [0; 4096];
+        assert!(stream.read(&mut chunk).await.unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold").await.unwrap();
+        // Ends when the pooled connection is closed.
+        stream.read(&mut chunk).await
+    });
+    let brief = open_to(address).replace("'] }", "'], timeouts: { idle: 1s } }");
+    let gateway = Gateway::start(&brief).await;
+    assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().text(), "old");
+    let new = Upstream::start(|_| Act::ok("new")).await;
+    gateway.running.reload(&gateway.load(&open_to(new.address))).await.unwrap();
+    assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().text(), "new");
+    let closed = tokio::time::timeout(Duration::from_secs(5), left).await.expect("closed in time").unwrap();
+    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+}

@@ -11,6 +11,8 @@ mod cors;
 mod drain;
 mod endpoints;
 mod execute;
+mod frames;
+mod hostile;
 mod identity;
 mod journey;
 mod limits;

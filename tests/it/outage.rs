@@ -239,8 +239,8 @@ async fn a_gateway_whose_place_was_taken_asks_for_no_more_traffic() {
     let ready = async || exchange(gateway.admin(), get("/readyz", &[])).await.unwrap();
     assert_eq!(ready().await.status, 200);
     // As a second process does when the first was out of touch for too long.
-    let later = app.now().plus(Duration::from_secs(60));
-    assert!(lease::take(&app.db, "shared-memory", "another", later, Duration::from_secs(60)).await.unwrap());
+    let later = app.now().plus(Duration::from_mins(1));
+    assert!(lease::take(&app.db, "shared-memory", "another", later, Duration::from_mins(1)).await.unwrap());
     until(6 * SECOND, "not ready", async || ready().await.status == 503).await;
     assert!(ready().await.json()["reasons"]["alone"].is_string());
     lease::release(&app.db, "shared-memory", "another").await.unwrap();

@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 
 use crate::support::people::{Keys, PASSWORD, TRUSTING, User, elsewhere, role};
 use crate::support::raw::{Answer, get};
-use crate::support::replica::until;
+use crate::support::replica::{Place, redis_url, until};
 use crate::support::upstream::spawn;
-use crate::support::{Act, Client, Gateway, Replicas, Upstream};
+use crate::support::{Act, Client, Gateway, Replicas, Upstream, times};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -299,4 +299,34 @@ async fn a_second_gateway_in_memory_does_not_start_while_the_first_runs() {
         Gateway::start(&yaml).await;
         assert!(start.elapsed() < Duration::from_secs(3), "one that left makes room at once");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_start_together_on_a_new_store_migrate_it_once() {
+    for _ in 0..times(1, 20) {
+        let upstream = Upstream::echo().await;
+        let place = Place::bare().await;
+        let yaml = format!("{}{}", place.yaml(&place.store.address(), &redis_url()), yaml(&upstream));
+        let (first, second, third) =
+            futures::join!(Gateway::try_start(&yaml), Gateway::try_start(&yaml), Gateway::try_start(&yaml));
+        let gateways =
+            [first, second, third].map(|started| started.unwrap_or_else(|error| panic!("{error}")));
+        let keys = gateways[0].application("web", &[]).await;
+        let ada = gateways[1].user("ada", &keys).await;
+        let set = async |gateway: &Gateway| gateway.send("GET", "/.well-known/jwks.json", &[]).await.text();
+        let known = set(&gateways[0]).await;
+        for gateway in &gateways {
+            until(SECOND, "served", async || gateway.get_as(&ada, "/mine", &[]).await.status == 200).await;
+            assert_eq!(set(gateway).await, known, "they agree on the keys");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_not_there_is_named_and_no_password_is() {
+    let start = Instant::now();
+    let refused = Gateway::try_start("store: 'postgres://gw:hunter2@127.0.0.1:9/gw'\n").await.err().unwrap();
+    assert!(refused.to_string().contains("the store does not answer"), "{refused}");
+    assert!(!refused.to_string().contains("hunter2"));
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
 }

@@ -24,14 +24,15 @@ impl Gateway {
 
     /// The same with its log somewhere else than nowhere.
     pub fn start_logging_to(place: &Place, log: Stdio) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-            .arg("run")
-            .current_dir(place.path())
-            .env_clear()
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the program starts");
+        let mut program = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        program.arg("run").env_clear().stderr(log);
+        Self::start_as(place, program)
+    }
+
+    /// The same as a command that ends in the program.
+    pub fn start_as(place: &Place, mut program: Command) -> Self {
+        let mut child =
+            program.current_dir(place.path()).stdout(Stdio::piped()).spawn().expect("the program starts");
         let mut line = String::new();
         let out = child.stdout.as_mut().expect("a pipe");
         BufReader::new(out).read_line(&mut line).expect("a line");
@@ -53,6 +54,10 @@ impl Gateway {
         stream.read_to_string(&mut answer).expect("an answer");
         let status = answer.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a status");
         (status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn signal(&self, name: &str) {

@@ -2,6 +2,7 @@
 //! Each test runs the real binary in a directory of its own.
 
 mod config;
+mod crash;
 mod demo;
 mod gateway;
 mod people;

@@ -82,9 +82,11 @@ async fn files_good_and_bad_are_reloaded_without_losing_a_request() {
         until(SOON, bad, async || !said().await.0).await;
         assert_eq!((said().await.1, now().await.as_str()), (before.1, "one"), "{number}: the old one stays");
         for (text, answer) in [(&other, "two"), (&good, "one")] {
+            let before = said().await.1;
             place.write("portcullis.yaml", text);
             gateway.signal("HUP");
-            until(SOON, answer, async || now().await == answer && said().await.0).await;
+            let taken = async || said().await.0 && said().await.1 != before && now().await == answer;
+            until(SOON, answer, taken).await;
         }
     }
     stop.store(true, Ordering::SeqCst);

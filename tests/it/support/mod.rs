@@ -3,6 +3,7 @@
 //! Law: every test has its own gateway on free ports with its own store; nothing is shared.
 
 pub mod cut;
+pub mod frame;
 pub mod gateway;
 pub mod h2;
 pub mod people;

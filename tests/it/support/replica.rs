@@ -33,9 +33,18 @@ impl Place {
     }
 
     pub async fn on(dialect: Dialect) -> Self {
+        Self::with(TestStore::of(dialect).await)
+    }
+
+    /// Without a table.
+    pub async fn bare() -> Self {
+        Self::with(TestStore::bare(Dialect::Postgres).await)
+    }
+
+    fn with(store: TestStore) -> Self {
         let keys = tempfile::tempdir().unwrap();
         config::make_seal_key(&keys.path().join("seal.key"), &SystemRandom).expect("a seal key");
-        Self { store: TestStore::of(dialect).await, keys }
+        Self { store, keys }
     }
 
     /// The lines of a configuration that reaches store and Redis by these URLs.
@@ -71,7 +80,7 @@ impl Replicas {
 
     /// One of them, in turns.
     pub fn nth(&self, number: usize) -> &Arc<Gateway> {
-        if number % 2 == 0 { &self.here } else { &self.there }
+        if number.is_multiple_of(2) { &self.here } else { &self.there }
     }
 }
 
