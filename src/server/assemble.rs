@@ -18,12 +18,10 @@ use crate::keys;
 use crate::metrics::Metrics;
 use crate::rbac;
 use crate::shared::Shared;
-use crate::shared::alone::Alone;
+use crate::shared::alone::{Alone, RENEWED_EVERY};
 use crate::store::{Db, migrate};
 use crate::tasks::Tasks;
 
-/// How often the place among replicas is renewed.
-const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// The name of the reason not to be ready.
 const ALONE: &str = "alone";
 
@@ -65,7 +63,7 @@ pub(super) async fn assemble(
 /// any more.
 fn stay_alone(app: &Arc<App>, alone: &Arc<Alone>) {
     let (owner, alone) = (Arc::clone(app), Arc::clone(alone));
-    app.tasks.every("stay alone", RENEW_EVERY, Duration::ZERO, move || {
+    app.tasks.every("stay alone", RENEWED_EVERY, Duration::ZERO, move || {
         let (app, alone) = (Arc::clone(&owner), Arc::clone(&alone));
         async move { renew(&app, &alone).await }
     });

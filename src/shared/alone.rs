@@ -12,10 +12,11 @@ use crate::base::{Clock, Id};
 use crate::store::{self, Db, lease};
 
 const NAME: &str = "shared-memory";
-/// How long a process that crashed keeps the next one waiting.
-const HELD_FOR: Duration = Duration::from_secs(10);
+/// How long a process that crashed keeps the next one waiting: well below the grace in which a
+/// client may repeat a refresh that the crash left unanswered.
+const HELD_FOR: Duration = Duration::from_secs(5);
 /// How often [`Alone::renew`] must be called.
-pub const RENEWED_EVERY: Duration = Duration::from_secs(2);
+pub const RENEWED_EVERY: Duration = Duration::from_millis(1_500);
 const LOOKED_EVERY: Duration = Duration::from_millis(250);
 
 /// The registration of the only replica.
@@ -56,7 +57,7 @@ impl From<store::Error> for NotAlone {
 
 impl Alone {
     /// Registers this process. Where another is registered, waits until it has proved to be alive
-    /// (an error) or its lease has ended (ours now): at most about ten seconds.
+    /// (an error) or its lease has ended (ours now): at most about five seconds.
     pub async fn register(db: &Db, replica: Id, clock: Arc<dyn Clock>) -> Result<Self, NotAlone> {
         let this = Self { db: db.clone(), replica: replica.to_string(), clock };
         let began = Instant::now();

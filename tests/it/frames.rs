@@ -168,8 +168,8 @@ async fn a_small_head_that_means_a_huge_one_is_refused() {
     let (upstream, gateway) = scene().await;
     let mut head = block(&fields("/bomb", &[]));
     head.extend(kept("x-bomb", &"b".repeat(4000)));
-    // The newest entry of the table is number 62: one byte for four thousand.
-    head.extend(vec![0x80 | 62; 12_000]);
+    // The newest entry of the table is number 62, in one byte 0x80 + 62: it stands for four thousand.
+    head.extend(vec![0xbe; 12_000]);
     let mut client = Client::connect(gateway.public()).await;
     client.send([preface(), frame(HEADERS, END_STREAM | END_HEADERS, 1, &head)].concat()).await;
     assert!(reacts(&mut client).await);

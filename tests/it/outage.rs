@@ -243,6 +243,10 @@ async fn a_gateway_whose_place_was_taken_asks_for_no_more_traffic() {
     assert!(lease::take(&app.db, "shared-memory", "another", later, Duration::from_mins(1)).await.unwrap());
     until(6 * SECOND, "not ready", async || ready().await.status == 503).await;
     assert!(ready().await.json()["reasons"]["alone"].is_string());
+    let body = json!({"email": "ada@example.com", "password": "wrong"});
+    let keys = gateway.application("web", &[]).await;
+    let counted = gateway.call("POST", "/login/email/", &keys.lines(), &body).await;
+    assert_eq!(counted.status, 503, "what it counts is worth nothing now");
     lease::release(&app.db, "shared-memory", "another").await.unwrap();
     until(6 * SECOND, "ready again", async || ready().await.status == 200).await;
 }

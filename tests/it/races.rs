@@ -27,7 +27,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Passwords are cheap here, because it is not they that race.
 const CHEAP: &str = "insecure: [weak_hash]
-accounts: { password: { argon2: { memory: 1MiB, iterations: 1 } } }
+accounts: { password: { argon2: { memory: 1MiB, iterations: 1 } }, lockout: { after: 100 } }
 limits: { hashing: { queue: 256 } }
 ";
 
@@ -79,9 +79,22 @@ where
     ended
 }
 
+/// Calls until there is an answer. A Redis that a crowded machine lets wait for a tenth of a second
+/// counts as silent, and who is told so may come again.
+async fn insist(gateway: &Gateway, keys: &Keys, path: &str, body: &Value) -> Answer {
+    loop {
+        let lines = [&keys.lines()[..], &[elsewhere()]].concat();
+        let answer = gateway.call("POST", path, &lines, body).await;
+        if answer.status != 503 {
+            return answer;
+        }
+        assert!(answer.header("retry-after").is_some());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 async fn refresh(gateway: &Gateway, keys: &Keys, token: &str) -> Answer {
-    let lines = [&keys.lines()[..], &[elsewhere()]].concat();
-    gateway.call("POST", "/refresh/", &lines, &json!({"refresh_token": token})).await
+    insist(gateway, keys, "/refresh/", &json!({"refresh_token": token})).await
 }
 
 fn text(answer: &Answer, key: &str) -> String {
@@ -157,8 +170,8 @@ on_one_and_on_two! {
             let password = |number: usize| format!("Horse-{number}-battery-Staple");
             let body = move |number| json!({"email": format!("eve{round}@example.com"), "password": password(number)});
             let answers = at_once(&replicas, MANY, |number, gateway| {
-                let lines = [&keys.lines()[..], &[elsewhere()]].concat();
-                async move { gateway.call("POST", "/register/", &lines, &body(number)).await }
+                let keys = keys.clone();
+                async move { insist(&gateway, &keys, "/register/", &body(number)).await }
             })
             .await;
             let shape = |answer: &Answer| {
@@ -173,12 +186,11 @@ on_one_and_on_two! {
             }
             assert_eq!(answers[0].status, 201, "{}", answers[0].text());
             let mut winners = 0;
-            for number in 0..times(8, MANY) {
-                let lines = [&keys.lines()[..], &[elsewhere()]].concat();
-                let entered = replicas.nth(number).call("POST", "/login/email/", &lines, &body(number)).await;
+            for number in 0..MANY {
+                let entered = insist(replicas.nth(number), &keys, "/login/email/", &body(number)).await;
                 winners += usize::from(entered.status == 200);
             }
-            assert!(winners <= 1, "one password at most opens it");
+            assert_eq!(winners, 1, "one password opens it");
         }
     }
 
