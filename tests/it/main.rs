@@ -26,5 +26,6 @@ mod smuggling;
 mod spoofing;
 mod stream;
 mod support;
+mod tls;
 mod upstream;
 mod wire;
