@@ -3,12 +3,12 @@
 //! Law: a client's own id is kept when it is harmless text; ours are unique without asking for
 //! randomness once per request.
 
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::http::HeaderValue;
 
 use crate::base::Random;
+use crate::crypto::digest::hex;
 
 const CLIENT_ID_MAX: usize = 64;
 
@@ -50,12 +50,9 @@ impl RequestIds {
 
     fn fresh(&self) -> RequestId {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut text = String::with_capacity(32);
-        // Writing into a String does not fail.
-        let _ = write!(text, "{:016x}{number:016x}", self.process);
-        RequestId(
-            HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).unwrap_or(HeaderValue::from_static("-")),
-        )
+        let id = (u128::from(self.process) << 64) | u128::from(number);
+        let text = bytes::Bytes::from(hex(&id.to_be_bytes()));
+        RequestId(HeaderValue::from_maybe_shared(text).unwrap_or(HeaderValue::from_static("-")))
     }
 }
 

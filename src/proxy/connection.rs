@@ -2,7 +2,8 @@
 //!
 //! Law: every HTTP/1 request and every HTTP/2 stream passes `process_new_http` here, in a slot of
 //! its own; a connection on which no request arrives in time is closed, whatever its protocol
-//! waits for (an HTTP/2 preface, a TLS client that says nothing).
+//! waits for (an HTTP/2 preface, a TLS client that says nothing). What a request needs is made
+//! when its first byte is there: an idle connection is little more than its socket.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,10 +18,12 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
+use tokio::sync::Notify;
 
 use super::service::{Edge, Patience};
 use super::slot::{Pulse, Slot, watched};
 use super::small::SmallApp;
+use super::wire::Wire;
 use crate::gate::head::{Scheme, text_of};
 
 /// A connection is closed after so many requests, which frees what it gathered.
@@ -47,6 +50,29 @@ pub(super) struct Door {
     options: HttpServerOptions,
     head_within: Duration,
     idle_for: Duration,
+    closing: Closing,
+}
+
+/// Tells those who wait for a client's next request that it is too late for one.
+#[derive(Default)]
+struct Closing {
+    has_begun: AtomicBool,
+    begins: Notify,
+}
+
+impl Closing {
+    fn begin(&self) {
+        self.has_begun.store(true, Ordering::Release);
+        self.begins.notify_waiters();
+    }
+
+    async fn begun(&self) {
+        // Made before the look, so that what begins in between is not missed.
+        let begins = self.begins.notified();
+        if !self.has_begun.load(Ordering::Acquire) {
+            begins.await;
+        }
+    }
 }
 
 impl Door {
@@ -55,7 +81,13 @@ impl Door {
         options.h2c = cleartext == Cleartext::Http1Or2;
         options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
         options.h2_idle_timeout = Some(H2_IDLE_FOR);
-        Self { behind, options, head_within: patience.head, idle_for: patience.idle }
+        Self {
+            behind,
+            options,
+            head_within: patience.head,
+            idle_for: patience.idle,
+            closing: Closing::default(),
+        }
     }
 
     pub(super) const fn head_within(&self) -> Duration {
@@ -64,10 +96,18 @@ impl Door {
 
     /// Idle connections end here; those with a request end after it.
     pub(super) async fn close_idle(&self) {
+        self.closing.begin();
         if let Behind::Proxy(proxy) = &self.behind {
             proxy.http_cleanup().await;
         }
     }
+}
+
+/// Which of a connection's requests is meant.
+#[derive(Clone, Copy)]
+enum Turn {
+    First,
+    Later,
 }
 
 /// One accepted connection.
@@ -94,6 +134,23 @@ impl Connection {
         }
     }
 
+    /// Waits for the first byte of a request, where the connection can tell. `false`: none comes.
+    async fn has_request(&self, session: &ServerSession, turn: Turn) -> bool {
+        let stream = session.stream().map(|stream| (**stream).as_any());
+        let Some(wire) = stream.and_then(|stream| stream.downcast_ref::<Wire>()) else { return true };
+        let is_open = async {
+            match turn {
+                Turn::First => wire.has_begun().await,
+                Turn::Later => wire.has_more().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            is_open = is_open => is_open,
+            () = self.door.closing.begun() => false,
+        }
+    }
+
     /// Ends when the protocol below has not come as far as a request in time. From there on the
     /// request's slot watches.
     async fn stays_silent(&self) {
@@ -111,14 +168,23 @@ impl HttpServerApp for Connection {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let is_first = !self.has_served.swap(true, Ordering::Relaxed);
-        let first_within = if is_first { self.door.head_within } else { self.door.idle_for };
+        let turn = if self.has_served.swap(true, Ordering::Relaxed) { Turn::Later } else { Turn::First };
+        let first_within = match turn {
+            Turn::First => self.door.head_within,
+            Turn::Later => self.door.idle_for,
+        };
         let peer = (self.peer, self.peer_text.clone());
         let slot = Slot::new(peer, self.scheme, Arc::clone(&self.pulse), first_within, self.door.head_within);
-        match &self.door.behind {
-            Behind::Proxy(proxy) => watched(slot, proxy.process_new_http(session, shutdown)).await.flatten(),
-            Behind::Small(app) => watched(slot, app.process_new_http(session, shutdown)).await.flatten(),
-        }
+        let request = async {
+            if !self.has_request(&session, turn).await {
+                return None;
+            }
+            match &self.door.behind {
+                Behind::Proxy(proxy) => proxy.process_new_http(session, shutdown).await,
+                Behind::Small(app) => app.process_new_http(session, shutdown).await,
+            }
+        };
+        watched(slot, request).await.flatten()
     }
 
     fn h2_options(&self) -> Option<H2Options> {

@@ -48,6 +48,8 @@ pub struct Ctx {
 pub(super) struct Attempt {
     pub(super) chosen: Option<Chosen>,
     pub(super) address: Option<SocketAddr>,
+    /// The same as text.
+    pub(super) server: Option<Arc<str>>,
     pub(super) started: Option<Instant>,
     pub(super) head_took: Option<Duration>,
     pub(super) outcome: Option<Outcome>,

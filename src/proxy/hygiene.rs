@@ -92,6 +92,7 @@ pub(super) fn stamp(
         request.set_uri(with_target(&request.uri, forward.target.path_and_query().clone())?);
     }
     match (&forward.host, chosen) {
+        (Some(host), _) if request.headers.get(header::HOST) == Some(host) => {}
         (Some(host), _) => request.insert_header("Host", host.clone())?,
         (None, Some(chosen)) => request.insert_header("Host", chosen.server().to_string())?,
         (None, None) => {}

@@ -130,7 +130,8 @@ impl Visit {
         let (stream, scheme): (Stream, _) = match &self.tls {
             None => (Box::new(wire), Scheme::Http),
             Some(acceptor) => {
-                let handshake = acceptor.tls_handshake(wire);
+                // Boxed, so that the connections that need none have no room for it.
+                let handshake = Box::pin(acceptor.tls_handshake(wire));
                 match tokio::time::timeout(self.door.head_within(), handshake).await {
                     Ok(Ok(stream)) => (Box::new(stream), Scheme::Https),
                     // Scanners and clients that do not trust us: nothing to tell anyone.

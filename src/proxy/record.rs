@@ -172,7 +172,7 @@ pub(super) struct Line<'a> {
     status: u16,
     found: &'a Found,
     upstream: Option<&'a str>,
-    server: Option<std::net::SocketAddr>,
+    server: Option<&'a str>,
     reason: Option<&'static str>,
     subject: Option<Subject>,
     took: Duration,
@@ -192,7 +192,7 @@ impl<'a> Line<'a> {
             status: ctx.ending.status,
             found: &ctx.found,
             upstream: forward.map(|f| f.upstream.name()),
-            server: ctx.attempt.address,
+            server: ctx.attempt.server.as_deref(),
             reason: ctx.refusal.as_ref().map(crate::gate::Rejection::label),
             subject: forward.and_then(|f| f.subject),
             took: ctx.started.elapsed(),
@@ -213,15 +213,18 @@ impl Waiting {
         }
         let millis = now.as_millis().rem_euclid(1000);
         let out = &mut self.bytes;
-        // Writing into a Vec does not fail.
-        let _ = write!(out, "{{\"at\":\"{}{millis:03}Z\",\"kind\":\"access\",\"id\":\"", self.stamp);
-        escape(out, line.id);
-        let _ = write!(out, "\",\"method\":\"{}\"", line.method);
+        out.extend_from_slice(b"{\"at\":\"");
+        out.extend_from_slice(self.stamp.as_bytes());
+        out.extend([millis / 100, millis / 10 % 10, millis % 10].map(digit));
+        out.extend_from_slice(b"Z\",\"kind\":\"access\"");
+        text(out, "id", line.id);
+        text(out, "method", line.method.as_str());
         if let Some(head) = line.head {
             text(out, "host", head.authority.as_str());
             text(out, "path", head.target.path());
         }
-        let _ = write!(out, ",\"status\":{},\"took_us\":{}", line.status, line.took.as_micros());
+        number(out, "status", line.status.into());
+        number(out, "took_us", micros(line.took));
         if let Found::Route(route) = line.found {
             text(out, "route", &route.rule.name);
         }
@@ -229,21 +232,25 @@ impl Waiting {
             text(out, "upstream", name);
         }
         if let Some(server) = line.server {
-            let _ = write!(out, ",\"server\":\"{server}\",\"tries\":{}", line.tries);
+            text(out, "server", server);
+            number(out, "tries", line.tries.into());
         }
         if let Some(took) = line.upstream_took {
-            let _ = write!(out, ",\"upstream_us\":{}", took.as_micros());
+            number(out, "upstream_us", micros(took));
         }
         if let Some(reason) = line.reason {
             text(out, "reason", reason);
         }
         if let Some(subject) = line.subject {
+            // Writing into a Vec does not fail.
             let _ = write!(out, ",\"account\":\"{}\"", subject.account);
             if let Some(session) = subject.session {
                 let _ = write!(out, ",\"session\":\"{session}\"");
             }
         }
-        let _ = writeln!(out, ",\"in\":{},\"out\":{}}}", line.bytes_in, line.bytes_out);
+        number(out, "in", line.bytes_in);
+        number(out, "out", line.bytes_out);
+        out.extend_from_slice(b"}\n");
     }
 }
 
@@ -253,6 +260,22 @@ fn text(out: &mut Vec<u8>, key: &str, value: &str) {
     out.extend_from_slice(b"\":\"");
     escape(out, value);
     out.push(b'"');
+}
+
+fn number(out: &mut Vec<u8>, key: &str, value: u64) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// The digit of a number below ten.
+fn digit(number: i64) -> u8 {
+    b'0' + u8::try_from(number).unwrap_or(0)
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A canonical path and a valid host hold nothing to escape; a name of the configuration might.
@@ -312,7 +335,7 @@ mod tests {
             status: 404,
             found: &Found::Nothing,
             upstream: Some("a \"name\"\n"),
-            server: Some(([127, 0, 0, 1], 9).into()),
+            server: Some("127.0.0.1:9"),
             reason: Some("no_route"),
             subject: None,
             took: Duration::from_micros(12),

@@ -32,6 +32,7 @@ use crate::gate::body::BodyTrouble;
 use crate::gate::head::{BodyLength, Kind};
 use crate::gate::request_id::RequestIds;
 use crate::gate::{Flaw, Rejection, RequestHead};
+use crate::http::Reply;
 
 /// A refusal of ours on its way through the framework's errors; the context has the reason.
 const REFUSED: ErrorType = ErrorType::Custom("refused");
@@ -103,10 +104,18 @@ impl Edge {
         Ok(true)
     }
 
+    async fn answer(&self, session: &mut Session, ctx: &mut Ctx, reply: Reply) -> Result<bool> {
+        incoming::drain(session, ctx.head.as_deref()).await;
+        respond::answer(session, ctx, reply).await?;
+        Ok(true)
+    }
+
     /// Hands the request to the framework, or sends it here if its body was read already.
     async fn dispatch(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         let Some(whole) = ctx.body.whole.take() else { return Ok(false) };
-        execute(&self.connector, session, ctx, &whole).await?;
+        // Boxed here and below: what most requests never do must not make the future of all of
+        // them larger, which is moved once per request.
+        Box::pin(execute(&self.connector, session, ctx, &whole)).await?;
         Ok(true)
     }
 
@@ -165,19 +174,15 @@ impl ProxyHttp for Edge {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         if let Some(rejection) = ctx.refusal.take() {
-            return self.refuse(session, ctx, rejection).await;
+            return Box::pin(self.refuse(session, ctx, rejection)).await;
         }
         match self.decide(session, ctx).await {
             Decision::Forward(forward) => match Self::permit(session, ctx, forward, &self.patience) {
                 Ok(()) => self.dispatch(session, ctx).await,
-                Err(rejection) => self.refuse(session, ctx, rejection).await,
+                Err(rejection) => Box::pin(self.refuse(session, ctx, rejection)).await,
             },
-            Decision::Answer(reply) => {
-                incoming::drain(session, ctx.head.as_deref()).await;
-                respond::answer(session, ctx, reply).await?;
-                Ok(true)
-            }
-            Decision::Reject(rejection) => self.refuse(session, ctx, rejection).await,
+            Decision::Answer(reply) => Box::pin(self.answer(session, ctx, reply)).await,
+            Decision::Reject(rejection) => Box::pin(self.refuse(session, ctx, rejection)).await,
         }
     }
 
@@ -364,6 +369,7 @@ pub(super) fn next_peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         Ok(chosen) => {
             let peer = chosen.peer(usage_of(head), forward.timeouts);
             ctx.attempt.address = Some(chosen.address());
+            ctx.attempt.server = Some(chosen.address_text());
             ctx.attempt.chosen = Some(chosen);
             ctx.attempt.started.get_or_insert_with(Instant::now);
             ctx.attempt.count += 1;

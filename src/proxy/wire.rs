@@ -50,6 +50,17 @@ impl Wire {
         Self { tcp, peeked: VecDeque::new(), gathered: Vec::new(), digest: Arc::new(digest), pulse }
     }
 
+    /// Waits until there is something to read, on a connection that was read before.
+    /// `false`: it is broken.
+    pub(super) async fn has_more(&self) -> bool {
+        !self.peeked.is_empty() || self.tcp.readable().await.is_ok()
+    }
+
+    /// The same on a new connection, which counts as readable until somebody has looked.
+    pub(super) async fn has_begun(&self) -> bool {
+        !self.peeked.is_empty() || self.tcp.peek(&mut [0]).await.is_ok()
+    }
+
     fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut sent = 0;
         let result = loop {

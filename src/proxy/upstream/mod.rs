@@ -41,6 +41,7 @@ pub struct Upstream {
 /// One address of one server.
 pub struct Target {
     address: SocketAddr,
+    address_text: Arc<str>,
     server: Server,
     template: HttpPeer,
     is_up: AtomicBool,
@@ -61,6 +62,11 @@ impl Drop for Chosen {
 impl Chosen {
     pub fn address(&self) -> SocketAddr {
         self.target.address
+    }
+
+    /// The same as text.
+    pub(super) fn address_text(&self) -> Arc<str> {
+        Arc::clone(&self.target.address_text)
     }
 
     /// The server as the configuration has it.
@@ -166,7 +172,15 @@ impl Upstream {
 
     fn target(&self, server: Server, address: SocketAddr) -> Target {
         let template = peer::describe(address, &server, self.tls.as_ref(), &self.plan, self.group);
-        Target { address, server, template, is_up: AtomicBool::new(true), busy: AtomicUsize::new(0) }
+        let address_text = address.to_string().into();
+        Target {
+            address,
+            address_text,
+            server,
+            template,
+            is_up: AtomicBool::new(true),
+            busy: AtomicUsize::new(0),
+        }
     }
 }
 
