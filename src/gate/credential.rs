@@ -52,15 +52,23 @@ const SCHEME: &[u8] = b"bearer";
 fn bearer(line: &[u8]) -> Option<&str> {
     let (scheme, rest) = line.split_at_checked(SCHEME.len())?;
     let token = rest.strip_prefix(b" ")?;
-    let is_token68 = !token.is_empty() && token.iter().all(|byte| is_token68(*byte));
+    let is_token68 = !token.is_empty() && token.iter().all(|byte| TOKEN68[usize::from(*byte)]);
     if scheme.eq_ignore_ascii_case(SCHEME) && is_token68 { std::str::from_utf8(token).ok() } else { None }
 }
 
 /// The characters of RFC 7235's token68, without `=`: our tokens are never padded, and a token
-/// with padding would be a second spelling of the same bytes.
-fn is_token68(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
-}
+/// with padding would be a second spelling of the same bytes. A table, because every byte of every
+/// token is looked up.
+const TOKEN68: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
