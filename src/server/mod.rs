@@ -30,6 +30,7 @@ use crate::config::{self, Config, Loaded};
 use crate::gate::request_id::RequestIds;
 use crate::gate::{FromSlices, Gate};
 use crate::keys;
+use crate::metrics::Metrics;
 use crate::proxy::tls::{Certificate, PemPair, Unusable};
 use crate::proxy::{AccessLog, Edge, Limits, Patience, Phase, Public, Recorder, Speech};
 use crate::rbac;
@@ -162,8 +163,18 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         alone,
     };
     running.open(sockets, &config)?;
-    ground.metrics.config_loaded(&start.loaded.sha256);
+    announce(&ground.metrics, &start.loaded);
     Ok(running)
+}
+
+/// Tells which configuration is in force, and what risks it takes.
+fn announce(metrics: &Metrics, loaded: &Loaded) {
+    metrics.config_loaded(&loaded.sha256);
+    let insecure = || loaded.config.insecure.iter().map(|setting| setting.name());
+    metrics.insecure_settings(insecure());
+    for setting in insecure() {
+        tracing::warn!(setting, "the configuration takes a risk that it names under `insecure`");
+    }
 }
 
 /// A gate that decides by this configuration, asking the slices.
@@ -280,7 +291,7 @@ impl Running {
     pub async fn reload(&self, loaded: &Loaded) -> Result<(), StartError> {
         let result = self.take_over(loaded).await;
         match &result {
-            Ok(()) => self.app.metrics.config_loaded(&loaded.sha256),
+            Ok(()) => announce(&self.app.metrics, loaded),
             Err(_) => self.app.metrics.config_refused(),
         }
         result

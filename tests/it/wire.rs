@@ -2,6 +2,7 @@
 //!
 //! Law: each test looks at both ends: what the client got and what the upstream saw.
 
+use crate::support::gateway::open_to;
 use crate::support::raw::get;
 use crate::support::{Client, Gateway, Upstream, exchange};
 
@@ -93,4 +94,16 @@ async fn the_operator_sees_liveness_readiness_and_metrics() {
         metrics.contains("portcullis_requests_total{method=\"GET\",route=\"all\",status=\"2xx\"} 1"),
         "{metrics}"
     );
+}
+
+#[tokio::test]
+async fn a_risk_that_the_configuration_takes_is_told_until_it_is_gone() {
+    let upstream = Upstream::echo().await;
+    let yaml = open_to(upstream.address);
+    let risky = format!("{yaml}insecure: [long_tokens]\ntokens: {{ access_for: 2d }}\n");
+    let gateway = Gateway::start(&risky).await;
+    let line = "portcullis_insecure_setting{name=\"long_tokens\"}";
+    assert_eq!(gateway.metric(line), 1);
+    gateway.running.reload(&gateway.load(&yaml)).await.unwrap();
+    assert_eq!(gateway.metric(line), 0);
 }
