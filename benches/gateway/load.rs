@@ -65,8 +65,7 @@ async fn worker(
     span: Duration,
     pace: Pace,
 ) -> Vec<u32> {
-    let mut stream = TcpStream::connect(request.to).await.expect("the proxy accepts");
-    stream.set_nodelay(true).expect("a socket takes options");
+    let mut stream = connect(request.to).await;
     let mut buffer = Vec::with_capacity(4096);
     let mut latencies = Vec::with_capacity(1 << 16);
     let mut turn = index;
@@ -79,15 +78,31 @@ async fn worker(
         let from = if gap.is_zero() { Instant::now() } else { due };
         tokio::time::sleep_until(from.into()).await;
         stream.write_all(&request.heads[turn % request.heads.len()]).await.expect("the proxy reads");
-        read_answer(&mut stream, &mut buffer).await;
+        let after = read_answer(&mut stream, &mut buffer).await;
         latencies.push(u32::try_from(from.elapsed().as_micros()).unwrap_or(u32::MAX));
         turn += connections;
         due += gap;
+        if after == After::Close {
+            stream = connect(request.to).await;
+        }
     }
     latencies
 }
 
-async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
+/// What the proxy does with the connection after an answer: it ends each one some day.
+#[derive(PartialEq, Eq)]
+enum After {
+    Keep,
+    Close,
+}
+
+async fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).await.expect("the proxy accepts");
+    stream.set_nodelay(true).expect("a socket takes options");
+    stream
+}
+
+async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> After {
     buffer.clear();
     let head = loop {
         if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -105,6 +120,7 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
     while buffer.len() < head + length {
         read_more(stream, buffer).await;
     }
+    if text.lines().any(|line| line == "connection: close") { After::Close } else { After::Keep }
 }
 
 async fn read_more(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
