@@ -32,6 +32,7 @@
 //! - **session**: one login on one device; its id is `sid`; it owns a **refresh family**.
 //! - **access token**: a short-lived JWT that names a session; it carries no rights.
 //! - **refresh token**: opaque, stored hashed, used once; presenting a used one ends the family.
+//! - **agent token**: what a human delegated to a program: some permissions, within limits, until it ends.
 //! - **route**: host + path + methods, an upstream and an `allow` policy.
 //! - **permit**: the proof, as a type, that a request may be forwarded.
 //! - **assertion**: the JWT by which an upstream can verify who calls, without trusting headers.
@@ -58,6 +59,7 @@ pub mod rbac;
 pub mod session;
 pub mod application;
 pub mod organization;
+pub mod agent;
 pub mod login;
 pub mod profile;
 pub mod gate;

@@ -30,7 +30,7 @@ struct State {
     changes: u64,
 }
 
-/// The handles of every running request, by session.
+/// The handles of every running request, by session or agent token.
 #[derive(Debug, Clone)]
 pub struct Stops(Arc<[Mutex<HashMap<Id, Entry>>; SHARDS]>);
 
@@ -48,7 +48,8 @@ impl Default for Stops {
 }
 
 impl Stops {
-    /// A handle for something that runs in the name of `session`, to be held while it runs.
+    /// A handle for something that runs in the name of `session` (or of an agent token), to be held
+    /// while it runs.
     /// Register first and decide after: a stop in between is then heard.
     pub fn register(&self, session: Id, account: Id) -> StopHandle {
         let mut shard = self.shard(session);
@@ -72,6 +73,12 @@ impl Stops {
             Subject::Session(session) => {
                 if let Some(entry) = self.shard(session).get(&session) {
                     entry.state.send_modify(|state| state.is_ended = true);
+                }
+            }
+            // Whether it ended or only may less now is found by deciding again.
+            Subject::AgentToken(token) => {
+                if let Some(entry) = self.shard(token).get(&token) {
+                    entry.state.send_modify(|state| state.changes += 1);
                 }
             }
             Subject::Account(account) => self.tell(|entry| entry.account == account),

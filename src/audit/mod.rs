@@ -15,8 +15,8 @@ mod tests;
 pub use actor::{Actor, Who};
 pub use chain::{Broken, Finding, Head, append, verify};
 pub use event::{
-    AccountEvent, ApplicationEvent, Contact, EndReason, Event, How, KeyEvent, LoginFailure,
-    OrganizationEvent, RightsEvent, SessionEvent, SystemEvent,
+    AccountEvent, AgentEvent, ApplicationEvent, Contact, Delegation, EndReason, Event, How, KeyEvent,
+    LoginFailure, OrganizationEvent, RightsEvent, SessionEvent, Suspension, SystemEvent,
 };
 pub use store::{Row, latest, prune, tail};
 pub use subject::Subject;

@@ -12,6 +12,8 @@ pub enum Subject {
     Account(Id),
     /// A session that has ended: what runs in its name is stopped.
     Session(Id),
+    /// What a human delegated to a program.
+    AgentToken(Id),
     Application(Id),
     /// The list of applications: any of them.
     Applications,
@@ -28,6 +30,7 @@ impl Subject {
         match text.split_once(':') {
             Some(("account", id)) => id.parse().ok().map(Self::Account),
             Some(("session", id)) => id.parse().ok().map(Self::Session),
+            Some(("agent_token", id)) => id.parse().ok().map(Self::AgentToken),
             Some(("application", id)) => id.parse().ok().map(Self::Application),
             Some(("organization", id)) => id.parse().ok().map(Self::Organization),
             None if text == "applications" => Some(Self::Applications),
@@ -43,6 +46,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Account(id) => write!(f, "account:{id}"),
             Self::Session(id) => write!(f, "session:{id}"),
+            Self::AgentToken(id) => write!(f, "agent_token:{id}"),
             Self::Application(id) => write!(f, "application:{id}"),
             Self::Organization(id) => write!(f, "organization:{id}"),
             Self::Applications => f.write_str("applications"),
@@ -62,6 +66,7 @@ mod tests {
         for subject in [
             Subject::Account(id),
             Subject::Session(id),
+            Subject::AgentToken(id),
             Subject::Application(id),
             Subject::Organization(id),
             Subject::Applications,

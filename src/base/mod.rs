@@ -1,4 +1,4 @@
-//! The words that every other module speaks: ids, time, secrets, addresses, normalised text.
+//! The words that every other module speaks: ids, time, money, secrets, addresses, text.
 //!
 //! Law: nothing here does I/O, and a value of these types is already valid. Text that came from
 //! outside becomes one of these types once and is never checked again as a string.
@@ -6,12 +6,14 @@
 pub mod id;
 pub mod ip;
 pub mod json;
+pub mod money;
 pub mod random;
 pub mod secret;
 pub mod text;
 pub mod time;
 
 pub use id::{Id, Number};
+pub use money::MicroUsd;
 pub use random::{Random, SystemRandom};
 pub use secret::Secret;
 pub use text::{Email, Phone, Slug};

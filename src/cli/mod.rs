@@ -4,6 +4,7 @@
 //! never an argument, because arguments are public on the machine: it is asked for, or comes in on
 //! standard input. Results, remarks and exit codes are as `out` says.
 
+mod agent;
 mod app;
 mod audit;
 mod backup;
@@ -74,6 +75,7 @@ enum Command {
     Org(org::Org),
     Role(role::Role),
     Group(group::Group),
+    Agent(agent::Agent),
     Keys(keys::Keys),
     Audit(audit::Audit),
     Doctor(doctor::Doctor),
@@ -118,6 +120,7 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Org(command) => command.run(config, out),
         Command::Role(command) => command.run(config, out),
         Command::Group(command) => command.run(config, out),
+        Command::Agent(command) => command.run(config, out),
         Command::Keys(command) => command.run(config, out),
         Command::Audit(command) => command.run(config, out),
         Command::Doctor(command) => command.run(config, out),

@@ -5,6 +5,7 @@
 //! environment; nothing that runs ever sees a half-checked setting.
 
 mod account;
+mod agent;
 mod allow;
 mod conform;
 mod effective;
@@ -36,6 +37,7 @@ pub use account::{
     Accounts, Api, Applications, Argon2, CharacterClass, Docs, Hash, Lockout, Password, PasswordRules,
     Registration, Required,
 };
+pub use agent::{AgentDefaults, Agents};
 pub use effective::{Setting, Source};
 pub use insecure::Insecure;
 pub use listen::{Listen, PublicUrl, Tls};
@@ -74,6 +76,7 @@ pub struct Config {
     pub applications: Applications,
     pub api: Api,
     pub organizations: Organizations,
+    pub agents: Agents,
     /// What the file declares, by itself: the layer above the seeds and the store.
     pub definitions: Definitions,
     pub upstreams: BTreeMap<String, Upstream>,

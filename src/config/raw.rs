@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::account::{Accounts, Api, Applications};
+use super::agent::Agents;
 use super::file::Files;
 use super::insecure::{Insecure, Permitted};
 use super::listen::{Listen, PublicUrl};
@@ -45,6 +46,7 @@ pub(super) struct Raw {
     applications: Applications,
     api: Api,
     organizations: RawOrganizations,
+    agents: Agents,
     /// Permissions beside the seeded ones.
     permissions: Vec<RawPermission>,
     /// Roles beside the seeded ones.
@@ -113,6 +115,7 @@ impl Raw {
                 inherit_roles: self.organizations.inherit_roles,
                 max_depth: self.organizations.max_depth,
             },
+            agents: self.agents,
             definitions,
             upstreams,
             routes,
@@ -142,6 +145,7 @@ impl Raw {
         self.sessions.check(&self.tokens, report);
         self.accounts.check(report, permitted);
         self.api.check(report);
+        self.agents.check(report);
         self.audit.check(report);
         self.limits.check(report);
         self.cors.check(&root.key("cors"), report, permitted);

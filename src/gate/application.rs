@@ -12,8 +12,8 @@ use super::rejection::Rejection;
 use super::route::{ApplicationUse, Route};
 use super::world::World;
 use crate::config::Required;
-use crate::http::Row;
 use crate::http::row::Mount;
+use crate::http::{Access, Row};
 use crate::principal::{ApplicationFacts, Principal};
 
 /// The application of a request to a built-in endpoint. Health, keys and pages stand at the root
@@ -26,6 +26,8 @@ pub(super) async fn of_row(
 ) -> Result<Option<Arc<ApplicationFacts>>, Rejection> {
     match (row.mount(), world.config.applications.required) {
         (Mount::Root, _) => Ok(None),
+        // An agent's token stands for the application that it was minted under.
+        _ if row.access() == Access::Agent => of(gate, head, ApplicationUse::Optional).await,
         (Mount::Api, Required::Nowhere) => of(gate, head, ApplicationUse::Optional).await,
         (Mount::Api, Required::Api | Required::Everywhere) => of(gate, head, ApplicationUse::Required).await,
     }

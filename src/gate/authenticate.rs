@@ -43,6 +43,7 @@ pub(super) async fn authenticate(
             let (key, scope) = bearer(gate, world, head, token)?;
             (key, scope, None)
         }
+        Credential::Agent(_) => return Err(Rejection::AgentNotAllowed),
         Credential::Unusable => return Err(Rejection::TokenInvalid),
         Credential::Absent => match ticket_of(head) {
             Some(text) => {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::head::RequestHead;
 use super::world::World;
+use crate::agent;
 use crate::crypto::digest::unbase64url;
 use crate::crypto::jwt;
 
@@ -19,6 +20,8 @@ pub enum Credential<'a> {
     Absent,
     /// A bearer token in its one spelling. Not verified.
     Bearer(&'a str),
+    /// An agent's token in its one spelling. Not looked up.
+    Agent(&'a str),
     /// Something was presented that cannot be a credential of ours.
     Unusable,
 }
@@ -28,14 +31,20 @@ impl<'a> Credential<'a> {
     pub fn of(authorization: Option<&'a HeaderValue>) -> Self {
         match authorization {
             None => Self::Absent,
-            Some(line) => bearer(line.as_bytes()).map_or(Self::Unusable, Self::Bearer),
+            Some(line) => match bearer(line.as_bytes()) {
+                Some(token) => Self::Bearer(token),
+                None => agent(line.as_bytes()).map_or(Self::Unusable, Self::Agent),
+            },
         }
     }
 }
 
-/// Whether the request carries an access token of this gateway, valid or not: one that is over
-/// must not reach an upstream either.
+/// Whether the request carries a credential of this gateway, valid or not: one that is over must
+/// not reach an upstream either.
 pub fn is_ours(head: &RequestHead, world: &World) -> bool {
+    if is_agents(head.presented.authorization.as_ref()) {
+        return true;
+    }
     let Credential::Bearer(token) = Credential::of(head.presented.authorization.as_ref()) else {
         return false;
     };
@@ -47,7 +56,22 @@ pub fn is_ours(head: &RequestHead, world: &World) -> bool {
     header["typ"] == jwt::ACCESS && payload["iss"] == world.config.tokens.issuer.as_str()
 }
 
+/// Whether an agent presents itself, with whatever token.
+pub fn is_agents(authorization: Option<&HeaderValue>) -> bool {
+    authorization
+        .and_then(|line| line.as_bytes().get(..AGENT_SCHEME.len()))
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case(AGENT_SCHEME))
+}
+
 const SCHEME: &[u8] = b"bearer";
+const AGENT_SCHEME: &[u8] = b"agentbearer";
+
+fn agent(line: &[u8]) -> Option<&str> {
+    let (scheme, rest) = line.split_at_checked(AGENT_SCHEME.len())?;
+    let token = rest.strip_prefix(b" ")?;
+    let is_token = token.len() == agent::TEXT_LEN && token.iter().all(u8::is_ascii_alphanumeric);
+    if scheme.eq_ignore_ascii_case(AGENT_SCHEME) && is_token { std::str::from_utf8(token).ok() } else { None }
+}
 
 fn bearer(line: &[u8]) -> Option<&str> {
     let (scheme, rest) = line.split_at_checked(SCHEME.len())?;

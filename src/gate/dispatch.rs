@@ -18,9 +18,10 @@ use super::credential::Credential;
 use super::head::RequestHead;
 use super::rejection::{Pace, Rejection};
 use super::world::World;
-use super::{Gate, application, limit};
+use super::{Gate, application, credential, limit};
 use crate::base::Secret;
 use crate::http::cookie::Cookies;
+use crate::http::row::Mount;
 use crate::http::{Access, ApiError, Body, Call, CallHead, ErrorCode, Reply, Row, input};
 use crate::policy::Code;
 use crate::principal::ApplicationFacts;
@@ -51,9 +52,11 @@ async fn run(
     captured: Captured,
     source: &mut dyn BodySource,
 ) -> Result<Reply, Rejection> {
+    let request_id = head.id.as_str();
+    let agent = agent_of(head, row)?;
     let application = application::of_row(gate, world, head, row).await?;
     let caller = match row.access() {
-        Access::Open => None,
+        Access::Open | Access::Agent => None,
         Access::Person | Access::Permission(_) => {
             let caller = authenticate(gate, world, head).await?.ok_or(Rejection::CredentialMissing)?;
             check(gate, world, head, row, &caller, application.as_deref()).await?;
@@ -68,13 +71,28 @@ async fn run(
     let bytes = source.read_all(most).await?;
     let body = Body { content_type: head.content_type.as_ref().map(text), bytes };
     let principal = caller.map(|caller| Arc::clone(&caller.snapshot.principal));
-    let call = Call { app: Arc::clone(&gate.app), principal, application, head: call_head(head, captured) };
+    let head = call_head(head, captured, agent);
+    let call = Call { app: Arc::clone(&gate.app), principal, application, head };
     let reply = AssertUnwindSafe(row.answer(call, body)).catch_unwind().await;
     let reply = reply.unwrap_or_else(|_| {
-        tracing::error!(request_id = head.id.as_str(), endpoint = ?row, "a handler panicked");
-        ApiError::new(ErrorCode::InternalError).into_reply(head.id.as_str())
+        tracing::error!(request_id, endpoint = ?row, "a handler panicked");
+        ApiError::new(ErrorCode::InternalError).into_reply(request_id)
     });
     Ok(paced(reply, pace))
+}
+
+/// The token of an agent that calls a row for agents. Everywhere else under the API's prefix an
+/// agent is refused, whatever its token, before anything else is asked.
+fn agent_of(head: &RequestHead, row: &Row) -> Result<Option<Secret<String>>, Rejection> {
+    let authorization = head.presented.authorization.as_ref();
+    match (row.access(), Credential::of(authorization)) {
+        (Access::Agent, Credential::Agent(token)) => Ok(Some(Secret::new(token.to_owned()))),
+        (Access::Agent, _) => Err(Rejection::CredentialMissing),
+        _ if row.mount() == Mount::Api && credential::is_agents(authorization) => {
+            Err(Rejection::AgentNotAllowed)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Whether this caller may call the row.
@@ -99,7 +117,7 @@ async fn check(
             let missing = Code::parse(code).into_iter().collect();
             Err(Rejection::Denied(crate::policy::judge::Failure { condition: "permission", missing }))
         }
-        Access::Open | Access::Person | Access::Permission(_) => Ok(()),
+        Access::Open | Access::Person | Access::Permission(_) | Access::Agent => Ok(()),
     }
 }
 
@@ -107,10 +125,10 @@ fn holds(principal: &crate::principal::Principal, code: &str) -> bool {
     Code::parse(code).is_ok_and(|code| principal.rights.holds_code(&code))
 }
 
-fn call_head(head: &RequestHead, captured: Captured) -> CallHead {
+fn call_head(head: &RequestHead, captured: Captured, agent: Option<Secret<String>>) -> CallHead {
     let bearer = match Credential::of(head.presented.authorization.as_ref()) {
         Credential::Bearer(token) => Some(Secret::new(token.to_owned())),
-        Credential::Absent | Credential::Unusable => None,
+        Credential::Absent | Credential::Agent(_) | Credential::Unusable => None,
     };
     let params = captured.into_iter().map(|(name, value)| (name, decoded(&value).into_owned()));
     CallHead {
@@ -124,6 +142,7 @@ fn call_head(head: &RequestHead, captured: Captured) -> CallHead {
         origin: head.presented.origin.as_ref().map(text),
         org_slug: head.presented.org_slug.as_ref().map(text),
         cookies: Cookies::parse(head.presented.cookie.as_ref().map(text).as_deref()),
+        agent,
         bearer,
     }
 }

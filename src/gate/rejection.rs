@@ -48,6 +48,8 @@ pub enum Rejection {
     ApplicationMismatch,
     /// The token's scope opens other endpoints than this one.
     ScopeInsufficient,
+    /// An agent, where only people may pass.
+    AgentNotAllowed,
     ApplicationMissing,
     ApplicationInvalid,
     ApplicationOriginRequired,
@@ -258,6 +260,8 @@ impl Rejection {
                 "Token does not match application", "Send the keys of the application that the token was issued to."),
             Self::ScopeInsufficient => row(S::FORBIDDEN, "INSUFFICIENT_SCOPE", "scope",
                 "Insufficient token scope", "Finish what the restricted token is for, then log in again."),
+            Self::AgentNotAllowed => row(S::FORBIDDEN, "AGENT_NOT_ALLOWED", "agent",
+                "This is for people", "Ask the human behind the agent."),
             Self::ApplicationMissing => row(S::UNAUTHORIZED, "APP_AUTH_REQUIRED", "no_application",
                 "Missing application credentials", "Send X-Access-Key and X-Access-Secret."),
             Self::ApplicationInvalid => row(S::UNAUTHORIZED, "APP_AUTH_INVALID", "application",
@@ -290,6 +294,7 @@ impl Rejection {
             Self::Denied(failure) => Some(failure.condition),
             Self::OrganizationMissing | Self::OrganizationUnknown { .. } => Some("org"),
             Self::CredentialMissing => Some("signed_in"),
+            Self::AgentNotAllowed => Some("route"),
             Self::ApplicationMissing | Self::ApplicationInvalid => Some("application"),
             _ => None,
         }

@@ -44,6 +44,8 @@ pub struct CallHead {
     /// the person may know of.
     pub org_slug: Option<String>,
     pub cookies: Cookies,
+    /// The token of `Authorization: AgentBearer`, on rows for agents; the handler looks it up.
+    pub agent: Option<Secret<String>>,
     /// The token of `Authorization: Bearer`, checked or not.
     pub bearer: Option<Secret<String>>,
 }
@@ -62,6 +64,14 @@ impl Call {
     /// 401, so that a handler on a wrongly declared row still refuses.
     pub fn person(&self) -> Result<&Arc<Principal>, ApiError> {
         self.principal.as_ref().ok_or_else(|| ApiError::new(ErrorCode::AuthRequired))
+    }
+
+    /// The token of the agent that calls, not looked up yet. Present on every row for agents.
+    ///
+    /// # Errors
+    /// 401, so that a handler on a wrongly declared row still refuses.
+    pub fn agent(&self) -> Result<&Secret<String>, ApiError> {
+        self.head.agent.as_ref().ok_or_else(|| ApiError::new(ErrorCode::Unauthorized))
     }
 
     /// What the path held in the place of `{name}`.

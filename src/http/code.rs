@@ -52,6 +52,24 @@ codes! {
     /// A caller known by a cookie sent an unsafe request that our own pages did not make.
     CsrfFailed = FORBIDDEN "CSRF_FAILED" "Cookie-authenticated requests need a matching Origin",
 
+    /// More was asked for than the caller holds.
+    PermissionDenied = FORBIDDEN "PERMISSION_DENIED" "You do not have permission to perform this action.",
+    TokenAppMismatch = UNAUTHORIZED "TOKEN_APP_MISMATCH" "Token does not match application",
+
+    // Agents. The texts are the contract's (section 26.2).
+    AgentNotAllowed = FORBIDDEN "AGENT_NOT_ALLOWED" "This endpoint is for people",
+    AirsDisabled = FORBIDDEN "AIRS_DISABLED" "AIRS module is disabled.",
+    AgentTokenNotFound = FORBIDDEN "AGENT_TOKEN_NOT_FOUND" "NOT_FOUND",
+    AgentTokenStatusSuspended = FORBIDDEN "AGENT_TOKEN_STATUS_SUSPENDED" "STATUS_SUSPENDED",
+    AgentTokenStatusRevoked = FORBIDDEN "AGENT_TOKEN_STATUS_REVOKED" "STATUS_REVOKED",
+    AgentTokenStatusExpired = FORBIDDEN "AGENT_TOKEN_STATUS_EXPIRED" "STATUS_EXPIRED",
+    AgentTokenExpired = FORBIDDEN "AGENT_TOKEN_EXPIRED" "EXPIRED",
+    AgentTokenHeartbeatMissing = FORBIDDEN "AGENT_TOKEN_HEARTBEAT_MISSING" "HEARTBEAT_MISSING",
+    /// What was to be changed has been revoked, or its time is over.
+    AgentTokenEnded = CONFLICT "AGENT_TOKEN_ENDED" "The agent token has ended",
+    /// The kill switch was thrown while a token was being minted.
+    AgentsStopped = CONFLICT "AGENTS_STOPPED" "All agents were stopped at this moment",
+
     // Login, refresh, registration.
     LoginFailed = UNAUTHORIZED "LOGIN_FAILED" "Invalid email or password",
     AccountLocked = LOCKED "ACCOUNT_LOCKED" "Account locked",

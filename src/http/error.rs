@@ -4,6 +4,7 @@
 //! top-level keys that the contract names. The public text is fixed by the code; the cause is
 //! private and only ever logged. A 401 always says how to authenticate.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -41,7 +42,7 @@ pub struct Refusal<'a> {
 /// A refusal by a built-in endpoint.
 pub struct ApiError {
     code: ErrorCode,
-    text: Option<&'static str>,
+    text: Option<Cow<'static, str>>,
     details: Map<String, Value>,
     extra: Vec<(&'static str, Value)>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -84,10 +85,10 @@ impl ApiError {
         Self::new(ErrorCode::ServiceUnavailable).because(cause)
     }
 
-    /// Another fixed sentence for this code, where the contract has one per place.
+    /// Another sentence for this code, where the contract has one per place.
     #[must_use]
-    pub const fn saying(mut self, text: &'static str) -> Self {
-        self.text = Some(text);
+    pub fn saying(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+        self.text = Some(text.into());
         self
     }
 
@@ -142,9 +143,9 @@ impl ApiError {
     #[must_use]
     pub fn into_reply(self, request_id: &str) -> Reply {
         self.log(request_id);
-        let text = self.text.unwrap_or(self.code.public_text());
+        let text = self.text.unwrap_or(Cow::Borrowed(self.code.public_text()));
         let body = Refusal {
-            error: text,
+            error: &text,
             code: self.code.as_str(),
             details: self.details,
             request_id,

@@ -5,13 +5,14 @@
 //! ([`PRIVILEGED`]): these are refused everywhere they are not offered, so that a client never
 //! believes that it set one. Messages are those of the contract's wire (sections 1.5 and 8.2).
 
+use std::collections::HashMap;
 use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
 use super::code::ErrorCode;
 use super::error::ApiError;
-use crate::base::{Email, Secret};
+use crate::base::{Email, MicroUsd, Secret};
 
 /// Names that would grant rights or trust.
 pub const PRIVILEGED: [&str; 21] = [
@@ -52,6 +53,8 @@ pub enum Unknown {
 #[derive(Debug)]
 pub struct Fields {
     given: Map<String, Value>,
+    /// The texts of numbers that are not whole.
+    numbers: HashMap<String, String>,
     asked: Vec<&'static str>,
     problems: Map<String, Value>,
 }
@@ -59,7 +62,13 @@ pub struct Fields {
 impl Fields {
     #[must_use]
     pub fn new(given: Map<String, Value>) -> Self {
-        Self { given, asked: Vec::new(), problems: Map::new() }
+        Self { given, numbers: HashMap::new(), asked: Vec::new(), problems: Map::new() }
+    }
+
+    /// The same, knowing how numbers were written that a floating-point number may not keep.
+    #[must_use]
+    pub fn with_numbers(self, numbers: HashMap<String, String>) -> Self {
+        Self { numbers, ..self }
     }
 
     /// A field without which the input is refused.
@@ -86,8 +95,25 @@ impl Fields {
         }
     }
 
+    /// Takes over what was wrong with the fields of an object within this one, as `name.field`.
+    pub fn absorb(&mut self, name: &str, mut inner: Self, unknown: Unknown) {
+        inner.judge_unknown(unknown);
+        for (field, list) in inner.problems {
+            self.problems.insert(format!("{name}.{field}"), list);
+        }
+    }
+
     /// Refuses the request if anything was wrong with it.
     pub fn finish(mut self, unknown: Unknown) -> Result<(), ApiError> {
+        self.judge_unknown(unknown);
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        let error = ApiError::new(ErrorCode::ValidationError);
+        Err(self.problems.into_iter().fold(error, |error, (name, list)| error.detail(&name, list)))
+    }
+
+    fn judge_unknown(&mut self, unknown: Unknown) {
         for name in std::mem::take(&mut self.given).into_iter().map(|(name, _)| name) {
             if self.asked.contains(&name.as_str()) {
                 continue;
@@ -98,11 +124,6 @@ impl Fields {
                 self.problem(&name, "Unknown field.");
             }
         }
-        if self.problems.is_empty() {
-            return Ok(());
-        }
-        let error = ApiError::new(ErrorCode::ValidationError);
-        Err(self.problems.into_iter().fold(error, |error, (name, list)| error.detail(&name, list)))
     }
 
     /// The names asked for so far, for the law that the documented schema names the same ones.
@@ -216,6 +237,29 @@ impl Field<'_> {
             Value::String(text) if text == "true" => Some(true),
             Value::String(text) if text == "false" => Some(false),
             _ => self.refuse("Must be a valid boolean."),
+        }
+    }
+
+    /// A whole number as JSON writes one, within these bounds.
+    pub fn whole(mut self, least: u64, most: u64) -> Option<u64> {
+        let value = self.value()?;
+        match value.as_u64() {
+            Some(number) if number > most => {
+                self.refuse(&format!("Ensure this value is less than or equal to {most}."))
+            }
+            Some(number) if number >= least => Some(number),
+            None if !value.is_i64() => self.refuse("A valid integer is required."),
+            _ => self.refuse(&format!("Ensure this value is greater than or equal to {least}.")),
+        }
+    }
+
+    /// An amount of dollars, read from the number's text.
+    pub fn amount(mut self) -> Option<MicroUsd> {
+        let Value::Number(number) = self.value()? else { return self.refuse("A valid number is required.") };
+        let text = self.fields.numbers.get(self.name).cloned().unwrap_or_else(|| number.to_string());
+        match MicroUsd::parse(&text) {
+            Ok(amount) => Some(amount),
+            Err(refused) => self.refuse(&refused.to_string()),
         }
     }
 

@@ -5,7 +5,7 @@
 //! the fields that its reader asks for; a law over the table holds both together.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::call::{Body, Call};
 use super::code::ErrorCode;
@@ -65,7 +65,8 @@ impl Input for Nothing {
 
 impl<T: FromFields> Input for Json<T> {
     fn read(_: &Call, body: &Body, unknown: Unknown) -> Result<Self, ApiError> {
-        read_fields(body_fields(body)?, unknown).map(Json)
+        let fields = body_fields(body)?;
+        read_fields(fields, unknown).map(Json)
     }
 
     fn describe(generator: &mut SchemaGenerator) -> Accepts {
@@ -81,7 +82,7 @@ impl<T: FromFields> Input for Query<T> {
     fn read(call: &Call, _: &Body, unknown: Unknown) -> Result<Self, ApiError> {
         let given = form::fields(call.head.query.as_bytes())
             .map_err(|_| ApiError::new(ErrorCode::BadRequest).saying("The query cannot be read"))?;
-        read_fields(given, unknown).map(Query)
+        read_fields(Fields::new(given), unknown).map(Query)
     }
 
     fn describe(generator: &mut SchemaGenerator) -> Accepts {
@@ -89,24 +90,28 @@ impl<T: FromFields> Input for Query<T> {
     }
 }
 
-fn read_fields<T: FromFields>(given: Map<String, Value>, unknown: Unknown) -> Result<T, ApiError> {
-    let mut fields = Fields::new(given);
+fn read_fields<T: FromFields>(mut fields: Fields, unknown: Unknown) -> Result<T, ApiError> {
     let value = T::from_fields(&mut fields);
     fields.finish(unknown)?;
     value.ok_or_else(|| ApiError::internal("an input was refused without a reason"))
 }
 
 /// The fields of a body. An empty one has none, whatever its type.
-fn body_fields(body: &Body) -> Result<Map<String, Value>, ApiError> {
+fn body_fields(body: &Body) -> Result<Fields, ApiError> {
     if body.bytes.len() > MAX_BODY {
         return Err(ApiError::new(ErrorCode::BodyTooLarge));
     }
     if body.bytes.is_empty() {
-        return Ok(Map::new());
+        return Ok(Fields::new(Map::new()));
     }
     match media_type(body.content_type.as_deref()) {
-        Some(Media::Json) => json::object(&body.bytes).map_err(refused_json),
+        Some(Media::Json) => {
+            let given = json::object(&body.bytes).map_err(refused_json)?;
+            let numbers = json::numbers(&body.bytes, &given);
+            Ok(Fields::new(given).with_numbers(numbers))
+        }
         Some(Media::Form) => form::fields(&body.bytes)
+            .map(Fields::new)
             .map_err(|form::Refused| ApiError::new(ErrorCode::ParseError).saying("The form cannot be read")),
         None => Err(ApiError::new(ErrorCode::UnsupportedMediaType)),
     }

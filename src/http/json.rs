@@ -4,6 +4,10 @@
 //! any depth, a byte order mark, bytes that are not UTF-8, text after the value, and nesting
 //! beyond [`MAX_DEPTH`].
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::base;
@@ -36,6 +40,18 @@ pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refused> {
         Value::Object(map) => Ok(map),
         _ => Err(Refused::NotAnObject),
     }
+}
+
+/// How the numbers of an object were written that a floating-point number stands for now. `bytes` is
+/// what [`object`] has read.
+pub fn numbers(bytes: &[u8], given: &Map<String, Value>) -> HashMap<String, String> {
+    if !given.values().any(Value::is_f64) {
+        return HashMap::new();
+    }
+    let texts: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(bytes).unwrap_or_default();
+    let is_fraction = |name: &str| given.get(name).is_some_and(Value::is_f64);
+    let fractions = texts.into_iter().filter(|(name, _)| is_fraction(name));
+    fractions.map(|(name, text)| (name.into_owned(), text.get().to_owned())).collect()
 }
 
 /// How many arrays and objects stand in one another. The parser has bounded it already.

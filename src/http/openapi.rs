@@ -50,6 +50,8 @@ pub fn document(table: &Table, public_url: &str, keys: Keys) -> Value {
             "securitySchemes": {
                 "accessToken": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
                     "description": "The `access_token` that a login answered with." },
+                "agentToken": { "type": "http", "scheme": "AgentBearer",
+                    "description": "The `token` that minting answered with." },
                 "applicationKey": { "type": "apiKey", "in": "header", "name": "X-Access-Key",
                     "description": "Which application calls." },
                 "applicationSecret": { "type": "apiKey", "in": "header", "name": "X-Access-Secret",
@@ -98,14 +100,16 @@ impl Writer {
             all.insert("applicationKey".into(), json!([]));
             all.insert("applicationSecret".into(), json!([]));
         }
-        if row.access() != Access::Open {
-            all.insert("accessToken".into(), json!([]));
+        match row.access() {
+            Access::Open => {}
+            Access::Person | Access::Permission(_) => drop(all.insert("accessToken".into(), json!([]))),
+            Access::Agent => drop(all.insert("agentToken".into(), json!([]))),
         }
         if all.is_empty() { json!([]) } else { json!([all]) }
     }
 
     fn asks_keys(&self, row: &Row) -> bool {
-        self.keys == Keys::Required && row.mount() == Mount::Api
+        self.keys == Keys::Required && row.mount() == Mount::Api && row.access() != Access::Agent
     }
 
     fn responses(&self, row: &Row, accepts: &Accepts, answer: &Answer) -> Value {
@@ -142,6 +146,7 @@ impl Writer {
         match row.access() {
             Access::Open => {}
             Access::Person => codes.extend(SIGNED_IN),
+            Access::Agent => codes.extend(AGENT),
             Access::Permission(_) => codes.extend(SIGNED_IN.into_iter().chain([C::PermissionRequired])),
         }
         if row.access() != Access::Open {
@@ -174,8 +179,25 @@ impl Writer {
 }
 
 /// What every endpoint for signed-in people may answer.
-const SIGNED_IN: [ErrorCode; 3] =
-    [ErrorCode::Unauthorized, ErrorCode::InsufficientScope, ErrorCode::OrgNotFound];
+const SIGNED_IN: [ErrorCode; 4] = [
+    ErrorCode::Unauthorized,
+    ErrorCode::InsufficientScope,
+    ErrorCode::AgentNotAllowed,
+    ErrorCode::OrgNotFound,
+];
+
+/// What every endpoint for agents may answer.
+const AGENT: [ErrorCode; 9] = [
+    ErrorCode::TokenAppMismatch,
+    ErrorCode::AirsDisabled,
+    ErrorCode::AgentNotAllowed,
+    ErrorCode::AgentTokenNotFound,
+    ErrorCode::AgentTokenStatusSuspended,
+    ErrorCode::AgentTokenStatusRevoked,
+    ErrorCode::AgentTokenStatusExpired,
+    ErrorCode::AgentTokenExpired,
+    ErrorCode::AgentTokenHeartbeatMissing,
+];
 
 fn by_status(codes: &[ErrorCode]) -> BTreeMap<StatusCode, Vec<ErrorCode>> {
     let mut grouped: BTreeMap<StatusCode, Vec<ErrorCode>> = BTreeMap::new();

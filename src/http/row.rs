@@ -35,6 +35,8 @@ pub enum Access {
     Person,
     /// A person who holds this permission.
     Permission(&'static str),
+    /// An agent, by its own token. The handler looks the token up.
+    Agent,
 }
 
 /// Where a path begins.
@@ -149,6 +151,14 @@ impl Closed {
     #[must_use]
     pub fn allow(self, permission: &'static str) -> Row {
         self.with(Access::Permission(permission))
+    }
+
+    /// An agent may call it, and nobody else.
+    #[must_use]
+    pub fn agent(self) -> Row {
+        let mut row = self.with(Access::Agent);
+        row.when_anonymous = ErrorCode::Unauthorized;
+        row
     }
 
     fn with(mut self, access: Access) -> Row {

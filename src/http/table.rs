@@ -17,8 +17,8 @@ pub struct Table {
     rows: Vec<Row>,
     /// Whole paths without their last slash; the rows there, by position.
     plain: HashMap<String, Vec<usize>>,
-    /// Paths with `{name}` segments; few, so tried one by one.
-    patterns: Vec<(Vec<Segment>, Vec<usize>)>,
+    /// Paths with `{name}` segments: what they begin with, so that other paths cost one comparison.
+    patterns: Vec<(String, Vec<Segment>, Vec<usize>)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -55,9 +55,10 @@ impl Table {
         let position = self.rows.len();
         if row.path().contains('{') {
             let segments = segments_of(&path, &row);
-            match self.patterns.iter_mut().find(|(known, _)| *known == segments) {
-                Some((_, rows)) => rows.push(position),
-                None => self.patterns.push((segments, vec![position])),
+            let head = path.split('{').next().unwrap_or_default().to_owned();
+            match self.patterns.iter_mut().find(|(_, known, _)| *known == segments) {
+                Some((_, _, rows)) => rows.push(position),
+                None => self.patterns.push((head, segments, vec![position])),
             }
         } else {
             self.plain.entry(bare(&path).to_owned()).or_default().push(position);
@@ -86,8 +87,10 @@ impl Table {
         if let Some(rows) = self.plain.get(path) {
             return self.choose(method, rows, Vec::new());
         }
-        for (pattern, rows) in &self.patterns {
-            if let Some(params) = captured(pattern, path) {
+        for (head, pattern, rows) in &self.patterns {
+            if path.starts_with(head.as_str())
+                && let Some(params) = captured(pattern, path)
+            {
                 return self.choose(method, rows, params);
             }
         }

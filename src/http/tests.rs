@@ -76,6 +76,7 @@ fn head() -> CallHead {
         origin: None,
         org_slug: None,
         cookies: Cookies::default(),
+        agent: None,
         bearer: None,
     }
 }

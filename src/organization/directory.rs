@@ -71,7 +71,7 @@ impl Directory {
     }
 }
 
-async fn read(mut src: impl Source, site: Id, slug: &Slug) -> Result<Option<Place>, Error> {
+pub(super) async fn read(mut src: impl Source, site: Id, slug: &Slug) -> Result<Option<Place>, Error> {
     let Some(organization) = store::by_slug(&mut src, site, slug).await? else { return Ok(None) };
     let mut above = Vec::new();
     let mut next = organization.parent;

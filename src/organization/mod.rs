@@ -111,6 +111,16 @@ pub async fn memberships(src: impl Source, account: Id) -> Result<Vec<Membership
     store::memberships(src, account).await
 }
 
+/// The organization of this id, active or not.
+pub async fn by_id(src: impl Source, id: Id) -> Result<Option<Organization>, Error> {
+    store::by_id(src, id).await
+}
+
+/// The active organization of this slug and where it stands, as the store has it now.
+pub async fn place(src: impl Source, site: Id, slug: &Slug) -> Result<Option<Place>, Error> {
+    directory::read(src, site, slug).await
+}
+
 /// The active organization of this slug.
 pub async fn by_slug(src: impl Source, site: Id, slug: &Slug) -> Result<Option<Organization>, Error> {
     store::by_slug(src, site, slug).await

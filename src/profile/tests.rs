@@ -60,6 +60,7 @@ impl Scene {
             user_agent: None,
             origin: None,
             cookies: Cookies::default(),
+            agent: None,
             bearer: None,
             org_slug: None,
         };

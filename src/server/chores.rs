@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::{App, prune_audit, prune_changes};
-use crate::{keys, login, session};
+use crate::{agent, keys, login, session};
 
 const HOUR: Duration = Duration::from_hours(1);
 const MINUTE: Duration = Duration::from_mins(1);
 /// How long a lost Redis may go unmentioned.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long an agent that fell silent may go on while it asks for nothing.
+const AGENTS: Duration = Duration::from_secs(5);
 const SHARED: &str = "shared";
 
 /// Starts them all.
@@ -43,6 +45,8 @@ pub(super) fn start(app: &Arc<App>) {
         let kept_for = app.config().audit.keep_for;
         prune_audit(&app, kept_for).await.map(drop)
     });
+    every(app, "stop overdue agents", AGENTS, |app| async move { agent::stop_overdue(&app).await.map(drop) });
+    every(app, "sweep agent tokens", HOUR, |app| async move { agent::sweep(&app).await.map(drop) });
     every(app, "sweep sessions", HOUR, |app| async move { session::sweep(&app).await.map(drop) });
     every(app, "forget failed logins", HOUR, |app| async move { login::sweep(&app).await.map(drop) });
     every(app, "forget keys", HOUR, |app| async move { keys::forget(&app).await.map(drop) });

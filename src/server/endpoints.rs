@@ -6,13 +6,14 @@
 use crate::config::{Config, Docs, Preset, Required};
 use crate::http::openapi::{self, Keys};
 use crate::http::{Row, Table, page, wellknown};
-use crate::{gate, login, profile};
+use crate::{agent, gate, login, profile};
 
 /// The endpoints of the native API and those at the root.
 fn rows() -> Vec<Row> {
     let mut rows = wellknown::rows();
     rows.extend(login::rows());
     rows.extend(profile::rows());
+    rows.extend(agent::rows());
     rows.push(gate::ticket_row());
     rows
 }

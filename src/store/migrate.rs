@@ -35,6 +35,7 @@ pub const FILES: &[File] = files! {
     "0005_rbac"
     "0006_organization"
     "0007_login"
+    "0008_agent"
 };
 
 /// How far a store is with one file.

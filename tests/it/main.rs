@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![expect(clippy::large_futures, reason = "a test awaits a handful of futures, not thousands")]
 
+mod agent;
 mod applications;
 mod bearer;
 mod cli;

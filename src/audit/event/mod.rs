@@ -4,6 +4,7 @@
 //! rise does not compile. Fields are facts for an auditor; a secret is never one of them.
 
 mod account;
+mod agent;
 mod application;
 mod key;
 mod organization;
@@ -14,6 +15,7 @@ mod system;
 use serde::Serialize;
 
 pub use account::{AccountEvent, Contact, How};
+pub use agent::{AgentEvent, Delegation, Suspension};
 pub use application::ApplicationEvent;
 pub use key::KeyEvent;
 pub use organization::OrganizationEvent;
@@ -33,6 +35,7 @@ pub enum Event {
     Rights(RightsEvent),
     Organization(OrganizationEvent),
     Application(ApplicationEvent),
+    Agent(AgentEvent),
     Key(KeyEvent),
     System(SystemEvent),
 }
@@ -54,6 +57,7 @@ impl Event {
             Self::Rights(event) => event.code(),
             Self::Organization(event) => event.code(),
             Self::Application(event) => event.code(),
+            Self::Agent(event) => event.code(),
             Self::Key(event) => event.code(),
             Self::System(event) => event.code(),
         }
@@ -67,6 +71,7 @@ impl Event {
             Self::Rights(event) => event.subjects(),
             Self::Organization(event) => event.subjects(),
             Self::Application(event) => event.subjects(),
+            Self::Agent(event) => event.subjects(),
             Self::Key(event) => event.subjects(),
             Self::System(event) => event.subjects(),
         }
@@ -79,6 +84,7 @@ impl Event {
             Self::Session(event) => About { account: event.account(), organization: None, application: None },
             Self::Rights(event) => About { account: event.account(), organization: None, application: None },
             Self::Organization(event) => event.about(),
+            Self::Agent(event) => event.about(),
             Self::Application(event) => {
                 About { account: None, organization: None, application: Some(event.application()) }
             }
@@ -103,6 +109,7 @@ families! {
     Rights(RightsEvent)
     Organization(OrganizationEvent)
     Application(ApplicationEvent)
+    Agent(AgentEvent)
     Key(KeyEvent)
     System(SystemEvent)
 }

@@ -140,6 +140,7 @@ impl Scene {
             origin: with.origin,
             org_slug: None,
             cookies: Cookies::parse(with.cookie.as_deref()),
+            agent: None,
             bearer: None,
         };
         let call = Call { app: app.clone(), principal: with.principal, application: with.application, head };

@@ -1,0 +1,374 @@
+//! The rows of `ai/tokens/`.
+//!
+//! Law: humans mint, narrow, stop and resume their own tokens and see nobody else's; an agent has
+//! one endpoint here, its heartbeat, and only for itself.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::input::{MintBody, NarrowBody};
+use super::view::{Shown, shown};
+use super::{AgentToken, Fault, Limits, Mint, MintError, NarrowError, Narrowing, Reference, Status, mint};
+use crate::app::{App, Change};
+use crate::audit::Suspension;
+use crate::base::{Id, Slug};
+use crate::config::Agents;
+use crate::http::{ApiError, Call, Created, ErrorCode, Json, Nothing, Row, del, get, post, put};
+use crate::organization::{self, Inherit, OrgContext};
+use crate::principal::Principal;
+use crate::shared::Window;
+use crate::store::Error;
+
+/// How many tokens a list shows.
+const LISTED: u32 = 1000;
+const UNNAMED: &str = "unknown";
+/// What an agent may ask about itself.
+const OWN_CALLS: [Window; 1] = [Window { limit: 60, per: Duration::from_mins(1) }];
+
+/// Endpoints for what humans delegate.
+#[must_use]
+pub fn rows() -> Vec<Row> {
+    vec![
+        post("/ai/tokens/", create)
+            .person()
+            .strict()
+            .codes(&[ErrorCode::PermissionDenied, ErrorCode::AgentsStopped])
+            .audited(&["agent_token_created"])
+            .about("Delegate to an agent; the token is shown once"),
+        get("/ai/tokens/", list).person().about("My agent tokens, the newest first"),
+        get("/ai/tokens/{id}/", show).person().codes(&[ErrorCode::NotFound]).about("One of my agent tokens"),
+        put("/ai/tokens/{id}/", narrow)
+            .person()
+            .strict()
+            .codes(&[ErrorCode::NotFound, ErrorCode::AgentTokenEnded])
+            .audited(&["agent_token_narrowed"])
+            .about("Take something away from an agent token"),
+        del("/ai/tokens/{id}/", revoke)
+            .person()
+            .codes(&[ErrorCode::NotFound])
+            .audited(&["agent_token_revoked"])
+            .about("End an agent token for good"),
+        post("/ai/tokens/{id}/revoke/", revoke)
+            .person()
+            .codes(&[ErrorCode::NotFound])
+            .audited(&["agent_token_revoked"])
+            .about("End an agent token for good"),
+        post("/ai/tokens/{id}/suspend/", suspend)
+            .person()
+            .codes(&[ErrorCode::NotFound, ErrorCode::AgentTokenEnded])
+            .audited(&["agent_token_suspended"])
+            .about("Suspend an agent token"),
+        post("/ai/tokens/{id}/resume/", resume)
+            .person()
+            .codes(&[ErrorCode::NotFound, ErrorCode::AgentTokenEnded])
+            .audited(&["agent_token_resumed"])
+            .about("Let a suspended agent token act again"),
+        post("/ai/tokens/revoke-all/", revoke_all)
+            .person()
+            .audited(&["agent_tokens_revoked"])
+            .about("End all of my agent tokens at once"),
+        post("/ai/tokens/{id}/heartbeat/", heartbeat)
+            .agent()
+            .codes(&[ErrorCode::RateLimited])
+            .unaudited("a sign of life changes nobody's rights; its absence leaves an event")
+            .about("Tell that the agent is alive"),
+    ]
+}
+
+/// A token that was minted just now.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "MintedAgentToken")]
+struct Minted {
+    id: i64,
+    /// Goes behind `Authorization: AgentBearer`. Shown this once.
+    token: String,
+    agent_id: String,
+    status: &'static str,
+    /// RFC 3339, UTC.
+    expires_at: String,
+}
+
+async fn create(call: Call, Json(body): Json<MintBody>) -> Result<Created<Minted>, ApiError> {
+    let (config, human) = (call.app.config(), call.person()?);
+    let agents = &config.agents;
+    if !agents.is_enabled {
+        return Err(ApiError::new(ErrorCode::BadRequest).saying("AIRS is disabled"));
+    }
+    let named = body.organization.clone().or_else(|| named_by_header(&call));
+    let organization = match named {
+        Some(slug) => Some(context(&call, human, &slug).await?),
+        None => None,
+    };
+    let limits = limits(&body, agents);
+    let ask = Mint {
+        human,
+        organization: organization.as_ref(),
+        application: call.application.as_ref().map(|application| application.id),
+        agent: body.agent_id.unwrap_or_else(|| UNNAMED.to_owned()),
+        permissions: body.permissions.unwrap_or_default(),
+        limits,
+        lifetime: body.lifetime.unwrap_or(agents.default_lifetime).min(agents.max_lifetime),
+    };
+    let (token, text) = mint(&call.app, call.actor(), ask).await?;
+    Ok(Created(Minted {
+        id: token.number.0,
+        token: text.expose().clone(),
+        agent_id: token.agent,
+        status: token.status.name(),
+        expires_at: token.expires_at.rfc3339(),
+    }))
+}
+
+/// The gate has looked the header's organization up already.
+fn named_by_header(call: &Call) -> Option<Slug> {
+    call.head.org_slug.as_deref().and_then(|slug| Slug::parse(slug).ok())
+}
+
+/// What the human is in the organization of this slug.
+async fn context(call: &Call, human: &Principal, slug: &Slug) -> Result<OrgContext, ApiError> {
+    let organizations = &call.app.config().organizations;
+    let unknown = || ApiError::new(ErrorCode::OrgNotFound).with("slug", slug.to_string());
+    if !organizations.is_enabled {
+        return Err(unknown());
+    }
+    let inherit = if organizations.inherit_roles { Inherit::FromAbove } else { Inherit::Nothing };
+    let place = organization::place(&call.app.db, human.account.site, slug).await?.ok_or_else(unknown)?;
+    organization::context(&human.memberships, &place, inherit).map_err(|_| unknown())
+}
+
+fn limits(body: &MintBody, agents: &Agents) -> Limits {
+    let (breaker, defaults) = (body.circuit_breaker.as_ref(), &agents.defaults);
+    Limits {
+        per_minute: breaker.and_then(|own| own.per_minute).unwrap_or(defaults.requests_per_minute),
+        total: breaker.and_then(|own| own.total).unwrap_or(defaults.requests_total),
+        failures: breaker.and_then(|own| own.failures).unwrap_or(defaults.failed_requests),
+        suspend_after: breaker.and_then(|own| own.suspend_after).unwrap_or(agents.suspend_after),
+        heartbeat_every: body.dead_mans_switch.as_ref().and_then(|own| own.every),
+        budget: body.budget.unwrap_or(defaults.budget_usd),
+    }
+}
+
+impl From<MintError> for ApiError {
+    fn from(error: MintError) -> Self {
+        let denied = |text: String| {
+            Self::new(ErrorCode::PermissionDenied).detail("permissions", [text.as_str()].into()).saying(text)
+        };
+        match error {
+            MintError::Empty => denied("Agent tokens must request explicit permissions.".to_owned()),
+            MintError::NotHeld(codes) => {
+                let first = codes.first().map(ToString::to_string).unwrap_or_default();
+                let missing: Vec<String> = codes.iter().map(ToString::to_string).collect();
+                denied(format!("User does not have permission '{first}'.")).with("missing", missing)
+            }
+            MintError::Refused => Self::new(ErrorCode::Unauthorized).saying("Invalid or expired token"),
+            MintError::Killed => Self::new(ErrorCode::AgentsStopped),
+            MintError::Store(cause) => cause.into(),
+        }
+    }
+}
+
+async fn list(call: Call, _: Nothing) -> Result<Json<Vec<Shown>>, ApiError> {
+    let account = &call.person()?.account;
+    let tokens = super::list(&call.app.db, account.site, Some(account.id), LISTED).await?;
+    let mut slugs: HashMap<Id, Option<String>> = HashMap::new();
+    let mut all = Vec::with_capacity(tokens.len());
+    for token in &tokens {
+        let slug = match token.organization {
+            None => None,
+            Some(id) => match slugs.get(&id) {
+                Some(known) => known.clone(),
+                None => slugs.entry(id).or_insert(slug_of(&call.app, token).await?).clone(),
+            },
+        };
+        all.push(shown(token, slug));
+    }
+    Ok(Json(all))
+}
+
+async fn slug_of(app: &App, token: &AgentToken) -> Result<Option<String>, Error> {
+    let Some(id) = token.organization else { return Ok(None) };
+    let found = organization::by_id(&app.db, id).await?;
+    Ok(found.map(|organization| organization.slug.to_string()))
+}
+
+/// The caller's own token that the path names.
+async fn own(call: &Call) -> Result<AgentToken, ApiError> {
+    let missing = || ApiError::new(ErrorCode::NotFound).saying("Not found");
+    let reference: Reference = call.param("id")?.parse().map_err(|_| missing())?;
+    let found = super::find(&call.app.db, reference).await?;
+    let human = call.person()?.account.id;
+    found.filter(|token| token.account == human).ok_or_else(missing)
+}
+
+async fn show(call: Call, _: Nothing) -> Result<Json<Shown>, ApiError> {
+    let token = own(&call).await?;
+    let slug = slug_of(&call.app, &token).await?;
+    Ok(Json(shown(&token, slug)))
+}
+
+async fn narrow(call: Call, Json(body): Json<NarrowBody>) -> Result<Json<Shown>, ApiError> {
+    let token = own(&call).await?;
+    let breaker = body.circuit_breaker.unwrap_or_default();
+    let to = Narrowing {
+        permissions: body.permissions.map(|mut codes| {
+            codes.sort_unstable();
+            codes.dedup();
+            codes
+        }),
+        per_minute: breaker.per_minute,
+        total: breaker.total,
+        failures: breaker.failures,
+        heartbeat_every: body.dead_mans_switch.and_then(|switch| switch.every),
+        budget: body.budget,
+        lifetime: body.lifetime,
+    };
+    let mut change = call.app.change(call.actor()).await?;
+    let narrowed = match super::narrow(&mut change, token.id, to).await {
+        Ok(narrowed) if narrowed == token => narrowed,
+        Ok(narrowed) => {
+            change.commit().await?;
+            narrowed
+        }
+        Err(NarrowError::Ended) => return Err(ended(&call, token.id).await?),
+        Err(NarrowError::Store(cause)) => return Err(cause.into()),
+        Err(NarrowError::Wider(fields)) => {
+            let refused = ApiError::new(ErrorCode::ValidationError);
+            let message = "This may only be made less, and never nothing.";
+            return Err(fields
+                .into_iter()
+                .fold(refused, |refused, name| refused.detail(name, [message].into())));
+        }
+    };
+    let slug = slug_of(&call.app, &narrowed).await?;
+    Ok(Json(shown(&narrowed, slug)))
+}
+
+/// What a token is after a call.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AgentTokenState")]
+struct State {
+    status: &'static str,
+}
+
+async fn revoke(call: Call, _: Nothing) -> Result<Json<State>, ApiError> {
+    let token = own(&call).await?;
+    let mut change = call.app.change(call.actor()).await?;
+    if super::revoke(&mut change, token.delegation()).await? {
+        change.commit().await?;
+    }
+    Ok(Json(State { status: "revoked" }))
+}
+
+async fn suspend(call: Call, _: Nothing) -> Result<Json<State>, ApiError> {
+    let token = own(&call).await?;
+    let change = call.app.change(call.actor()).await?;
+    step(&call, change, &token, Status::Suspended).await
+}
+
+async fn resume(call: Call, _: Nothing) -> Result<Json<State>, ApiError> {
+    let token = own(&call).await?;
+    let change = call.app.change(call.actor()).await?;
+    step(&call, change, &token, Status::Active).await
+}
+
+/// One step of a token's state that is there already or can still be reached.
+async fn step(
+    call: &Call,
+    mut change: Change<'_>,
+    token: &AgentToken,
+    to: Status,
+) -> Result<Json<State>, ApiError> {
+    let (is_done, status) = match to {
+        Status::Active => (super::resume(&mut change, token).await?, "active"),
+        _ => (super::suspend(&mut change, token.delegation(), Suspension::Manual).await?, "suspended"),
+    };
+    if is_done {
+        change.commit().await?;
+        return Ok(Json(State { status }));
+    }
+    drop(change);
+    let now = super::find(&call.app.db, Reference::Id(token.id)).await?;
+    if now.is_some_and(|token| token.status == to && token.expires_at > call.app.now()) {
+        return Ok(Json(State { status }));
+    }
+    Err(ended(call, token.id).await?)
+}
+
+/// The refusal for a token that has ended, with how.
+async fn ended(call: &Call, id: Id) -> Result<ApiError, Error> {
+    let token = super::find(&call.app.db, Reference::Id(id)).await?;
+    let status = match token.map(|token| token.status) {
+        Some(Status::Revoked) => Status::Revoked,
+        _ => Status::Expired,
+    };
+    Ok(ApiError::new(ErrorCode::AgentTokenEnded).with("status", status.name()))
+}
+
+/// What became of all of them.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AgentTokensRevoked")]
+struct AllRevoked {
+    status: &'static str,
+    /// How many had not ended before.
+    count: usize,
+}
+
+async fn revoke_all(call: Call, _: Nothing) -> Result<Json<AllRevoked>, ApiError> {
+    let account = call.person()?.account.id;
+    let mut change = call.app.change(call.actor()).await?;
+    let count = super::revoke_all(&mut change, account).await?;
+    change.commit().await?;
+    Ok(Json(AllRevoked { status: "revoked", count }))
+}
+
+async fn heartbeat(call: Call, _: Nothing) -> Result<Json<State>, ApiError> {
+    let token = caller(&call).await?;
+    let hit = call.app.shared.hit(&format!("agent-call:{}", token.id), &OWN_CALLS).await;
+    let hit = hit.map_err(ApiError::unavailable)?;
+    if !hit.is_allowed {
+        return Err(ApiError::new(ErrorCode::RateLimited).retry_after(hit.retry_after));
+    }
+    if !super::beat(&call.app, &token).await? {
+        // It ended or fell silent since it was read.
+        return Err(caller(&call).await.err().unwrap_or_else(|| refused(Fault::Silent)));
+    }
+    Ok(Json(State { status: "ok" }))
+}
+
+/// The token of the agent that calls, if it may act and the path names it.
+async fn caller(call: &Call) -> Result<AgentToken, ApiError> {
+    if !call.app.config().agents.is_enabled {
+        return Err(ApiError::new(ErrorCode::AirsDisabled));
+    }
+    let text = call.agent()?;
+    let found = super::presented(&call.app.db, text.expose()).await?;
+    let token = found.ok_or_else(|| ApiError::new(ErrorCode::AgentTokenNotFound))?;
+    if call.application.as_ref().is_some_and(|application| token.application != Some(application.id)) {
+        return Err(ApiError::new(ErrorCode::TokenAppMismatch));
+    }
+    if let Err(fault) = token.check(call.app.now()) {
+        super::settle(&call.app, token.delegation(), fault).await?;
+        return Err(refused(fault));
+    }
+    let named: Option<Reference> = call.param("id")?.parse().ok();
+    let is_own = match named {
+        Some(Reference::Id(id)) => id == token.id,
+        Some(Reference::Number(number)) => number == token.number,
+        None => false,
+    };
+    let mismatch = || ApiError::new(ErrorCode::AgentNotAllowed).saying("Unauthorized or token mismatch");
+    if is_own { Ok(token) } else { Err(mismatch()) }
+}
+
+fn refused(fault: Fault) -> ApiError {
+    ApiError::new(match fault {
+        Fault::Status(Status::Revoked) => ErrorCode::AgentTokenStatusRevoked,
+        Fault::Status(Status::Expired) => ErrorCode::AgentTokenStatusExpired,
+        Fault::Status(Status::Suspended | Status::Active) => ErrorCode::AgentTokenStatusSuspended,
+        Fault::Overdue => ErrorCode::AgentTokenExpired,
+        Fault::Silent => ErrorCode::AgentTokenHeartbeatMissing,
+    })
+}

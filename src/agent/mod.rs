@@ -1,0 +1,357 @@
+//! Agent tokens: what a human delegates to a program, within limits, until it ends.
+//!
+//! Law: a state is left by one conditional write with its audit row, and states only rise (active,
+//! suspended, expired or revoked) except by a human's resume. Nobody delegates more than they hold
+//! at that moment; an empty delegation is none. The store keeps the digest of a token, never the token.
+
+mod http;
+mod input;
+mod mint;
+mod narrow;
+mod store;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::time::Duration;
+
+use crate::account;
+use crate::app::{App, Change};
+use crate::audit::{Actor, AgentEvent, Delegation, Suspension};
+use crate::base::{Id, MicroUsd, Number, Timestamp};
+use crate::crypto::token::TokenDigest;
+use crate::policy::Code;
+use crate::session::Method;
+use crate::store::{Error, Source};
+
+pub use http::rows;
+pub use mint::{Mint, MintError, TEXT_LEN, mint};
+pub use narrow::{NarrowError, Narrowing, narrow};
+pub use view::{Shown, shown};
+
+/// The series of the numbers that wires show.
+const SERIES: &str = "agent_token";
+/// How long a token that is over stays in the store, for whoever asks what happened.
+pub const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
+/// How many tokens one transaction of a chore ends.
+const AT_ONCE: u32 = 100;
+
+/// Where a token stands. Only [`Status::Active`] opens anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    Active,
+    Suspended,
+    Expired,
+    Revoked,
+}
+
+impl Status {
+    /// The word in the store and on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Suspended => "SUSPENDED",
+            Self::Expired => "EXPIRED",
+            Self::Revoked => "REVOKED",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::Active, Self::Suspended, Self::Expired, Self::Revoked];
+        all.into_iter().find(|status| status.name() == name)
+    }
+}
+
+/// The word of a reason in the store and on the wire.
+#[must_use]
+pub const fn reason_name(reason: Suspension) -> &'static str {
+    match reason {
+        Suspension::RateLimit => "RATE_LIMIT",
+        Suspension::Anomaly => "ANOMALY",
+        Suspension::Manual => "MANUAL",
+        Suspension::HeartbeatMissing => "HEARTBEAT_MISSING",
+        Suspension::BudgetExceeded => "BUDGET_EXCEEDED",
+    }
+}
+
+/// How much a token may do. Zero is none; nothing is without a limit but signs of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests within any minute.
+    pub per_minute: u32,
+    /// Requests in its whole life.
+    pub total: u32,
+    /// Failures of upstreams one after the other; one more suspends.
+    pub failures: u32,
+    /// How many breaches of the rate within an hour suspend; 0: none does.
+    pub suspend_after: u32,
+    /// Seconds between two signs of life, where they are asked for.
+    pub heartbeat_every: Option<u32>,
+    pub budget: MicroUsd,
+}
+
+impl Limits {
+    /// Until when the next sign of life must come after one at `at`.
+    fn due_after(&self, at: Timestamp) -> Option<Timestamp> {
+        self.heartbeat_every.map(|every| at.plus(Duration::from_secs(every.into())))
+    }
+}
+
+/// A delegation as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentToken {
+    pub id: Id,
+    pub number: Number,
+    pub site: Id,
+    /// The label that the human gave: `agent_id` on the wire.
+    pub agent: String,
+    /// The human.
+    pub account: Id,
+    pub application: Option<Id>,
+    pub organization: Option<Id>,
+    /// Sorted, never empty.
+    pub permissions: Vec<Code>,
+    pub status: Status,
+    pub suspended_reason: Option<Suspension>,
+    pub limits: Limits,
+    pub heartbeat_at: Option<Timestamp>,
+    /// The last moment at which the next sign of life is still in time.
+    pub heartbeat_due_at: Option<Timestamp>,
+    /// Of the session in which it was delegated.
+    pub method: Method,
+    pub authenticated_at: Timestamp,
+    pub has_second_factor: bool,
+    /// How often a human took a suspension back.
+    pub resumes: i64,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub suspended_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// Why a token opens nothing now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Status(Status),
+    /// Its time is over, and its state does not say so yet.
+    Overdue,
+    /// The sign of life is missing, and its state does not say so yet.
+    Silent,
+}
+
+impl AgentToken {
+    /// Whether it may act at this moment, as far as it knows itself.
+    ///
+    /// # Errors
+    /// The first [`Fault`] in the order of the contract (section 26.2).
+    pub fn check(&self, now: Timestamp) -> Result<(), Fault> {
+        if self.status != Status::Active {
+            return Err(Fault::Status(self.status));
+        }
+        if self.expires_at <= now {
+            return Err(Fault::Overdue);
+        }
+        if self.heartbeat_due_at.is_some_and(|due_at| due_at < now) {
+            return Err(Fault::Silent);
+        }
+        Ok(())
+    }
+
+    /// Whose it is, for the audit trail.
+    #[must_use]
+    pub const fn delegation(&self) -> Delegation {
+        Delegation {
+            token: self.id,
+            account: self.account,
+            application: self.application,
+            organization: self.organization,
+        }
+    }
+}
+
+/// How somebody names a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference {
+    Id(Id),
+    Number(Number),
+}
+
+/// The text is neither a number nor an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAReference;
+
+impl std::fmt::Display for NotAReference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("not the number or id of an agent token")
+    }
+}
+
+impl std::error::Error for NotAReference {}
+
+impl std::str::FromStr for Reference {
+    type Err = NotAReference;
+
+    fn from_str(text: &str) -> Result<Self, NotAReference> {
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Id(id));
+        }
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|_| is_number);
+        number.map(|number| Self::Number(Number(number))).ok_or(NotAReference)
+    }
+}
+
+/// The token that somebody names, whosever it is and whatever has become of it.
+pub async fn find(src: impl Source, reference: Reference) -> Result<Option<AgentToken>, Error> {
+    match reference {
+        Reference::Id(id) => store::by_id(src, id).await,
+        Reference::Number(number) => store::by_number(src, number).await,
+    }
+}
+
+/// The token that was presented, whatever has become of it.
+pub async fn presented(src: impl Source, text: &str) -> Result<Option<AgentToken>, Error> {
+    store::by_digest(src, TokenDigest::of(text).as_str()).await
+}
+
+/// The tokens of a site, or of one human, the newest first.
+pub async fn list(
+    src: impl Source,
+    site: Id,
+    account: Option<Id>,
+    limit: u32,
+) -> Result<Vec<AgentToken>, Error> {
+    store::list(src, site, account, limit).await
+}
+
+/// The humans of a site who have delegated something that has not ended.
+pub async fn delegators(src: impl Source, site: Id) -> Result<Vec<Id>, Error> {
+    store::delegators(src, site).await
+}
+
+/// Suspends an active token. `false` where it is not active (any more).
+pub async fn suspend(change: &mut Change<'_>, of: Delegation, reason: Suspension) -> Result<bool, Error> {
+    let now = change.now();
+    if store::suspend(change.tx(), of.token, reason, now).await? == 0 {
+        return Ok(false);
+    }
+    change.record(AgentEvent::Suspended { of, reason }).await?;
+    Ok(true)
+}
+
+/// Lets a suspended token act again. `false` where it is not suspended, or its time is over. The
+/// count of its signs of life begins anew.
+pub async fn resume(change: &mut Change<'_>, token: &AgentToken) -> Result<bool, Error> {
+    let now = change.now();
+    if store::resume(change.tx(), token.id, token.limits.due_after(now), now).await? == 0 {
+        return Ok(false);
+    }
+    change.record(AgentEvent::Resumed { of: token.delegation() }).await?;
+    Ok(true)
+}
+
+/// Ends a token for good. `false` where that was done before.
+pub async fn revoke(change: &mut Change<'_>, of: Delegation) -> Result<bool, Error> {
+    let (now, by) = (change.now(), change.actor().who.account());
+    if store::revoke(change.tx(), of.token, by, now).await? == 0 {
+        return Ok(false);
+    }
+    change.record(AgentEvent::Revoked { of }).await?;
+    Ok(true)
+}
+
+/// The kill switch: ends everything that a human delegated, suspended tokens and those that are
+/// being minted at this moment included; how many there were.
+pub async fn revoke_all(change: &mut Change<'_>, account: Id) -> Result<usize, Error> {
+    let (now, by) = (change.now(), change.actor().who.account());
+    // The account's row first, as everywhere: whoever mints holds it too. That the account may not
+    // act is no reason to leave its agents alive.
+    account::hold(change, account).await?;
+    store::count_kill(change.tx(), account).await?;
+    let tokens = store::revoke_all(change.tx(), account, by, now).await?;
+    let count = tokens.len();
+    change.record(AgentEvent::AllRevoked { account, tokens }).await?;
+    Ok(count)
+}
+
+/// Ends a token whose time is over. `false` where its state says so already.
+pub async fn expire(change: &mut Change<'_>, of: Delegation) -> Result<bool, Error> {
+    let now = change.now();
+    if store::expire(change.tx(), of.token, now).await? == 0 {
+        return Ok(false);
+    }
+    change.record(AgentEvent::Expired { of }).await?;
+    Ok(true)
+}
+
+/// Suspends a token whose sign of life is overdue. `false` where one came after all.
+pub async fn silence(change: &mut Change<'_>, of: Delegation) -> Result<bool, Error> {
+    let now = change.now();
+    if store::silence(change.tx(), of.token, now).await? == 0 {
+        return Ok(false);
+    }
+    change.record(AgentEvent::Suspended { of, reason: Suspension::HeartbeatMissing }).await?;
+    Ok(true)
+}
+
+/// Writes into the store what time has done to a token.
+pub async fn settle(app: &App, of: Delegation, fault: Fault) -> Result<(), Error> {
+    let mut change = app.change(Actor::system()).await?;
+    let is_settled = match fault {
+        Fault::Overdue => expire(&mut change, of).await?,
+        Fault::Silent => silence(&mut change, of).await?,
+        Fault::Status(_) => false,
+    };
+    if is_settled { change.commit().await } else { Ok(()) }
+}
+
+/// Notes a sign of life. `false` where it came too late or the token may not act; it never revives.
+pub async fn beat(app: &App, token: &AgentToken) -> Result<bool, Error> {
+    // No change of anybody's rights: its absence is what leaves an event.
+    let now = app.now();
+    let mut tx = app.db.begin().await?;
+    let is_in_time = store::beat(&mut tx, token.id, token.limits.due_after(now), now).await? > 0;
+    tx.commit().await?;
+    Ok(is_in_time)
+}
+
+/// Ends what is over and suspends what is silent, also when nobody calls; how many tokens.
+pub async fn stop_overdue(app: &App) -> Result<u64, Error> {
+    let mut stopped = 0;
+    loop {
+        let now = app.now();
+        let overdue = store::overdue(&app.db, now, AT_ONCE).await?;
+        let silent = store::silent(&app.db, now, AT_ONCE).await?;
+        if overdue.is_empty() && silent.is_empty() {
+            return Ok(stopped);
+        }
+        let mut change = app.change(Actor::system()).await?;
+        let mut count = 0;
+        for id in &overdue {
+            if let Some(token) = store::by_id(change.tx(), *id).await? {
+                count += u64::from(expire(&mut change, token.delegation()).await?);
+            }
+        }
+        for id in &silent {
+            if let Some(token) = store::by_id(change.tx(), *id).await? {
+                count += u64::from(silence(&mut change, token.delegation()).await?);
+            }
+        }
+        // Another replica may have done it all in between.
+        if count == 0 {
+            return Ok(stopped);
+        }
+        change.commit().await?;
+        stopped += count;
+    }
+}
+
+/// Removes tokens that have been over for [`KEPT_FOR`]; how many.
+pub async fn sweep(app: &App) -> Result<u64, Error> {
+    let mut tx = app.db.begin().await?;
+    let gone = store::sweep(&mut tx, app.now().minus(KEPT_FOR)).await?;
+    tx.commit().await?;
+    Ok(gone)
+}

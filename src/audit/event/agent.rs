@@ -1,0 +1,117 @@
+//! What humans delegate to agents, and what becomes of it.
+//!
+//! Law: whatever ends, stops or narrows a token names it as a subject, because that is what makes
+//! every process decide anew about what runs in its name.
+
+use serde::Serialize;
+
+use super::About;
+use crate::audit::Subject;
+use crate::base::{Id, Number, Timestamp};
+use crate::policy::code::Code;
+
+/// Why a token was suspended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Suspension {
+    /// Too many requests.
+    RateLimit,
+    /// Too many failures one after the other.
+    Anomaly,
+    /// A human did it.
+    Manual,
+    /// The sign of life did not come in time.
+    HeartbeatMissing,
+    BudgetExceeded,
+}
+
+/// Whose token an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Delegation {
+    pub token: Id,
+    /// The human.
+    pub account: Id,
+    pub application: Option<Id>,
+    pub organization: Option<Id>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum AgentEvent {
+    Minted {
+        of: Delegation,
+        agent: String,
+        permissions: Vec<Code>,
+        expires_at: Timestamp,
+    },
+    /// It may less than before.
+    Narrowed {
+        of: Delegation,
+        fields: Vec<&'static str>,
+    },
+    Suspended {
+        of: Delegation,
+        reason: Suspension,
+    },
+    Resumed {
+        of: Delegation,
+    },
+    Revoked {
+        of: Delegation,
+    },
+    /// Its time was over.
+    Expired {
+        of: Delegation,
+    },
+    /// The kill switch: everything that this human delegated.
+    AllRevoked {
+        account: Id,
+        tokens: Vec<Number>,
+    },
+}
+
+impl AgentEvent {
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Minted { .. } => "agent_token_created",
+            Self::Narrowed { .. } => "agent_token_narrowed",
+            Self::Suspended { .. } => "agent_token_suspended",
+            Self::Resumed { .. } => "agent_token_resumed",
+            Self::Revoked { .. } => "agent_token_revoked",
+            Self::Expired { .. } => "agent_token_expired",
+            Self::AllRevoked { .. } => "agent_tokens_revoked",
+        }
+    }
+
+    pub fn subjects(&self) -> Vec<Subject> {
+        match self {
+            // Nobody has seen the token yet.
+            Self::Minted { .. } => Vec::new(),
+            Self::Narrowed { of, .. }
+            | Self::Suspended { of, .. }
+            | Self::Resumed { of }
+            | Self::Revoked { of }
+            | Self::Expired { of } => vec![Subject::AgentToken(of.token)],
+            // One subject for all of them, those included that are not known here.
+            Self::AllRevoked { account, .. } => vec![Subject::Account(*account)],
+        }
+    }
+
+    pub const fn about(&self) -> About {
+        match self {
+            Self::Minted { of, .. }
+            | Self::Narrowed { of, .. }
+            | Self::Suspended { of, .. }
+            | Self::Resumed { of }
+            | Self::Revoked { of }
+            | Self::Expired { of } => About {
+                account: Some(of.account),
+                organization: of.organization,
+                application: of.application,
+            },
+            Self::AllRevoked { account, .. } => {
+                About { account: Some(*account), organization: None, application: None }
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! `agents`: what humans may delegate to programs, and within which limits.
+//! Law: nothing here is without an end: whatever a token does not say gets a number from here.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+
+use super::place::Place;
+use super::problem::Report;
+use super::scalar::{As, Span};
+use crate::base::MicroUsd;
+
+/// Tokens that humans give to agents.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Agents {
+    /// Whether there are agents at all.
+    #[serde(rename = "enabled")]
+    pub is_enabled: bool,
+    /// The longest life of a token; what asks for more gets this.
+    #[serde(with = "As::<Span>")]
+    pub max_lifetime: Duration,
+    /// The life of a token that does not say how long.
+    #[serde(with = "As::<Span>")]
+    pub default_lifetime: Duration,
+    /// How many breaches of its rate within an hour suspend a token; those before are answered 429.
+    /// 0: none suspends.
+    #[schemars(range(max = 1000))]
+    pub suspend_after: u32,
+    pub defaults: AgentDefaults,
+}
+
+/// The limits of a token that does not say its own. Zero means none at all.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentDefaults {
+    /// Requests within any minute.
+    #[schemars(range(max = 1_000_000_000))]
+    pub requests_per_minute: u32,
+    /// Requests in its whole life.
+    #[schemars(range(max = 1_000_000_000))]
+    pub requests_total: u32,
+    /// Failures of upstreams one after the other; one more suspends it.
+    #[schemars(range(max = 1_000_000_000))]
+    pub failed_requests: u32,
+    /// Dollars that it may spend.
+    #[serde(deserialize_with = "dollars")]
+    #[schemars(with = "f64", range(min = 0, max = 1_000_000_000))]
+    pub budget_usd: MicroUsd,
+}
+
+/// The shortest form of a YAML number is what the file says.
+fn dollars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MicroUsd, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    MicroUsd::parse(&number.to_string()).map_err(serde::de::Error::custom)
+}
+
+impl Agents {
+    pub(super) fn check(&self, report: &mut Report) {
+        let place = Place::root().key("agents");
+        if self.max_lifetime < Duration::from_secs(1) {
+            report.problem(&place.key("max_lifetime"), "shorter than a second");
+        }
+        if self.default_lifetime < Duration::from_secs(1) {
+            report.problem(&place.key("default_lifetime"), "shorter than a second");
+        }
+        if self.default_lifetime > self.max_lifetime {
+            report.problem(&place.key("default_lifetime"), "longer than `max_lifetime`");
+        }
+    }
+}
