@@ -17,6 +17,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 
+use super::rate::{Counted, Faults, Log, Rate};
 use super::{Quota, Weighed, Window, millis, step_micros};
 use crate::base::Timestamp;
 
@@ -29,6 +30,9 @@ const SHARD_MAX: usize = 8_192;
 pub(super) struct Memory {
     logs: Table<Logs>,
     buckets: Table<Bucket>,
+    /// Agent tokens: only those that exist come here, so no flood does.
+    rates: Table<Log>,
+    faults: Table<Faults>,
 }
 
 /// The moments of the hits still counted, oldest first, by the length of their window.
@@ -71,7 +75,30 @@ impl Memory {
         }
     }
 
+    pub(super) fn rate(&self, key: &str, fault_key: &str, rate: Rate, now: Timestamp) -> Counted {
+        let weighed = self.rates.with(key, now.as_millis(), |log| log.count(rate.per_minute, now));
+        if weighed.is_allowed {
+            let failures = self.faults.peek(fault_key, Faults::failures).unwrap_or(0);
+            return Counted { weighed, breaches: 0, failures };
+        }
+        let (breaches, failures) = self.faults.with(fault_key, now.as_millis(), |faults| {
+            let breaches = faults.breach(rate.breaches_max, now);
+            ((breaches, faults.failures()), faults.ends_at())
+        });
+        Counted { weighed, breaches, failures }
+    }
+
+    pub(super) fn fail(&self, key: &str, now: Timestamp) -> u32 {
+        self.faults.with(key, now.as_millis(), |faults| (faults.fail(now), faults.ends_at()))
+    }
+
+    pub(super) fn succeed(&self, key: &str, now: Timestamp) {
+        self.faults.with(key, now.as_millis(), |faults| (faults.succeed(), faults.ends_at()));
+    }
+
     pub(super) fn sweep(&self, now: Timestamp) {
+        self.rates.sweep(now.as_millis());
+        self.faults.sweep(now.as_millis());
         self.logs.sweep(now.as_millis());
         self.buckets.sweep(now.as_millis());
     }
@@ -207,6 +234,14 @@ impl<V: Default> Table<V> {
         let (answer, expires_at) = act(&mut value);
         entries.insert(key.into(), Slot { value, expires_at });
         answer
+    }
+
+    /// What `ask` reads of the value of `key`, if there is one.
+    fn peek<R>(&self, key: &str, ask: impl FnOnce(&V) -> R) -> Option<R> {
+        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
+        let shard = &self.shards[self.hasher.hash_one(key) as usize % SHARDS];
+        let entries = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get(key).map(|slot| ask(&slot.value))
     }
 
     fn sweep(&self, now: i64) {

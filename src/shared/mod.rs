@@ -15,11 +15,13 @@ use crate::base::{Clock, Id, Secret, Timestamp};
 
 pub mod alone;
 mod memory;
+mod rate;
 mod redis;
 #[cfg(test)]
 mod tests;
 
 use memory::Memory;
+pub use rate::{Rate, Rated};
 use redis::Redis;
 
 /// At most `limit` hits within any span of `per`.
@@ -187,6 +189,38 @@ impl Shared {
             Place::Redis(redis) => redis.meter(key, quota).await?,
         };
         Ok(self.told(weighed))
+    }
+
+    /// Counts one request of an agent token. `key` names the token; `fault_key` what is counted
+    /// against it, which begins anew under another name.
+    pub async fn rate(&self, key: &str, fault_key: &str, rate: Rate) -> Result<Rated, Unreachable> {
+        let counted = match &self.0.place {
+            Place::Memory(memory) => {
+                self.memory_in_force(memory)?.rate(key, fault_key, rate, self.0.clock.now())
+            }
+            Place::Redis(redis) => redis.rate(key, fault_key, rate).await?,
+        };
+        let rate::Counted { weighed, breaches, failures } = counted;
+        Ok(Rated { hit: self.told(weighed), breaches, failures })
+    }
+
+    /// Notes a failure of what an agent token asked for; how many there were one after the other.
+    pub async fn fail(&self, fault_key: &str) -> Result<u32, Unreachable> {
+        match &self.0.place {
+            Place::Memory(memory) => Ok(self.memory_in_force(memory)?.fail(fault_key, self.0.clock.now())),
+            Place::Redis(redis) => redis.fail(fault_key).await,
+        }
+    }
+
+    /// Notes a success: failures count from nothing again.
+    pub async fn succeed(&self, fault_key: &str) -> Result<(), Unreachable> {
+        match &self.0.place {
+            Place::Memory(memory) => {
+                self.memory_in_force(memory)?.succeed(fault_key, self.0.clock.now());
+                Ok(())
+            }
+            Place::Redis(redis) => redis.succeed(fault_key).await,
+        }
     }
 
     /// Takes or keeps the right to do the job `name` for `span`. In memory there is nobody else.

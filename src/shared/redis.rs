@@ -10,6 +10,7 @@ use ::redis::io::tcp::TcpSettings;
 use ::redis::{Client, IntoConnectionInfo, RedisError, RedisResult, Script, ScriptInvocation};
 use futures::StreamExt;
 
+use super::rate::{Counted, DAY, Rate};
 use super::{Hints, Leased, Quota, Unreachable, Weighed, Window, millis, raise, step_micros};
 use crate::base::{Id, Secret};
 
@@ -86,6 +87,14 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 ";
 
+const RATE: &str = include_str!("rate.lua");
+
+const FAIL: &str = r"
+local failures = redis.call('INCR', KEYS[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return failures
+";
+
 /// A Redis that several replicas use.
 pub(super) struct Redis {
     client: Client,
@@ -95,6 +104,8 @@ pub(super) struct Redis {
     hit: Script,
     meter: Script,
     lease: Script,
+    rate: Script,
+    fail: Script,
 }
 
 impl std::fmt::Debug for Redis {
@@ -126,6 +137,8 @@ impl Redis {
             hit: Script::new(HIT),
             meter: Script::new(METER),
             lease: Script::new(LEASE),
+            rate: Script::new(RATE),
+            fail: Script::new(FAIL),
         })
     }
 
@@ -174,6 +187,38 @@ impl Redis {
         call.key(format!("{}:meter:{key}", self.prefix)).arg(step_micros(quota)).arg(quota.requests);
         let answer: Vec<i64> = self.call(&call).await?;
         if answer.len() == 4 { Ok(read(&answer, quota.requests, quota.per)) } else { Err(odd(&answer)) }
+    }
+
+    pub(super) async fn rate(&self, key: &str, fault_key: &str, rate: Rate) -> Result<Counted, Unreachable> {
+        let form = if rate.per_minute > super::rate::EXACT_MAX { "cells" } else { "log" };
+        let mut call = self.rate.prepare_invoke();
+        call.key(format!("{}:rate:{form}:{key}", self.prefix))
+            .key(format!("{}:breaches:{fault_key}", self.prefix))
+            .key(format!("{}:failures:{fault_key}", self.prefix))
+            .arg(rate.per_minute)
+            .arg(rate.breaches_max);
+        let answer: Vec<i64> = self.call(&call).await?;
+        if answer.len() != 6 {
+            return Err(odd(&answer));
+        }
+        let whole = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+        Ok(Counted {
+            weighed: read(&answer, rate.per_minute, Duration::from_mins(1)),
+            breaches: whole(answer[4]),
+            failures: whole(answer[5]),
+        })
+    }
+
+    pub(super) async fn fail(&self, key: &str) -> Result<u32, Unreachable> {
+        let mut call = self.fail.prepare_invoke();
+        call.key(format!("{}:failures:{key}", self.prefix)).arg(DAY);
+        self.call(&call).await
+    }
+
+    pub(super) async fn succeed(&self, key: &str) -> Result<(), Unreachable> {
+        let mut connection = self.connection.clone();
+        let key = format!("{}:failures:{key}", self.prefix);
+        within(PATIENCE, async move { ::redis::cmd("DEL").arg(key).exec_async(&mut connection).await }).await
     }
 
     pub(super) async fn lease(&self, name: &str, span: Duration) -> Result<Leased, Unreachable> {

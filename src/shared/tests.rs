@@ -55,6 +55,8 @@ macro_rules! in_both_places {
     };
 }
 
+mod rate;
+
 in_both_places!(
     hits_beyond_the_limit_are_refused_and_not_counted,
     the_window_that_refuses_for_longest_is_reported,
