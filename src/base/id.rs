@@ -26,6 +26,14 @@ impl Id {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid())
     }
 
+    /// The length of an id's text.
+    pub const LENGTH: usize = uuid::fmt::Hyphenated::LENGTH;
+
+    /// The text of the id, without the machinery of formatting.
+    pub fn encode(self, buffer: &mut [u8; Self::LENGTH]) -> &str {
+        self.0.hyphenated().encode_lower(buffer)
+    }
+
     /// The id as 128 bits, for maps and digests.
     #[must_use]
     pub const fn as_u128(self) -> u128 {

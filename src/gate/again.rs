@@ -27,9 +27,9 @@ pub struct Standing {
 impl Standing {
     /// The permit that was given to this request; `None` where it is nobody's, and stands.
     pub fn new(permit: &Permit, head: &RequestHead) -> Option<Self> {
-        let (authority, target) = (head.authority.clone(), head.target.clone());
-        let (permit, session) = (permit.clone(), permit.session()?);
-        Some(Self { permit, session, authority, target, method: head.method.clone() })
+        let session = permit.session()?;
+        let (authority, target, method) = (head.authority.clone(), head.target.clone(), head.method.clone());
+        Some(Self { permit: permit.clone(), session, authority, target, method })
     }
 
     /// Whose request it is.

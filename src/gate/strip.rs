@@ -65,6 +65,9 @@ pub fn is_removed(name: &str) -> bool {
 /// Whether an upstream's response header of this (lower-case) name is removed: our own names, and
 /// those by which an upstream could steer whatever stands before the gateway.
 pub fn is_removed_from_response(name: &str) -> bool {
+    if !matches!(name.as_bytes().first(), Some(b'x' | b'k' | b'p')) {
+        return false;
+    }
     let mut buffer = [0u8; FOLDED_MAX];
     let folded = fold(name, &mut buffer);
     in_namespace(folded)

@@ -124,6 +124,7 @@ impl Target<'_, '_> {
 /// The path with everything decoded that may stand in a segment as it is (RFC 3986 section 3.3);
 /// `None` where nothing is.
 fn plainly(path: &str) -> Option<String> {
+    memchr::memchr(b'%', path.as_bytes())?;
     let mut rest = path;
     let mut plain = String::new();
     while let Some(at) = rest.find('%') {

@@ -26,12 +26,8 @@ const DRAIN_FOR: Duration = Duration::from_secs(1);
 
 /// Gives the exchange its time limits. The framework's own are absent or endless.
 pub(super) fn settle(session: &mut Session, patience: &Patience) {
-    let version = session.req_header().version;
-    // Zero is what the framework's own reading of keep-alive leaves: for ever. The slot of the
-    // next request has the real limit; this one only has to be longer.
-    if version == Version::HTTP_11 && session.get_keepalive().is_some() {
-        session.set_keepalive(Some((patience.idle + patience.head).as_secs().max(1)));
-    } else if version == Version::HTTP_10 {
+    // The next request's slot says how long it is waited for, so the framework need not.
+    if session.req_header().version == Version::HTTP_10 {
         session.set_keepalive(None);
     }
     session.set_read_timeout(Some(patience.body));

@@ -5,9 +5,12 @@
 //! waits for (an HTTP/2 preface, a TLS client that says nothing). What a request needs is made
 //! when its first byte is there: an idle connection is little more than its socket.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use ::http::HeaderValue;
@@ -21,7 +24,7 @@ use pingora::server::ShutdownWatch;
 use tokio::sync::Notify;
 
 use super::service::{Edge, Patience};
-use super::slot::{Pulse, Slot, watched};
+use super::slot::{Alarm, Pulse, Slot, watched};
 use super::small::SmallApp;
 use super::wire::Wire;
 use crate::gate::head::{Scheme, text_of};
@@ -117,19 +120,34 @@ pub(super) struct Connection {
     peer_text: HeaderValue,
     scheme: Scheme,
     pulse: Arc<Pulse>,
+    alarm: Alarm,
     has_served: AtomicBool,
+    /// Between two requests.
+    is_idle: AtomicBool,
 }
 
 impl Connection {
     pub(super) fn new(door: Arc<Door>, peer: SocketAddr, scheme: Scheme, pulse: Arc<Pulse>) -> Self {
-        Self { door, peer, peer_text: text_of(peer.ip()), scheme, pulse, has_served: AtomicBool::new(false) }
+        Self {
+            door,
+            peer,
+            peer_text: text_of(peer.ip()),
+            scheme,
+            pulse,
+            alarm: Alarm::default(),
+            has_served: AtomicBool::new(false),
+            is_idle: AtomicBool::new(false),
+        }
     }
 
     /// Serves the connection to its end.
     pub(super) async fn serve(self: Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) {
         tokio::select! {
+            // In this order: whether the connection is idle is known after it was served.
+            biased;
             // Nothing is ever given back: what can be reused is reused inside.
             _ = self.process_new(stream, shutdown) => {}
+            () = self.closes_idle() => {}
             () = self.stays_silent() => {}
         }
     }
@@ -138,17 +156,28 @@ impl Connection {
     async fn has_request(&self, session: &ServerSession, turn: Turn) -> bool {
         let stream = session.stream().map(|stream| (**stream).as_any());
         let Some(wire) = stream.and_then(|stream| stream.downcast_ref::<Wire>()) else { return true };
-        let is_open = async {
-            match turn {
-                Turn::First => wire.has_begun().await,
-                Turn::Later => wire.has_more().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            is_open = is_open => is_open,
-            () = self.door.closing.begun() => false,
+        if self.door.closing.has_begun.load(Ordering::Acquire) {
+            return false;
         }
+        self.is_idle.store(true, Ordering::Relaxed);
+        let is_open = match turn {
+            Turn::First => wire.has_begun().await,
+            Turn::Later => wire.has_more().await,
+        };
+        self.is_idle.store(false, Ordering::Relaxed);
+        is_open
+    }
+
+    /// Ends when the gateway closes while the connection is idle. Once for the connection: to ask
+    /// for every request anew would take a lock that all connections share.
+    async fn closes_idle(&self) {
+        let mut begun = pin!(self.door.closing.begun());
+        poll_fn(
+            |cx| {
+                if self.is_idle.load(Ordering::Relaxed) { begun.as_mut().poll(cx) } else { Poll::Pending }
+            },
+        )
+        .await;
     }
 
     /// Ends when the protocol below has not come as far as a request in time. From there on the
@@ -184,7 +213,7 @@ impl HttpServerApp for Connection {
                 Behind::Small(app) => app.process_new_http(session, shutdown).await,
             }
         };
-        watched(slot, request).await.flatten()
+        watched(slot, &self.alarm, request).await.flatten()
     }
 
     fn h2_options(&self) -> Option<H2Options> {

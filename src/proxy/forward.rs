@@ -4,6 +4,7 @@
 //! a retry sends the same. Nothing of it comes from the client's headers.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue};
 use futures::future::BoxFuture;
@@ -35,19 +36,21 @@ pub struct Forward {
 
 /// What a request outlives only by being cut: a future, taken once.
 #[derive(Default)]
-pub struct Until(Mutex<Option<BoxFuture<'static, ()>>>);
+pub struct Until {
+    /// What is over sooner need not be watched at all.
+    after: Duration,
+    future: Mutex<Option<BoxFuture<'static, ()>>>,
+}
 
 impl Until {
-    pub fn new(future: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(Mutex::new(Some(Box::pin(future))))
+    /// Nobody asks `future` for the first `after` of the request.
+    pub fn new(after: Duration, future: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { after, future: Mutex::new(Some(Box::pin(future))) }
     }
 
-    pub(super) fn take(&self) -> Option<BoxFuture<'static, ()>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    pub(super) fn put(&self, future: BoxFuture<'static, ()>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(future);
+    pub(super) fn take(&self) -> Option<(Duration, BoxFuture<'static, ()>)> {
+        let future = self.future.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some((self.after, future))
     }
 }
 

@@ -4,8 +4,10 @@
 //! credentials never leave. Towards the client no upstream speaks in the gateway's name, sets its
 //! cookies or steers what stands before it.
 
-use ::http::header::{self, HeaderName, HeaderValue};
-use ::http::{Method, StatusCode, Uri, uri};
+use std::mem;
+
+use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ::http::{Method, Request, Response, StatusCode, Uri, request, response, uri};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, OrErr, Result};
 
@@ -17,50 +19,81 @@ use crate::gate::rules::Hardening;
 use crate::gate::{Authorization, RequestHead, strip};
 use crate::http::cookie;
 
-// As static text they are written without a copy.
-const REQUEST_ID: &str = "X-Request-ID";
-const FORWARDED_FOR: &str = "X-Forwarded-For";
-const FORWARDED_PROTO: &str = "X-Forwarded-Proto";
-const FORWARDED_HOST: &str = "X-Forwarded-Host";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The most that [`stamp`] writes beside the stamps of a request.
+const FORWARDED: usize = 5;
 /// What browsers are told where an upstream says nothing itself; the first only over https.
-const HARDENING: [(HeaderName, &str, HeaderValue); 4] = [
-    (
-        header::STRICT_TRANSPORT_SECURITY,
-        "Strict-Transport-Security",
-        HeaderValue::from_static("max-age=31536000"),
-    ),
-    (header::X_CONTENT_TYPE_OPTIONS, "X-Content-Type-Options", HeaderValue::from_static("nosniff")),
-    (header::X_FRAME_OPTIONS, "X-Frame-Options", HeaderValue::from_static("SAMEORIGIN")),
-    (header::REFERRER_POLICY, "Referrer-Policy", HeaderValue::from_static("strict-origin-when-cross-origin")),
+const HARDENING: [(HeaderName, HeaderValue); 4] = [
+    (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin")),
 ];
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
+/// Changes a request's head as it lies. The framework keeps a second map with the spelling of every
+/// name, which costs as much again at each change and each copy; it is given up here.
+fn change_request(
+    request: &mut RequestHeader,
+    change: impl FnOnce(&mut request::Parts) -> Result<()>,
+) -> Result<()> {
+    let nothing = RequestHeader::from(Request::new(()).into_parts().0);
+    let mut parts = request::Parts::from(mem::replace(request, nothing));
+    let changed = change(&mut parts);
+    *request = parts.into();
+    changed
+}
+
+/// The same for the head of an answer, whose own words beside the status stay.
+fn change_answer(
+    answer: &mut ResponseHeader,
+    change: impl FnOnce(&mut response::Parts) -> Result<()>,
+) -> Result<()> {
+    let reason = answer.get_reason_phrase().filter(|reason| answer.status.canonical_reason() != Some(reason));
+    let reason = reason.map(str::to_owned);
+    let nothing = ResponseHeader::from(Response::new(()).into_parts().0);
+    let mut parts = response::Parts::from(mem::replace(answer, nothing));
+    let changed = change(&mut parts);
+    *answer = parts.into();
+    if reason.is_some() {
+        answer.set_reason_phrase(reason.as_deref())?;
+    }
+    changed
+}
+
 /// Takes off an incoming request what its head marked, before anything else reads it.
 pub(super) fn clean_arrival(request: &mut RequestHeader, head: &RequestHead) -> Result<()> {
-    for name in &head.removed {
-        request.remove_header(name);
-    }
     // Absolute-form would reach the upstream as it came, and a target that was spelled otherwise
     // would be judged in one spelling and served in another.
     let is_origin_form = request.uri.authority().is_some() || request.raw_path().first() == Some(&b'/');
-    let is_canonical = request.uri.path_and_query().is_some_and(|text| text == head.target.path_and_query());
-    if !is_origin_form || !is_canonical {
-        request.set_uri(with_target(&request.uri, head.target.path_and_query().clone())?);
-    }
-    Ok(())
+    let target = head.target.path_and_query();
+    let is_canonical = request.uri.path_and_query().is_some_and(|text| text == target);
+    change_request(request, |parts| {
+        for name in &head.removed {
+            parts.headers.remove(name);
+        }
+        if !is_origin_form || !is_canonical {
+            parts.uri = with_target(&parts.uri, target.clone())?;
+        }
+        Ok(())
+    })
 }
 
 /// One line with what is not ours; HTTP/2 clients may have sent several.
-fn replace_cookie(request: &mut RequestHeader, wanted: Option<&HeaderValue>) -> Result<()> {
-    let mut lines = request.headers.get_all(header::COOKIE).iter();
+fn replace_cookie(headers: &mut HeaderMap, wanted: Option<&HeaderValue>) {
+    let mut lines = headers.get_all(header::COOKIE).iter();
     let is_so = lines.next() == wanted && lines.next().is_none();
     match wanted {
-        Some(_) if is_so => Ok(()),
-        Some(cookie) => request.insert_header("Cookie", cookie.clone()),
+        Some(_) if is_so => {}
+        Some(cookie) => {
+            headers.insert(header::COOKIE, cookie.clone());
+        }
         None => {
-            request.remove_header(&header::COOKIE);
-            Ok(())
+            headers.remove(header::COOKIE);
         }
     }
 }
@@ -82,29 +115,38 @@ pub(super) fn stamp(
     forward: &Forward,
     chosen: Option<&Chosen>,
 ) -> Result<()> {
-    if forward.authorization == Authorization::Removed && head.presented.authorization.is_some() {
-        request.remove_header(&header::AUTHORIZATION);
-    }
-    if head.presented.cookie.is_some() {
-        replace_cookie(request, forward.cookie.as_ref())?;
-    }
-    if forward.target != head.target {
-        request.set_uri(with_target(&request.uri, forward.target.path_and_query().clone())?);
-    }
-    match (&forward.host, chosen) {
-        (Some(host), _) if request.headers.get(header::HOST) == Some(host) => {}
-        (Some(host), _) => request.insert_header("Host", host.clone())?,
-        (None, Some(chosen)) => request.insert_header("Host", chosen.server().to_string())?,
-        (None, None) => {}
-    }
-    request.insert_header(REQUEST_ID, head.id.value().clone())?;
-    request.insert_header(FORWARDED_FOR, head.client_text.clone())?;
-    request.insert_header(FORWARDED_PROTO, scheme_value(head.scheme))?;
-    request.insert_header(FORWARDED_HOST, head.authority.value().clone())?;
-    for (name, value) in &forward.stamps {
-        request.insert_header(name.clone(), value.clone())?;
-    }
-    Ok(())
+    change_request(request, |parts| {
+        if forward.target != head.target {
+            parts.uri = with_target(&parts.uri, forward.target.path_and_query().clone())?;
+        }
+        let headers = &mut parts.headers;
+        if forward.authorization == Authorization::Removed && head.presented.authorization.is_some() {
+            headers.remove(header::AUTHORIZATION);
+        }
+        if head.presented.cookie.is_some() {
+            replace_cookie(headers, forward.cookie.as_ref());
+        }
+        headers.reserve(FORWARDED + forward.stamps.len());
+        match (&forward.host, chosen) {
+            (Some(host), _) => {
+                headers.insert(header::HOST, host.clone());
+            }
+            (None, Some(chosen)) => {
+                let server = HeaderValue::try_from(chosen.server().to_string());
+                let server = server.or_err(ErrorType::InternalError, "a server's name makes a header")?;
+                headers.insert(header::HOST, server);
+            }
+            (None, None) => {}
+        }
+        headers.insert(REQUEST_ID, head.id.value().clone());
+        headers.insert(FORWARDED_FOR, head.client_text.clone());
+        headers.insert(FORWARDED_PROTO, scheme_value(head.scheme));
+        headers.insert(FORWARDED_HOST, head.authority.value().clone());
+        for (name, value) in &forward.stamps {
+            headers.insert(name.clone(), value.clone());
+        }
+        Ok(())
+    })
 }
 
 const fn scheme_value(scheme: Scheme) -> HeaderValue {
@@ -139,14 +181,26 @@ pub(super) fn clean_answer(answer: &mut ResponseHeader, ctx: &Ctx) -> Result<()>
     if is_switch && ctx.head.as_ref().is_none_or(|head| head.kind != Kind::WebSocket) {
         return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
     }
+    change_answer(answer, |parts| {
+        let without = if parts.status.is_informational() { &[] } else { ctx.answer_without };
+        take_off(&mut parts.headers, without, is_switch);
+        if !parts.status.is_informational() {
+            finish_answer(&mut parts.headers, ctx);
+        }
+        Ok(())
+    })
+}
+
+/// Takes off what an upstream has no say in, and what it says only to its neighbour.
+fn take_off(headers: &mut HeaderMap, without: &[HeaderName], is_switch: bool) {
     let mut removed: Vec<HeaderName> = Vec::new();
-    for name in answer.headers.keys() {
-        if strip::is_removed_from_response(name.as_str()) {
+    for name in headers.keys() {
+        if strip::is_removed_from_response(name.as_str()) || without.contains(name) {
             removed.push(name.clone());
         }
     }
     // What a handshake names there is the handshake.
-    let nominating = if is_switch { None } else { Some(answer.headers.get_all(header::CONNECTION)) };
+    let nominating = if is_switch { None } else { Some(headers.get_all(header::CONNECTION)) };
     for value in nominating.into_iter().flatten() {
         let tokens = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         // What keeps the framing must not be named away.
@@ -156,55 +210,45 @@ pub(super) fn clean_answer(answer: &mut ResponseHeader, ctx: &Ctx) -> Result<()>
         }));
     }
     for name in &removed {
-        answer.remove_header(name);
+        headers.remove(name);
     }
-    drop_our_cookies(answer)?;
-    if answer.status.is_informational() {
-        return Ok(());
-    }
-    for name in ctx.answer_without {
-        answer.remove_header(name);
-    }
-    finish_answer(answer, ctx)
+    drop_our_cookies(headers);
 }
 
-fn drop_our_cookies(answer: &mut ResponseHeader) -> Result<()> {
+fn drop_our_cookies(headers: &mut HeaderMap) {
     let is_ours = |value: &HeaderValue| is_our_cookie(value.as_bytes());
-    if !answer.headers.get_all(header::SET_COOKIE).iter().any(is_ours) {
-        return Ok(());
+    if !headers.get_all(header::SET_COOKIE).iter().any(is_ours) {
+        return;
     }
-    let all = answer.headers.get_all(header::SET_COOKIE);
+    let all = headers.get_all(header::SET_COOKIE);
     let kept: Vec<HeaderValue> = all.iter().filter(|value| !is_ours(value)).cloned().collect();
-    answer.remove_header(&header::SET_COOKIE);
+    headers.remove(header::SET_COOKIE);
     for value in kept {
-        answer.append_header(header::SET_COOKIE, value)?;
+        headers.append(header::SET_COOKIE, value);
     }
-    Ok(())
 }
 
 /// What every answer carries, ours and the upstreams'.
-pub(super) fn finish_answer(answer: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+pub(super) fn finish_answer(headers: &mut HeaderMap, ctx: &Ctx) {
+    headers.reserve(ctx.answer.len() + HARDENING.len() + 1);
     for (name, value) in &ctx.answer {
         if *name == header::VARY {
-            answer.append_header(name, value.clone())?;
+            headers.append(name, value.clone());
         } else {
-            answer.insert_header(name, value.clone())?;
+            headers.insert(name, value.clone());
         }
     }
     if let Some(id) = &ctx.id {
-        answer.insert_header(REQUEST_ID, id.value().clone())?;
+        headers.insert(REQUEST_ID, id.value().clone());
     }
     if ctx.hardening == Hardening::Off {
-        return Ok(());
+        return;
     }
     let is_https = ctx.slot.as_ref().is_some_and(|slot| slot.scheme == Scheme::Https);
     let wanted = if is_https { &HARDENING[..] } else { &HARDENING[1..] };
-    for (name, text, value) in wanted {
-        if !answer.headers.contains_key(name) {
-            answer.insert_header(*text, value.clone())?;
-        }
+    for (name, value) in wanted {
+        headers.entry(name).or_insert_with(|| value.clone());
     }
-    Ok(())
 }
 
 /// Whether what the upstream leaves unread of this request could be taken for the next one.
@@ -229,7 +273,7 @@ mod tests {
 
     #[test]
     fn an_upstream_cannot_set_our_cookies() {
-        let mut answer = ResponseHeader::build(200, None).unwrap();
+        let mut answer = HeaderMap::new();
         for value in [
             "a=1; Path=/",
             "portcullis_refresh=evil",
@@ -238,10 +282,10 @@ mod tests {
             "== portcullis_session=evil",
             "portcullis_refresh; Path=/",
         ] {
-            answer.append_header(header::SET_COOKIE, value).unwrap();
+            answer.append(header::SET_COOKIE, HeaderValue::from_static(value));
         }
-        drop_our_cookies(&mut answer).unwrap();
-        let left: Vec<_> = answer.headers.get_all(header::SET_COOKIE).iter().collect();
+        drop_our_cookies(&mut answer);
+        let left: Vec<_> = answer.get_all(header::SET_COOKIE).iter().collect();
         assert_eq!(left, ["a=1; Path=/"]);
     }
 }

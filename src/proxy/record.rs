@@ -15,7 +15,7 @@ use ::http::Method;
 use super::ctx::Ctx;
 use super::decide::Found;
 use super::forward::Subject;
-use crate::base::{Clock, Timestamp};
+use crate::base::{Clock, Id, Timestamp};
 use crate::gate::RequestHead;
 use crate::metrics::{self, Class, Metrics, RouteMetrics};
 
@@ -217,11 +217,11 @@ impl Waiting {
         out.extend_from_slice(self.stamp.as_bytes());
         out.extend([millis / 100, millis / 10 % 10, millis % 10].map(digit));
         out.extend_from_slice(b"Z\",\"kind\":\"access\"");
-        text(out, "id", line.id);
-        text(out, "method", line.method.as_str());
+        plain(out, "id", line.id);
+        plain(out, "method", line.method.as_str());
         if let Some(head) = line.head {
-            text(out, "host", head.authority.as_str());
-            text(out, "path", head.target.path());
+            plain(out, "host", head.authority.as_str());
+            plain(out, "path", head.target.path());
         }
         number(out, "status", line.status.into());
         number(out, "took_us", micros(line.took));
@@ -232,20 +232,19 @@ impl Waiting {
             text(out, "upstream", name);
         }
         if let Some(server) = line.server {
-            text(out, "server", server);
+            plain(out, "server", server);
             number(out, "tries", line.tries.into());
         }
         if let Some(took) = line.upstream_took {
             number(out, "upstream_us", micros(took));
         }
         if let Some(reason) = line.reason {
-            text(out, "reason", reason);
+            plain(out, "reason", reason);
         }
         if let Some(subject) = line.subject {
-            // Writing into a Vec does not fail.
-            let _ = write!(out, ",\"account\":\"{}\"", subject.account);
+            plain(out, "account", subject.account.encode(&mut [0; Id::LENGTH]));
             if let Some(session) = subject.session {
-                let _ = write!(out, ",\"session\":\"{session}\"");
+                plain(out, "session", session.encode(&mut [0; Id::LENGTH]));
             }
         }
         number(out, "in", line.bytes_in);
@@ -254,12 +253,32 @@ impl Waiting {
     }
 }
 
+/// A name of the configuration, which may hold anything.
 fn text(out: &mut Vec<u8>, key: &str, value: &str) {
+    if is_plain(value) {
+        return field(out, key, value);
+    }
+    let quoted = serde_json::Value::from(value).to_string();
+    field(out, key, &quoted[1..quoted.len() - 1]);
+}
+
+/// What never holds anything to escape: our own words, ids, a canonical path, a valid host.
+fn plain(out: &mut Vec<u8>, key: &str, value: &str) {
+    debug_assert!(is_plain(value), "{key}: {value:?}");
+    field(out, key, value);
+}
+
+fn field(out: &mut Vec<u8>, key: &str, value: &str) {
+    out.reserve(key.len() + value.len() + 6);
     out.extend_from_slice(b",\"");
     out.extend_from_slice(key.as_bytes());
     out.extend_from_slice(b"\":\"");
-    escape(out, value);
+    out.extend_from_slice(value.as_bytes());
     out.push(b'"');
+}
+
+fn is_plain(value: &str) -> bool {
+    value.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\')
 }
 
 fn number(out: &mut Vec<u8>, key: &str, value: u64) {
@@ -276,16 +295,6 @@ fn digit(number: i64) -> u8 {
 
 fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// A canonical path and a valid host hold nothing to escape; a name of the configuration might.
-fn escape(out: &mut Vec<u8>, value: &str) {
-    if value.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\') {
-        out.extend_from_slice(value.as_bytes());
-        return;
-    }
-    let quoted = serde_json::Value::from(value).to_string();
-    out.extend_from_slice(&quoted.as_bytes()[1..quoted.len() - 1]);
 }
 
 fn method_label(method: &Method) -> metrics::Method {

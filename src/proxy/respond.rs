@@ -5,7 +5,7 @@
 //! it is in doubt where the request ends is closed with it.
 
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ::http::{Method, StatusCode};
+use ::http::{Method, Response, StatusCode};
 use bytes::Bytes;
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -36,15 +36,15 @@ pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, rejection: Reje
 
 /// Sends a finished answer.
 pub(super) async fn answer(session: &mut Session, ctx: &mut Ctx, reply: Reply) -> Result<()> {
-    let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 6))?;
-    for (name, value) in &reply.headers {
-        head.append_header(name.clone(), value.clone())?;
-    }
+    let mut parts = Response::new(()).into_parts().0;
+    parts.status = reply.status;
+    parts.headers = reply.headers;
     let has_body = !matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if has_body {
-        head.insert_header(header::CONTENT_LENGTH, reply.body.len())?;
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
     }
-    hygiene::finish_answer(&mut head, ctx)?;
+    hygiene::finish_answer(&mut parts.headers, ctx);
+    let head = ResponseHeader::from(parts);
     ctx.ending.status = reply.status.as_u16();
     let is_bare = ctx.method == Method::HEAD || !has_body || reply.body.is_empty();
     session.write_response_header(Box::new(head), is_bare).await?;

@@ -136,7 +136,7 @@ impl Edge {
             route.metrics.allowed();
         }
         if let (Some(slot), Some(until)) = (&ctx.slot, forward.until.take()) {
-            slot.ends_with(until);
+            slot.ends_with(until.0, until.1);
         }
         // A client that never sends its body is let go here where the framework has no limit.
         if let (Some(slot), true) = (&ctx.slot, matches!(length, Some(BodyLength::Known(_)))) {

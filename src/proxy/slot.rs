@@ -5,16 +5,16 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Poll;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ::http::HeaderValue;
 use futures::future::BoxFuture;
+use tokio::time::Sleep;
 
-use super::forward::Until;
 use crate::gate::head::Scheme;
 
 tokio::task_local! {
@@ -46,8 +46,9 @@ pub(super) struct Slot {
     head_within: Duration,
     has_head: AtomicBool,
     /// What ends the request before its own end, until the watcher takes it.
-    until: Until,
-    has_until: AtomicBool,
+    until: Mutex<Option<BoxFuture<'static, ()>>>,
+    /// When it is taken; zero: there is nothing to take.
+    until_from: AtomicU64,
     /// When the first byte of the request was waited for.
     started: Instant,
     /// Milliseconds after `started`; zero: no deadline now.
@@ -72,8 +73,8 @@ impl Slot {
             pulse,
             head_within,
             has_head: AtomicBool::new(false),
-            until: Until::default(),
-            has_until: AtomicBool::new(false),
+            until: Mutex::default(),
+            until_from: AtomicU64::new(0),
             started: Instant::now(),
             due: AtomicU64::new(0),
         };
@@ -92,23 +93,20 @@ impl Slot {
         self.not_due();
     }
 
-    /// Ends the request when `until` is done.
-    pub(super) fn ends_with(&self, until: BoxFuture<'static, ()>) {
-        self.until.put(until);
-        self.has_until.store(true, Ordering::Release);
+    /// Ends the request when `until` is done, which is not asked before `after`.
+    pub(super) fn ends_with(&self, after: Duration, until: BoxFuture<'static, ()>) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        self.until_from.store(self.millis_to(after), Ordering::Release);
     }
 
     fn take_until(&self) -> Option<BoxFuture<'static, ()>> {
-        if !self.has_until.swap(false, Ordering::AcqRel) {
-            return None;
-        }
-        self.until.take()
+        self.until_from.store(0, Ordering::Relaxed);
+        self.until.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Ends the request unless told otherwise within `span`.
     pub(super) fn due_within(&self, span: Duration) {
-        let at = self.started.elapsed() + span;
-        self.due.store(u64::try_from(at.as_millis()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+        self.due.store(self.millis_to(span), Ordering::Relaxed);
     }
 
     /// No deadline until the next one is set.
@@ -116,23 +114,80 @@ impl Slot {
         self.due.store(0, Ordering::Relaxed);
     }
 
-    fn due(&self) -> Option<Instant> {
-        match self.due.load(Ordering::Relaxed) {
+    /// What is `span` from now, in milliseconds after the start; never zero.
+    fn millis_to(&self, span: Duration) -> u64 {
+        u64::try_from((self.started.elapsed() + span).as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// The moment that was stored as milliseconds.
+    fn moment(&self, millis: &AtomicU64) -> Option<Instant> {
+        match millis.load(Ordering::Acquire) {
             0 => None,
             millis => Some(self.started + Duration::from_millis(millis)),
         }
     }
 }
 
+/// The timer of a connection, passed from request to request. A moment that is later than the one
+/// it is set for leaves it as it is: going off too early costs less than being set for every request.
+#[derive(Default)]
+pub(super) struct Alarm(Mutex<Option<Pin<Box<Sleep>>>>);
+
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    /// It wakes this task.
+    is_set: bool,
+}
+
+impl Alarm {
+    /// The timer; a new one while another stream of the connection has it.
+    fn take(&self, slot: &Slot) -> Timer {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let first = || slot.moment(&slot.due).unwrap_or(slot.started);
+        Timer {
+            sleep: kept.unwrap_or_else(|| Box::pin(tokio::time::sleep_until(first().into()))),
+            is_set: false,
+        }
+    }
+
+    fn give_back(&self, timer: Timer) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(timer.sleep);
+    }
+}
+
+impl Timer {
+    /// Whether `moment` has come; arranges to be woken when it does.
+    fn is_past(&mut self, moment: Instant, cx: &mut Context<'_>) -> bool {
+        let moment = moment.into();
+        if moment < self.sleep.deadline() {
+            self.sleep.as_mut().reset(moment);
+        } else if self.is_set && !self.sleep.is_elapsed() {
+            return false;
+        }
+        if self.has_gone_off(cx) {
+            if self.sleep.deadline() == moment {
+                return true;
+            }
+            self.sleep.as_mut().reset(moment);
+            return self.has_gone_off(cx);
+        }
+        false
+    }
+
+    fn has_gone_off(&mut self, cx: &mut Context<'_>) -> bool {
+        self.is_set = self.sleep.as_mut().poll(cx).is_pending();
+        !self.is_set
+    }
+}
+
 /// Runs `work` as the request of `slot`. `None` when it was cut off.
-pub(super) async fn watched<W: Future>(slot: Arc<Slot>, work: W) -> Option<W::Output> {
+pub(super) async fn watched<W: Future>(slot: Arc<Slot>, alarm: &Alarm, work: W) -> Option<W::Output> {
+    let mut timer = alarm.take(&slot);
     let mut work = pin!(SLOT.scope(Arc::clone(&slot), work));
-    let mut sleep = pin!(tokio::time::sleep_until(slot.started.into()));
-    let mut armed_for = None;
     let before = slot.pulse.count();
     let mut has_begun = false;
     let mut until: Option<BoxFuture<'static, ()>> = None;
-    poll_fn(move |cx| {
+    let ended = poll_fn(|cx| {
         if let Poll::Ready(output) = work.as_mut().poll(cx) {
             return Poll::Ready(Some(output));
         }
@@ -142,20 +197,16 @@ pub(super) async fn watched<W: Future>(slot: Arc<Slot>, work: W) -> Option<W::Ou
                 slot.due_within(slot.head_within);
             }
         }
-        until = slot.take_until().or_else(|| until.take());
-        if let Some(until) = &mut until
-            && until.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(None);
+        if slot.moment(&slot.until_from).is_some_and(|from| timer.is_past(from, cx)) {
+            until = slot.take_until();
         }
-        let Some(due) = slot.due() else { return Poll::Pending };
-        if armed_for != Some(due) {
-            armed_for = Some(due);
-            sleep.as_mut().reset(due.into());
-        }
-        sleep.as_mut().poll(cx).map(|()| None)
+        let is_over = until.as_mut().is_some_and(|until| until.as_mut().poll(cx).is_ready());
+        let is_overdue = slot.moment(&slot.due).is_some_and(|due| timer.is_past(due, cx));
+        if is_over || is_overdue { Poll::Ready(None) } else { Poll::Pending }
     })
-    .await
+    .await;
+    alarm.give_back(timer);
+    ended
 }
 
 #[cfg(test)]
@@ -170,9 +221,13 @@ mod tests {
         Slot::new(peer, Scheme::Http, Arc::default(), first_within, head_within)
     }
 
+    async fn cut<W: Future>(slot: Arc<Slot>, work: W) -> Option<W::Output> {
+        watched(slot, &Alarm::default(), work).await
+    }
+
     #[tokio::test]
     async fn a_head_that_does_not_arrive_ends_the_request() {
-        assert_eq!(watched(slot(SOON, NEVER), std::future::pending::<()>()).await, None);
+        assert_eq!(cut(slot(SOON, NEVER), std::future::pending::<()>()).await, None);
     }
 
     #[tokio::test]
@@ -183,7 +238,7 @@ mod tests {
             pulse.beat();
             std::future::pending::<()>().await;
         };
-        assert_eq!(watched(slot, work).await, None);
+        assert_eq!(cut(slot, work).await, None);
     }
 
     #[tokio::test]
@@ -195,7 +250,7 @@ mod tests {
             tokio::time::sleep(SOON * 3).await;
             7
         };
-        assert_eq!(watched(slot(SOON, SOON), work).await, Some(7));
+        assert_eq!(cut(slot(SOON, SOON), work).await, Some(7));
     }
 
     #[tokio::test]
@@ -206,7 +261,7 @@ mod tests {
             slot.due_within(SOON);
             std::future::pending::<()>().await;
         };
-        assert_eq!(watched(slot(NEVER, NEVER), work).await, None);
+        assert_eq!(cut(slot(NEVER, NEVER), work).await, None);
     }
 
     #[tokio::test]
@@ -215,10 +270,24 @@ mod tests {
         let work = async {
             let slot = Slot::current().unwrap();
             slot.head_arrived();
-            slot.ends_with(Box::pin(async { drop(stopped.await) }));
+            slot.ends_with(Duration::ZERO, Box::pin(async { drop(stopped.await) }));
             stop.send(()).unwrap();
             std::future::pending::<()>().await;
         };
-        assert_eq!(watched(slot(NEVER, NEVER), work).await, None);
+        assert_eq!(cut(slot(NEVER, NEVER), work).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_timer_that_was_set_for_an_earlier_request_cuts_no_later_one() {
+        let alarm = Alarm::default();
+        let wait = |slot: Arc<Slot>, span| {
+            let alarm = &alarm;
+            async move { watched(slot, alarm, tokio::time::sleep(span)).await }
+        };
+        // Leaves the timer armed for a moment in which the next request still runs.
+        assert_eq!(wait(slot(SOON, NEVER), SOON / 4).await, Some(()));
+        assert_eq!(wait(slot(NEVER, NEVER), SOON * 3).await, Some(()));
+        // And one that is armed for much later is set to the deadline that is nearer.
+        assert_eq!(wait(slot(SOON, NEVER), NEVER).await, None);
     }
 }

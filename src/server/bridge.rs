@@ -150,10 +150,8 @@ impl Bridge {
         let (app, gate) = (Arc::clone(&self.app), Arc::clone(&self.gate));
         let session = standing.session();
         let is_lasting = head.kind == Kind::WebSocket;
-        Until::new(async move {
-            if !is_lasting {
-                tokio::time::sleep(WATCH_AFTER).await;
-            }
+        let after = if is_lasting { Duration::ZERO } else { WATCH_AFTER };
+        Until::new(after, async move {
             let mut handle = app.stops.register(session.sid, session.account);
             // Asked after it was registered: what changed in between is seen here, what changes
             // later is told. That a session's time is over is told by nobody.
