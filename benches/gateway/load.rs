@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -105,22 +106,26 @@ async fn connect(to: SocketAddr) -> TcpStream {
 async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> After {
     buffer.clear();
     let head = loop {
-        if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+        if let Some(at) = memmem::find(buffer, b"\r\n\r\n") {
             break at + 4;
         }
         read_more(stream, buffer).await;
     };
     assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(buffer));
-    let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
-    let length: usize = text
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length:"))
-        .and_then(|value| value.trim().parse().ok())
-        .expect("the backend's answer has a length");
+    let length = length_of(&buffer[..head]);
+    let closes = memmem::find(&buffer[..head], b"onnection: close").is_some();
     while buffer.len() < head + length {
         read_more(stream, buffer).await;
     }
-    if text.lines().any(|line| line == "connection: close") { After::Close } else { After::Keep }
+    if closes { After::Close } else { After::Keep }
+}
+
+/// The content length, whatever the case of its name: the generator takes what it costs away from
+/// what it measures.
+fn length_of(head: &[u8]) -> usize {
+    let name = memmem::find(head, b"ength: ").expect("the backend's answer has a length");
+    let digits = head[name + 7..].iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |length, digit| length * 10 + usize::from(digit - b'0'))
 }
 
 async fn read_more(stream: &mut TcpStream, buffer: &mut Vec<u8>) {

@@ -4,6 +4,7 @@
 //! is counted before it is known who pays for it, and only the last line makes something that can
 //! be forwarded.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,7 +27,7 @@ use crate::policy::table::Params;
 
 /// Decides about one request.
 pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -> Decision {
-    let mut laps = Laps { metrics: &gate.app.metrics, since: Instant::now() };
+    let mut laps = Laps::begin(&gate.app.metrics);
     // One world for the whole request: route, policy, rights and settings belong together.
     let world = gate.world();
     // A preflight asks about another request, so that one's route answers, and nobody is asked who
@@ -68,17 +69,36 @@ pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -
     }
 }
 
-/// How long each step took.
-struct Laps<'a> {
-    metrics: &'a Metrics,
-    since: Instant,
+/// One request in so many has its steps timed: to time them costs more than some of them do.
+const TIMED: u8 = 16;
+
+thread_local! {
+    static UNTIMED: Cell<u8> = const { Cell::new(0) };
 }
 
-impl Laps<'_> {
+/// How long each step took, where the request is one of those that are timed.
+struct Laps<'a>(Option<(&'a Metrics, Instant)>);
+
+impl<'a> Laps<'a> {
+    fn begin(metrics: &'a Metrics) -> Self {
+        let left = UNTIMED.get();
+        UNTIMED.set(left.checked_sub(1).unwrap_or(TIMED - 1));
+        Self((left == 0).then(|| (metrics, Instant::now())))
+    }
+
     fn end_of(&mut self, stage: Stage) {
-        let now = Instant::now();
-        self.metrics.stage(stage, now.saturating_duration_since(self.since));
-        self.since = now;
+        if let Some((metrics, since)) = &mut self.0 {
+            let now = Instant::now();
+            metrics.stage(stage, now.saturating_duration_since(*since));
+            *since = now;
+        }
+    }
+
+    /// Time passed that was nobody's step.
+    fn skip(&mut self) {
+        if let Some((_, since)) = &mut self.0 {
+            *since = Instant::now();
+        }
     }
 }
 
@@ -169,7 +189,7 @@ impl Asking<'_> {
             let most = usize::try_from(route.rule.body).unwrap_or(usize::MAX);
             let whole = body.read_all(most).await?;
             // The client took that time, in which what was permitted may have been taken away.
-            laps.since = Instant::now();
+            laps.skip();
             if let Some(standing) = Standing::new(&permit, head)
                 && standing.holds_until(gate).await.is_none()
             {
@@ -180,7 +200,8 @@ impl Asking<'_> {
             None
         };
         let mut stamps = Vec::with_capacity(10);
-        let sent = Sent { target: &target, body: body.as_deref().map(sha256), at: gate.app.now() };
+        let at = if body.is_some() { gate.app.now() } else { head.at };
+        let sent = Sent { target: &target, body: body.as_deref().map(sha256), at };
         identity_headers(gate, &permit, head, sent, &mut |name, value| stamps.push((name, value)))?;
         let is_kept = route.rule.forward_authorization && !credential::is_ours(head, world);
         let authorization = if is_kept { Authorization::Forwarded } else { Authorization::Removed };

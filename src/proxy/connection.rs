@@ -168,15 +168,19 @@ impl Connection {
         is_open
     }
 
-    /// Ends when the gateway closes while the connection is idle. Once for the connection: to ask
-    /// for every request anew would take a lock that all connections share.
+    /// Ends when the gateway closes while the connection is idle. It waits once for the whole
+    /// connection: to ask for every request anew would take a lock that all connections share.
     async fn closes_idle(&self) {
         let mut begun = pin!(self.door.closing.begun());
-        poll_fn(
-            |cx| {
-                if self.is_idle.load(Ordering::Relaxed) { begun.as_mut().poll(cx) } else { Poll::Pending }
-            },
-        )
+        let mut is_waiting = false;
+        poll_fn(|cx| {
+            let is_idle = self.is_idle.load(Ordering::Relaxed);
+            if !is_idle || (is_waiting && !self.door.closing.has_begun.load(Ordering::Acquire)) {
+                return Poll::Pending;
+            }
+            is_waiting = true;
+            begun.as_mut().poll(cx)
+        })
         .await;
     }
 

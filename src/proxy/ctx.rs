@@ -129,11 +129,12 @@ impl Ctx {
             return;
         }
         self.attempt.chosen = None;
+        let now = Instant::now();
         if let (Some(forward), Some(started)) = (&self.forward, self.attempt.started) {
-            forward.upstream.metrics().answered(started.elapsed());
+            forward.upstream.metrics().answered(now.saturating_duration_since(started));
             forward.upstream.note(self.attempt.outcome.unwrap_or(Outcome::Answered));
         }
-        self.recorder.record(&Line::of(self));
+        self.recorder.record(&Line::of(self, now));
     }
 }
 

@@ -4,6 +4,7 @@
 //! never waits for the log: lines go into a buffer that a thread of its own writes out, and what
 //! does not fit is counted as lost.
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -51,13 +52,18 @@ pub struct Recorder {
 
 #[derive(Default)]
 struct Buffer {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Vec<u8>>,
     wake: Condvar,
     is_closing: AtomicBool,
 }
 
+thread_local! {
+    /// Lines are written here first, so that threads wait for each other no longer than a copy takes.
+    static DRAFT: RefCell<Draft> = RefCell::default();
+}
+
 #[derive(Default)]
-struct Waiting {
+struct Draft {
     bytes: Vec<u8>,
     second: i64,
     /// The text of `second`, up to the full stop.
@@ -115,15 +121,23 @@ impl Recorder {
             return;
         }
         let now = self.clock.now();
+        DRAFT.with_borrow_mut(|draft| {
+            draft.write(now, line);
+            self.hand_over(&draft.bytes);
+        });
+    }
+
+    fn hand_over(&self, line: &[u8]) {
         let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.bytes.len() > FULL {
+        if waiting.len() > FULL {
             self.metrics.log_line_dropped();
             return;
         }
-        waiting.append(now, line);
-        let is_much = waiting.bytes.len() > WAKE;
+        let was_little = waiting.len() <= WAKE;
+        waiting.extend_from_slice(line);
+        let is_much = waiting.len() > WAKE;
         drop(waiting);
-        if is_much {
+        if was_little && is_much {
             self.shared.wake.notify_one();
         }
     }
@@ -148,11 +162,11 @@ impl Buffer {
             let is_last = self.is_closing.load(Ordering::SeqCst);
             {
                 let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                if waiting.bytes.len() <= WAKE && !is_last {
+                if waiting.len() <= WAKE && !is_last {
                     (waiting, _) =
                         self.wake.wait_timeout(waiting, PAUSE).unwrap_or_else(PoisonError::into_inner);
                 }
-                std::mem::swap(&mut waiting.bytes, &mut batch);
+                std::mem::swap(&mut *waiting, &mut batch);
             }
             // A log that cannot be written must not stop the gateway.
             drop(out.write_all(&batch).and_then(|()| out.flush()));
@@ -183,7 +197,7 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    pub(super) fn of(ctx: &'a Ctx) -> Self {
+    pub(super) fn of(ctx: &'a Ctx, now: Instant) -> Self {
         let forward = ctx.forward.as_deref();
         Self {
             id: ctx.request_id(),
@@ -195,7 +209,7 @@ impl<'a> Line<'a> {
             server: ctx.attempt.server.as_deref(),
             reason: ctx.refusal.as_ref().map(crate::gate::Rejection::label),
             subject: forward.and_then(|f| f.subject),
-            took: ctx.started.elapsed(),
+            took: now.saturating_duration_since(ctx.started),
             upstream_took: ctx.attempt.head_took,
             tries: ctx.attempt.count,
             bytes_in: ctx.body.bytes,
@@ -204,8 +218,8 @@ impl<'a> Line<'a> {
     }
 }
 
-impl Waiting {
-    fn append(&mut self, now: Timestamp, line: &Line<'_>) {
+impl Draft {
+    fn write(&mut self, now: Timestamp, line: &Line<'_>) {
         if now.as_secs() != self.second || self.stamp.is_empty() {
             self.second = now.as_secs();
             self.stamp = Timestamp::from_millis(self.second * 1000).rfc3339();
@@ -213,6 +227,7 @@ impl Waiting {
         }
         let millis = now.as_millis().rem_euclid(1000);
         let out = &mut self.bytes;
+        out.clear();
         out.extend_from_slice(b"{\"at\":\"");
         out.extend_from_slice(self.stamp.as_bytes());
         out.extend([millis / 100, millis / 10 % 10, millis % 10].map(digit));

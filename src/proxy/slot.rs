@@ -66,7 +66,7 @@ impl Slot {
         head_within: Duration,
     ) -> Arc<Self> {
         let (peer, peer_text) = peer;
-        let slot = Self {
+        Arc::new(Self {
             peer,
             peer_text,
             scheme,
@@ -76,10 +76,8 @@ impl Slot {
             until: Mutex::default(),
             until_from: AtomicU64::new(0),
             started: Instant::now(),
-            due: AtomicU64::new(0),
-        };
-        slot.due_within(first_within);
-        Arc::new(slot)
+            due: AtomicU64::new(millis(first_within)),
+        })
     }
 
     /// The slot of the request that this task works on.
@@ -116,7 +114,7 @@ impl Slot {
 
     /// What is `span` from now, in milliseconds after the start; never zero.
     fn millis_to(&self, span: Duration) -> u64 {
-        u64::try_from((self.started.elapsed() + span).as_millis()).unwrap_or(u64::MAX).max(1)
+        millis(self.started.elapsed() + span)
     }
 
     /// The moment that was stored as milliseconds.
@@ -126,6 +124,11 @@ impl Slot {
             millis => Some(self.started + Duration::from_millis(millis)),
         }
     }
+}
+
+/// In milliseconds; never zero, which stands for none.
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 /// The timer of a connection, passed from request to request. A moment that is later than the one

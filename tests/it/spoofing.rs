@@ -96,8 +96,8 @@ async fn other_headers_of_the_client_pass_untouched() {
         ["X-Username: ada", "X-Custom_Name: 1", "X-Api-Key: theirs", "Cookie: a=1; b=2", "Accept: a/b"];
     exchange(gateway.public(), get("/x", &lines)).await.unwrap();
     let seen = upstream.last();
-    for line in lines {
-        assert!(seen.head.contains(line), "{line} is missing in {}", seen.head);
+    for (name, value) in lines.iter().filter_map(|line| line.split_once(": ")) {
+        assert_eq!(seen.header(&name.to_lowercase()), Some(value), "{name} in {}", seen.head);
     }
 }
 

@@ -139,7 +139,7 @@ fn a_bad_configuration_never_replaces_a_good_one() {
 
 #[test]
 fn a_gateway_that_cannot_start_says_why() {
-    let place = Place::with(GOOD);
+    let place = Place::with(&format!("listen: {{ public: 127.0.0.1:0, admin: 127.0.0.1:0 }}\n{GOOD}"));
     assert!(place.run("run").bad().contains("seal key data/seal.key cannot be read"));
     place.write("portcullis.yaml", "routes: 3");
     assert!(place.run("run").bad().contains("problem"));
