@@ -83,6 +83,7 @@ fn bearer(line: &[u8]) -> Option<&str> {
 /// The characters of RFC 7235's token68, without `=`: our tokens are never padded, and a token
 /// with padding would be a second spelling of the same bytes. Without an early end, so that the
 /// compiler looks at many bytes at once.
+#[expect(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch, and ends that")]
 fn is_token68(token: &[u8]) -> bool {
     token.iter().fold(true, |is_so, &byte| {
         let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
