@@ -259,3 +259,5 @@ impl VerifyingKey {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
