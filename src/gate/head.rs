@@ -430,3 +430,7 @@ fn scheme_of(value: &HeaderValue) -> Option<Scheme> {
 #[cfg(test)]
 #[path = "head_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "head_twice.rs"]
+mod twice;
