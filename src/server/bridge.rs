@@ -45,13 +45,13 @@ impl Reach {
         let listen = Arc::new(config.listen.clone());
         let mut upstreams = BTreeMap::new();
         for (name, plan) in &config.upstreams {
-            let old = before.and_then(|reach| reach.upstreams.get(name)).filter(|old| old.plan() == plan);
-            if let Some(old) = old {
+            let tls = plan.tls.as_ref().map(Tls::load).transpose();
+            let tls = tls.map_err(|cause| StartError::Upstream { name: name.clone(), cause })?;
+            let old = before.and_then(|reach| reach.upstreams.get(name));
+            if let Some(old) = old.filter(|old| old.is_as(plan, tls.as_ref())) {
                 upstreams.insert(name.clone(), Arc::clone(old));
                 continue;
             }
-            let tls = plan.tls.as_ref().map(Tls::load).transpose();
-            let tls = tls.map_err(|cause| StartError::Upstream { name: name.clone(), cause })?;
             let made = Upstream::new(plan.clone(), tls, metrics.upstream(name));
             watch_over(&made, &listen, tasks).await;
             upstreams.insert(name.clone(), made);

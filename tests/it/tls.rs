@@ -116,3 +116,26 @@ async fn an_upstream_that_asks_for_a_certificate_gets_ours() {
         assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().status, status, "{client}");
     }
 }
+
+#[tokio::test]
+async fn an_upstreams_authority_that_was_replaced_in_its_file_counts_from_the_next_reload() {
+    let plain = Upstream::echo().await;
+    let (own, other) = (Pair::for_name("up.test"), Pair::for_name("up.test"));
+    let secure = in_front_of(plain.address, &own, None).await;
+    let folder = tempfile::tempdir().unwrap();
+    other.write(folder.path(), "ca");
+    let file = folder.path().join("ca.crt");
+    let yaml = format!(
+        "upstreams: {{ up: {{ servers: ['{secure}'], tls: {{ ca_file: '{}', sni: up.test }} }} }}\n\
+         routes: [ {{ name: all, match: {{ path: '/**' }}, upstream: up, allow: anyone }} ]\n",
+        file.display()
+    );
+    let gateway = Gateway::start_in(folder, &yaml).await.unwrap();
+    assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().status, 502);
+    own.write(file.parent().unwrap(), "ca");
+    gateway.running.reload(&gateway.load(&yaml)).await.unwrap();
+    assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().status, 200);
+    std::fs::write(&file, "no certificate").unwrap();
+    gateway.running.reload(&gateway.load(&yaml)).await.expect_err("a broken file replaces nothing");
+    assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().status, 200);
+}

@@ -109,6 +109,15 @@ impl Upstream {
         Arc::new(upstream)
     }
 
+    /// Whether an upstream made of these would be this one.
+    pub fn is_as(&self, plan: &config::Upstream, tls: Option<&Tls>) -> bool {
+        let is_same_tls = match (&self.tls, tls) {
+            (Some(own), Some(other)) => own.is_as(other),
+            (own, other) => own.is_none() && other.is_none(),
+        };
+        self.plan == *plan && is_same_tls
+    }
+
     pub fn name(&self) -> &str {
         &self.plan.name
     }

@@ -19,6 +19,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::websocket;
 use crate::config::{self, Server};
+use crate::crypto::digest::{SHA256_LEN, sha256};
 use crate::proxy::tls::Unusable;
 
 const H2_STREAMS: usize = 100;
@@ -31,6 +32,8 @@ pub struct Tls {
     verify: bool,
     authorities: Option<Arc<CaType>>,
     client: Option<Arc<CertKey>>,
+    /// Of everything that was read: a file replaced in its place is another one.
+    digest: [u8; SHA256_LEN],
 }
 
 impl Tls {
@@ -39,7 +42,12 @@ impl Tls {
     /// # Errors
     /// [`Unusable`] when a file does not hold what it should.
     pub fn load(rule: &config::UpstreamTls) -> Result<Self, Unusable> {
-        let read = |path: &Path| config::file::read(path).map_err(|_| Unusable::Chain);
+        let mut seen = Vec::new();
+        let mut read = |path: &Path| {
+            let bytes = config::file::read(path).map_err(|_| Unusable::Chain)?;
+            seen.extend_from_slice(&sha256(&bytes));
+            Ok(bytes)
+        };
         let authorities = match &rule.ca_file {
             None => None,
             Some(path) => {
@@ -56,7 +64,12 @@ impl Tls {
             }
             _ => None,
         };
-        Ok(Self { sni: rule.sni.clone(), verify: rule.verify, authorities, client })
+        Ok(Self { sni: rule.sni.clone(), verify: rule.verify, authorities, client, digest: sha256(&seen) })
+    }
+
+    /// Whether the same was read for both.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        self.digest == other.digest
     }
 }
 
