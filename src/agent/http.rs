@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use super::input::{MintBody, NarrowBody};
 use super::view::{Shown, shown};
-use super::{AgentToken, Fault, Limits, Mint, MintError, NarrowError, Narrowing, Reference, Status, mint};
+use super::{
+    AgentToken, Fault, Limits, Mint, MintError, NarrowError, Narrowed, Narrowing, Reference, Status, mint,
+};
 use crate::app::{App, Change};
 use crate::audit::Suspension;
 use crate::base::{Id, Slug};
@@ -227,10 +229,11 @@ async fn narrow(call: Call, Json(body): Json<NarrowBody>) -> Result<Json<Shown>,
     };
     let mut change = call.app.change(call.actor()).await?;
     let narrowed = match super::narrow(&mut change, token.id, to).await {
-        Ok(narrowed) if narrowed == token => narrowed,
-        Ok(narrowed) => {
-            change.commit().await?;
-            narrowed
+        Ok(Narrowed { token, fields }) => {
+            if !fields.is_empty() {
+                change.commit().await?;
+            }
+            token
         }
         Err(NarrowError::Ended) => return Err(ended(&call, token.id).await?),
         Err(NarrowError::Store(cause)) => return Err(cause.into()),

@@ -20,13 +20,14 @@ use crate::app::{App, Change};
 use crate::audit::{Actor, AgentEvent, Delegation, Suspension};
 use crate::base::{Id, MicroUsd, Number, Timestamp};
 use crate::crypto::token::TokenDigest;
+use crate::metrics::AgentTrip;
 use crate::policy::Code;
 use crate::session::Method;
 use crate::store::{Error, Source};
 
 pub use http::rows;
 pub use mint::{Mint, MintError, TEXT_LEN, mint};
-pub use narrow::{NarrowError, Narrowing, narrow};
+pub use narrow::{NarrowError, Narrowed, Narrowing, narrow};
 pub use view::{Shown, shown};
 
 /// The series of the numbers that wires show.
@@ -216,6 +217,20 @@ pub async fn presented(src: impl Source, text: &str) -> Result<Option<AgentToken
     store::by_digest(src, TokenDigest::of(text).as_str()).await
 }
 
+/// The token of a digest, whatever has become of it.
+pub async fn by_digest(src: impl Source, digest: &str) -> Result<Option<AgentToken>, Error> {
+    store::by_digest(src, digest).await
+}
+
+/// Notes when tokens were used last.
+pub async fn note_uses(app: &App, uses: &[(Id, Timestamp)]) -> Result<(), Error> {
+    let mut tx = app.db.begin().await?;
+    for (id, at) in uses {
+        store::note_use(&mut tx, *id, *at).await?;
+    }
+    tx.commit().await
+}
+
 /// The tokens of a site, or of one human, the newest first.
 pub async fn list(
     src: impl Source,
@@ -238,7 +253,20 @@ pub async fn suspend(change: &mut Change<'_>, of: Delegation, reason: Suspension
         return Ok(false);
     }
     change.record(AgentEvent::Suspended { of, reason }).await?;
+    if let Some(trip) = trip_of(reason) {
+        change.app().metrics.agent_suspended(trip);
+    }
     Ok(true)
+}
+
+/// What the gateway did by itself is counted.
+const fn trip_of(reason: Suspension) -> Option<AgentTrip> {
+    match reason {
+        Suspension::RateLimit => Some(AgentTrip::RateLimit),
+        Suspension::Anomaly => Some(AgentTrip::Anomaly),
+        Suspension::HeartbeatMissing => Some(AgentTrip::HeartbeatMissing),
+        Suspension::Manual | Suspension::BudgetExceeded => None,
+    }
 }
 
 /// Lets a suspended token act again. `false` where it is not suspended, or its time is over. The
@@ -293,6 +321,7 @@ pub async fn silence(change: &mut Change<'_>, of: Delegation) -> Result<bool, Er
         return Ok(false);
     }
     change.record(AgentEvent::Suspended { of, reason: Suspension::HeartbeatMissing }).await?;
+    change.app().metrics.agent_suspended(AgentTrip::HeartbeatMissing);
     Ok(true)
 }
 

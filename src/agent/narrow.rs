@@ -24,6 +24,14 @@ pub struct Narrowing {
     pub lifetime: Option<Duration>,
 }
 
+/// A token after it was narrowed.
+#[derive(Debug)]
+pub struct Narrowed {
+    pub token: AgentToken,
+    /// What is less than before; empty where nothing is, and then there is nothing to commit.
+    pub fields: Vec<&'static str>,
+}
+
 /// Why a token was not narrowed.
 #[derive(Debug)]
 pub enum NarrowError {
@@ -40,11 +48,11 @@ impl From<Error> for NarrowError {
     }
 }
 
-/// Takes something away from a token; the token afterwards.
+/// Takes something away from a token.
 ///
 /// # Errors
 /// [`NarrowError`]; nothing is then written.
-pub async fn narrow(change: &mut Change<'_>, id: Id, to: Narrowing) -> Result<AgentToken, NarrowError> {
+pub async fn narrow(change: &mut Change<'_>, id: Id, to: Narrowing) -> Result<Narrowed, NarrowError> {
     let now = change.now();
     if store::hold(change.tx(), id, now).await? == 0 {
         return Err(NarrowError::Ended);
@@ -55,9 +63,10 @@ pub async fn narrow(change: &mut Change<'_>, id: Id, to: Narrowing) -> Result<Ag
     let fields = changed(&before, &after);
     if !fields.is_empty() {
         store::narrow(change.tx(), &after).await?;
-        change.record(AgentEvent::Narrowed { of: after.delegation(), fields }).await?;
+        let event = AgentEvent::Narrowed { of: after.delegation(), fields: fields.clone() };
+        change.record(event).await?;
     }
-    Ok(after)
+    Ok(Narrowed { token: after, fields })
 }
 
 impl Narrowing {

@@ -329,6 +329,12 @@ pub(super) async fn beat(
     tx.execute(stmt.bind(now).bind(due_at).bind(id).bind(now).bind(now)).await
 }
 
+pub(super) async fn note_use(tx: &mut Tx, id: Id, at: Timestamp) -> Result<(), Error> {
+    let stmt = sql("UPDATE agent_token SET last_used_at = ? WHERE id = ? \
+                    AND (last_used_at IS NULL OR last_used_at < ?)");
+    tx.execute(stmt.bind(at).bind(id).bind(at)).await.map(drop)
+}
+
 /// Removes what ended before a moment; how many tokens went.
 pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> {
     let codes = sql("DELETE FROM agent_token_permission WHERE token_id IN \

@@ -293,7 +293,7 @@ on_every_store! {
             if narrowed.is_ok() {
                 change.commit().await.unwrap();
             }
-            narrowed
+            narrowed.map(|narrowed| narrowed.token)
         };
         let wider = Narrowing {
             permissions: Some(vec![code("pay")]),

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use super::{App, store};
-use crate::audit::{self, Actor, Event, Subject};
+use crate::audit::{self, Actor, Event, Noted, Subject};
 use crate::base::{Id, Number, Timestamp};
 use crate::store::{Error, Tx};
 
@@ -18,7 +18,7 @@ pub struct Change<'a> {
     app: &'a App,
     tx: Tx,
     actor: Actor,
-    events: Vec<Event>,
+    events: Vec<Noted>,
     now: Timestamp,
     /// A reaction failed: the rest must not be committed without it.
     is_broken: bool,
@@ -61,13 +61,18 @@ impl<'a> Change<'a> {
     /// Says what happened: queues its audit row and runs the reactions of other slices to it.
     pub async fn record(&mut self, event: impl Into<Event> + Send) -> Result<(), Error> {
         let event = event.into();
-        self.events.push(event.clone());
+        self.events.push(Noted { actor: self.actor.clone(), at: self.now, event: event.clone() });
         for reaction in &self.app.reactions {
             let reacted = reaction(self, &event).await;
             self.is_broken |= reacted.is_err();
             reacted?;
         }
         Ok(())
+    }
+
+    /// Writes down what others did before this change began; nothing reacts to it.
+    pub fn note(&mut self, notes: impl IntoIterator<Item = Noted>) {
+        self.events.extend(notes);
     }
 
     /// Makes it so, everywhere. When this returns, this process obeys it.
@@ -78,10 +83,11 @@ impl<'a> Change<'a> {
         if self.events.is_empty() {
             return Err(Error::Broken { cause: "a change without an event cannot be committed".into() });
         }
-        let subjects: BTreeSet<Subject> = self.events.iter().flat_map(Event::subjects).collect();
+        let subjects: BTreeSet<Subject> =
+            self.events.iter().flat_map(|noted| noted.event.subjects()).collect();
         let subjects: Vec<Subject> = subjects.into_iter().collect();
         let random = self.app.random.as_ref();
-        let seq = audit::append(&mut self.tx, &self.actor, &self.events, self.now, random).await?;
+        let seq = audit::append(&mut self.tx, &self.events, random).await?;
         store::record(&mut self.tx, seq, &subjects, self.now).await?;
         self.tx.commit().await?;
         self.app.apply(&subjects, seq).await;

@@ -11,6 +11,7 @@ mod follow;
 mod health;
 mod in_force;
 mod retain;
+mod sink;
 mod stop;
 mod store;
 pub mod testing;
@@ -41,9 +42,11 @@ pub use follow::POLL;
 pub use health::Health;
 pub use in_force::{InForce, Turn};
 pub use retain::{CHANGES_KEPT_FOR, prune_audit, prune_changes};
+pub use sink::WRITTEN_EVERY;
 pub use stop::{Signal, StopHandle, Stops};
 
 use follow::View;
+use sink::Sink;
 
 /// What another slice does in the same transaction when an event is recorded: sessions end because
 /// a password changed. Slices later in the list export them; `server` and `cli` hand them in.
@@ -88,6 +91,7 @@ pub struct App {
     reactions: Vec<Reaction>,
     appliers: Vec<Applier>,
     view: View,
+    sink: Sink,
 }
 
 impl App {
@@ -113,6 +117,7 @@ impl App {
             reactions: parts.reactions,
             appliers: parts.appliers,
             view: View::from(seen),
+            sink: Sink::default(),
         }))
     }
 

@@ -13,6 +13,8 @@ pub enum Who {
     /// Someone who has not proved who they are.
     Anonymous,
     Account(Id),
+    /// What a human delegated to a program; the row is about that human.
+    Agent(Id),
     /// An operator at the command line.
     CommandLine,
     /// The gateway itself: a timer, an expiry, a reload.
@@ -25,6 +27,7 @@ impl Who {
         match self {
             Self::Anonymous => "anonymous",
             Self::Account(_) => "account",
+            Self::Agent(_) => "agent",
             Self::CommandLine => "command_line",
             Self::System => "system",
         }
@@ -33,6 +36,14 @@ impl Who {
     pub const fn account(self) -> Option<Id> {
         match self {
             Self::Account(id) => Some(id),
+            Self::Anonymous | Self::Agent(_) | Self::CommandLine | Self::System => None,
+        }
+    }
+
+    /// Whoever of its kind it was.
+    pub const fn id(self) -> Option<Id> {
+        match self {
+            Self::Account(id) | Self::Agent(id) => Some(id),
             Self::Anonymous | Self::CommandLine | Self::System => None,
         }
     }

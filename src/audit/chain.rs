@@ -75,35 +75,31 @@ impl From<Error> for Broken {
     }
 }
 
+/// An event, whose doing it was, and when.
+#[derive(Debug, Clone)]
+pub struct Noted {
+    pub actor: Actor,
+    pub at: Timestamp,
+    pub event: Event,
+}
+
 /// Numbers, hashes and writes the rows of a change; the number of the last one, which is the
 /// change's own. Called by `app::Change` alone, as the last thing before COMMIT.
-pub async fn append(
-    tx: &mut Tx,
-    actor: &Actor,
-    events: &[Event],
-    now: Timestamp,
-    random: &dyn Random,
-) -> Result<i64, Error> {
+pub async fn append(tx: &mut Tx, events: &[Noted], random: &dyn Random) -> Result<i64, Error> {
     let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
     let head = store::take_numbers(tx, count).await?;
     let mut rows: Vec<NewRow> = Vec::with_capacity(events.len());
-    for (event, seq) in events.iter().zip(head.seq - count + 1..) {
+    for (noted, seq) in events.iter().zip(head.seq - count + 1..) {
         let before = rows.last().map_or(&head.hash, |row| &row.hash).clone();
-        rows.push(new_row(actor, event, now, seq, before, random));
+        rows.push(new_row(noted, seq, before, random));
     }
     store::insert(tx, &rows).await?;
     store::set_head(tx, rows.last().map_or(&head.hash, |row| &row.hash)).await?;
     Ok(head.seq)
 }
 
-fn new_row(
-    actor: &Actor,
-    event: &Event,
-    now: Timestamp,
-    seq: i64,
-    prev_hash: String,
-    random: &dyn Random,
-) -> NewRow {
+fn new_row(noted: &Noted, seq: i64, prev_hash: String, random: &dyn Random) -> NewRow {
+    let Noted { actor, at, event } = noted;
     let about = event.about();
     let content = json!({
         "address": actor.address,
@@ -117,11 +113,11 @@ fn new_row(
     let salt = hex(&salt);
     let mut row = NewRow {
         seq,
-        happened_at: now,
+        happened_at: *at,
         code: event.code().to_owned(),
         site_id: actor.site,
         actor_kind: actor.who.kind().to_owned(),
-        actor_id: actor.who.account(),
+        actor_id: actor.who.id(),
         account_id: about.account,
         organization_id: about.organization,
         application_id: about.application.or(actor.application),

@@ -13,10 +13,10 @@ mod subject;
 mod tests;
 
 pub use actor::{Actor, Who};
-pub use chain::{Broken, Finding, Head, append, verify};
+pub use chain::{Broken, Finding, Head, Noted, append, verify};
 pub use event::{
-    AccountEvent, AgentEvent, ApplicationEvent, Contact, Delegation, EndReason, Event, How, KeyEvent,
-    LoginFailure, OrganizationEvent, RightsEvent, SessionEvent, Suspension, SystemEvent,
+    AccountEvent, AgentEvent, ApplicationEvent, Contact, Decided, Delegation, EndReason, Event, How,
+    KeyEvent, LoginFailure, OrganizationEvent, RightsEvent, SessionEvent, Suspension, SystemEvent, Verdict,
 };
 pub use store::{Row, latest, prune, tail};
 pub use subject::Subject;

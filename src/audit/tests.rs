@@ -19,8 +19,8 @@ async fn three_rows(db: &Db) {
         let application = Id::from_u128(n as u128);
         let event = ApplicationEvent::Created { application, name: name.to_owned() }.into();
         let mut tx = db.begin().await.unwrap();
-        let now = Timestamp::from_millis(1_800_000_000_000);
-        append(&mut tx, &actor, &[event], now, &random).await.unwrap();
+        let at = Timestamp::from_millis(1_800_000_000_000);
+        append(&mut tx, &[Noted { actor: actor.clone(), at, event }], &random).await.unwrap();
         tx.commit().await.unwrap();
     }
 }

@@ -10,6 +10,7 @@ use super::place::Place;
 use super::problem::Report;
 use super::scalar::{As, Span};
 use crate::base::MicroUsd;
+use crate::policy::{Code, Definitions};
 
 /// Tokens that humans give to agents.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -48,6 +49,28 @@ pub struct AgentDefaults {
     #[serde(deserialize_with = "dollars")]
     #[schemars(with = "f64", range(min = 0, max = 1_000_000_000))]
     pub budget_usd: MicroUsd,
+}
+
+/// `agents` of a route: what agents need to pass.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteAgents {
+    /// Delegated to the agent by this very code, and held by its human now.
+    pub permission: Code,
+}
+
+impl RouteAgents {
+    pub(super) fn check(&self, place: &Place, definitions: &Definitions, report: &mut Report) {
+        let is_whole = report.is_whole("organizations") && report.is_whole("permissions");
+        if is_whole && !definitions.knows_org_permission(&self.permission) {
+            report
+                .problem(
+                    &place.key("permission"),
+                    format!("no permission is called `{}`, and no org role grants it", self.permission),
+                )
+                .hint("declare it under `permissions`, or let a role of `organizations.roles` grant it");
+        }
+    }
 }
 
 /// The shortest form of a YAML number is what the file says.

@@ -37,7 +37,7 @@ pub use account::{
     Accounts, Api, Applications, Argon2, CharacterClass, Docs, Hash, Lockout, Password, PasswordRules,
     Registration, Required,
 };
-pub use agent::{AgentDefaults, Agents};
+pub use agent::{AgentDefaults, Agents, RouteAgents};
 pub use effective::{Setting, Source};
 pub use insecure::Insecure;
 pub use listen::{Listen, PublicUrl, Tls};

@@ -19,6 +19,10 @@ pub struct Audit {
     /// How long rows are kept.
     #[serde(with = "As::<Span>")]
     pub keep_for: Duration,
+    /// Which part of what agents read successfully is written down, from 0 to 1. Everything else
+    /// that agents do always is.
+    #[schemars(range(min = 0, max = 1))]
+    pub reads: f64,
 }
 
 /// What one client, and all together, may use up.
@@ -154,6 +158,9 @@ impl Audit {
     pub(super) fn check(&self, report: &mut Report) {
         if self.keep_for < Duration::from_hours(24) {
             report.problem(&Place::root().key("audit").key("keep_for"), "shorter than a day");
+        }
+        if !(0.0..=1.0).contains(&self.reads) {
+            report.problem(&Place::root().key("audit").key("reads"), "from 0 to 1");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::agent::RouteAgents;
 use super::allow::{Known, RawAllow};
 use super::insecure::Permitted;
 use super::listen::Listen;
@@ -32,6 +33,8 @@ pub(super) struct RawRoute {
     pub upstream: String,
     /// Who may pass.
     pub allow: RawAllow,
+    /// What agents need to pass; absent: none passes.
+    pub agents: Option<RouteAgents>,
     /// How many requests one caller may send.
     pub limit: Option<Limit>,
     /// The largest body; `limits.body.bytes` if absent.
@@ -199,6 +202,8 @@ pub struct Route {
     /// A name that `Config::upstreams` has.
     pub upstream: String,
     pub allow: Allow,
+    /// `None`: no agent passes.
+    pub agents: Option<RouteAgents>,
     pub limit: Option<Limit>,
     /// The largest body, in bytes.
     pub body: u64,
@@ -258,6 +263,9 @@ impl RawRoute {
         }
         let known = Known { definitions: around.definitions, path: &self.matches.path };
         let allow = self.allow.check(&place.key("allow"), &known, report);
+        if let Some(agents) = &self.agents {
+            agents.check(&place.key("agents"), around.definitions, report);
+        }
         let assertion = self.assertion.or(upstream.map(|u| u.assertion)).unwrap_or(Assertion::Off);
         self.check_details(place, &allow, assertion, report);
         let cors = self.cors(place, around, report, permitted);
@@ -269,6 +277,7 @@ impl RawRoute {
             }),
             upstream: self.upstream,
             allow,
+            agents: self.agents,
             limit: self.limit,
             body: self.body.unwrap_or(around.body),
             timeouts: self.timeouts.unwrap_or_default(),

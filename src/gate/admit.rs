@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::again::Standing;
+use super::agent::{self, AgentRefusal, Trail};
 use super::authenticate::{Caller, authenticate};
-use super::authorize::{Asked, authorize, organization_of};
+use super::authorize::{Asked, OfAgent, authorize, organization_of};
 use super::body::BodySource;
 use super::decision::{Admitted, Answer, Authorization, Decision, Verdict};
 use super::dispatch::{self, text};
@@ -21,6 +22,7 @@ use super::rejection::{Flaw, Rejection};
 use super::route::{CredentialUse, Route};
 use super::world::{Target, World};
 use super::{Gate, application, credential, edge, limit, note, rewrite};
+use crate::agent::Status;
 use crate::crypto::digest::sha256;
 use crate::metrics::{Metrics, Stage};
 use crate::policy::table::Params;
@@ -122,6 +124,10 @@ impl Asking<'_> {
         let Self { gate, world, head, route, .. } = *self;
         // What the route takes at all: no use in asking who sends what nobody may send.
         edge::check(world, route, head, answer.granted())?;
+        // An agent is never taken for nobody, on whatever route.
+        if credential::is_agents(head.presented.authorization.as_ref()) {
+            return Box::pin(self.pass_agent(body, laps)).await;
+        }
         // Applications before people: keys that are sent must be right whoever calls.
         let application = application::of_route(gate, head, route).await?;
         let caller = self.caller().await?;
@@ -149,6 +155,7 @@ impl Asking<'_> {
             organization: organization.as_ref(),
             application: application.as_ref(),
             now: head.at,
+            agent: None,
         };
         let permit = authorize(world, &asked)?;
         // The path that the upstream sees may be another route's: then that one must agree.
@@ -160,6 +167,54 @@ impl Asking<'_> {
         laps.end_of(Stage::Limit);
         note::passing(gate, &permit, head).await?;
         self.forward(permit, body, laps).await
+    }
+
+    /// The steps that an agent's request takes; what becomes of it goes into the trail.
+    async fn pass_agent(&self, body: &mut dyn BodySource, laps: Laps<'_>) -> Result<Verdict, Rejection> {
+        let mut trail = Trail::default();
+        let outcome = self.judge_agent(&mut trail, laps).await;
+        trail.decided(self.gate, self.route, self.head, outcome.as_ref().err());
+        let (permit, has_failures, laps) = outcome?;
+        let mut verdict = self.forward(permit, body, laps).await?;
+        if let Verdict::Forward(admitted) = &mut verdict {
+            admitted.has_failures = has_failures;
+        }
+        Ok(verdict)
+    }
+
+    async fn judge_agent<'l>(
+        &self,
+        trail: &mut Trail,
+        mut laps: Laps<'l>,
+    ) -> Result<(Permit, bool, Laps<'l>), Rejection> {
+        let Self { gate, world, head, route, .. } = *self;
+        // Who is it, may the token and its human act at all, is it alive?
+        let agent::Caller { snapshot, grant, application } =
+            agent::authenticate(gate, world, head, route, trail).await?;
+        gate.note_use(&grant, head.at);
+        laps.end_of(Stage::Authenticate);
+        // Everything counts from here on, whatever comes of it: asking is work too.
+        let rated = agent::rate(gate, &grant).await?;
+        laps.end_of(Stage::Limit);
+        // Then route, delegation, human and organization, in one judgement that names what fails.
+        let named = head.presented.org_slug.as_ref().map(text);
+        let (organization, standing) =
+            agent::organization(gate, world, named.as_deref(), &snapshot, &grant).await?;
+        let asked = Asked {
+            route,
+            params: self.params,
+            caller: Some(&snapshot),
+            organization: organization.as_ref(),
+            application: application.as_ref(),
+            now: head.at,
+            agent: Some(OfAgent { grant: &grant, standing }),
+        };
+        let permit = authorize(world, &asked)?;
+        rewrite::check(world, &asked, head.authority.host(), head.target.path(), &head.method)?;
+        laps.end_of(Stage::Authorize);
+        limit::of_route(gate, route, head, Some(&snapshot)).await?;
+        note::passing(gate, &permit, head).await?;
+        Ok((permit, rated.failures > 0, laps))
     }
 
     /// Who calls, as far as the route wants to know.
@@ -193,7 +248,10 @@ impl Asking<'_> {
             if let Some(standing) = Standing::new(&permit, head)
                 && standing.holds_until(gate).await.is_none()
             {
-                return Err(Rejection::TokenInvalid);
+                return Err(match permit.agent() {
+                    Some(_) => Rejection::Agent(AgentRefusal::Status(Status::Suspended)),
+                    None => Rejection::TokenInvalid,
+                });
             }
             Some(whole)
         } else {
@@ -206,6 +264,7 @@ impl Asking<'_> {
         let is_kept = route.rule.forward_authorization && !credential::is_ours(head, world);
         let authorization = if is_kept { Authorization::Forwarded } else { Authorization::Removed };
         laps.end_of(Stage::Identity);
-        Ok(Verdict::Forward(Box::new(Admitted { permit, target, stamps, authorization })))
+        let has_failures = false;
+        Ok(Verdict::Forward(Box::new(Admitted { permit, target, stamps, authorization, has_failures })))
     }
 }

@@ -42,6 +42,14 @@ pub(super) async fn of_route(
     of(gate, head, route.application).await
 }
 
+/// The application whose keys came with an agent's request.
+pub(super) async fn of_agent(
+    gate: &Gate,
+    head: &RequestHead,
+) -> Result<Option<Arc<ApplicationFacts>>, Rejection> {
+    of(gate, head, ApplicationUse::Optional).await
+}
+
 async fn of(
     gate: &Gate,
     head: &RequestHead,

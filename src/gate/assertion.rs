@@ -34,7 +34,11 @@ pub struct Claims<'a> {
     /// The account.
     #[serde(rename = "sub")]
     pub subject: Id,
-    pub sid: Id,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sid: Option<Id>,
+    /// Who acts on the subject's behalf (RFC 8693 section 4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<Act<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<&'a str>,
     pub roles: Vec<&'a str>,
@@ -48,6 +52,15 @@ pub struct Claims<'a> {
     /// The application whose keys came with the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<Id>,
+}
+
+/// An agent.
+#[derive(Debug, Serialize)]
+pub struct Act<'a> {
+    /// The label that its human gave it.
+    pub sub: &'a str,
+    /// The number of its token.
+    pub token: i64,
 }
 
 /// The request that a `request` assertion is bound to.
@@ -201,7 +214,8 @@ mod tests {
             issuer: "portcullis",
             upstream: "reports",
             subject: Id::from_u128(1),
-            sid: Id::from_u128(2),
+            sid: Some(Id::from_u128(2)),
+            act: None,
             email: Some("ada@example.com"),
             roles: vec!["analyst"],
             permissions: vec!["reports.read"],

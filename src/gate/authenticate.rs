@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::agent::AgentRefusal;
 use super::credential::Credential;
 use super::head::{Kind, RequestHead};
 use super::person::{Key, Snapshot};
@@ -20,7 +21,7 @@ use crate::metrics::Cached;
 use crate::principal::Scope;
 
 /// Above this age our view of what was revoked elsewhere is worth nothing.
-const VIEW_MAX: Duration = Duration::from_secs(10);
+pub(super) const VIEW_MAX: Duration = Duration::from_secs(10);
 
 /// A caller whose credential was good.
 #[derive(Debug, Clone)]
@@ -43,7 +44,7 @@ pub(super) async fn authenticate(
             let (key, scope) = bearer(gate, world, head, token)?;
             (key, scope, None)
         }
-        Credential::Agent(_) => return Err(Rejection::AgentNotAllowed),
+        Credential::Agent(_) => return Err(Rejection::Agent(AgentRefusal::NotAllowed)),
         Credential::Unusable => return Err(Rejection::TokenInvalid),
         Credential::Absent => match ticket_of(head) {
             Some(text) => {
@@ -89,19 +90,24 @@ fn bearer(
             });
             Ok((verified.key, verified.scope))
         }
-        Err(Refused::TooManyFailures { retry_after }) => Err(Rejection::Limited(Pace {
-            limit: failure::BURST,
-            remaining: 0,
-            window: failure::FORGIVEN_WITHIN,
-            reset_at: head.at.plus(failure::FORGIVEN_WITHIN),
-            retry_after,
-        })),
+        Err(Refused::TooManyFailures { retry_after }) => Err(slow_down(head, retry_after)),
         Err(Refused::KnownBad) => Err(Rejection::TokenInvalid),
         Err(Refused::Invalid(invalid)) => {
             tracing::debug!(request_id = head.id.as_str(), why = invalid.label(), "a token was refused");
             Err(Rejection::TokenInvalid)
         }
     }
+}
+
+/// Too many bad credentials came from this address.
+pub(super) fn slow_down(head: &RequestHead, retry_after: Duration) -> Rejection {
+    Rejection::Limited(Pace {
+        limit: failure::BURST,
+        remaining: 0,
+        window: failure::FORGIVEN_WITHIN,
+        reset_at: head.at.plus(failure::FORGIVEN_WITHIN),
+        retry_after,
+    })
 }
 
 /// The ticket of a WebSocket handshake. Two of them are none: choosing would be guessing.

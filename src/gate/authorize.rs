@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Gate;
+use super::agent::{self, Grant};
 use super::permit::{Found, Organization, Permit};
 use super::person::Snapshot;
 use super::rejection::{Rejection, Silent};
@@ -29,11 +30,25 @@ pub(super) struct Asked<'a> {
     pub organization: Option<&'a Organization>,
     pub application: Option<&'a Arc<ApplicationFacts>>,
     pub now: Timestamp,
+    /// Set where an agent asks.
+    pub agent: Option<OfAgent<'a>>,
+}
+
+/// What an agent asks with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OfAgent<'a> {
+    pub grant: &'a Grant,
+    pub standing: agent::Standing,
 }
 
 /// Decides.
 pub(super) fn authorize(world: &Arc<World>, asked: &Asked<'_>) -> Result<Permit, Rejection> {
-    match asked.with_facts(|facts| asked.route.allow.judge(facts)) {
+    let policy = asked.with_facts(|facts| asked.route.allow.judge(facts));
+    if let (Some(OfAgent { grant, standing }), Some(caller)) = (asked.agent, asked.caller) {
+        agent::check(asked.route, caller, grant, asked.organization, standing, &policy)?;
+        return Ok(Permit::grant(world, asked.route, asked.found()));
+    }
+    match policy {
         Judgement::Yes => Ok(Permit::grant(world, asked.route, asked.found())),
         Judgement::No(failure) if failure.condition == "application" && asked.application.is_none() => {
             Err(Rejection::ApplicationMissing)

@@ -34,6 +34,8 @@ pub struct Admitted {
     /// What the upstream is told about the caller.
     pub stamps: Vec<(HeaderName, HeaderValue)>,
     pub authorization: Authorization,
+    /// Failures of this agent are known that a success would forgive.
+    pub has_failures: bool,
 }
 
 /// What happens to the client's `Authorization`.

@@ -11,6 +11,7 @@ use ::http::HeaderValue;
 use ::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use futures::FutureExt;
 
+use super::agent::AgentRefusal;
 use super::authenticate::{Caller, authenticate};
 use super::authorize::{decoded, organization_of};
 use super::body::BodySource;
@@ -89,7 +90,7 @@ fn agent_of(head: &RequestHead, row: &Row) -> Result<Option<Secret<String>>, Rej
         (Access::Agent, Credential::Agent(token)) => Ok(Some(Secret::new(token.to_owned()))),
         (Access::Agent, _) => Err(Rejection::CredentialMissing),
         _ if row.mount() == Mount::Api && credential::is_agents(authorization) => {
-            Err(Rejection::AgentNotAllowed)
+            Err(Rejection::Agent(AgentRefusal::NotAllowed))
         }
         _ => Ok(None),
     }

@@ -126,6 +126,7 @@ async fn of_route(
         organization: organization.as_ref(),
         application: question.application.as_ref(),
         now: gate.app.now(),
+        agent: None,
     };
     told.policy = asked.with_facts(|facts| route.allow.explain(facts));
     if let Err(refusal) = authorize(world, &asked) {

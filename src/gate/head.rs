@@ -82,6 +82,8 @@ pub struct Presented {
     /// The organization that the caller asks to act in. A wish, not a fact.
     pub org_slug: Option<HeaderValue>,
     pub csrf_token: Option<HeaderValue>,
+    /// Which prompt caused the request, as an agent says. Not checked.
+    pub trace: Option<HeaderValue>,
 }
 
 /// Everything that later steps may know about a request.
@@ -304,6 +306,12 @@ impl Fields {
             "x-csrf-token" => once(&mut self.presented.csrf_token, value)?,
             "x-access-key" => once(&mut self.presented.access_key, value)?,
             "x-access-secret" => once(&mut self.presented.access_secret, value)?,
+            // Two of them are none.
+            "x-prompt-trace-id" => {
+                let is_second = self.presented.trace.is_some();
+                let value = if is_second { HeaderValue::from_static("") } else { value.clone() };
+                self.presented.trace = Some(value);
+            }
             "x-org-slug" => once(&mut self.presented.org_slug, value)?,
             "x-forwarded-for" if self.is_trusted => self.forwarded_for.push(value.clone()),
             "x-forwarded-proto" if self.is_trusted => self.scheme = scheme_of(value),

@@ -10,7 +10,7 @@ use ::http::HeaderValue;
 use ::http::header::HeaderName;
 
 use super::Gate;
-use super::assertion::{Bound, Claims, Same, of_request};
+use super::assertion::{Act, Bound, Claims, Same, of_request};
 use super::head::RequestHead;
 use super::permit::Permit;
 use super::person::Snapshot;
@@ -28,6 +28,9 @@ const USER_PERMISSIONS_OMITTED: HeaderName = HeaderName::from_static("x-user-per
 const ORG_ID: HeaderName = HeaderName::from_static("x-org-id");
 const ORG_SLUG: HeaderName = HeaderName::from_static("x-org-slug");
 const ORG_ROLE: HeaderName = HeaderName::from_static("x-org-role");
+const AGENT_ID: HeaderName = HeaderName::from_static("x-agent-id");
+const AGENT_TOKEN_ID: HeaderName = HeaderName::from_static("x-agent-token-id");
+const TRACE: HeaderName = HeaderName::from_static("x-prompt-trace-id");
 const AUTH_METHOD: HeaderName = HeaderName::from_static("x-auth-method");
 const ASSERTION: HeaderName = HeaderName::from_static("x-portcullis-assertion");
 
@@ -59,6 +62,13 @@ pub fn identity_headers(
 ) -> Result<(), Rejection> {
     if let Some(caller) = permit.caller() {
         of_caller(caller, out);
+        if let Some(agent) = &caller.agent {
+            out(AGENT_ID, agent.label.clone());
+            out(AGENT_TOKEN_ID, agent.number.clone());
+            if let Some(trace) = head.trace() {
+                out(TRACE, text(trace));
+            }
+        }
     }
     if let Some(organization) = permit.organization() {
         out(ORG_ID, organization.id.clone());
@@ -122,7 +132,8 @@ fn claims_of<'a>(permit: &'a Permit, caller: &'a Snapshot) -> Claims<'a> {
         issuer: &permit.world().config.tokens.issuer,
         upstream: &permit.route().rule.upstream,
         subject: caller.key.account,
-        sid: caller.key.sid,
+        sid: if caller.agent.is_none() { Some(caller.key.sid) } else { None },
+        act: caller.agent.as_ref().map(|agent| Act { sub: &agent.token.agent, token: agent.token.number.0 }),
         email: caller.principal.account.email.as_ref().map(Email::as_str),
         roles: caller.stamps.role_codes.iter().map(Code::as_str).collect(),
         permissions: caller.stamps.permission_codes.iter().map(Code::as_str).collect(),

@@ -5,6 +5,7 @@
 //! `admit` is the one pipeline; every step of it has a file of its own.
 
 mod admit;
+mod agent;
 mod again;
 mod application;
 mod assertion;
@@ -46,18 +47,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::app::App;
+use crate::base::{Id, Timestamp};
 use crate::config::Config;
 use crate::http::Table;
 use crate::policy::Clash;
 
 pub use admit::admit;
 pub use again::Standing;
+pub use agent::{AgentRefusal, Conjunct, Denial, Ended, Trip, Watch};
 pub use decision::{Admitted, Authorization, Decision, Verdict};
 pub use explain::{Explanation, Question, Step, explain};
 pub use head::RequestHead;
 pub use permit::Permit;
 pub use person::Key as SessionKey;
-pub use record::{ApplicationKeys, Person, Records};
+pub use record::{AgentRecord, ApplicationKeys, Person, Records};
 pub use rejection::{Flaw, Pace, Rejection, Silent};
 pub use route::Route;
 pub use slices::FromSlices;
@@ -65,6 +68,7 @@ pub use target::CanonicalTarget;
 pub use ticket::row as ticket_row;
 pub use world::World;
 
+use agent::Agents;
 use assertion::Assertions;
 use person::People;
 use token::Believed;
@@ -78,6 +82,9 @@ pub struct Gate {
     turn: Mutex<()>,
     tokens: Believed,
     people: People,
+    agents: Agents,
+    /// Agent tokens that were in use, until it is written down.
+    uses: Mutex<Vec<(Id, Timestamp)>>,
     assertions: Assertions,
 }
 
@@ -100,6 +107,8 @@ impl Gate {
             turn: Mutex::new(()),
             tokens: Believed::new(),
             people: People::new(),
+            agents: Agents::new(),
+            uses: Mutex::default(),
             assertions: Assertions::new(),
         })
     }

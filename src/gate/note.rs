@@ -31,7 +31,10 @@ pub(super) async fn passing(gate: &Gate, permit: &Permit, head: &RequestHead) ->
 
 fn actor(permit: &Permit, head: &RequestHead) -> Actor {
     let principal = permit.principal();
-    let who = principal.map_or(Who::Anonymous, |principal| Who::Account(principal.account.id));
+    let who = match permit.agent() {
+        Some(token) => Who::Agent(token),
+        None => principal.map_or(Who::Anonymous, |principal| Who::Account(principal.account.id)),
+    };
     let mut actor = Actor::new(who);
     if let Some(principal) = principal {
         actor.site = principal.account.site;

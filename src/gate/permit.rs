@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use ::http::HeaderValue;
 
+use super::Gate;
+use super::agent::Watch;
 use super::person::{Key, Snapshot};
 use super::route::Route;
 use super::stamp;
 use super::world::World;
+use crate::base::Id;
 use crate::config::Assertion;
 use crate::organization::OrgContext;
 use crate::policy::Code;
@@ -91,6 +94,17 @@ impl Permit {
     /// The session that calls, for signals that end it.
     pub fn session(&self) -> Option<Key> {
         self.caller.as_ref().map(|caller| caller.key)
+    }
+
+    /// Who waits for the end of the request, where an agent's asked for it.
+    pub fn watch(&self, gate: &Arc<Gate>, has_failures: bool) -> Option<Watch> {
+        let grant = self.caller.as_ref()?.agent.as_ref()?;
+        Some(Watch::new(Arc::clone(gate), Arc::clone(grant), has_failures))
+    }
+
+    /// The agent token that asked for it.
+    pub fn agent(&self) -> Option<Id> {
+        self.caller.as_ref()?.agent.as_ref().map(|grant| grant.token.id)
     }
 
     pub(super) fn caller(&self) -> Option<&Arc<Snapshot>> {

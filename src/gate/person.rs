@@ -11,6 +11,7 @@ use std::time::Duration;
 use ::http::HeaderValue;
 use quick_cache::sync::Cache;
 
+use super::agent::Grant;
 use super::record::{Person, Records};
 use super::rejection::{Rejection, Silent};
 use super::stamp;
@@ -26,7 +27,7 @@ const OVER_FOR: Duration = Duration::from_secs(1);
 /// Reading is tried again while changes of the same caller keep coming in between.
 const TRIES: usize = 3;
 
-/// Which session calls, as its credential names it.
+/// Which session calls, as its credential names it; of an agent, which token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     pub sid: Id,
@@ -43,6 +44,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// For an agent's token, which is the `sid` of its key.
+    pub(super) fn of_agent(epochs: &Epochs, key: Key) -> Self {
+        Self { session: epochs.of(Subject::AgentToken(key.sid)), ..Self::now(epochs, key) }
+    }
+
     fn now(epochs: &Epochs, key: Key) -> Self {
         let of = |subject| epochs.of(subject);
         Self {
@@ -60,6 +66,8 @@ pub struct Snapshot {
     pub stamps: Stamps,
     pub key: Key,
     pub seen: Seen,
+    /// Set where an agent calls on this person's behalf.
+    pub(super) agent: Option<Arc<Grant>>,
 }
 
 /// Header values that depend on the caller alone.
@@ -173,7 +181,7 @@ impl Snapshot {
         Self::new(person, catalogue, key, Seen::default())
     }
 
-    fn new(person: Person, catalogue: &Catalogue, key: Key, seen: Seen) -> Self {
+    pub(super) fn new(person: Person, catalogue: &Catalogue, key: Key, seen: Seen) -> Self {
         let rights = catalogue.rights(&person.assignments);
         let Person { account, session, assignments, memberships } = person;
         let (role_codes, permission_codes) = (rights.roles(), rights.codes());
@@ -187,6 +195,6 @@ impl Snapshot {
             permission_codes,
         };
         let principal = Principal { account, session, assignments, rights, memberships };
-        Self { principal: Arc::new(principal), stamps, key, seen }
+        Self { principal: Arc::new(principal), stamps, key, seen, agent: None }
     }
 }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use ::http::HeaderValue;
 use futures::future::BoxFuture;
 
+use super::person::Key;
 use super::rejection::Rejection;
+use crate::agent::AgentToken;
 use crate::base::{Id, Slug};
 use crate::organization::Place;
 use crate::policy::Assignments;
@@ -33,6 +35,17 @@ pub struct ApplicationKeys<'a> {
     pub origin: Option<&'a HeaderValue>,
 }
 
+/// What a human delegated, and the human.
+#[derive(Debug, Clone)]
+pub struct AgentRecord {
+    pub token: AgentToken,
+    /// The name of the token's organization, while that is there.
+    pub slug: Option<Slug>,
+    /// With the session in which it was delegated; `None` when the human, or the application it was
+    /// delegated through, may not act.
+    pub person: Option<Person>,
+}
+
 /// Where the gate looks.
 pub trait Records: Send + Sync + fmt::Debug {
     /// The person of this session; `None` when the session or its account may not act any more.
@@ -46,6 +59,15 @@ pub trait Records: Send + Sync + fmt::Debug {
         &'a self,
         keys: ApplicationKeys<'a>,
     ) -> BoxFuture<'a, Result<Arc<ApplicationFacts>, Rejection>>;
+
+    /// Which agent token has this digest (SHA-256 in hex), whatever has become of it.
+    fn agent_key<'a>(&'a self, digest: &'a str) -> BoxFuture<'a, Result<Option<Key>, Error>>;
+
+    /// The agent token of this digest.
+    fn agent<'a>(&'a self, digest: &'a str) -> BoxFuture<'a, Result<Option<AgentRecord>, Error>>;
+
+    /// The active application of this id.
+    fn application_of(&self, id: Id) -> BoxFuture<'_, Result<Option<Arc<ApplicationFacts>>, Error>>;
 
     /// Whether some active application lists this origin.
     fn is_application_origin<'a>(&'a self, origin: &'a str) -> BoxFuture<'a, bool>;

@@ -10,6 +10,7 @@ use ::http::header::{ALLOW, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use ::http::{HeaderValue, StatusCode, StatusCode as S};
 use serde_json::{Map, Value, json};
 
+use super::agent::AgentRefusal;
 use crate::base::Timestamp;
 use crate::policy::Code;
 use crate::policy::judge::Failure;
@@ -48,8 +49,8 @@ pub enum Rejection {
     ApplicationMismatch,
     /// The token's scope opens other endpoints than this one.
     ScopeInsufficient,
-    /// An agent, where only people may pass.
-    AgentNotAllowed,
+    /// Something about an agent.
+    Agent(AgentRefusal),
     ApplicationMissing,
     ApplicationInvalid,
     ApplicationOriginRequired,
@@ -188,12 +189,12 @@ impl Silent {
 const RETRY_AFTER_SILENCE: Duration = Duration::from_secs(1);
 
 /// What one refusal tells: all of it in one row, so that none can be forgotten.
-struct Told {
-    status: StatusCode,
-    code: &'static str,
-    label: &'static str,
-    text: &'static str,
-    remedy: &'static str,
+pub(super) struct Told {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub label: &'static str,
+    pub text: &'static str,
+    pub remedy: &'static str,
 }
 
 impl Rejection {
@@ -260,8 +261,7 @@ impl Rejection {
                 "Token does not match application", "Send the keys of the application that the token was issued to."),
             Self::ScopeInsufficient => row(S::FORBIDDEN, "INSUFFICIENT_SCOPE", "scope",
                 "Insufficient token scope", "Finish what the restricted token is for, then log in again."),
-            Self::AgentNotAllowed => row(S::FORBIDDEN, "AGENT_NOT_ALLOWED", "agent",
-                "This is for people", "Ask the human behind the agent."),
+            Self::Agent(refusal) => refusal.told(),
             Self::ApplicationMissing => row(S::UNAUTHORIZED, "APP_AUTH_REQUIRED", "no_application",
                 "Missing application credentials", "Send X-Access-Key and X-Access-Secret."),
             Self::ApplicationInvalid => row(S::UNAUTHORIZED, "APP_AUTH_INVALID", "application",
@@ -294,7 +294,7 @@ impl Rejection {
             Self::Denied(failure) => Some(failure.condition),
             Self::OrganizationMissing | Self::OrganizationUnknown { .. } => Some("org"),
             Self::CredentialMissing => Some("signed_in"),
-            Self::AgentNotAllowed => Some("route"),
+            Self::Agent(refusal) => refusal.failed(),
             Self::ApplicationMissing | Self::ApplicationInvalid => Some("application"),
             _ => None,
         }
@@ -302,7 +302,11 @@ impl Rejection {
 
     /// The codes that would have made it a yes.
     pub fn missing(&self) -> &[Code] {
-        if let Self::Denied(failure) = self { &failure.missing } else { &[] }
+        match self {
+            Self::Denied(failure) => &failure.missing,
+            Self::Agent(AgentRefusal::Denied(denial)) => &denial.missing,
+            _ => &[],
+        }
     }
 
     /// Whether the same request may pass later without the caller changing it.
@@ -350,6 +354,7 @@ impl Rejection {
         body.insert("retryable".into(), json!(self.is_retryable()));
         match self {
             Self::OrganizationUnknown { slug } => body.insert("slug".into(), json!(slug)),
+            Self::Agent(AgentRefusal::Tripped(trip)) => body.insert("reason".into(), json!(trip.reason())),
             Self::Limited(pace) => body.insert("retry_after".into(), json!(seconds(pace.retry_after))),
             _ => None,
         };

@@ -9,7 +9,8 @@ use super::target::{Doubtful, TargetRules};
 use super::world::World;
 use crate::config::{self, Config};
 use crate::metrics::RouteMetrics;
-use crate::policy::{Allow, Catalogue, CompiledAllow, Pattern};
+use crate::organization::OrgContext;
+use crate::policy::{Allow, Catalogue, Code, CompiledAllow, Pattern};
 
 /// One route of the configuration, ready to be judged.
 #[derive(Debug)]
@@ -18,12 +19,38 @@ pub struct Route {
     /// The upstream's name, to be kept without a copy.
     pub(super) upstream: Arc<str>,
     pub allow: CompiledAllow,
+    /// What agents need to pass; `None`: none passes.
+    pub(super) agents: Option<AgentRule>,
+    /// Which part of what agents read here is written into the trail.
+    pub(super) audited_reads: f64,
     pub credential: CredentialUse,
     pub application: ApplicationUse,
     pub cors: Option<Cors>,
     pub metrics: Arc<RouteMetrics>,
     /// Some paths that fit are the gateway's own.
     pub(super) is_beside_own_paths: bool,
+}
+
+/// What agents need to pass, looked up in a catalogue.
+#[derive(Debug)]
+pub(super) struct AgentRule {
+    pub code: Code,
+    /// Its index, unless nothing defines it: then nobody holds it globally.
+    pub permission: Option<usize>,
+    /// The org roles that grant it, sorted.
+    org_roles: Vec<Code>,
+}
+
+impl AgentRule {
+    fn new(code: &Code, catalogue: &Catalogue) -> Self {
+        let (permission, org_roles) = (catalogue.permission(code), catalogue.org_roles_granting(code));
+        Self { code: code.clone(), permission, org_roles }
+    }
+
+    /// Whether someone with this standing holds it in the organization, by the tree.
+    pub fn is_held_there(&self, there: &OrgContext) -> bool {
+        there.here.iter().chain(&there.above).any(|role| self.org_roles.binary_search(role).is_ok())
+    }
 }
 
 /// What becomes of a credential on a route.
@@ -58,6 +85,8 @@ impl Route {
         };
         Self {
             allow: rule.allow.compile(catalogue),
+            agents: rule.agents.as_ref().map(|agents| AgentRule::new(&agents.permission, catalogue)),
+            audited_reads: config.audit.reads,
             credential: credential_use(rule),
             application,
             cors: rule.cors.as_ref().map(Cors::new),

@@ -9,9 +9,12 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::record::{ApplicationKeys, Person, Records};
+use super::agent::session_of;
+use super::person::Key;
+use super::record::{AgentRecord, ApplicationKeys, Person, Records};
 use super::rejection::{Rejection, Silent};
 use crate::account::{self, Account, Standing};
+use crate::agent as delegation;
 use crate::app::App;
 use crate::application::{self, Presented, Refusal};
 use crate::base::{Id, Slug};
@@ -54,6 +57,27 @@ impl FromSlices {
     }
 }
 
+impl FromSlices {
+    async fn read_agent(&self, digest: &str) -> Result<Option<AgentRecord>, Error> {
+        let (db, now) = (&self.app.db, self.app.now());
+        let Some(token) = delegation::by_digest(db, digest).await? else { return Ok(None) };
+        let slug = match token.organization {
+            Some(id) => organization::by_id(db, id).await?.map(|found| found.slug),
+            None => None,
+        };
+        let is_disabled = match token.application {
+            Some(id) => self.applications.active(&self.app, id).await?.is_none(),
+            None => false,
+        };
+        let account = account::by_id(db, token.account).await?;
+        let person = match account.filter(|own| !is_disabled && own.standing(now) == Standing::Good) {
+            Some(account) => Some(person_of(&self.app, &account, session_of(&token)).await?),
+            None => None,
+        };
+        Ok(Some(AgentRecord { token, slug, person }))
+    }
+}
+
 /// An account with a session of it, and everything that was given to it.
 pub(super) async fn person_of(app: &App, account: &Account, session: SessionFacts) -> Result<Person, Error> {
     let mut assignments = rbac::assignments(&app.db, account.id).await?;
@@ -87,6 +111,22 @@ impl Records for FromSlices {
             self.applications.authenticate(&self.app, presented).await.map_err(|refusal| told(&refusal))
         }
         .boxed()
+    }
+
+    fn agent_key<'a>(&'a self, digest: &'a str) -> BoxFuture<'a, Result<Option<Key>, Error>> {
+        async move {
+            let token = delegation::by_digest(&self.app.db, digest).await?;
+            Ok(token.map(|own| Key { sid: own.id, account: own.account, application: own.application }))
+        }
+        .boxed()
+    }
+
+    fn agent<'a>(&'a self, digest: &'a str) -> BoxFuture<'a, Result<Option<AgentRecord>, Error>> {
+        self.read_agent(digest).boxed()
+    }
+
+    fn application_of(&self, id: Id) -> BoxFuture<'_, Result<Option<Arc<ApplicationFacts>>, Error>> {
+        self.applications.active(&self.app, id).boxed()
     }
 
     fn is_application_origin<'a>(&'a self, origin: &'a str) -> BoxFuture<'a, bool> {

@@ -82,6 +82,11 @@ impl Believed {
         Self { good: Cache::new(GOOD_MAX), bad: Cache::new(BAD_MAX), failures: Failures::new() }
     }
 
+    /// The bad credentials that addresses sent.
+    pub const fn failures(&self) -> &Failures {
+        &self.failures
+    }
+
     /// Forgets everything: what a token must say has changed.
     pub fn clear(&self) {
         self.good.clear();

@@ -140,6 +140,16 @@ label!(
         Endpoint = "endpoint",
         Route = "route",
         Connection = "connection",
+        Agent = "agent",
+    }
+);
+
+label!(
+    /// Why the gateway suspended an agent token.
+    AgentTrip {
+        RateLimit = "RATE_LIMIT",
+        Anomaly = "ANOMALY",
+        HeartbeatMissing = "HEARTBEAT_MISSING",
     }
 );
 

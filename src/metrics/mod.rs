@@ -19,7 +19,8 @@ mod tests;
 mod upstream;
 
 pub use label::{
-    Cached, Class, Dependency, Label, Limiter, LoginMethod, LoginResult, Method, RefreshResult, Stage,
+    AgentTrip, Cached, Class, Dependency, Label, Limiter, LoginMethod, LoginResult, Method, RefreshResult,
+    Stage,
 };
 pub use route::RouteMetrics;
 pub use upstream::{Breaker, Health, UpstreamMetrics};
@@ -57,6 +58,9 @@ pub struct Metrics {
     insecure: IntGaugeVec,
     task_panics: IntCounterVec,
     log_lines_dropped: IntCounter,
+    audit_backlog: IntGauge,
+    audit_rows_lost: IntCounter,
+    agent_suspensions: Family<IntCounter>,
 }
 
 impl Metrics {
@@ -114,6 +118,14 @@ impl Metrics {
             task_panics: d.counters("task_panics_total", "Background tasks that panicked", &["task"]),
             log_lines_dropped: d
                 .counter("log_lines_dropped_total", "Log lines lost because the output did not keep up"),
+            audit_backlog: d.gauge("audit_backlog", "Rows that wait to be written into the audit trail"),
+            audit_rows_lost: d
+                .counter("audit_rows_lost_total", "Rows about requests that the store did not keep up with"),
+            agent_suspensions: d.family::<AgentTrip>(
+                "agent_suspensions_total",
+                "Agent tokens that the gateway suspended",
+                "reason",
+            ),
             registry,
         }
     }
@@ -203,6 +215,18 @@ impl Metrics {
 
     pub fn log_line_dropped(&self) {
         self.log_lines_dropped.inc();
+    }
+
+    pub fn audit_backlog(&self, rows: usize) {
+        self.audit_backlog.set(i64::try_from(rows).unwrap_or(i64::MAX));
+    }
+
+    pub fn audit_row_lost(&self) {
+        self.audit_rows_lost.inc();
+    }
+
+    pub fn agent_suspended(&self, trip: AgentTrip) {
+        self.agent_suspensions.of(trip).inc();
     }
 
     /// The text of the exposition format, version 0.0.4.

@@ -18,7 +18,7 @@ use super::upstream::{Chosen, Outcome};
 use crate::gate::head::BodyLength;
 use crate::gate::request_id::RequestId;
 use crate::gate::rules::Hardening;
-use crate::gate::{Rejection, RequestHead};
+use crate::gate::{Ended, Rejection, RequestHead};
 use crate::metrics::Counted;
 
 /// One request.
@@ -134,7 +134,23 @@ impl Ctx {
             forward.upstream.metrics().answered(now.saturating_duration_since(started));
             forward.upstream.note(self.attempt.outcome.unwrap_or(Outcome::Answered));
         }
+        let ended = self.ended();
+        if let Some(watch) = self.forward.as_mut().and_then(|forward| forward.watch.take()) {
+            watch.ended(ended);
+        }
         self.recorder.record(&Line::of(self, now));
+    }
+}
+
+impl Ctx {
+    /// How it ended, for who waits for that.
+    fn ended(&self) -> Ended {
+        match (self.attempt.started, self.attempt.outcome) {
+            (None, _) => Ended::Unsent,
+            (Some(_), Some(Outcome::Failed)) => Ended::Failed,
+            (Some(_), Some(Outcome::Answered)) => Ended::Answered(self.ending.status),
+            (Some(_), None) => Ended::Left,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 
 use super::upstream::Upstream;
 use crate::config::RouteTimeouts;
-use crate::gate::{Authorization, CanonicalTarget};
+use crate::gate::{Authorization, CanonicalTarget, Watch};
 
 /// How one permitted request is carried out.
 pub struct Forward {
@@ -32,6 +32,8 @@ pub struct Forward {
     pub until: Until,
     /// For the access log: whose request it is.
     pub subject: Option<Subject>,
+    /// Who waits for the end of the request: told once, however it ends.
+    pub watch: Option<Watch>,
 }
 
 /// What a request outlives only by being cut: a future, taken once.
@@ -59,4 +61,6 @@ impl Until {
 pub struct Subject {
     pub account: crate::base::Id,
     pub session: Option<crate::base::Id>,
+    /// The agent token that acted for the account.
+    pub agent: Option<crate::base::Id>,
 }

@@ -261,6 +261,9 @@ impl Draft {
             if let Some(session) = subject.session {
                 plain(out, "session", session.encode(&mut [0; Id::LENGTH]));
             }
+            if let Some(agent) = subject.agent {
+                let _ = write!(out, ",\"agent\":\"{agent}\"");
+            }
         }
         number(out, "in", line.bytes_in);
         number(out, "out", line.bytes_out);

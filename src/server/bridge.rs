@@ -13,6 +13,7 @@ use async_trait::async_trait;
 
 use super::StartError;
 use crate::app::{App, Signal};
+use crate::base::Id;
 use crate::config::{self, Config, UpstreamHost};
 use crate::gate::body::BodySource;
 use crate::gate::head::{Kind, RequestHead};
@@ -124,7 +125,7 @@ impl Decide for Bridge {
 
 impl Bridge {
     fn forward(&self, admitted: Admitted, head: &RequestHead) -> Result<Forward, Rejection> {
-        let Admitted { permit, target, stamps, authorization } = admitted;
+        let Admitted { permit, target, stamps, authorization, has_failures } = admitted;
         let rule = &permit.route().rule;
         let reach = self.reach.load();
         let upstream = reach.upstreams.get(&rule.upstream).ok_or(Rejection::UpstreamUnavailable)?;
@@ -138,9 +139,8 @@ impl Bridge {
             body_max: rule.body,
             timeouts: rule.timeouts,
             until: self.until(&permit, head),
-            subject: permit
-                .session()
-                .map(|session| Subject { account: session.account, session: Some(session.sid) }),
+            subject: permit.session().map(|session| subject(session, permit.agent())),
+            watch: permit.watch(&self.gate, has_failures),
         })
     }
 
@@ -163,6 +163,12 @@ impl Bridge {
             }
         })
     }
+}
+
+/// The key of an agent is its token, not a session.
+fn subject(key: gate::SessionKey, agent: Option<Id>) -> Subject {
+    let session = if agent.is_none() { Some(key.sid) } else { None };
+    Subject { account: key.account, session, agent }
 }
 
 fn host(rule: &config::Route, upstream: &Upstream, head: &RequestHead) -> Option<HeaderValue> {

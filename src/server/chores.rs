@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::{App, prune_audit, prune_changes};
+use crate::app::{App, WRITTEN_EVERY, prune_audit, prune_changes};
+use crate::gate::Gate;
 use crate::{agent, keys, login, session};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -40,6 +41,7 @@ pub(super) fn start(app: &Arc<App>) {
         app.shared.sweep();
         Ok(())
     });
+    every(app, "write the trail", WRITTEN_EVERY, |app| async move { app.write_notes().await });
     every(app, "prune changes", HOUR, |app| async move { prune_changes(&app).await.map(drop) });
     every(app, "prune audit", HOUR, |app| async move {
         let kept_for = app.config().audit.keep_for;
@@ -50,6 +52,19 @@ pub(super) fn start(app: &Arc<App>) {
     every(app, "sweep sessions", HOUR, |app| async move { session::sweep(&app).await.map(drop) });
     every(app, "forget failed logins", HOUR, |app| async move { login::sweep(&app).await.map(drop) });
     every(app, "forget keys", HOUR, |app| async move { keys::forget(&app).await.map(drop) });
+}
+
+/// What the gate does.
+pub(super) fn of_gate(app: &App, gate: &Arc<Gate>) {
+    let gate = Arc::clone(gate);
+    app.tasks.every("note uses of agents", AGENTS, AGENTS / 10, move || {
+        let gate = Arc::clone(&gate);
+        async move {
+            if let Err(error) = gate.write_uses().await {
+                tracing::warn!(%error, "when agents were used was not noted");
+            }
+        }
+    });
 }
 
 fn every<W>(app: &Arc<App>, name: &'static str, interval: Duration, chore: fn(Arc<App>) -> W)

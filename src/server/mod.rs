@@ -142,6 +142,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let (app, alone) = assemble::assemble(&config, &ground).await?;
     let reach = Reach::new(&config, None, &ground.metrics, &ground.tasks).await?;
     let gate = open_gate(&app, &config)?;
+    chores::of_gate(&app, &gate);
     let bridge = Arc::new(Bridge { app: Arc::clone(&app), gate, reach: ArcSwap::from_pointee(reach) });
     let recorder = Recorder::start(
         Arc::clone(&ground.metrics),

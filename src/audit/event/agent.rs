@@ -35,6 +35,32 @@ pub struct Delegation {
     pub organization: Option<Id>,
 }
 
+/// What became of an agent's request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Allow,
+    Deny,
+    /// It was told to slow down.
+    Limit,
+}
+
+/// One decision about an agent's request.
+#[derive(Debug, Clone, Serialize)]
+pub struct Decided {
+    pub of: Delegation,
+    pub agent: String,
+    pub verdict: Verdict,
+    pub route: String,
+    pub method: String,
+    /// What the route asks of agents.
+    pub permission: Option<Code>,
+    /// Why it did not pass.
+    pub reason: Option<&'static str>,
+    /// The prompt that caused it, as the agent says.
+    pub trace: Option<String>,
+}
+
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum AgentEvent {
@@ -63,6 +89,8 @@ pub enum AgentEvent {
     Expired {
         of: Delegation,
     },
+    /// A decision about a request.
+    Acted(Box<Decided>),
     /// The kill switch: everything that this human delegated.
     AllRevoked {
         account: Id,
@@ -79,14 +107,15 @@ impl AgentEvent {
             Self::Resumed { .. } => "agent_token_resumed",
             Self::Revoked { .. } => "agent_token_revoked",
             Self::Expired { .. } => "agent_token_expired",
+            Self::Acted(_) => "agent_action",
             Self::AllRevoked { .. } => "agent_tokens_revoked",
         }
     }
 
     pub fn subjects(&self) -> Vec<Subject> {
         match self {
-            // Nobody has seen the token yet.
-            Self::Minted { .. } => Vec::new(),
+            // Nobody has seen the token yet, or nothing has changed.
+            Self::Minted { .. } | Self::Acted(_) => Vec::new(),
             Self::Narrowed { of, .. }
             | Self::Suspended { of, .. }
             | Self::Resumed { of }
@@ -108,6 +137,11 @@ impl AgentEvent {
                 account: Some(of.account),
                 organization: of.organization,
                 application: of.application,
+            },
+            Self::Acted(decided) => About {
+                account: Some(decided.of.account),
+                organization: decided.of.organization,
+                application: decided.of.application,
             },
             Self::AllRevoked { account, .. } => {
                 About { account: Some(*account), organization: None, application: None }

@@ -15,7 +15,7 @@ mod system;
 use serde::Serialize;
 
 pub use account::{AccountEvent, Contact, How};
-pub use agent::{AgentEvent, Delegation, Suspension};
+pub use agent::{AgentEvent, Decided, Delegation, Suspension, Verdict};
 pub use application::ApplicationEvent;
 pub use key::KeyEvent;
 pub use organization::OrganizationEvent;

@@ -2,6 +2,7 @@
 //! store that a test can silence or hold up.
 
 mod access;
+mod agents;
 mod built_in;
 mod caller;
 mod identity;
@@ -43,6 +44,7 @@ use crate::store::{DEFAULT_SITE, Error, testing::TestStore};
 pub(super) struct Known {
     people: Mutex<HashMap<Id, Person>>,
     places: Mutex<HashMap<String, Arc<Place>>>,
+    agents: Mutex<HashMap<String, AgentRecord>>,
     reads: AtomicUsize,
     is_silent: AtomicBool,
     /// Held by a test to keep readers waiting between what they read and what they do with it.
@@ -76,6 +78,30 @@ impl Records for Known {
             None => Err(Rejection::ApplicationOriginRequired),
         };
         std::future::ready(found).boxed()
+    }
+
+    fn agent_key<'a>(&'a self, digest: &'a str) -> BoxFuture<'a, Result<Option<SessionKey>, Error>> {
+        let key = self.agents.lock().unwrap().get(digest).map(|record| SessionKey {
+            sid: record.token.id,
+            account: record.token.account,
+            application: record.token.application,
+        });
+        std::future::ready(self.answer(key)).boxed()
+    }
+
+    fn agent<'a>(&'a self, digest: &'a str) -> BoxFuture<'a, Result<Option<AgentRecord>, Error>> {
+        async move {
+            self.reads.fetch_add(1, Ordering::SeqCst);
+            let record = self.agents.lock().unwrap().get(digest).cloned();
+            drop(self.hold.lock().await);
+            self.answer(record)
+        }
+        .boxed()
+    }
+
+    fn application_of(&self, id: Id) -> BoxFuture<'_, Result<Option<Arc<ApplicationFacts>>, Error>> {
+        let known = ApplicationFacts { id, ..application("web") };
+        std::future::ready(self.answer(Some(Arc::new(known)))).boxed()
     }
 
     fn is_application_origin<'a>(&'a self, origin: &'a str) -> BoxFuture<'a, bool> {
@@ -139,7 +165,7 @@ fn ring() -> Keyring {
     let key = |purpose, algorithm, seed| Member {
         purpose,
         key: SigningKey::generate(algorithm, &SeededRandom::new(seed)).unwrap(),
-        active_from: crate::base::Timestamp::from_millis(0),
+        active_from: Timestamp::from_millis(0),
         published_until: None,
     };
     Keyring::new(vec![

@@ -204,3 +204,19 @@ routes:
     assert_eq!(place.run("explain GET /reports/../x").code, 2);
     assert!(place.run("explain --as nobody@example.com GET /").bad().contains("no such account"));
 }
+
+#[test]
+fn agents_are_stopped_without_a_running_gateway() {
+    let place = place();
+    create(&place, "ada@example.com").good();
+    assert_eq!(place.run("agent list --json").json(), json!([]));
+    assert_eq!(place.run("agent list ada@example.com --json").json(), json!([]));
+    for command in ["show", "suspend", "resume", "revoke"] {
+        assert!(place.run(&format!("agent {command} 42")).bad().contains("no such agent token"), "{command}");
+        assert_eq!(place.run(&format!("agent {command} nonsense")).code, 2, "{command}");
+    }
+    assert!(place.run("agent kill ada@example.com").good().contains("0 agent tokens revoked"));
+    assert!(place.run("agent kill --everyone").good().contains("0 agent tokens revoked"));
+    assert_eq!(place.run("agent kill").code, 2, "of whom?");
+    assert!(place.run("audit tail").good().contains("agent_tokens_revoked"));
+}

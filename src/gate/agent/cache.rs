@@ -1,0 +1,230 @@
+//! The agents of late: what their tokens say, and the humans behind them.
+//!
+//! Law: as with people, an entry counts only while the epochs of everything it rests on are what
+//! they were before it was read. One reader asks the store, the others wait for it. Signs of life
+//! raise no epoch: what looks silent here is read again before anybody believes it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::time::Duration;
+
+use ::http::HeaderValue;
+use quick_cache::sync::Cache;
+
+use super::super::person::{Key, Seen, Snapshot};
+use super::super::record::{AgentRecord, Person, Records};
+use super::super::rejection::{Rejection, Silent};
+use super::super::stamp;
+use super::refusal::AgentRefusal;
+use crate::agent::{AgentToken, Fault, Status};
+use crate::app::Epochs;
+use crate::base::{Slug, Timestamp};
+use crate::crypto::digest::{hex, sha256};
+use crate::policy::Catalogue;
+use crate::principal::{Principal, SessionFacts};
+
+/// More than any installation has agents at work.
+const REMEMBERED_MAX: usize = 262_144;
+/// How long a token that nobody minted is known to be none.
+const UNKNOWN_FOR: Duration = Duration::from_secs(1);
+/// Reading is tried again while changes of the same token keep coming in between.
+const TRIES: usize = 3;
+
+/// The SHA-256 of a token's text.
+pub(in crate::gate) type Digest = [u8; 32];
+
+/// What a human delegated, ready to be judged and written on requests.
+#[derive(Debug)]
+pub(in crate::gate) struct Grant {
+    pub digest: Digest,
+    pub token: AgentToken,
+    /// The name of the token's organization.
+    pub slug: Option<Slug>,
+    pub label: HeaderValue,
+    pub number: HeaderValue,
+    /// What its requests are counted under, and what is counted against it.
+    pub rate_key: Box<str>,
+    pub fault_key: Box<str>,
+    /// One request suspends it; those beside it only say so.
+    pub is_tripping: AtomicBool,
+    /// When its use, and a refusal because of its state, were noted last.
+    pub used_at: AtomicI64,
+    pub refused_at: AtomicI64,
+}
+
+#[derive(Debug, Clone)]
+enum Entry {
+    Live(Arc<Snapshot>),
+    /// The human may not act.
+    Halted {
+        key: Key,
+        seen: Seen,
+        token: Arc<AgentToken>,
+    },
+    Unknown(Timestamp),
+}
+
+impl Entry {
+    fn is_current(&self, epochs: &Epochs, now: Timestamp) -> bool {
+        match self {
+            Self::Live(known) => known.seen == Seen::of_agent(epochs, known.key),
+            Self::Halted { key, seen, .. } => *seen == Seen::of_agent(epochs, *key),
+            Self::Unknown(until) => now < *until,
+        }
+    }
+}
+
+/// Where an agent is looked up, and by what.
+#[derive(Clone, Copy)]
+pub(in crate::gate) struct Sources<'a> {
+    pub epochs: &'a Epochs,
+    pub catalogue: &'a Catalogue,
+    pub records: &'a dyn Records,
+    pub now: Timestamp,
+}
+
+/// The agents of late.
+#[derive(Debug)]
+pub(in crate::gate) struct Agents(Cache<Digest, Entry>);
+
+impl Agents {
+    pub fn new() -> Self {
+        Self(Cache::new(REMEMBERED_MAX))
+    }
+
+    /// The agent of a token's text.
+    pub async fn find(&self, text: &str, sources: Sources<'_>) -> Result<Arc<Snapshot>, Rejection> {
+        self.of_digest(sha256(text.as_bytes()), sources).await
+    }
+
+    /// The agent as of now. No I/O while nothing about the agent or its human has changed.
+    pub async fn of_digest(&self, digest: Digest, sources: Sources<'_>) -> Result<Arc<Snapshot>, Rejection> {
+        for _ in 0..TRIES {
+            match self.0.get(&digest) {
+                Some(entry) if entry.is_current(sources.epochs, sources.now) => {
+                    return self.told(entry, digest, sources.catalogue);
+                }
+                Some(_) => {
+                    let is_old = |entry: &Entry| !entry.is_current(sources.epochs, sources.now);
+                    drop(self.0.remove_if(&digest, is_old));
+                }
+                None => {}
+            }
+            match self.0.get_value_or_guard_async(&digest).await {
+                Ok(entry) if entry.is_current(sources.epochs, sources.now) => {
+                    return self.told(entry, digest, sources.catalogue);
+                }
+                // It changed again while somebody else read it.
+                Ok(_) => {}
+                Err(guard) => {
+                    let entry = read(digest, sources).await?;
+                    drop(guard.insert(entry.clone()));
+                    return self.told(entry, digest, sources.catalogue);
+                }
+            }
+        }
+        Err(Rejection::Unavailable(Silent::View))
+    }
+
+    /// Forgets what is known of a token, so that it is read again.
+    pub fn forget(&self, digest: &Digest) {
+        drop(self.0.remove(digest));
+    }
+
+    fn told(&self, entry: Entry, digest: Digest, catalogue: &Catalogue) -> Result<Arc<Snapshot>, Rejection> {
+        match entry {
+            Entry::Live(known) => Ok(self.by(catalogue, known, digest)),
+            Entry::Halted { token, .. } => {
+                let status = if token.status == Status::Active { Status::Suspended } else { token.status };
+                Err(Rejection::Agent(AgentRefusal::Status(status)))
+            }
+            Entry::Unknown(_) => Err(Rejection::Agent(AgentRefusal::Unknown)),
+        }
+    }
+
+    /// The same agent with its human's rights by this catalogue.
+    fn by(&self, catalogue: &Catalogue, known: Arc<Snapshot>, digest: Digest) -> Arc<Snapshot> {
+        if known.principal.rights.generation == catalogue.generation() {
+            return known;
+        }
+        let Principal { account, session, assignments, memberships, .. } = (*known.principal).clone();
+        let person = Person { account, session, assignments, memberships };
+        let anew = Snapshot::new(person, catalogue, known.key, known.seen);
+        let anew = Arc::new(Snapshot { agent: known.agent.clone(), ..anew });
+        self.0.insert(digest, Entry::Live(Arc::clone(&anew)));
+        anew
+    }
+}
+
+async fn read(digest: Digest, sources: Sources<'_>) -> Result<Entry, Rejection> {
+    let Sources { epochs, catalogue, records, now } = sources;
+    let silent = |error| {
+        tracing::warn!(%error, "an agent cannot be read");
+        Rejection::Unavailable(Silent::Store)
+    };
+    let name = hex(&digest);
+    // Whose epochs matter is known only after the first reading.
+    let Some(key) = records.agent_key(&name).await.map_err(silent)? else {
+        return Ok(Entry::Unknown(now.plus(UNKNOWN_FOR)));
+    };
+    for _ in 0..TRIES {
+        let seen = Seen::of_agent(epochs, key);
+        let Some(record) = records.agent(&name).await.map_err(silent)? else {
+            return Ok(Entry::Unknown(now.plus(UNKNOWN_FOR)));
+        };
+        if seen != Seen::of_agent(epochs, key) {
+            continue;
+        }
+        let AgentRecord { token, slug, person } = record;
+        return Ok(match person {
+            None => Entry::Halted { key, seen, token: Arc::new(token) },
+            Some(person) => {
+                let snapshot = Snapshot::new(person, catalogue, key, seen);
+                let agent = Some(Arc::new(Grant::new(digest, token, slug)));
+                Entry::Live(Arc::new(Snapshot { agent, ..snapshot }))
+            }
+        });
+    }
+    Err(Rejection::Unavailable(Silent::View))
+}
+
+impl Grant {
+    fn new(digest: Digest, token: AgentToken, slug: Option<Slug>) -> Self {
+        Self {
+            digest,
+            slug,
+            label: stamp::one(&token.agent),
+            number: HeaderValue::from(token.number.0),
+            rate_key: format!("agent:{}", token.id).into(),
+            fault_key: format!("agent:{}:{}", token.id, token.resumes).into(),
+            is_tripping: AtomicBool::new(false),
+            used_at: AtomicI64::new(token.last_used_at.map_or(0, Timestamp::as_millis)),
+            refused_at: AtomicI64::new(0),
+            token,
+        }
+    }
+
+    /// Until when nothing but a change can stop it.
+    pub fn stands_until(&self) -> Timestamp {
+        let token = &self.token;
+        token.heartbeat_due_at.map_or(token.expires_at, |due_at| due_at.min(token.expires_at))
+    }
+
+    /// Whether it may act now.
+    pub fn check(&self, now: Timestamp) -> Result<(), Fault> {
+        self.token.check(now)
+    }
+}
+
+/// What conditions about a session are judged by: the session in which the human delegated.
+pub(in crate::gate) fn session_of(token: &AgentToken) -> SessionFacts {
+    SessionFacts {
+        sid: token.id,
+        started_at: token.created_at,
+        authenticated_at: token.authenticated_at,
+        method: "agent",
+        application: token.application,
+        scope: None,
+        ends_at: token.expires_at,
+    }
+}

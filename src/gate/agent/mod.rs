@@ -1,0 +1,266 @@
+//! Agents at the gate: who calls on whose behalf, how often, and may both of them.
+//!
+//! Law: one order of checks, and nothing of a later one is told to who fails an earlier one: the
+//! state of token and human, expiry, sign of life; the rate, which everything counts against; then
+//! the route, the delegation, the human, the organization. What holds a request or costs something
+//! comes after all of these.
+
+mod cache;
+mod judge;
+mod refusal;
+mod trail;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::authenticate::{VIEW_MAX, slow_down};
+use super::authorize::organization_of;
+use super::credential::Credential;
+use super::head::RequestHead;
+use super::permit::Organization;
+use super::person::Snapshot;
+use super::rejection::{Pace, Rejection, Silent};
+use super::route::Route;
+use super::world::World;
+use super::{Gate, application};
+use crate::agent::{self as delegation, Fault};
+use crate::audit::{Actor, Suspension};
+use crate::base::Timestamp;
+use crate::metrics::{Dependency, Limiter};
+use crate::policy::Judgement;
+use crate::principal::ApplicationFacts;
+use crate::shared::{Rate, Rated};
+use crate::store::Error;
+
+pub(super) use cache::{Agents, Digest, Grant, Sources, session_of};
+pub(super) use judge::Standing;
+pub use refusal::{AgentRefusal, Conjunct, Denial, Trip};
+pub(super) use trail::Trail;
+pub use watch::{Ended, Watch};
+
+/// How often a token's use is noted.
+const NOTED_EVERY: Duration = Duration::from_secs(30);
+/// How often a database that gave a suspension up is asked again.
+const TRIES: usize = 3;
+
+/// An agent whose token may act now.
+pub(super) struct Caller {
+    pub snapshot: Arc<Snapshot>,
+    pub grant: Arc<Grant>,
+    /// The application whose keys came along, or that the token stands for.
+    pub application: Option<Arc<ApplicationFacts>>,
+}
+
+/// Who calls, if the token may act at this moment. What is known of it goes into `trail` as soon as
+/// it is known.
+pub(super) async fn authenticate(
+    gate: &Gate,
+    world: &World,
+    head: &RequestHead,
+    route: &Route,
+    trail: &mut Trail,
+) -> Result<Caller, Rejection> {
+    if !world.config.agents.is_enabled {
+        return Err(Rejection::Agent(AgentRefusal::Disabled));
+    }
+    // Keys that are sent must be right, whoever calls.
+    let application = application::of_agent(gate, head).await?;
+    let Credential::Agent(text) = Credential::of(head.presented.authorization.as_ref()) else {
+        return Err(Rejection::TokenInvalid);
+    };
+    if gate.app.view_age() > VIEW_MAX {
+        return Err(Rejection::Unavailable(Silent::View));
+    }
+    let failures = gate.tokens.failures();
+    failures.check(head.client, head.at).map_err(|wait| slow_down(head, wait))?;
+    let found = gate.agents.find(text, sources(gate, world, head.at)).await;
+    if let Err(Rejection::Agent(AgentRefusal::Unknown)) = &found {
+        failures.count(head.client, head.at);
+    }
+    let mut snapshot = found?;
+    let mut grant = granted(&snapshot)?;
+    trail.know(&snapshot, &grant);
+    application::check_match(&snapshot.principal, application.as_deref())?;
+    if grant.check(head.at) == Err(Fault::Silent) {
+        // Signs of life are not told to caches: ask the store before believing it.
+        gate.agents.forget(&grant.digest);
+        snapshot = gate.agents.of_digest(grant.digest, sources(gate, world, head.at)).await?;
+        grant = granted(&snapshot)?;
+    }
+    if let Err(fault) = grant.check(head.at) {
+        return Err(faulty(gate, &grant, fault).await);
+    }
+    let application = match (application, grant.token.application) {
+        (Some(known), _) => Some(known),
+        (None, Some(id)) => gate.records.application_of(id).await.map_err(|error| silent(&error))?,
+        (None, None) => None,
+    };
+    application::check_required(route, application.as_deref())?;
+    Ok(Caller { snapshot, grant, application })
+}
+
+fn granted(snapshot: &Snapshot) -> Result<Arc<Grant>, Rejection> {
+    snapshot.agent.clone().ok_or(Rejection::Internal)
+}
+
+pub(super) fn sources<'a>(gate: &'a Gate, world: &'a World, now: Timestamp) -> Sources<'a> {
+    let (epochs, records) = (&gate.app.epochs, gate.records.as_ref());
+    Sources { epochs, catalogue: &world.catalogue, records, now }
+}
+
+fn silent(error: &Error) -> Rejection {
+    tracing::warn!(%error, "what an agent stands for cannot be read");
+    Rejection::Unavailable(Silent::Store)
+}
+
+/// Writes down what time did to a token, and says so.
+async fn faulty(gate: &Gate, grant: &Grant, fault: Fault) -> Rejection {
+    if let Err(error) = delegation::settle(&gate.app, grant.token.delegation(), fault).await {
+        // It is refused all the same, and the timer tries again.
+        tracing::warn!(%error, "the end of an agent token was not written");
+    }
+    Rejection::Agent(match fault {
+        Fault::Status(status) => AgentRefusal::Status(status),
+        Fault::Overdue => AgentRefusal::Overdue,
+        Fault::Silent => AgentRefusal::Silent,
+    })
+}
+
+/// Counts a request against the token's rate, and looks at its failures.
+pub(super) async fn rate(gate: &Gate, grant: &Grant) -> Result<Rated, Rejection> {
+    let limits = &grant.token.limits;
+    let rate = Rate { per_minute: limits.per_minute, breaches_max: limits.suspend_after };
+    let rated = gate.app.shared.rate(&grant.rate_key, &grant.fault_key, rate).await.map_err(|error| {
+        tracing::warn!(%error, "the rate of an agent cannot be counted");
+        gate.app.metrics.unavailable(Dependency::Shared);
+        Rejection::Unavailable(Silent::Shared)
+    })?;
+    if rated.failures > limits.failures {
+        return Err(trip(gate, grant, Trip::Failures).await);
+    }
+    if rated.hit.is_allowed {
+        return Ok(rated);
+    }
+    gate.app.metrics.rate_limited(Limiter::Agent);
+    if limits.suspend_after > 0 && rated.breaches >= limits.suspend_after {
+        return Err(trip(gate, grant, Trip::Rate).await);
+    }
+    let hit = rated.hit;
+    Err(Rejection::Limited(Pace {
+        limit: hit.limit,
+        remaining: hit.remaining,
+        window: hit.per,
+        reset_at: hit.reset_at,
+        retry_after: hit.retry_after,
+    }))
+}
+
+/// Suspends a token. Of many requests that would, one does: one event, one row.
+async fn trip(gate: &Gate, grant: &Grant, trip: Trip) -> Rejection {
+    let reason = match trip {
+        Trip::Rate => Suspension::RateLimit,
+        Trip::Failures => Suspension::Anomaly,
+    };
+    if !grant.is_tripping.swap(true, Ordering::AcqRel)
+        && let Err(error) = suspend(&gate.app, grant, reason).await
+    {
+        grant.is_tripping.store(false, Ordering::Release);
+        tracing::error!(%error, "an agent token could not be suspended");
+        return Rejection::Unavailable(Silent::Store);
+    }
+    Rejection::Agent(AgentRefusal::Tripped(trip))
+}
+
+async fn suspend(app: &crate::app::App, grant: &Grant, reason: Suspension) -> Result<(), Error> {
+    for _ in 1..TRIES {
+        match try_suspend(app, grant, reason).await {
+            Err(Error::Busy) => {}
+            done => return done,
+        }
+    }
+    try_suspend(app, grant, reason).await
+}
+
+async fn try_suspend(app: &crate::app::App, grant: &Grant, reason: Suspension) -> Result<(), Error> {
+    let mut change = app.change(Actor::system()).await?;
+    if delegation::suspend(&mut change, grant.token.delegation(), reason).await? {
+        change.commit().await?;
+    }
+    Ok(())
+}
+
+/// The organization that the token is for, and how it stands.
+pub(super) async fn organization(
+    gate: &Gate,
+    world: &World,
+    head_slug: Option<&str>,
+    snapshot: &Snapshot,
+    grant: &Grant,
+) -> Result<(Option<Organization>, Standing), Rejection> {
+    let Some(id) = grant.token.organization else {
+        let standing = if head_slug.is_some() { Standing::Other } else { Standing::Good };
+        return Ok((None, standing));
+    };
+    let Some(slug) = &grant.slug else { return Ok((None, Standing::Gone)) };
+    let found = match organization_of(gate, world, snapshot, Some(slug.as_str())).await {
+        Ok(found) => found.filter(|organization| organization.context.id == id),
+        Err(Rejection::OrganizationUnknown { .. }) => None,
+        Err(other) => return Err(other),
+    };
+    let standing = match (&found, head_slug) {
+        (None, _) => Standing::Gone,
+        (Some(_), Some(named)) if named != slug.as_str() => Standing::Other,
+        (Some(_), _) => Standing::Good,
+    };
+    Ok((found, standing))
+}
+
+/// Whether the double check says yes, given what the route's policy says about the human.
+pub(super) fn check(
+    route: &Route,
+    snapshot: &Snapshot,
+    grant: &Grant,
+    organization: Option<&Organization>,
+    standing: Standing,
+    policy: &Judgement,
+) -> Result<(), Rejection> {
+    if *policy == Judgement::Unknown(crate::policy::judge::Why::StoreSilent) {
+        return Err(Rejection::Unavailable(Silent::Store));
+    }
+    let rule = route.agents.as_ref();
+    let is_held = rule.is_some_and(|rule| match organization {
+        Some(organization) => rule.is_held_there(&organization.context),
+        None => rule.permission.is_some_and(|index| snapshot.principal.rights.holds(index)),
+    });
+    let case = judge::Case {
+        asked: rule.map(|rule| &rule.code),
+        delegated: &grant.token.permissions,
+        is_held,
+        organization: standing,
+        policy,
+    };
+    judge::judge(&case).map_or(Ok(()), |refusal| Err(Rejection::Agent(refusal)))
+}
+
+impl Gate {
+    /// Notes that a token is in use, once in a while.
+    pub(super) fn note_use(&self, grant: &Grant, now: Timestamp) {
+        let known = grant.used_at.load(Ordering::Relaxed);
+        let is_due = now.since(Timestamp::from_millis(known)) >= NOTED_EVERY;
+        let take = |at| grant.used_at.compare_exchange(known, at, Ordering::Relaxed, Ordering::Relaxed);
+        if is_due && take(now.as_millis()).is_ok() {
+            self.uses.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((grant.token.id, now));
+        }
+    }
+
+    /// Writes down which tokens were used lately.
+    ///
+    /// # Errors
+    /// The store's; these uses are then not noted.
+    pub async fn write_uses(&self) -> Result<(), Error> {
+        let uses = std::mem::take(&mut *self.uses.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        if uses.is_empty() { Ok(()) } else { delegation::note_uses(&self.app, &uses).await }
+    }
+}

@@ -1,0 +1,130 @@
+//! Why an agent is refused, in the words of the contract (section 26.2).
+//!
+//! Law: whatever an agent did, the answer is 403: who it is was never in doubt. What its policy
+//! lacks is named, all of it at once, because nobody can probe with what a human has to mint.
+
+use ::http::StatusCode;
+
+use super::super::rejection::Told;
+use crate::agent::Status;
+use crate::policy::Code;
+
+/// Why an agent's request goes no further.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentRefusal {
+    /// There are no agents here.
+    Disabled,
+    /// Nobody minted this token.
+    Unknown,
+    /// It is suspended, revoked or expired, or its human may not act.
+    Status(Status),
+    /// Its time was over just now.
+    Overdue,
+    /// Its sign of life is missing just now.
+    Silent,
+    /// This request suspended it.
+    Tripped(Trip),
+    /// Only people may pass here.
+    NotAllowed,
+    Denied(Denial),
+    /// The request names another organization than the token.
+    OtherOrganization,
+}
+
+/// What tripped the breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trip {
+    Rate,
+    Failures,
+}
+
+impl Trip {
+    /// The `reason` of the answer.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Rate => "RATE_LIMIT_EXCEEDED",
+            Self::Failures => "MAX_FAILED_REQUESTS_EXCEEDED",
+        }
+    }
+}
+
+/// Which part of the double check said no, and every code that is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    pub failed: Conjunct,
+    pub missing: Vec<Code>,
+}
+
+/// A part of the double check, in the order in which they are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Conjunct {
+    AgentScope,
+    HumanPermission,
+    Organization,
+    Route,
+    Session,
+}
+
+impl Conjunct {
+    /// The word of the answer's `failed`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AgentScope => "agent_scope",
+            Self::HumanPermission => "human_permission",
+            Self::Organization => "organization",
+            Self::Route => "route",
+            Self::Session => "session",
+        }
+    }
+}
+
+impl AgentRefusal {
+    #[rustfmt::skip]
+    pub(in crate::gate) fn told(&self) -> Told {
+        let row = |code, label, text, remedy| Told { status: StatusCode::FORBIDDEN, code, label, text, remedy };
+        let human = "Ask the human behind the agent.";
+        let anew = "Have another token minted.";
+        match self {
+            Self::Disabled => row("AIRS_DISABLED", "agents_disabled", "AIRS module is disabled.",
+                "Ask an administrator to switch agents on."),
+            Self::Unknown => row("AGENT_TOKEN_NOT_FOUND", "agent_unknown", "NOT_FOUND", anew),
+            Self::Status(Status::Revoked) => row("AGENT_TOKEN_STATUS_REVOKED", "agent_revoked", "STATUS_REVOKED", anew),
+            Self::Status(Status::Expired) => row("AGENT_TOKEN_STATUS_EXPIRED", "agent_expired", "STATUS_EXPIRED", anew),
+            Self::Status(Status::Suspended | Status::Active) => row("AGENT_TOKEN_STATUS_SUSPENDED", "agent_suspended",
+                "STATUS_SUSPENDED", "Ask the human behind the agent to resume the token."),
+            Self::Overdue => row("AGENT_TOKEN_EXPIRED", "agent_overdue", "EXPIRED", anew),
+            Self::Silent => row("AGENT_TOKEN_HEARTBEAT_MISSING", "agent_silent", "HEARTBEAT_MISSING",
+                "Send heartbeats in time; now a human must resume the token."),
+            Self::Tripped(Trip::Rate) => row("AGENT_TOKEN_SUSPENDED", "agent_rate",
+                "Agent token suspended by circuit breaker", human),
+            Self::Tripped(Trip::Failures) => row("AGENT_TOKEN_SUSPENDED", "agent_failures",
+                "Agent token suspended by circuit breaker", human),
+            Self::NotAllowed => row("AGENT_NOT_ALLOWED", "agent", "This is for people", human),
+            Self::Denied(denial) => row("AGENT_PERMISSION_DENIED", denial.failed.label(),
+                "The agent may not do this.", "Have the human delegate, or be granted, what `missing` lists."),
+            Self::OtherOrganization => row("ORG_MISMATCH", "agent_organization",
+                "The token is for another organization", "Leave X-Org-Slug out, or name the token's organization."),
+        }
+    }
+
+    pub(in crate::gate) const fn failed(&self) -> Option<&'static str> {
+        match self {
+            Self::NotAllowed => Some(Conjunct::Route.name()),
+            Self::Denied(denial) => Some(denial.failed.name()),
+            Self::OtherOrganization => Some(Conjunct::Organization.name()),
+            _ => None,
+        }
+    }
+}
+
+impl Conjunct {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::AgentScope => "agent_scope",
+            Self::HumanPermission => "agent_human",
+            Self::Organization => "agent_organization",
+            Self::Route => "agent_route",
+            Self::Session => "agent_session",
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What an agent's request leaves in the audit trail.
+//!
+//! Law: every decision leaves a row, within a second: passed, denied, told to slow down. What is
+//! only read is sampled as the configuration says, and a token that may not act at all leaves a row
+//! a minute, or whoever holds one could fill the trail.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ::http::Method;
+
+use super::super::Gate;
+use super::super::dispatch::text;
+use super::super::head::RequestHead;
+use super::super::person::Snapshot;
+use super::super::rejection::Rejection;
+use super::super::route::Route;
+use super::cache::Grant;
+use super::refusal::AgentRefusal;
+use crate::audit::{Actor, AgentEvent, Decided, Verdict, Who};
+use crate::base::{Random, Timestamp};
+
+const TRACE_MAX: usize = 128;
+const REFUSED_EVERY: Duration = Duration::from_mins(1);
+
+impl RequestHead {
+    /// The prompt that caused the request, where it is named as it must be.
+    pub fn trace(&self) -> Option<&str> {
+        let text = self.presented.trace.as_ref()?.to_str().ok()?;
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        ((1..=TRACE_MAX).contains(&text.len()) && text.bytes().all(is_plain)).then_some(text)
+    }
+}
+
+/// What is known about a request's agent so far.
+#[derive(Debug, Default)]
+pub(in crate::gate) struct Trail {
+    known: Option<(Arc<Snapshot>, Arc<Grant>)>,
+}
+
+impl Trail {
+    /// The token is one of ours.
+    pub fn know(&mut self, snapshot: &Arc<Snapshot>, grant: &Arc<Grant>) {
+        self.known = Some((Arc::clone(snapshot), Arc::clone(grant)));
+    }
+
+    /// Writes down what became of the request. Of a stranger there is nothing to write.
+    pub fn decided(&self, gate: &Gate, route: &Route, head: &RequestHead, refusal: Option<&Rejection>) {
+        let Some((snapshot, grant)) = &self.known else { return };
+        let verdict = match refusal {
+            None if is_read(&head.method) && !is_sampled(gate, route) => return,
+            None => Verdict::Allow,
+            Some(Rejection::Limited(_)) => Verdict::Limit,
+            Some(Rejection::Agent(AgentRefusal::Status(_))) if !is_due(grant, head.at) => return,
+            Some(_) => Verdict::Deny,
+        };
+        let decided = Decided {
+            of: grant.token.delegation(),
+            agent: grant.token.agent.clone(),
+            verdict,
+            route: route.rule.name.clone(),
+            method: head.method.to_string(),
+            permission: route.rule.agents.as_ref().map(|agents| agents.permission.clone()),
+            reason: refusal.map(Rejection::label),
+            trace: head.trace().map(str::to_owned),
+        };
+        let mut actor = Actor::new(Who::Agent(grant.token.id));
+        actor.site = snapshot.principal.account.site;
+        actor.application = grant.token.application;
+        actor.address = Some(head.client);
+        actor.user_agent = head.user_agent.as_ref().map(text);
+        actor.request_id = Some(head.id.as_str().to_owned());
+        gate.app.note(actor, head.at, AgentEvent::Acted(Box::new(decided)));
+    }
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+fn is_sampled(gate: &Gate, route: &Route) -> bool {
+    let part = route.audited_reads;
+    if part <= 0.0 || part >= 1.0 {
+        return part >= 1.0;
+    }
+    let mut bytes = [0u8; 4];
+    Random::fill(gate.app.random.as_ref(), &mut bytes);
+    f64::from(u32::from_be_bytes(bytes)) < part * f64::from(u32::MAX)
+}
+
+fn is_due(grant: &Grant, now: Timestamp) -> bool {
+    let known = grant.refused_at.load(Ordering::Relaxed);
+    let is_due = now.since(Timestamp::from_millis(known)) >= REFUSED_EVERY;
+    let take =
+        grant.refused_at.compare_exchange(known, now.as_millis(), Ordering::Relaxed, Ordering::Relaxed);
+    is_due && take.is_ok()
+}

@@ -1,0 +1,79 @@
+//! How an agent's request ended, and what follows from it.
+//!
+//! Law: an upstream that failed (5xx, no answer, refused) counts against the token, one after the
+//! other; a success forgives all of them. What never reached an upstream, and what the client left,
+//! says nothing.
+
+use std::sync::Arc;
+
+use super::super::Gate;
+use super::cache::Grant;
+use crate::audit::Suspension;
+
+/// How a request ended, as the proxy saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// No upstream was asked.
+    Unsent,
+    /// The upstream answered with this status.
+    Answered(u16),
+    /// It was asked and did not answer, or not as HTTP asks.
+    Failed,
+    /// The client left before there was an answer.
+    Left,
+}
+
+/// Who waits for the end of an agent's request. What a request reserved is settled here too.
+#[derive(Debug)]
+pub struct Watch {
+    gate: Arc<Gate>,
+    grant: Arc<Grant>,
+    /// Whether failures were known when the request came.
+    has_failures: bool,
+}
+
+impl Watch {
+    pub(in crate::gate) const fn new(gate: Arc<Gate>, grant: Arc<Grant>, has_failures: bool) -> Self {
+        Self { gate, grant, has_failures }
+    }
+
+    /// The request is over.
+    pub fn ended(self, how: Ended) {
+        match how {
+            Ended::Unsent | Ended::Left => {}
+            Ended::Answered(status) if status < 500 => {
+                if self.has_failures {
+                    self.spawn(Self::forgive);
+                }
+            }
+            Ended::Answered(_) | Ended::Failed => self.spawn(Self::count),
+        }
+    }
+
+    fn spawn<F: Future<Output = ()> + Send + 'static>(self, work: fn(Self) -> F) {
+        let tasks = self.gate.app.tasks.clone();
+        tasks.spawn("count an agent's failures", work(self));
+    }
+
+    async fn forgive(self) {
+        if let Err(error) = self.gate.app.shared.succeed(&self.grant.fault_key).await {
+            tracing::warn!(%error, "an agent's success was not counted");
+        }
+    }
+
+    async fn count(self) {
+        let failures = match self.gate.app.shared.fail(&self.grant.fault_key).await {
+            Ok(failures) => failures,
+            Err(error) => {
+                tracing::warn!(%error, "an agent's failure was not counted");
+                return;
+            }
+        };
+        if failures > self.grant.token.limits.failures
+            && let Err(error) = super::suspend(&self.gate.app, &self.grant, Suspension::Anomaly).await
+        {
+            // The next request finds the count and tries again.
+            tracing::error!(%error, "an agent token could not be suspended");
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! Agents on proxied routes, on the running gateway (T8, T9, T11, T13 to T18; security bar 2.I).
+//! Law: the recording upstream never sees a request that was refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis::account;
+use portcullis::audit::{self, Row};
+use portcullis::base::Id;
+use portcullis::crypto::digest::unbase64url;
+use portcullis::store::Dialect;
+use serde_json::{Value, json};
+
+use crate::agent::{Scene, bearer, scene};
+use crate::on_one_and_on_two;
+use crate::support::people::{TRUSTING, permission};
+use crate::support::raw::{Answer, get};
+use crate::support::replica::until;
+use crate::support::upstream::spawn;
+use crate::support::{Act, Client, Replicas, Upstream};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn routes(upstream: &Upstream) -> String {
+    format!(
+        "upstreams: {{ up: {{ servers: ['{}'], assertion: identity, breaker: 'off' }} }}
+routes:
+  - {{ name: reports, match: {{ path: '/reports/**' }}, upstream: up, allow: {{ permission: reports.read }}, agents: {{ permission: reports.read }} }}
+  - {{ name: invoices, match: {{ path: '/invoices' }}, upstream: up, allow: {{ org: member }}, agents: {{ permission: 'write:invoices' }} }}
+  - {{ name: people, match: {{ path: '/people' }}, upstream: up, allow: signed_in }}
+  - {{ name: public, match: {{ path: '/public' }}, upstream: up, allow: anyone, forward_authorization: true }}
+",
+        upstream.address
+    )
+}
+
+async fn with_upstream() -> (Upstream, Scene) {
+    let upstream = Upstream::echo().await;
+    let scene = scene(&routes(&upstream)).await;
+    (upstream, scene)
+}
+
+impl Scene {
+    async fn ask(&self, path: &str, token: &str, more: &[&str]) -> Answer {
+        let mut lines = vec![bearer(token)];
+        lines.extend(more.iter().map(|line| (*line).to_owned()));
+        self.gateway.send("GET", path, &lines).await
+    }
+
+    async fn state(&self, id: i64) -> (String, Value) {
+        let shown = self.call("GET", &format!("/ai/tokens/{id}/"), &Value::Null).await.json();
+        (shown["status"].as_str().unwrap().to_owned(), shown["suspended_reason"].clone())
+    }
+
+    async fn rows(&self, code: &str) -> Vec<Row> {
+        let rows = audit::tail(&self.gateway.running.app.db, 0, 10_000).await.unwrap();
+        rows.into_iter().filter(|row| row.code == code).collect()
+    }
+}
+
+fn told(answer: &Answer) -> (u16, String) {
+    (answer.status, if answer.status == 200 { String::new() } else { answer.code() })
+}
+
+fn reader(more: &Value) -> Value {
+    let mut body = json!({"agent_id": "robot one", "permissions": ["reports.read"]});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        body[key] = value.clone();
+    }
+    body
+}
+
+#[tokio::test]
+async fn an_agent_passes_where_it_and_its_human_may_and_the_upstream_learns_who_acts() {
+    let (upstream, scene) = with_upstream().await;
+    let (id, token) = scene.mint(&reader(&json!({}))).await;
+    let answer = scene.ask("/reports/7", &token, &["X-Prompt-Trace-ID: t-1", "X-Agent-Id: forged"]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let seen = upstream.last();
+    assert_eq!(seen.header("x-agent-id"), Some("robot%20one"));
+    assert_eq!(seen.header("x-agent-token-id"), Some(id.to_string().as_str()));
+    assert_eq!(
+        (seen.header("x-auth-method"), seen.header("x-prompt-trace-id")),
+        (Some("agent"), Some("t-1"))
+    );
+    assert_eq!(seen.header("x-user-id"), Some(scene.ada.id.to_string().as_str()));
+    assert!(seen.header("authorization").is_none(), "our token goes no further");
+    let assertion = seen.header("x-portcullis-assertion").unwrap().split('.').nth(1).unwrap().to_owned();
+    let claims: Value = serde_json::from_slice(&unbase64url(&assertion).unwrap()).unwrap();
+    assert_eq!(
+        (&claims["act"], &claims["sub"]),
+        (&json!({"sub": "robot one", "token": id}), &json!(scene.ada.id))
+    );
+    assert!(claims.get("sid").is_none());
+    let count = upstream.count();
+    for (path, code) in [
+        ("/people", "AGENT_NOT_ALLOWED"),
+        ("/public", "AGENT_NOT_ALLOWED"),
+        ("/invoices", "AGENT_PERMISSION_DENIED"),
+    ] {
+        let answer = scene.ask(path, &token, &[]).await;
+        assert_eq!(told(&answer), (403, code.to_owned()), "{path}");
+    }
+    assert_eq!(
+        told(&scene.ask("/reports/7", &token, &["X-Org-Slug: acme-corp"]).await),
+        (403, "ORG_MISMATCH".to_owned())
+    );
+    assert_eq!(scene.ask("/nowhere", &token, &[]).await.status, 404);
+    assert_eq!(upstream.count(), count);
+    let invoices = json!({"permissions": ["write:invoices"], "organization": "acme-corp"});
+    let (_, token) = scene.mint(&invoices).await;
+    assert_eq!(scene.ask("/invoices", &token, &[]).await.status, 200);
+    assert_eq!(upstream.last().header("x-org-slug"), Some("acme-corp"));
+}
+
+#[tokio::test]
+async fn what_the_human_loses_is_gone_for_the_agent_at_its_next_request() {
+    let (_upstream, scene) = with_upstream().await;
+    let token = scene.mint(&reader(&json!({}))).await.1;
+    assert_eq!(scene.ask("/reports/7", &token, &[]).await.status, 200);
+    scene.gateway.revoke(scene.ada.id, permission("reports")).await;
+    let refused = scene.ask("/reports/7", &token, &[]).await;
+    assert_eq!(told(&refused), (403, "AGENT_PERMISSION_DENIED".to_owned()));
+    assert_eq!(refused.json()["failed"], "human_permission");
+    assert_eq!(refused.json()["missing"], json!(["reports.read"]));
+    scene.gateway.grant(scene.ada.id, permission("reports")).await;
+    assert_eq!(scene.ask("/reports/7", &token, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn t8_a_burst_suspends_once_and_a_human_resumes() {
+    let (upstream, scene) = with_upstream().await;
+    let (id, token) = scene.mint(&reader(&json!({"circuit_breaker": {"max_requests_per_minute": 2}}))).await;
+    let scene = Arc::new(scene);
+    let burst: Vec<_> = (0..40)
+        .map(|_| {
+            let (scene, token) = (Arc::clone(&scene), token.clone());
+            spawn(async move { told(&scene.ask("/reports/7", &token, &[]).await) })
+        })
+        .collect();
+    let mut passed = 0;
+    for one in burst {
+        let (status, code) = one.await.unwrap();
+        passed += usize::from(status == 200);
+        let is_known = ["AGENT_TOKEN_SUSPENDED", "AGENT_TOKEN_STATUS_SUSPENDED", ""].contains(&code.as_str());
+        assert!(status == 200 || (status == 403 && is_known), "{status} {code}");
+    }
+    assert_eq!((passed, upstream.count()), (2, 2));
+    assert_eq!(scene.state(id).await, ("SUSPENDED".to_owned(), json!("RATE_LIMIT")));
+    assert_eq!(scene.rows("agent_token_suspended").await.len(), 1, "one event, one row");
+    assert_eq!(scene.gateway.metric("portcullis_agent_suspensions_total{reason=\"RATE_LIMIT\"}"), 1);
+    assert_eq!(
+        told(&scene.ask("/reports/7", &token, &[]).await),
+        (403, "AGENT_TOKEN_STATUS_SUSPENDED".to_owned())
+    );
+    scene.clock.advance(Duration::from_secs(61));
+    scene.call("POST", &format!("/ai/tokens/{id}/resume/"), &Value::Null).await;
+    assert_eq!(scene.ask("/reports/7", &token, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn t8_the_first_breaches_are_told_to_slow_down_where_the_token_says_so() {
+    let (_upstream, scene) = with_upstream().await;
+    let breaker = json!({"circuit_breaker": {"max_requests_per_minute": 1, "suspend_after": 3}});
+    let (id, token) = scene.mint(&reader(&breaker)).await;
+    assert_eq!(scene.ask("/reports/7", &token, &[]).await.status, 200);
+    for _ in 0..2 {
+        let slow = scene.ask("/reports/7", &token, &[]).await;
+        assert_eq!(told(&slow), (429, "RATE_LIMITED".to_owned()));
+        assert!(
+            slow.header("retry-after")
+                .is_some_and(|seconds| (1..=60).contains(&seconds.parse::<u32>().unwrap()))
+        );
+    }
+    let third = scene.ask("/reports/7", &token, &[]).await;
+    assert_eq!(told(&third), (403, "AGENT_TOKEN_SUSPENDED".to_owned()));
+    assert_eq!(third.json()["reason"], "RATE_LIMIT_EXCEEDED");
+    assert_eq!(scene.state(id).await.0, "SUSPENDED");
+    let never = json!({"circuit_breaker": {"max_requests_per_minute": 0, "suspend_after": 0}});
+    let (id, token) = scene.mint(&reader(&never)).await;
+    for _ in 0..5 {
+        assert_eq!(
+            scene.ask("/reports/7", &token, &[]).await.status,
+            429,
+            "zero is none, and 0 never suspends"
+        );
+    }
+    assert_eq!(scene.state(id).await.0, "ACTIVE");
+}
+
+#[tokio::test]
+async fn t13_refused_requests_count_too_and_a_minute_has_no_edge() {
+    let (upstream, scene) = with_upstream().await;
+    let breaker = json!({"circuit_breaker": {"max_requests_per_minute": 3, "suspend_after": 0}});
+    let token = scene.mint(&reader(&breaker)).await.1;
+    assert_eq!(scene.ask("/people", &token, &[]).await.status, 403);
+    scene.clock.advance(Duration::from_secs(59));
+    assert_eq!(scene.ask("/reports/1", &token, &[]).await.status, 200);
+    assert_eq!(scene.ask("/reports/2", &token, &[]).await.status, 200);
+    assert_eq!(scene.ask("/reports/3", &token, &[]).await.status, 429);
+    scene.clock.advance(Duration::from_secs(2));
+    assert_eq!(scene.ask("/reports/4", &token, &[]).await.status, 200, "the first one is a minute old");
+    assert_eq!(scene.ask("/reports/5", &token, &[]).await.status, 429);
+    assert_eq!(upstream.count(), 3);
+}
+
+#[tokio::test]
+async fn t14_failures_one_after_the_other_suspend_and_a_success_forgives() {
+    let upstream = Upstream::start(|seen| match seen.target() {
+        "/reports/bad" => Act::Answer(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        "/reports/gone" => Act::Close,
+        "/reports/missing" => Act::Answer(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        _ => Act::ok("fine"),
+    })
+    .await;
+    let scene = scene(&routes(&upstream)).await;
+    let breaker = json!({"circuit_breaker": {"max_failed_requests": 2}});
+    let (id, token) = scene.mint(&reader(&breaker)).await;
+    // What is counted after an answer is counted soon after it.
+    let ask = async |path: &str| {
+        let answer = scene.ask(path, &token, &[]).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        answer.status
+    };
+    assert_eq!((ask("/reports/bad").await, ask("/reports/gone").await), (500, 502));
+    assert_eq!(ask("/reports/missing").await, 404, "an answer is no failure, and forgives");
+    assert_eq!((ask("/reports/bad").await, ask("/reports/bad").await), (500, 500));
+    assert_eq!(scene.state(id).await.0, "ACTIVE");
+    assert_eq!(ask("/reports/fine").await, 200);
+    for _ in 0..3 {
+        assert_eq!(ask("/reports/bad").await, 500);
+    }
+    until(SECOND, "suspended", async || scene.state(id).await == ("SUSPENDED".to_owned(), json!("ANOMALY")))
+        .await;
+    assert_eq!(ask("/reports/fine").await, 403);
+    scene.call("POST", &format!("/ai/tokens/{id}/resume/"), &Value::Null).await;
+    assert_eq!(ask("/reports/bad").await, 500, "the count begins anew");
+    assert_eq!(ask("/reports/fine").await, 200);
+    let strict = json!({"circuit_breaker": {"max_failed_requests": 0}});
+    let (id, token) = scene.mint(&reader(&strict)).await;
+    assert_eq!(scene.ask("/reports/bad", &token, &[]).await.status, 500);
+    until(SECOND, "zero is none", async || scene.state(id).await.0 == "SUSPENDED").await;
+}
+
+/// An answer that goes on until somebody cuts it.
+async fn streaming() -> Upstream {
+    Upstream::start(|_| {
+        let mut pieces = vec![(
+            Duration::ZERO,
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+                .to_vec(),
+        )];
+        pieces.extend((0..300).map(|_| (Duration::from_millis(100), b"6\r\ndata\n\n\r\n".to_vec())));
+        Act::Pieces(pieces)
+    })
+    .await
+}
+
+async fn open_stream(scene: &Scene, token: &str) -> Client<tokio::net::TcpStream> {
+    let mut client = Client::connect(scene.gateway.public()).await;
+    client.send(get("/reports/live", &[&bearer(token)])).await;
+    assert!(client.until(b"data").await.is_some(), "the stream has begun");
+    // Longer than the gateway waits before it watches.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    client
+}
+
+/// Whether the stream ends within a second, whatever else of it comes.
+async fn is_cut(stream: &mut Client<tokio::net::TcpStream>) -> bool {
+    tokio::time::timeout(SECOND, stream.rest()).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t9_t15_the_streams_of_a_stopped_agent_are_cut_within_a_second() {
+    let upstream = streaming().await;
+    let scene = scene(&routes(&upstream)).await;
+    let (id, token) = scene.mint(&reader(&json!({}))).await;
+    let mut suspended = open_stream(&scene, &token).await;
+    scene.call("POST", &format!("/ai/tokens/{id}/suspend/"), &Value::Null).await;
+    assert!(is_cut(&mut suspended).await, "suspended");
+    let token = scene.mint(&reader(&json!({}))).await.1;
+    let mut killed = open_stream(&scene, &token).await;
+    scene.call("POST", "/ai/tokens/revoke-all/", &Value::Null).await;
+    assert!(is_cut(&mut killed).await, "killed");
+    let token = scene.mint(&reader(&json!({}))).await.1;
+    let mut locked = open_stream(&scene, &token).await;
+    scene
+        .gateway
+        .change(async |change| assert!(account::lock(change, scene.ada.id, None).await.unwrap()))
+        .await;
+    assert!(is_cut(&mut locked).await, "its human is locked");
+    let refused = scene.ask("/reports/7", &token, &[]).await;
+    assert_eq!(told(&refused), (403, "AGENT_TOKEN_STATUS_SUSPENDED".to_owned()));
+    scene.gateway.change(async |change| assert!(account::unlock(change, scene.ada.id).await.unwrap())).await;
+    let mut again = Client::connect(scene.gateway.public()).await;
+    again.send(get("/reports/live", &[&bearer(&token)])).await;
+    assert!(again.until(b"data").await.is_some(), "the token itself was never suspended");
+}
+
+#[tokio::test]
+async fn t17_the_heartbeat_is_asked_at_every_request_and_counts_as_none() {
+    let (_upstream, scene) = with_upstream().await;
+    let body = reader(
+        &json!({"dead_mans_switch": {"heartbeat_required_every": 60}, "circuit_breaker": {"max_requests_per_minute": 2}}),
+    );
+    let (id, token) = scene.mint(&body).await;
+    assert_eq!(scene.ask("/reports/1", &token, &[]).await.status, 200);
+    scene.clock.advance(Duration::from_secs(50));
+    for _ in 0..3 {
+        assert_eq!(scene.as_agent("POST", &format!("/ai/tokens/{id}/heartbeat/"), &token).await.status, 200);
+    }
+    scene.clock.advance(Duration::from_secs(50));
+    assert_eq!(scene.ask("/reports/2", &token, &[]).await.status, 200, "no cache was told of the heartbeat");
+    scene.clock.advance(Duration::from_secs(11));
+    let missing = scene.ask("/reports/3", &token, &[]).await;
+    assert_eq!(told(&missing), (403, "AGENT_TOKEN_HEARTBEAT_MISSING".to_owned()));
+    assert_eq!(scene.state(id).await, ("SUSPENDED".to_owned(), json!("HEARTBEAT_MISSING")));
+    assert_eq!(
+        told(&scene.ask("/reports/3", &token, &[]).await),
+        (403, "AGENT_TOKEN_STATUS_SUSPENDED".to_owned())
+    );
+    let brief = scene.mint(&reader(&json!({"expires_in": 5}))).await.1;
+    assert_eq!(scene.ask("/reports/1", &brief, &[]).await.status, 200);
+    scene.clock.advance(Duration::from_secs(5));
+    assert_eq!(told(&scene.ask("/reports/1", &brief, &[]).await), (403, "AGENT_TOKEN_EXPIRED".to_owned()));
+    assert_eq!(
+        told(&scene.ask("/reports/1", &brief, &[]).await),
+        (403, "AGENT_TOKEN_STATUS_EXPIRED".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn t18_an_agent_stands_for_its_application_and_for_no_other() {
+    let upstream = Upstream::echo().await;
+    let scene = scene(&format!("applications: {{ required: everywhere }}\n{}", routes(&upstream))).await;
+    let token = scene.mint(&reader(&json!({}))).await.1;
+    assert_eq!(scene.ask("/reports/7", &token, &[]).await.status, 200, "no keys needed");
+    let keys = scene.keys.lines();
+    assert_eq!(scene.ask("/reports/7", &token, &[&keys[0], &keys[1]]).await.status, 200);
+    let other = scene.gateway.application("other", &[]).await.lines();
+    let refused = scene.ask("/reports/7", &token, &[&other[0], &other[1]]).await;
+    assert_eq!(told(&refused), (401, "TOKEN_APP_MISMATCH".to_owned()));
+    let wrong = scene.ask("/reports/7", &token, &[&keys[0], "X-Access-Secret: wrong"]).await;
+    assert_eq!(told(&wrong), (401, "APP_AUTH_INVALID".to_owned()));
+    assert_eq!(upstream.count(), 2);
+}
+
+#[tokio::test]
+async fn t11_every_decision_is_in_the_trail_within_a_second() {
+    let upstream = Upstream::echo().await;
+    let scene = scene(&format!("audit: {{ reads: 1 }}\n{}", routes(&upstream))).await;
+    let breaker = json!({"circuit_breaker": {"max_requests_per_minute": 2, "suspend_after": 0}});
+    let (_, token) = scene.mint(&reader(&breaker)).await;
+    scene.ask("/reports/7", &token, &["X-Prompt-Trace-ID: t-9"]).await;
+    scene.ask("/people", &token, &[]).await;
+    scene.ask("/reports/8", &token, &[]).await;
+    until(SECOND, "three rows", async || scene.rows("agent_action").await.len() == 3).await;
+    let rows = scene.rows("agent_action").await;
+    let detail: Vec<&Value> = rows.iter().map(|row| &row.personal["detail"]).collect();
+    assert!(rows.iter().all(|row| row.actor_kind == "agent" && row.account == Some(scene.ada.id)));
+    assert_eq!(
+        (&detail[0]["verdict"], &detail[0]["route"], &detail[0]["trace"], &detail[0]["permission"]),
+        (&json!("allow"), &json!("reports"), &json!("t-9"), &json!("reports.read"))
+    );
+    assert_eq!((&detail[1]["verdict"], &detail[1]["reason"]), (&json!("deny"), &json!("agent")));
+    assert_eq!(detail[2]["verdict"], "limit");
+    assert!(audit::verify(&scene.gateway.running.app.db).await.is_ok(), "the chain is whole");
+}
+
+#[tokio::test]
+async fn t11_reads_that_pass_leave_no_row_unless_they_are_sampled() {
+    let (_upstream, scene) = with_upstream().await;
+    let token = scene.mint(&reader(&json!({}))).await.1;
+    scene.ask("/reports/7", &token, &[]).await;
+    scene.gateway.send("POST", "/reports/7", &[bearer(&token)]).await;
+    until(SECOND, "one row", async || !scene.rows("agent_action").await.is_empty()).await;
+    let rows = scene.rows("agent_action").await;
+    assert_eq!((rows.len(), &rows[0].personal["detail"]["method"]), (1, &json!("POST")));
+}
+
+on_one_and_on_two! {
+    async fn t13_of_many_at_once_the_rate_passes_and_one_event_suspends(dialect: Dialect) {
+        let upstream = Upstream::echo().await;
+        let yaml = format!("{TRUSTING}permissions: [ {{ code: reports }}, {{ code: reports.read, parent: reports }} ]
+organizations: {{ roles: [ {{ code: finance, permissions: ['write:invoices'] }} ] }}
+{}", routes(&upstream));
+        let replicas = Arc::new(Replicas::on(dialect, &yaml).await);
+        let keys = replicas.here.application("web", &[]).await;
+        let ada = replicas.here.user("ada", &keys).await;
+        replicas.here.grant(ada.id, permission("reports")).await;
+        let lines = [&keys.lines()[..], &[ada.bearer()]].concat();
+        let body = reader(&json!({"circuit_breaker": {"max_requests_per_minute": 20}}));
+        let minted = replicas.here.call("POST", "/ai/tokens/", &lines, &body).await.json();
+        let token = minted["token"].as_str().unwrap().to_owned();
+        let all: Vec<_> = (0..64)
+            .map(|number| {
+                let (replicas, token) = (Arc::clone(&replicas), token.clone());
+                spawn(async move {
+                    replicas.nth(number).send("GET", "/reports/7", &[bearer(&token)]).await.status
+                })
+            })
+            .collect();
+        let mut passed = 0;
+        for one in all {
+            passed += usize::from(one.await.unwrap() == 200);
+        }
+        assert_eq!((passed, upstream.count()), (20, 20));
+        let rows = audit::tail(&replicas.here.running.app.db, 0, 10_000).await.unwrap();
+        assert_eq!(rows.iter().filter(|row| row.code == "agent_token_suspended").count(), 1);
+        let id: Id = ada.id;
+        assert!(rows.iter().any(|row| row.code == "agent_token_suspended" && row.account == Some(id)));
+    }
+}
