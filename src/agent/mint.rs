@@ -107,6 +107,7 @@ pub(super) async fn mint_since(
         permissions: ask.permissions,
         status: Status::Active,
         suspended_reason: None,
+        granted: 0,
         heartbeat_at: ask.limits.heartbeat_every.map(|_| now),
         heartbeat_due_at: ask.limits.due_after(now),
         limits: ask.limits,

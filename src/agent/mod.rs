@@ -4,6 +4,7 @@
 //! suspended, expired or revoked) except by a human's resume. Nobody delegates more than they hold
 //! at that moment; an empty delegation is none. The store keeps the digest of a token, never the token.
 
+mod count;
 mod http;
 mod input;
 mod mint;
@@ -25,6 +26,7 @@ use crate::policy::Code;
 use crate::session::Method;
 use crate::store::{Error, Source};
 
+pub use count::{give_back, take};
 pub use http::rows;
 pub use mint::{Mint, MintError, TEXT_LEN, mint};
 pub use narrow::{NarrowError, Narrowed, Narrowing, narrow};
@@ -116,6 +118,8 @@ pub struct AgentToken {
     pub status: Status,
     pub suspended_reason: Option<Suspension>,
     pub limits: Limits,
+    /// How many of its requests were handed out to be spent.
+    pub granted: u32,
     pub heartbeat_at: Option<Timestamp>,
     /// The last moment at which the next sign of life is still in time.
     pub heartbeat_due_at: Option<Timestamp>,

@@ -49,6 +49,7 @@ struct TokenRow {
     heartbeat_at: Option<Timestamp>,
     heartbeat_due_at: Option<Timestamp>,
     budget_limit: i64,
+    requests_granted: i64,
     method: Method,
     authenticated_at: Timestamp,
     has_second_factor: bool,
@@ -81,6 +82,7 @@ impl TokenRow {
                 heartbeat_every: self.heartbeat_every.map(whole),
                 budget: MicroUsd::from_micros(self.budget_limit).unwrap_or_default(),
             },
+            granted: whole(self.requests_granted),
             heartbeat_at: self.heartbeat_at,
             heartbeat_due_at: self.heartbeat_due_at,
             method: self.method,
@@ -104,8 +106,8 @@ fn whole(number: i64) -> u32 {
 fn select() -> Stmt {
     sql("SELECT id, number, site_id, agent, account_id, application_id, organization_id, status, \
          suspended_reason, max_requests_per_minute, max_requests_total, max_failed_requests, suspend_after, \
-         heartbeat_every, heartbeat_at, heartbeat_due_at, budget_limit, method, authenticated_at, \
-         has_second_factor, resumes, created_at, expires_at, suspended_at, revoked_at, last_used_at FROM agent_token")
+         heartbeat_every, heartbeat_at, heartbeat_due_at, budget_limit, requests_granted, method, \
+         authenticated_at, has_second_factor, resumes, created_at, expires_at, suspended_at, revoked_at, last_used_at FROM agent_token")
 }
 
 pub(super) async fn by_id(src: impl Source, id: Id) -> Result<Option<AgentToken>, Error> {
@@ -327,6 +329,20 @@ pub(super) async fn beat(
                     AND status = 'ACTIVE' AND expires_at > ? \
                     AND (heartbeat_due_at IS NULL OR heartbeat_due_at >= ?)");
     tx.execute(stmt.bind(now).bind(due_at).bind(id).bind(now).bind(now)).await
+}
+
+/// Hands out requests of a token, if so many are left; 0 where they are not.
+pub(super) async fn grant(tx: &mut Tx, id: Id, count: u32) -> Result<u64, Error> {
+    let stmt = sql("UPDATE agent_token SET requests_granted = requests_granted + ? WHERE id = ? \
+                    AND requests_granted + ? <= max_requests_total");
+    tx.execute(stmt.bind(count).bind(id).bind(count)).await
+}
+
+/// Takes back what was handed out.
+pub(super) async fn ungrant(tx: &mut Tx, id: Id, count: u32) -> Result<(), Error> {
+    let stmt = sql("UPDATE agent_token SET requests_granted = requests_granted - ? WHERE id = ? \
+                    AND requests_granted >= ?");
+    tx.execute(stmt.bind(count).bind(id).bind(count)).await.map(drop)
 }
 
 pub(super) async fn note_use(tx: &mut Tx, id: Id, at: Timestamp) -> Result<(), Error> {

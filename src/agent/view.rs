@@ -28,6 +28,9 @@ pub struct Shown {
     organization: Option<String>,
     /// Codes, sorted.
     permissions: Vec<String>,
+    /// Requests that were handed out to be spent, of `max_requests_total`. A running gateway takes
+    /// some at a time, so it may be up to a twentieth ahead of what was dispatched.
+    current_request_count: u32,
     circuit_breaker: ShownBreaker,
     /// Null where no heartbeat is asked for.
     dead_mans_switch: Option<ShownSwitch>,
@@ -71,6 +74,7 @@ pub fn shown(token: &AgentToken, organization: Option<String>) -> Shown {
         last_used_at: moment(token.last_used_at),
         organization,
         permissions: token.permissions.iter().map(ToString::to_string).collect(),
+        current_request_count: token.granted,
         circuit_breaker: ShownBreaker {
             max_requests_per_minute: limits.per_minute,
             max_requests_total: limits.total,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::again::Standing;
-use super::agent::{self, AgentRefusal, Trail};
+use super::agent::{self, AgentRefusal, Spent, Trail};
 use super::authenticate::{Caller, authenticate};
 use super::authorize::{Asked, OfAgent, authorize, organization_of};
 use super::body::BodySource;
@@ -174,10 +174,11 @@ impl Asking<'_> {
         let mut trail = Trail::default();
         let outcome = self.judge_agent(&mut trail, laps).await;
         trail.decided(self.gate, self.route, self.head, outcome.as_ref().err());
-        let (permit, has_failures, laps) = outcome?;
+        let (permit, has_failures, spent, laps) = outcome?;
         let mut verdict = self.forward(permit, body, laps).await?;
         if let Verdict::Forward(admitted) = &mut verdict {
             admitted.has_failures = has_failures;
+            admitted.spent = Some(spent);
         }
         Ok(verdict)
     }
@@ -186,7 +187,7 @@ impl Asking<'_> {
         &self,
         trail: &mut Trail,
         mut laps: Laps<'l>,
-    ) -> Result<(Permit, bool, Laps<'l>), Rejection> {
+    ) -> Result<(Permit, bool, Spent, Laps<'l>), Rejection> {
         let Self { gate, world, head, route, .. } = *self;
         // Who is it, may the token and its human act at all, is it alive?
         let agent::Caller { snapshot, grant, application } =
@@ -214,7 +215,9 @@ impl Asking<'_> {
         laps.end_of(Stage::Authorize);
         limit::of_route(gate, route, head, Some(&snapshot)).await?;
         note::passing(gate, &permit, head).await?;
-        Ok((permit, rated.failures > 0, laps))
+        // Last of all: only what is dispatched is spent.
+        let spent = agent::spend(gate, &grant).await?;
+        Ok((permit, rated.failures > 0, spent, laps))
     }
 
     /// Who calls, as far as the route wants to know.
@@ -264,7 +267,7 @@ impl Asking<'_> {
         let is_kept = route.rule.forward_authorization && !credential::is_ours(head, world);
         let authorization = if is_kept { Authorization::Forwarded } else { Authorization::Removed };
         laps.end_of(Stage::Identity);
-        let has_failures = false;
-        Ok(Verdict::Forward(Box::new(Admitted { permit, target, stamps, authorization, has_failures })))
+        let admitted = Admitted { permit, target, stamps, authorization, has_failures: false, spent: None };
+        Ok(Verdict::Forward(Box::new(admitted)))
     }
 }

@@ -10,6 +10,7 @@ use ::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderName, VARY,
 };
 
+use super::agent::Spent;
 use super::cors::Granted;
 use super::permit::Permit;
 use super::rejection::{Pace, Rejection};
@@ -36,6 +37,8 @@ pub struct Admitted {
     pub authorization: Authorization,
     /// Failures of this agent are known that a success would forgive.
     pub has_failures: bool,
+    /// What an agent spent on the request.
+    pub spent: Option<Spent>,
 }
 
 /// What happens to the client's `Authorization`.

@@ -54,7 +54,7 @@ use crate::policy::Clash;
 
 pub use admit::admit;
 pub use again::Standing;
-pub use agent::{AgentRefusal, Conjunct, Denial, Ended, Trip, Watch};
+pub use agent::{AgentRefusal, Conjunct, Denial, Ended, Spent, Trip, Watch};
 pub use decision::{Admitted, Authorization, Decision, Verdict};
 pub use explain::{Explanation, Question, Step, explain};
 pub use head::RequestHead;
@@ -68,7 +68,7 @@ pub use target::CanonicalTarget;
 pub use ticket::row as ticket_row;
 pub use world::World;
 
-use agent::Agents;
+use agent::{Agents, Counts};
 use assertion::Assertions;
 use person::People;
 use token::Believed;
@@ -83,6 +83,7 @@ pub struct Gate {
     tokens: Believed,
     people: People,
     agents: Agents,
+    counts: Counts,
     /// Agent tokens that were in use, until it is written down.
     uses: Mutex<Vec<(Id, Timestamp)>>,
     assertions: Assertions,
@@ -108,6 +109,7 @@ impl Gate {
             tokens: Believed::new(),
             people: People::new(),
             agents: Agents::new(),
+            counts: Counts::new(),
             uses: Mutex::default(),
             assertions: Assertions::new(),
         })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ::http::HeaderValue;
 
 use super::Gate;
-use super::agent::Watch;
+use super::agent::{Spent, Watch};
 use super::person::{Key, Snapshot};
 use super::route::Route;
 use super::stamp;
@@ -97,9 +97,9 @@ impl Permit {
     }
 
     /// Who waits for the end of the request, where an agent's asked for it.
-    pub fn watch(&self, gate: &Arc<Gate>, has_failures: bool) -> Option<Watch> {
+    pub fn watch(&self, gate: &Arc<Gate>, has_failures: bool, spent: Option<Spent>) -> Option<Watch> {
         let grant = self.caller.as_ref()?.agent.as_ref()?;
-        Some(Watch::new(Arc::clone(gate), Arc::clone(grant), has_failures))
+        Some(Watch::new(Arc::clone(gate), Arc::clone(grant), has_failures, spent))
     }
 
     /// The agent token that asked for it.

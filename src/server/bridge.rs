@@ -125,7 +125,7 @@ impl Decide for Bridge {
 
 impl Bridge {
     fn forward(&self, admitted: Admitted, head: &RequestHead) -> Result<Forward, Rejection> {
-        let Admitted { permit, target, stamps, authorization, has_failures } = admitted;
+        let Admitted { permit, target, stamps, authorization, has_failures, spent } = admitted;
         let rule = &permit.route().rule;
         let reach = self.reach.load();
         let upstream = reach.upstreams.get(&rule.upstream).ok_or(Rejection::UpstreamUnavailable)?;
@@ -140,7 +140,7 @@ impl Bridge {
             timeouts: rule.timeouts,
             until: self.until(&permit, head),
             subject: permit.session().map(|session| subject(session, permit.agent())),
-            watch: permit.watch(&self.gate, has_failures),
+            watch: permit.watch(&self.gate, has_failures, spent),
         })
     }
 

@@ -36,6 +36,7 @@ pub const FILES: &[File] = files! {
     "0006_organization"
     "0007_login"
     "0008_agent"
+    "0009_agent_count"
 };
 
 /// How far a store is with one file.

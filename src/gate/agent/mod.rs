@@ -6,6 +6,7 @@
 //! comes after all of these.
 
 mod cache;
+mod count;
 mod judge;
 mod refusal;
 mod trail;
@@ -35,6 +36,8 @@ use crate::shared::{Rate, Rated};
 use crate::store::Error;
 
 pub(super) use cache::{Agents, Digest, Grant, Sources, session_of};
+pub use count::Spent;
+pub(super) use count::{Counts, spend};
 pub(super) use judge::Standing;
 pub use refusal::{AgentRefusal, Conjunct, Denial, Trip};
 pub(super) use trail::Trail;
@@ -160,7 +163,7 @@ pub(super) async fn rate(gate: &Gate, grant: &Grant) -> Result<Rated, Rejection>
 /// Suspends a token. Of many requests that would, one does: one event, one row.
 async fn trip(gate: &Gate, grant: &Grant, trip: Trip) -> Rejection {
     let reason = match trip {
-        Trip::Rate => Suspension::RateLimit,
+        Trip::Rate | Trip::Total => Suspension::RateLimit,
         Trip::Failures => Suspension::Anomaly,
     };
     if !grant.is_tripping.swap(true, Ordering::AcqRel)

@@ -35,6 +35,7 @@ pub enum AgentRefusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trip {
     Rate,
+    Total,
     Failures,
 }
 
@@ -43,6 +44,7 @@ impl Trip {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Rate => "RATE_LIMIT_EXCEEDED",
+            Self::Total => "MAX_REQUESTS_TOTAL_EXCEEDED",
             Self::Failures => "MAX_FAILED_REQUESTS_EXCEEDED",
         }
     }
@@ -97,6 +99,8 @@ impl AgentRefusal {
                 "Send heartbeats in time; now a human must resume the token."),
             Self::Tripped(Trip::Rate) => row("AGENT_TOKEN_SUSPENDED", "agent_rate",
                 "Agent token suspended by circuit breaker", human),
+            Self::Tripped(Trip::Total) => row("AGENT_TOKEN_SUSPENDED", "agent_total",
+                "Agent token suspended by circuit breaker", anew),
             Self::Tripped(Trip::Failures) => row("AGENT_TOKEN_SUSPENDED", "agent_failures",
                 "Agent token suspended by circuit breaker", human),
             Self::NotAllowed => row("AGENT_NOT_ALLOWED", "agent", "This is for people", human),

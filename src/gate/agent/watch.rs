@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::super::Gate;
 use super::cache::Grant;
+use super::count::Spent;
 use crate::audit::Suspension;
 
 /// How a request ended, as the proxy saw it.
@@ -30,15 +31,24 @@ pub struct Watch {
     grant: Arc<Grant>,
     /// Whether failures were known when the request came.
     has_failures: bool,
+    spent: Option<Spent>,
 }
 
 impl Watch {
-    pub(in crate::gate) const fn new(gate: Arc<Gate>, grant: Arc<Grant>, has_failures: bool) -> Self {
-        Self { gate, grant, has_failures }
+    pub(in crate::gate) const fn new(
+        gate: Arc<Gate>,
+        grant: Arc<Grant>,
+        has_failures: bool,
+        spent: Option<Spent>,
+    ) -> Self {
+        Self { gate, grant, has_failures, spent }
     }
 
     /// The request is over.
-    pub fn ended(self, how: Ended) {
+    pub fn ended(mut self, how: Ended) {
+        if let Some(spent) = self.spent.take().filter(|_| how != Ended::Unsent) {
+            spent.keep();
+        }
         match how {
             Ended::Unsent | Ended::Left => {}
             Ended::Answered(status) if status < 500 => {

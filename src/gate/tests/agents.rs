@@ -65,6 +65,7 @@ fn token_of(name: &str, permissions: &[&str]) -> AgentToken {
             heartbeat_every: None,
             budget: MicroUsd::default(),
         },
+        granted: 0,
         heartbeat_at: None,
         heartbeat_due_at: None,
         method: Method::Password,
