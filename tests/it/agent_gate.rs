@@ -21,7 +21,7 @@ use crate::support::{Act, Client, Replicas, Upstream};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn routes(upstream: &Upstream) -> String {
+pub fn routes(upstream: &Upstream) -> String {
     format!(
         "upstreams: {{ up: {{ servers: ['{}'], assertion: identity, breaker: 'off' }} }}
 routes:
@@ -34,20 +34,20 @@ routes:
     )
 }
 
-async fn with_upstream() -> (Upstream, Scene) {
+pub async fn with_upstream() -> (Upstream, Scene) {
     let upstream = Upstream::echo().await;
     let scene = scene(&routes(&upstream)).await;
     (upstream, scene)
 }
 
 impl Scene {
-    async fn ask(&self, path: &str, token: &str, more: &[&str]) -> Answer {
+    pub async fn ask(&self, path: &str, token: &str, more: &[&str]) -> Answer {
         let mut lines = vec![bearer(token)];
         lines.extend(more.iter().map(|line| (*line).to_owned()));
         self.gateway.send("GET", path, &lines).await
     }
 
-    async fn state(&self, id: i64) -> (String, Value) {
+    pub async fn state(&self, id: i64) -> (String, Value) {
         let shown = self.call("GET", &format!("/ai/tokens/{id}/"), &Value::Null).await.json();
         (shown["status"].as_str().unwrap().to_owned(), shown["suspended_reason"].clone())
     }
@@ -58,11 +58,11 @@ impl Scene {
     }
 }
 
-fn told(answer: &Answer) -> (u16, String) {
+pub fn told(answer: &Answer) -> (u16, String) {
     (answer.status, if answer.status == 200 { String::new() } else { answer.code() })
 }
 
-fn reader(more: &Value) -> Value {
+pub fn reader(more: &Value) -> Value {
     let mut body = json!({"agent_id": "robot one", "permissions": ["reports.read"]});
     for (key, value) in more.as_object().into_iter().flatten() {
         body[key] = value.clone();

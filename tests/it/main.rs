@@ -6,6 +6,7 @@
 
 mod agent;
 mod agent_gate;
+mod agent_total;
 mod applications;
 mod bearer;
 mod cli;

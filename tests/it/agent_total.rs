@@ -1,0 +1,98 @@
+//! The requests of an agent token's whole life (agents.md section 4; T7).
+//! Law: exactly as many reach the upstream as were delegated, whoever counts and however many ask
+//! at once.
+
+use std::sync::Arc;
+
+use portcullis::audit;
+use portcullis::store::Dialect;
+use serde_json::{Value, json};
+
+use crate::agent::bearer;
+use crate::agent_gate::{reader, routes, told, with_upstream};
+use crate::on_one_and_on_two;
+use crate::support::people::{TRUSTING, permission};
+use crate::support::upstream::spawn;
+use crate::support::{Replicas, Upstream};
+
+on_one_and_on_two! {
+    async fn t7_of_many_at_once_exactly_as_many_pass_as_are_left(dialect: Dialect) {
+        let upstream = Upstream::echo().await;
+        let yaml = format!("{TRUSTING}permissions: [ {{ code: reports }}, {{ code: reports.read, parent: reports }} ]
+organizations: {{ roles: [ {{ code: finance, permissions: ['write:invoices'] }} ] }}
+{}", routes(&upstream));
+        let replicas = Arc::new(Replicas::on(dialect, &yaml).await);
+        let keys = replicas.here.application("web", &[]).await;
+        let ada = replicas.here.user("ada", &keys).await;
+        replicas.here.grant(ada.id, permission("reports")).await;
+        let lines = [&keys.lines()[..], &[ada.bearer()]].concat();
+        // Not a multiple of the chunk, which is two here.
+        let breaker = json!({"circuit_breaker": {"max_requests_per_minute": 600, "max_requests_total": 41}});
+        let minted = replicas.here.call("POST", "/ai/tokens/", &lines, &reader(&breaker)).await.json();
+        let token = minted["token"].as_str().unwrap().to_owned();
+        let all: Vec<_> = (0..100)
+            .map(|number| {
+                let (replicas, token) = (Arc::clone(&replicas), token.clone());
+                spawn(async move {
+                    replicas.nth(number).send("GET", "/reports/7", &[bearer(&token)]).await.status
+                })
+            })
+            .collect();
+        let mut passed = 0;
+        for one in all {
+            passed += usize::from(one.await.unwrap() == 200);
+        }
+        assert_eq!((passed, upstream.count()), (41, 41));
+        let rows = audit::tail(&replicas.here.running.app.db, 0, 10_000).await.unwrap();
+        assert_eq!(rows.iter().filter(|row| row.code == "agent_token_suspended").count(), 1);
+        let path = format!("/ai/tokens/{}/", minted["id"]);
+        let shown = replicas.here.call("GET", &path, &lines, &Value::Null).await.json();
+        assert_eq!((&shown["current_request_count"], &shown["suspended_reason"]), (&json!(41), &json!("RATE_LIMIT")));
+    }
+}
+
+#[tokio::test]
+async fn t7_the_last_request_passes_and_the_next_one_suspends() {
+    let (upstream, scene) = with_upstream().await;
+    let (id, token) = scene.mint(&reader(&json!({"circuit_breaker": {"max_requests_total": 2}}))).await;
+    for _ in 0..2 {
+        assert_eq!(scene.ask("/reports/7", &token, &[]).await.status, 200);
+    }
+    let over = scene.ask("/reports/7", &token, &[]).await;
+    assert_eq!(told(&over), (403, "AGENT_TOKEN_SUSPENDED".to_owned()));
+    assert_eq!(over.json()["reason"], "MAX_REQUESTS_TOTAL_EXCEEDED");
+    assert_eq!(scene.state(id).await, ("SUSPENDED".to_owned(), json!("RATE_LIMIT")));
+    // A resume makes no new requests.
+    scene.call("POST", &format!("/ai/tokens/{id}/resume/"), &Value::Null).await;
+    assert_eq!(scene.ask("/reports/7", &token, &[]).await.status, 403);
+    assert_eq!(upstream.count(), 2);
+}
+
+#[tokio::test]
+async fn t7_refused_requests_spend_nothing_of_the_total_and_none_means_none() {
+    let (upstream, scene) = with_upstream().await;
+    let (_, token) = scene.mint(&reader(&json!({"circuit_breaker": {"max_requests_total": 1}}))).await;
+    for path in ["/people", "/invoices", "/people"] {
+        assert_eq!(scene.ask(path, &token, &[]).await.status, 403);
+    }
+    assert_eq!(scene.ask("/reports/7", &token, &[]).await.status, 200);
+    let (_, token) = scene.mint(&reader(&json!({"circuit_breaker": {"max_requests_total": 0}}))).await;
+    assert_eq!(told(&scene.ask("/reports/7", &token, &[]).await), (403, "AGENT_TOKEN_SUSPENDED".to_owned()));
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test]
+async fn t7_a_lower_total_binds_although_a_chunk_of_the_higher_one_was_handed_out() {
+    let (upstream, scene) = with_upstream().await;
+    let (id, token) = scene.mint(&reader(&json!({"circuit_breaker": {"max_requests_total": 200}}))).await;
+    assert_eq!(scene.ask("/reports/7", &token, &[]).await.status, 200);
+    let narrowed = scene
+        .call("PUT", &format!("/ai/tokens/{id}/"), &json!({"circuit_breaker": {"max_requests_total": 3}}))
+        .await;
+    assert_eq!(narrowed.status, 200, "{}", narrowed.text());
+    let mut passed = 1;
+    for _ in 0..5 {
+        passed += usize::from(scene.ask("/reports/7", &token, &[]).await.status == 200);
+    }
+    assert_eq!((passed, upstream.count()), (3, 3));
+}
