@@ -66,6 +66,12 @@ pub trait Records: Send + Sync + fmt::Debug {
     /// The agent token of this digest.
     fn agent<'a>(&'a self, digest: &'a str) -> BoxFuture<'a, Result<Option<AgentRecord>, Error>>;
 
+    /// Hands out requests of an agent token: as many as are wanted, else one, else none.
+    fn take_requests(&self, token: Id, wanted: u32) -> BoxFuture<'_, Result<u32, Error>>;
+
+    /// Takes back what was handed out and not spent.
+    fn give_requests_back(&self, token: Id, count: u32) -> BoxFuture<'_, Result<(), Error>>;
+
     /// The active application of this id.
     fn application_of(&self, id: Id) -> BoxFuture<'_, Result<Option<Arc<ApplicationFacts>>, Error>>;
 

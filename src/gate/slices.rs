@@ -125,6 +125,14 @@ impl Records for FromSlices {
         self.read_agent(digest).boxed()
     }
 
+    fn take_requests(&self, token: Id, wanted: u32) -> BoxFuture<'_, Result<u32, Error>> {
+        delegation::take(&self.app, token, wanted).boxed()
+    }
+
+    fn give_requests_back(&self, token: Id, count: u32) -> BoxFuture<'_, Result<(), Error>> {
+        delegation::give_back(&self.app, token, count).boxed()
+    }
+
     fn application_of(&self, id: Id) -> BoxFuture<'_, Result<Option<Arc<ApplicationFacts>>, Error>> {
         self.applications.active(&self.app, id).boxed()
     }

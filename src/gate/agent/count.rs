@@ -15,7 +15,6 @@ use super::super::rejection::Rejection;
 use super::cache::Grant;
 use super::refusal::Trip;
 use super::{silent, trip};
-use crate::agent as delegation;
 use crate::base::Id;
 
 /// More than any installation has agents at work.
@@ -73,7 +72,7 @@ impl Counts {
         if let Some((_, old)) = self.0.remove_if(&id, is_other) {
             let left = old.left.swap(0, Ordering::AcqRel);
             if left > 0 {
-                delegation::give_back(&gate.app, id, left).await.map_err(|error| silent(&error))?;
+                gate.records.give_requests_back(id, left).await.map_err(|error| silent(&error))?;
             }
         }
         let fresh = || Chunk { limit, left: AtomicU32::new(0), asking: Mutex::new(()) };
@@ -103,8 +102,8 @@ pub(in crate::gate) async fn spend(gate: &Gate, grant: &Grant) -> Result<Spent, 
     }
     // What a replica keeps, the others cannot spend: among replicas one is asked for at a time.
     let wanted = if gate.app.shared.is_among_replicas() { 1 } else { (chunk.limit / PART).max(1) };
-    let granted =
-        delegation::take(&gate.app, grant.token.id, wanted).await.map_err(|error| silent(&error))?;
+    let taken = gate.records.take_requests(grant.token.id, wanted).await;
+    let granted = taken.map_err(|error| silent(&error))?;
     if granted == 0 {
         drop(asking);
         return Err(trip(gate, grant, Trip::Total).await);
