@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use portcullis::account;
 use portcullis::audit::{self, Row};
-use portcullis::base::Id;
 use portcullis::crypto::digest::unbase64url;
 use portcullis::store::Dialect;
 use serde_json::{Value, json};
 
 use crate::agent::{Scene, bearer, scene};
+use crate::agent_total::Storm;
 use crate::on_one_and_on_two;
-use crate::support::people::{TRUSTING, permission};
+use crate::support::people::permission;
 use crate::support::raw::{Answer, get};
 use crate::support::replica::until;
 use crate::support::upstream::spawn;
-use crate::support::{Act, Client, Replicas, Upstream};
+use crate::support::{Act, Client, Upstream};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -380,34 +380,7 @@ async fn t11_reads_that_pass_leave_no_row_unless_they_are_sampled() {
 
 on_one_and_on_two! {
     async fn t13_of_many_at_once_the_rate_passes_and_one_event_suspends(dialect: Dialect) {
-        let upstream = Upstream::echo().await;
-        let yaml = format!("{TRUSTING}permissions: [ {{ code: reports }}, {{ code: reports.read, parent: reports }} ]
-organizations: {{ roles: [ {{ code: finance, permissions: ['write:invoices'] }} ] }}
-{}", routes(&upstream));
-        let replicas = Arc::new(Replicas::on(dialect, &yaml).await);
-        let keys = replicas.here.application("web", &[]).await;
-        let ada = replicas.here.user("ada", &keys).await;
-        replicas.here.grant(ada.id, permission("reports")).await;
-        let lines = [&keys.lines()[..], &[ada.bearer()]].concat();
-        let body = reader(&json!({"circuit_breaker": {"max_requests_per_minute": 20}}));
-        let minted = replicas.here.call("POST", "/ai/tokens/", &lines, &body).await.json();
-        let token = minted["token"].as_str().unwrap().to_owned();
-        let all: Vec<_> = (0..64)
-            .map(|number| {
-                let (replicas, token) = (Arc::clone(&replicas), token.clone());
-                spawn(async move {
-                    replicas.nth(number).send("GET", "/reports/7", &[bearer(&token)]).await.status
-                })
-            })
-            .collect();
-        let mut passed = 0;
-        for one in all {
-            passed += usize::from(one.await.unwrap() == 200);
-        }
-        assert_eq!((passed, upstream.count()), (20, 20));
-        let rows = audit::tail(&replicas.here.running.app.db, 0, 10_000).await.unwrap();
-        assert_eq!(rows.iter().filter(|row| row.code == "agent_token_suspended").count(), 1);
-        let id: Id = ada.id;
-        assert!(rows.iter().any(|row| row.code == "agent_token_suspended" && row.account == Some(id)));
+        let storm = Storm::of(dialect, 64, &json!({"max_requests_per_minute": 20})).await;
+        assert_eq!((storm.passed, storm.upstream.count(), storm.suspensions().await), (20, 20, 1));
     }
 }

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use portcullis::audit;
+use portcullis::audit::{self, Row};
+use portcullis::base::Id;
 use portcullis::store::Dialect;
 use serde_json::{Value, json};
 
@@ -15,38 +16,62 @@ use crate::support::people::{TRUSTING, permission};
 use crate::support::upstream::spawn;
 use crate::support::{Replicas, Upstream};
 
-on_one_and_on_two! {
-    async fn t7_of_many_at_once_exactly_as_many_pass_as_are_left(dialect: Dialect) {
+/// Many requests of one agent at once, on one gateway or on two.
+pub struct Storm {
+    pub replicas: Arc<Replicas>,
+    pub upstream: Upstream,
+    /// The account behind the agent, and the number of its token.
+    pub account: Id,
+    pub token: i64,
+    /// How many got through.
+    pub passed: usize,
+    lines: Vec<String>,
+}
+
+impl Storm {
+    pub async fn of(dialect: Dialect, calls: usize, breaker: &Value) -> Self {
         let upstream = Upstream::echo().await;
-        let yaml = format!("{TRUSTING}permissions: [ {{ code: reports }}, {{ code: reports.read, parent: reports }} ]
-organizations: {{ roles: [ {{ code: finance, permissions: ['write:invoices'] }} ] }}
-{}", routes(&upstream));
+        let definitions = "permissions: [ { code: reports }, { code: reports.read, parent: reports } ]\n\
+                           organizations: { roles: [ { code: finance, permissions: ['write:invoices'] } ] }";
+        let yaml = format!("{TRUSTING}{definitions}\n{}", routes(&upstream));
         let replicas = Arc::new(Replicas::on(dialect, &yaml).await);
         let keys = replicas.here.application("web", &[]).await;
         let ada = replicas.here.user("ada", &keys).await;
         replicas.here.grant(ada.id, permission("reports")).await;
         let lines = [&keys.lines()[..], &[ada.bearer()]].concat();
-        // Not a multiple of the chunk, which is two here.
-        let breaker = json!({"circuit_breaker": {"max_requests_per_minute": 600, "max_requests_total": 41}});
-        let minted = replicas.here.call("POST", "/ai/tokens/", &lines, &reader(&breaker)).await.json();
-        let token = minted["token"].as_str().unwrap().to_owned();
-        let all: Vec<_> = (0..100)
+        let body = reader(&json!({"circuit_breaker": breaker}));
+        let minted = replicas.here.call("POST", "/ai/tokens/", &lines, &body).await.json();
+        let secret = minted["token"].as_str().unwrap();
+        let all: Vec<_> = (0..calls)
             .map(|number| {
-                let (replicas, token) = (Arc::clone(&replicas), token.clone());
-                spawn(async move {
-                    replicas.nth(number).send("GET", "/reports/7", &[bearer(&token)]).await.status
-                })
+                let (replicas, secret) = (Arc::clone(&replicas), bearer(secret));
+                spawn(async move { replicas.nth(number).send("GET", "/reports/7", &[secret]).await.status })
             })
             .collect();
         let mut passed = 0;
         for one in all {
             passed += usize::from(one.await.unwrap() == 200);
         }
-        assert_eq!((passed, upstream.count()), (41, 41));
-        let rows = audit::tail(&replicas.here.running.app.db, 0, 10_000).await.unwrap();
-        assert_eq!(rows.iter().filter(|row| row.code == "agent_token_suspended").count(), 1);
-        let path = format!("/ai/tokens/{}/", minted["id"]);
-        let shown = replicas.here.call("GET", &path, &lines, &Value::Null).await.json();
+        let token = minted["id"].as_i64().unwrap();
+        Self { replicas, upstream, account: ada.id, token, passed, lines }
+    }
+
+    /// How often the token was suspended, by the rows of the trail.
+    pub async fn suspensions(&self) -> usize {
+        let rows = audit::tail(&self.replicas.here.running.app.db, 0, 10_000).await.unwrap();
+        let is_one = |row: &&Row| row.code == "agent_token_suspended" && row.account == Some(self.account);
+        rows.iter().filter(is_one).count()
+    }
+}
+
+on_one_and_on_two! {
+    async fn t7_of_many_at_once_exactly_as_many_pass_as_are_left(dialect: Dialect) {
+        // Not a multiple of the chunk, which is two here.
+        let breaker = json!({"max_requests_per_minute": 600, "max_requests_total": 41});
+        let storm = Storm::of(dialect, 100, &breaker).await;
+        assert_eq!((storm.passed, storm.upstream.count(), storm.suspensions().await), (41, 41, 1));
+        let path = format!("/ai/tokens/{}/", storm.token);
+        let shown = storm.replicas.here.call("GET", &path, &storm.lines, &Value::Null).await.json();
         assert_eq!((&shown["current_request_count"], &shown["suspended_reason"]), (&json!(41), &json!("RATE_LIMIT")));
     }
 }

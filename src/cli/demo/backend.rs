@@ -110,7 +110,7 @@ impl Request {
     /// What the gateway said about the caller.
     fn identity(&self) -> Value {
         let is_identity = |name: &str| {
-            ["x-user-", "x-org-", "x-auth-", "x-portcullis-", "x-forwarded-"]
+            ["x-user-", "x-org-", "x-agent-", "x-auth-", "x-portcullis-", "x-forwarded-"]
                 .iter()
                 .any(|start| name.starts_with(start))
                 || name == "x-request-id"

@@ -44,7 +44,8 @@ impl Guide {
         }
         out.line("")?;
         out.line("Paste these into another shell, one after another:")?;
-        for (what, lines) in self.steps(&gateway) {
+        let (begin, end) = (self.steps(&gateway), self.last_steps(&gateway));
+        for (what, lines) in begin.into_iter().chain(agent_steps(&gateway)).chain(end) {
             out.line("")?;
             out.line(format_args!("# {what}"))?;
             lines.iter().try_for_each(|line| out.line(line))?;
@@ -53,12 +54,9 @@ impl Guide {
         out.line("A line per request follows.")
     }
 
-    fn steps(&self, gateway: &str) -> Vec<(&'static str, Vec<String>)> {
+    fn steps(&self, gateway: &str) -> Vec<Step> {
         let (key, secret) = (self.credentials.access_key.as_str(), self.credentials.access_secret.expose());
         let api = format!("{gateway}/api/v1/auth");
-        let bearer = r#"-H "Authorization: Bearer $ACCESS""#;
-        let take =
-            |name: &str, from: &str| format!(r#"{name}=$(printf '%s' "${from}" | field {})"#, token(name));
         vec![
             (
                 "The API wants an application's keys with every call; `field` takes one value out of an answer.",
@@ -67,7 +65,7 @@ impl Guide {
                         "api() {{ curl -sS -H 'X-Access-Key: {key}' -H 'X-Access-Secret: {secret}' \
                          -H 'Content-Type: application/json' \"$@\"; echo; }}"
                     ),
-                    r#"field() { sed -E "s/.*\"$1\": ?\"([^\"]+)\".*/\1/"; }"#.to_owned(),
+                    r#"field() { sed -E "s/.*\"$1\": ?\"?([^\",}]+).*/\1/"; }"#.to_owned(),
                 ],
             ),
             ("Register.", vec![format!("api {api}/register/ -d '{}'", self.newcomer.body())]),
@@ -75,17 +73,17 @@ impl Guide {
                 "Log in as Ada, who is an analyst, and keep the tokens.",
                 vec![
                     format!("LOGIN=$(api {api}/login/email/ -d '{}')", self.ada.body()),
-                    take("ACCESS", "LOGIN"),
-                    take("REFRESH", "LOGIN"),
+                    take("ACCESS", "access_token", "LOGIN"),
+                    take("REFRESH", "refresh_token", "LOGIN"),
                 ],
             ),
             (
                 "Allowed: analysts may read reports. The backend shows who the gateway says is calling.",
-                vec![format!("curl -sS {gateway}/reports {bearer}")],
+                vec![format!("curl -sS {gateway}/reports {BEARER}")],
             ),
             (
                 "Refused: paying invoices takes another permission, and the answer says which.",
-                vec![format!("curl -sS -X POST {gateway}/invoices/7/pay {bearer}; echo")],
+                vec![format!("curl -sS -X POST {gateway}/invoices/7/pay {BEARER}; echo")],
             ),
             (
                 "Refused: nobody is calling, whatever headers they invent.",
@@ -93,28 +91,75 @@ impl Guide {
             ),
             (
                 "Members of Acme see its invoices.",
-                vec![format!("curl -sS {gateway}/invoices {bearer} -H 'X-Org-Slug: acme'")],
+                vec![format!("curl -sS {gateway}/invoices {BEARER} -H 'X-Org-Slug: acme'")],
             ),
+        ]
+    }
+
+    fn last_steps(&self, gateway: &str) -> Vec<Step> {
+        let api = format!("{gateway}/api/v1/auth");
+        vec![
             (
                 "Exchange the refresh token for new tokens.",
                 vec![
                     format!(r#"LOGIN=$(api {api}/refresh/ -d "{{\"refresh_token\":\"$REFRESH\"}}")"#),
-                    take("ACCESS", "LOGIN"),
-                    take("REFRESH", "LOGIN"),
+                    take("ACCESS", "access_token", "LOGIN"),
+                    take("REFRESH", "refresh_token", "LOGIN"),
                 ],
             ),
             (
                 "Log out: the access token is dead at once, not when it expires.",
                 vec![
-                    format!(r#"api {api}/logout/ {bearer} -d "{{\"refresh_token\":\"$REFRESH\"}}""#),
-                    format!("curl -sS {gateway}/reports {bearer}; echo"),
+                    format!(r#"api {api}/logout/ {BEARER} -d "{{\"refresh_token\":\"$REFRESH\"}}""#),
+                    format!("curl -sS {gateway}/reports {BEARER}; echo"),
                 ],
             ),
         ]
     }
 }
 
-/// The key of a login's answer that a shell variable keeps.
-fn token(variable: &str) -> &'static str {
-    if variable == "ACCESS" { "access_token" } else { "refresh_token" }
+/// What an agent may do, and what stops it.
+fn agent_steps(gateway: &str) -> Vec<Step> {
+    let tokens = format!("{gateway}/api/v1/auth/ai/tokens");
+    let agent = r#"-H "Authorization: AgentBearer $AGENT""#;
+    let read = format!("curl -sS {gateway}/reports {agent}; echo");
+    let delegation = r#"{"agent_id":"report-bot","permissions":["reports.read"],"circuit_breaker":{"max_requests_total":2}}"#;
+    vec![
+        (
+            "Delegate to an agent: reading reports and nothing else, twice.",
+            vec![
+                format!("DELEGATED=$(api {tokens}/ {BEARER} -d '{delegation}')"),
+                take("AGENT", "token", "DELEGATED"),
+                take("ID", "id", "DELEGATED"),
+                read.clone(),
+            ],
+        ),
+        (
+            "Refused: that was not delegated. Neither may an agent use what is for people only.",
+            vec![
+                format!("curl -sS -X POST {gateway}/invoices/7/pay {agent}; echo"),
+                format!("curl -sS {gateway}/invoices {agent}; echo"),
+            ],
+        ),
+        (
+            "Stop the agent, and let it go on.",
+            vec![
+                format!(r#"api -X POST "{tokens}/$ID/suspend/" {BEARER}"#),
+                read.clone(),
+                format!(r#"api -X POST "{tokens}/$ID/resume/" {BEARER}"#),
+                read.clone(),
+            ],
+        ),
+        ("Its third request is one too many.", vec![read]),
+    ]
+}
+
+/// What is done, and the lines that do it.
+type Step = (&'static str, Vec<String>);
+
+const BEARER: &str = r#"-H "Authorization: Bearer $ACCESS""#;
+
+/// Keeps a value of an answer in a shell variable.
+fn take(variable: &str, key: &str, from: &str) -> String {
+    format!(r#"{variable}=$(printf '%s' "${from}" | field {key})"#)
 }
