@@ -86,11 +86,6 @@ impl Agent {
     }
 }
 
-async fn find(office: &Office, named: &Token) -> Result<AgentToken, Failure> {
-    let found = agent::find(&office.app.db, named.token).await?;
-    found.ok_or_else(|| Failure::problem("there is no such agent token; `portcullis agent list` shows them"))
-}
-
 async fn list(
     office: &Office,
     user: Option<&account::Reference>,
@@ -156,7 +151,7 @@ async fn object(office: &Office, token: &AgentToken) -> Result<Value, Failure> {
 }
 
 async fn show(office: &Office, named: &Token, format: Format, out: &mut Out) -> Result<(), Failure> {
-    let token = find(office, named).await?;
+    let token = office.agent_token(named.token).await?;
     let facts = object(office, &token).await?;
     if format == Format::Json {
         return out.json(&facts);
@@ -186,21 +181,21 @@ fn flatten(name: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
 }
 
 async fn suspend(office: &Office, named: &Token, out: &mut Out) -> Result<(), Failure> {
-    let token = find(office, named).await?;
+    let token = office.agent_token(named.token).await?;
     let mut change = office.change().await?;
     let is_done = agent::suspend(&mut change, token.delegation(), Suspension::Manual).await?;
     end(change, is_done, "suspended", out).await
 }
 
 async fn resume(office: &Office, named: &Token, out: &mut Out) -> Result<(), Failure> {
-    let token = find(office, named).await?;
+    let token = office.agent_token(named.token).await?;
     let mut change = office.change().await?;
     let is_done = agent::resume(&mut change, &token).await?;
     end(change, is_done, "active again", out).await
 }
 
 async fn revoke(office: &Office, named: &Token, out: &mut Out) -> Result<(), Failure> {
-    let token = find(office, named).await?;
+    let token = office.agent_token(named.token).await?;
     let mut change = office.change().await?;
     let is_done = agent::revoke(&mut change, token.delegation()).await?;
     end(change, is_done, "revoked", out).await

@@ -13,6 +13,7 @@ use super::office::Office;
 use super::open;
 use super::out::{AsJson, Failure, Format, Out};
 use crate::account::Reference;
+use crate::agent;
 use crate::application;
 use crate::gate::target::{BadTarget, CanonicalTarget};
 use crate::gate::{Explanation, Question, explain};
@@ -28,6 +29,9 @@ pub struct Explain {
     /// Who asks: e-mail address, phone number, user name, number or id; nobody if absent
     #[arg(long = "as", value_name = "USER")]
     who: Option<Reference>,
+    /// The agent token that asks, on its human's behalf: its number or id
+    #[arg(long, value_name = "TOKEN", conflicts_with = "who")]
+    agent: Option<agent::Reference>,
     /// The organization that the request names in X-Org-Slug
     #[arg(long, value_name = "SLUG")]
     org: Option<String>,
@@ -78,11 +82,16 @@ impl Explain {
             },
             None => None,
         };
+        let agent = match self.agent {
+            Some(reference) => Some(office.agent_token(reference).await?),
+            None => None,
+        };
         let question = Question {
             method: self.method.clone(),
             host: self.host.as_deref().unwrap_or(&config.public_url.host),
             target,
             account: account.as_ref(),
+            agent: agent.as_ref(),
             organization: self.org.as_deref(),
             application,
         };

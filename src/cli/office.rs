@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::open;
 use super::out::Failure;
 use crate::account::{self, Account, Reference};
+use crate::agent::{self, AgentToken};
 use crate::app::{App, Change};
 use crate::audit::Actor;
 use crate::base::{Secret, SystemClock, SystemRandom};
@@ -49,6 +50,14 @@ impl Office {
     pub async fn person(&self, reference: &Reference) -> Result<Account, Failure> {
         let found = account::find(&self.app.db, DEFAULT_SITE, reference).await?;
         found.ok_or_else(|| Failure::problem("there is no such account; `portcullis user list` shows them"))
+    }
+
+    /// The agent token that somebody names.
+    pub async fn agent_token(&self, reference: agent::Reference) -> Result<AgentToken, Failure> {
+        let found = agent::find(&self.app.db, reference).await?;
+        found.ok_or_else(|| {
+            Failure::problem("there is no such agent token; `portcullis agent list` shows them")
+        })
     }
 
     /// The configuration it was opened with.

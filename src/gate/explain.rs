@@ -3,6 +3,8 @@
 //! Law: nothing is counted, used up, read from a request or written; the answer is the pipeline's,
 //! because the same judges give it. Every condition is shown with its own answer.
 
+mod agent;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use super::slices::person_of;
 use super::world::{Target, World};
 use super::{CanonicalTarget, Gate, application, rewrite};
 use crate::account::{Account, Standing};
+use crate::agent::AgentToken;
 use crate::base::Id;
 use crate::policy::Code;
 use crate::policy::judge::{Answer, Explained};
@@ -32,6 +35,8 @@ pub struct Question<'a> {
     pub target: CanonicalTarget,
     /// `None`: nobody is signed in.
     pub account: Option<&'a Account>,
+    /// Who asks on its human's behalf; then nobody is signed in.
+    pub agent: Option<&'a AgentToken>,
     /// The slug that the request would name.
     pub organization: Option<&'a str>,
     pub application: Option<Arc<ApplicationFacts>>,
@@ -96,6 +101,9 @@ async fn of_route(
 ) -> Result<Result<(), Rejection>, Error> {
     if !question.target.fits(route.target_rules(world)) {
         return Ok(Err(Rejection::Malformed(Flaw::Target)));
+    }
+    if let Some(token) = question.agent {
+        return agent::explain(gate, world, question, token, (route, params), told).await;
     }
     if let Err(refusal) = application::check_required(route, question.application.as_deref()) {
         return Ok(Err(refusal));
@@ -164,8 +172,14 @@ impl Explanation {
         self.steps.push(Step { name, is_passed: true, detail });
     }
 
+    /// A step that may have failed; what follows from that is told at the end.
+    fn step(&mut self, name: &'static str, is_passed: bool, detail: String) {
+        self.steps.push(Step { name, is_passed, detail });
+    }
+
     fn fail(&mut self, refusal: &Rejection) {
-        let name = refusal.failed().map_or("refused", |_| "policy");
+        let is_policys = refusal.failed().is_some() && !matches!(refusal, Rejection::Agent(_));
+        let name = if is_policys { "policy" } else { "refused" };
         let missing: Vec<&str> = refusal.missing().iter().map(Code::as_str).collect();
         let failed = refusal.failed().map(|failed| format!(", failed: {failed}")).unwrap_or_default();
         let missing =
@@ -181,7 +195,7 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.steps {
             let mark = if step.is_passed { "yes" } else { "no" };
-            writeln!(f, "{mark:<8}{:<14}{}", step.name, step.detail)?;
+            writeln!(f, "{mark:<8}{:<18}{}", step.name, step.detail)?;
         }
         if let Some(policy) = &self.policy {
             tree(policy, 0, f)?;

@@ -14,7 +14,7 @@ use super::person::Key;
 use super::record::{AgentRecord, ApplicationKeys, Person, Records};
 use super::rejection::{Rejection, Silent};
 use crate::account::{self, Account, Standing};
-use crate::agent as delegation;
+use crate::agent::{self as delegation, AgentToken};
 use crate::app::App;
 use crate::application::{self, Presented, Refusal};
 use crate::base::{Id, Slug};
@@ -59,23 +59,32 @@ impl FromSlices {
 
 impl FromSlices {
     async fn read_agent(&self, digest: &str) -> Result<Option<AgentRecord>, Error> {
-        let (db, now) = (&self.app.db, self.app.now());
-        let Some(token) = delegation::by_digest(db, digest).await? else { return Ok(None) };
-        let slug = match token.organization {
-            Some(id) => organization::by_id(db, id).await?.map(|found| found.slug),
+        let Some(token) = delegation::by_digest(&self.app.db, digest).await? else { return Ok(None) };
+        let application = match token.application {
+            Some(id) => self.applications.active(&self.app, id).await?,
             None => None,
         };
-        let is_disabled = match token.application {
-            Some(id) => self.applications.active(&self.app, id).await?.is_none(),
-            None => false,
-        };
-        let account = account::by_id(db, token.account).await?;
-        let person = match account.filter(|own| !is_disabled && own.standing(now) == Standing::Good) {
-            Some(account) => Some(person_of(&self.app, &account, session_of(&token)).await?),
-            None => None,
-        };
-        Ok(Some(AgentRecord { token, slug, person }))
+        agent_of(&self.app, token, application.as_deref()).await.map(Some)
     }
+}
+
+/// What was delegated, and the human. `application` is the active one that it was delegated through.
+pub(super) async fn agent_of(
+    app: &App,
+    token: AgentToken,
+    application: Option<&ApplicationFacts>,
+) -> Result<AgentRecord, Error> {
+    let slug = match token.organization {
+        Some(id) => organization::by_id(&app.db, id).await?.map(|found| found.slug),
+        None => None,
+    };
+    let is_disabled = token.application.is_some() && application.is_none();
+    let account = account::by_id(&app.db, token.account).await?;
+    let person = match account.filter(|own| !is_disabled && own.standing(app.now()) == Standing::Good) {
+        Some(account) => Some(person_of(app, &account, session_of(&token)).await?),
+        None => None,
+    };
+    Ok(AgentRecord { token, slug, person })
 }
 
 /// An account with a session of it, and everything that was given to it.

@@ -5,6 +5,7 @@
 #![expect(clippy::large_futures, reason = "a test awaits a handful of futures, not thousands")]
 
 mod agent;
+mod agent_explain;
 mod agent_gate;
 mod agent_total;
 mod applications;

@@ -189,7 +189,7 @@ async fn read(digest: Digest, sources: Sources<'_>) -> Result<Entry, Rejection> 
 }
 
 impl Grant {
-    fn new(digest: Digest, token: AgentToken, slug: Option<Slug>) -> Self {
+    pub fn new(digest: Digest, token: AgentToken, slug: Option<Slug>) -> Self {
         Self {
             digest,
             slug,

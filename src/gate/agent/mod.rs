@@ -23,7 +23,7 @@ use super::head::RequestHead;
 use super::permit::Organization;
 use super::person::Snapshot;
 use super::rejection::{Pace, Rejection, Silent};
-use super::route::Route;
+use super::route::{AgentRule, Route};
 use super::world::World;
 use super::{Gate, application};
 use crate::agent::{self as delegation, Fault};
@@ -220,6 +220,14 @@ pub(super) async fn organization(
     Ok((found, standing))
 }
 
+/// Whether the human holds what the route asks of agents, now and where the token is for.
+pub(super) fn is_held(rule: &AgentRule, human: &Snapshot, organization: Option<&Organization>) -> bool {
+    match organization {
+        Some(organization) => rule.is_held_there(&organization.context),
+        None => rule.permission.is_some_and(|index| human.principal.rights.holds(index)),
+    }
+}
+
 /// Whether the double check says yes, given what the route's policy says about the human.
 pub(super) fn check(
     route: &Route,
@@ -233,10 +241,7 @@ pub(super) fn check(
         return Err(Rejection::Unavailable(Silent::Store));
     }
     let rule = route.agents.as_ref();
-    let is_held = rule.is_some_and(|rule| match organization {
-        Some(organization) => rule.is_held_there(&organization.context),
-        None => rule.permission.is_some_and(|index| snapshot.principal.rights.holds(index)),
-    });
+    let is_held = rule.is_some_and(|rule| is_held(rule, snapshot, organization));
     let case = judge::Case {
         asked: rule.map(|rule| &rule.code),
         delegated: &grant.token.permissions,

@@ -203,6 +203,8 @@ routes:
     assert_eq!(code("explain GET /elsewhere --json"), "NOT_FOUND");
     assert_eq!(place.run("explain GET /reports/../x").code, 2);
     assert!(place.run("explain --as nobody@example.com GET /").bad().contains("no such account"));
+    assert!(place.run("explain --agent 42 GET /").bad().contains("no such agent token"));
+    assert_eq!(place.run("explain --agent 42 --as ada@example.com GET /").code, 2, "whom of the two?");
 }
 
 #[test]
