@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 use crate::app::App;
@@ -52,6 +52,9 @@ pub use signal::run;
 const BODY_RATE: u64 = 512;
 /// For a client to take a piece of an answer.
 const WRITE_WITHIN: Duration = Duration::from_secs(30);
+/// Connections that the system keeps until they are accepted, as far as it allows: what all clients
+/// of a gateway that was away for a moment make at once.
+const WAITING: u32 = 4096;
 /// How often certificate files are looked at.
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(5);
 
@@ -135,7 +138,7 @@ pub struct Running {
 /// # Errors
 /// [`StartError`]; nothing is left listening.
 pub async fn start(start: Start) -> Result<Running, StartError> {
-    let sockets = Sockets::bind(&start.loaded.config).await?;
+    let sockets = Sockets::bind(&start.loaded.config)?;
     let public = sockets.address(&sockets.public)?;
     let config = reached_at(&start.loaded.config, public);
     let ground = Ground::new(start.clock, start.random);
@@ -197,16 +200,12 @@ struct Sockets {
 }
 
 impl Sockets {
-    async fn bind(config: &Config) -> Result<Self, StartError> {
+    fn bind(config: &Config) -> Result<Self, StartError> {
         let redirect = match config.listen.tls.as_ref().and_then(|tls| tls.redirect) {
-            Some(address) => Some(bind(address).await?),
+            Some(address) => Some(bind(address)?),
             None => None,
         };
-        Ok(Self {
-            public: bind(config.listen.public).await?,
-            admin: bind(config.listen.admin).await?,
-            redirect,
-        })
+        Ok(Self { public: bind(config.listen.public)?, admin: bind(config.listen.admin)?, redirect })
     }
 
     #[expect(clippy::unused_self, reason = "reads as a question to the sockets")]
@@ -216,8 +215,16 @@ impl Sockets {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|cause| StartError::Bind { address, cause })
+fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    listener(address).map_err(|cause| StartError::Bind { address, cause })
+}
+
+fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Else a gateway could not come back at once where its last connections have just ended.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
 }
 
 impl Running {

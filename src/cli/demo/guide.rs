@@ -44,7 +44,7 @@ impl Guide {
         }
         out.line("")?;
         out.line("Paste these into another shell, one after another:")?;
-        let (begin, end) = (self.steps(&gateway), self.last_steps(&gateway));
+        let (begin, end) = (self.steps(&gateway), last_steps(&gateway));
         for (what, lines) in begin.into_iter().chain(agent_steps(&gateway)).chain(end) {
             out.line("")?;
             out.line(format_args!("# {what}"))?;
@@ -95,27 +95,6 @@ impl Guide {
             ),
         ]
     }
-
-    fn last_steps(&self, gateway: &str) -> Vec<Step> {
-        let api = format!("{gateway}/api/v1/auth");
-        vec![
-            (
-                "Exchange the refresh token for new tokens.",
-                vec![
-                    format!(r#"LOGIN=$(api {api}/refresh/ -d "{{\"refresh_token\":\"$REFRESH\"}}")"#),
-                    take("ACCESS", "access_token", "LOGIN"),
-                    take("REFRESH", "refresh_token", "LOGIN"),
-                ],
-            ),
-            (
-                "Log out: the access token is dead at once, not when it expires.",
-                vec![
-                    format!(r#"api {api}/logout/ {BEARER} -d "{{\"refresh_token\":\"$REFRESH\"}}""#),
-                    format!("curl -sS {gateway}/reports {BEARER}; echo"),
-                ],
-            ),
-        ]
-    }
 }
 
 /// What an agent may do, and what stops it.
@@ -162,4 +141,26 @@ const BEARER: &str = r#"-H "Authorization: Bearer $ACCESS""#;
 /// Keeps a value of an answer in a shell variable.
 fn take(variable: &str, key: &str, from: &str) -> String {
     format!(r#"{variable}=$(printf '%s' "${from}" | field {key})"#)
+}
+
+/// What keeps a session going, and what ends it.
+fn last_steps(gateway: &str) -> Vec<Step> {
+    let api = format!("{gateway}/api/v1/auth");
+    vec![
+        (
+            "Exchange the refresh token for new tokens.",
+            vec![
+                format!(r#"LOGIN=$(api {api}/refresh/ -d "{{\"refresh_token\":\"$REFRESH\"}}")"#),
+                take("ACCESS", "access_token", "LOGIN"),
+                take("REFRESH", "refresh_token", "LOGIN"),
+            ],
+        ),
+        (
+            "Log out: the access token is dead at once, not when it expires.",
+            vec![
+                format!(r#"api {api}/logout/ {BEARER} -d "{{\"refresh_token\":\"$REFRESH\"}}""#),
+                format!("curl -sS {gateway}/reports {BEARER}; echo"),
+            ],
+        ),
+    ]
 }

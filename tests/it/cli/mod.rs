@@ -3,6 +3,7 @@
 
 mod config;
 mod crash;
+mod crowd;
 mod demo;
 mod gateway;
 mod people;

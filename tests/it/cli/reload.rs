@@ -44,7 +44,8 @@ async fn ask(address: SocketAddr, stop: Arc<AtomicBool>) -> usize {
     count
 }
 
-fn load(address: SocketAddr) -> (Arc<AtomicBool>, Vec<tokio::task::JoinHandle<usize>>) {
+/// Four that ask until the flag is raised.
+pub fn load(address: SocketAddr) -> (Arc<AtomicBool>, Vec<tokio::task::JoinHandle<usize>>) {
     let stop = Arc::new(AtomicBool::new(false));
     let asking = (0..4).map(|_| spawn(ask(address, Arc::clone(&stop)))).collect();
     (stop, asking)

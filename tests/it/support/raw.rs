@@ -167,6 +167,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
+    /// Whether the connection ends in time, whatever is still said on it.
+    pub async fn ends_within(&mut self, span: Duration) -> bool {
+        tokio::time::timeout(span, async {
+            let mut chunk = [0; 1024];
+            while matches!(self.stream.read(&mut chunk).await, Ok(1..)) {}
+        })
+        .await
+        .is_ok()
+    }
+
     /// Reads to the end of the connection.
     pub async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}
