@@ -1,6 +1,6 @@
 //! `portcullis restore FILE`: puts a copy made by `backup` in the place of the SQLite store.
 //!
-//! Law: the copy is checked before anything moves, the present store is kept beside it under
+//! Law: the copy is checked before anything moves, and that nobody uses the store; the present store is kept beside it under
 //! another name, and the last step is one rename.
 
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use super::open;
 use super::out::{Failure, Out};
 use crate::base::{Clock, SystemClock};
 use crate::config::Database;
-use crate::store::check_backup;
+use crate::store::{check_backup, check_unused};
 
 /// Put a copy made by `backup` in the place of the SQLite store
 ///
-/// Stop the gateway before. The present store is kept beside it.
+/// Stop the gateway before: a store in use is not replaced. The present store is kept beside it.
 #[derive(clap::Args, Debug)]
 pub struct Restore {
     /// The copy
@@ -27,8 +27,9 @@ impl Restore {
             return Err(Failure::problem("the store is a database server: restore it with psql or mariadb"));
         };
         open::block_on(async {
-            let unfit = |unfit| Failure::problem(format_args!("{}: {unfit}", self.file.display()));
-            check_backup(&self.file).await.map_err(unfit)
+            let unfit = |file: &Path, unfit| Failure::problem(format_args!("{}: {unfit}", file.display()));
+            check_backup(&self.file).await.map_err(|why| unfit(&self.file, why))?;
+            check_unused(store).await.map_err(|why| unfit(store, why))
         })?;
         if let Some(kept) = replace(store, &self.file)? {
             out.line(format_args!("kept the old store as {}", kept.display()))?;

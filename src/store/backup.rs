@@ -23,6 +23,8 @@ pub enum Unfit {
     NotOurs {
         cause: String,
     },
+    /// Another process has it open.
+    InUse,
     Store(Error),
 }
 
@@ -35,6 +37,7 @@ impl fmt::Display for Unfit {
             Self::Exists => f.write_str("the file exists already; nothing is overwritten"),
             Self::Damaged { finding } => write!(f, "the file is damaged: {finding}"),
             Self::NotOurs { cause } => write!(f, "not a store of this version of portcullis: {cause}"),
+            Self::InUse => f.write_str("the store is in use: stop the gateway first"),
             Self::Store(cause) => cause.fmt(f),
         }
     }
@@ -69,6 +72,21 @@ pub async fn check_backup(path: &Path) -> Result<(), Unfit> {
     let checked = check(&db).await;
     db.close().await;
     checked
+}
+
+/// Refuses where another process has the SQLite file at `path` open: it would go on writing to a file
+/// that has been put aside. What cannot be read at all is in nobody's use.
+pub async fn check_unused(path: &Path) -> Result<(), Unfit> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let looked = async {
+        let db = Db::alone(path).await?;
+        let read = (&db).one::<(i64,)>(sql("SELECT COUNT(*) FROM sqlite_master")).await;
+        db.close().await;
+        read
+    };
+    if looked.await == Err(Error::Busy) { Err(Unfit::InUse) } else { Ok(()) }
 }
 
 async fn check(mut db: &Db) -> Result<(), Unfit> {

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 use super::held::Held;
@@ -92,6 +94,18 @@ impl Db {
             .filename(path)
             .read_only(true)
             .immutable(true)
+            .disable_statement_logging();
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(connect).await;
+        let pool = pool.map_err(|e| Error::from_driver(Dialect::Sqlite, &e))?;
+        Ok(Self { pools: Pools::Sqlite { writer: pool.clone(), readers: pool } })
+    }
+
+    /// A SQLite file that nobody else has open; [`Error::Busy`] where somebody has.
+    pub(super) async fn alone(path: &Path) -> Result<Self, Error> {
+        let connect = SqliteConnectOptions::new()
+            .filename(path)
+            .locking_mode(SqliteLockingMode::Exclusive)
+            .busy_timeout(Duration::ZERO)
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(connect).await;
         let pool = pool.map_err(|e| Error::from_driver(Dialect::Sqlite, &e))?;

@@ -20,7 +20,7 @@ mod stmt;
 pub mod testing;
 mod tx;
 
-pub use backup::{Unfit, backup_to, check_backup};
+pub use backup::{Unfit, backup_to, check_backup, check_unused};
 pub use column::{Bind, Value};
 pub use db::{Db, Options};
 pub use dialect::Dialect;

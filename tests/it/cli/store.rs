@@ -1,6 +1,9 @@
 //! `migrate`, `backup` and `restore` on a SQLite store.
 //! What is overwritten or lost would be lost for good, so each refusal is tested too.
 
+use std::time::Duration;
+
+use super::gateway::Gateway;
 use super::{GOOD, Place};
 
 const STORE: &str = "data/portcullis.db";
@@ -62,5 +65,20 @@ fn what_is_no_backup_is_not_restored() {
     place.write("copy.db", "not a database, though long enough to be looked at for a moment or two");
     place.run("restore copy.db").bad();
     place.run("restore nowhere.db").bad();
-    assert_eq!(std::fs::read(place.path().join(STORE)).expect("readable"), before);
+    assert!(std::fs::read(place.path().join(STORE)).expect("readable") == before, "it was touched");
+}
+
+#[test]
+fn a_store_in_use_is_not_replaced() {
+    let place = Place::with(&format!(
+        "preset: development\nlisten: {{ public: 127.0.0.1:0, admin: 127.0.0.1:0 }}\n{GOOD}"
+    ));
+    let mut gateway = Gateway::start(&place);
+    place.run("backup copy.db").good();
+    assert!(place.run("restore copy.db").bad().contains("stop the gateway first"));
+    assert_eq!(Gateway::get(gateway.admin, "/readyz").0, 200, "and it goes on");
+    gateway.signal("KILL");
+    assert_eq!(gateway.ends_within(Duration::from_secs(5)), None, "killed, not ended");
+    place.run("restore copy.db").good();
+    drop(Gateway::start(&place));
 }
