@@ -14,6 +14,7 @@ pub enum Bucket {
     Login,
     Register,
     Refresh,
+    Logout,
     /// Endpoints at which a password is checked although the caller is signed in, or judged.
     Password,
 }
@@ -34,6 +35,7 @@ impl Bucket {
             Self::Login => "login",
             Self::Register => "register",
             Self::Refresh => "refresh",
+            Self::Logout => "logout",
             Self::Password => "password",
         }
     }
@@ -44,7 +46,7 @@ impl Bucket {
         match self {
             Self::Login => &const { [window(5, MINUTE), window(20, HOUR)] },
             Self::Register => &const { [window(3, HOUR), window(10, DAY)] },
-            Self::Refresh => &const { [window(30, MINUTE)] },
+            Self::Refresh | Self::Logout => &const { [window(30, MINUTE)] },
             Self::Password => &const { [window(10, MINUTE)] },
         }
     }

@@ -31,6 +31,7 @@ const LOGIN_CODES: &[ErrorCode] = &[
     Code::AccountLocked,
     Code::SessionLimitExceeded,
     Code::DeviceLimitExceeded,
+    Code::CsrfFailed,
     Code::Overloaded,
 ];
 const LOGIN_EVENTS: &[&str] = &[
@@ -51,7 +52,7 @@ pub fn rows() -> Vec<Row> {
         post("/register/", register)
             .open()
             .limit(Bucket::Register)
-            .codes(&[Code::RegistrationClosed, Code::Overloaded])
+            .codes(&[Code::RegistrationClosed, Code::CsrfFailed, Code::Overloaded])
             .audited(&["account_created", "registration_repeated", "login"])
             .about("Register an account"),
         post("/login/email/", login_email)
@@ -74,6 +75,7 @@ pub fn rows() -> Vec<Row> {
             .about("Exchange a refresh token for new tokens"),
         post("/logout/", logout)
             .open()
+            .limit(Bucket::Logout)
             .codes(&[Code::MissingRefreshToken, Code::CsrfFailed])
             .audited(&["logout"])
             .about("End the session of a refresh token"),
@@ -112,6 +114,9 @@ async fn register(
     let config = call.app.config();
     if !config.accounts.registration.open {
         return Err(ApiError::new(Code::RegistrationClosed));
+    }
+    if body.login == Some(true) {
+        refuse_foreign(&call, carrier(&config))?;
     }
     let owner = Owner { email: body.email.as_ref().map(crate::base::Email::as_str), username: None };
     refuse_weak("password", &policy_of(&config.accounts.password).check(body.password.expose(), &owner))?;
@@ -158,13 +163,22 @@ async fn enter(
     said: Option<Device>,
     wrong: &'static str,
 ) -> Result<WithCookies<Json<Tokens>>, ApiError> {
+    let carrier = carrier(&call.app.config());
+    refuse_foreign(&call, carrier)?;
     let device = device(&call, said);
     let visitor = Visitor { identifier, password, device, address: call.head.client, actor: call.actor() };
     let now = call.app.now();
     let entered = log_in(&call.app, visitor).await.map_err(|refused| refused_login(refused, wrong, now))?;
-    let carrier = carrier(&call.app.config());
     let answer = Tokens::of_entered(&entered, carrier, call.app.now());
     Ok(Json(answer).with_cookies(cookies(&call, &entered.session, &entered.pair)))
+}
+
+/// No other site logs its visitors in here: see [`csrf::refuse_foreign`].
+fn refuse_foreign(call: &Call, carrier: Carrier) -> Result<(), ApiError> {
+    match carrier {
+        Carrier::Cookie => csrf::refuse_foreign(call, &call.app.config().public_url.to_string()),
+        Carrier::Body => Ok(()),
+    }
 }
 
 fn device(call: &Call, said: Option<Device>) -> Device {

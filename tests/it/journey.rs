@@ -343,6 +343,18 @@ async fn a_browser_keeps_its_refresh_token_in_a_cookie_that_only_we_may_use() {
         scene.here().call("POST", path, &lines, &json!({})).await
     };
     let ours = Some("https://gw.example.com");
+    let foreign = async |origin: &str| {
+        let [key, secret] = scene.keys.lines();
+        let lines = vec![key, secret, elsewhere(), format!("Origin: {origin}")];
+        let login = json!({"email": "ada@example.com", "password": PASSWORD});
+        scene.here().call("POST", "/login/email/", &lines, &login).await
+    };
+    for origin in ["https://evil.example.com", "null"] {
+        let refused = foreign(origin).await;
+        assert_eq!((refused.status, refused.code().as_str()), (403, "CSRF_FAILED"), "{origin}");
+        assert_eq!(refused.header("set-cookie"), None);
+    }
+    assert_eq!(foreign("https://gw.example.com").await.status, 200);
     for origin in
         [None, Some("null"), Some("https://evil.example.com"), Some("https://gw.example.com.evil.io")]
     {
