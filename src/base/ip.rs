@@ -2,7 +2,7 @@
 //!
 //! Law: a forwarded address is believed only when the peer that says so is a configured proxy.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -23,6 +23,39 @@ pub fn counted_as(address: IpAddr) -> IpAddr {
 #[must_use]
 pub fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
+}
+
+/// Whether an address belongs to a machine on the internet: not to this one, to a private network, to
+/// a provider's inside, or to nobody. An IPv6 address that carries an IPv4 one is judged by that.
+#[must_use]
+pub fn is_public(address: IpAddr) -> bool {
+    match canonical(address) {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => {
+            let s = v6.segments();
+            match s {
+                // Translated (RFC 6052) and tunnelled (RFC 3056).
+                [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+                    is_public_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
+                }
+                // Nothing else outside of 2000::/3 was ever given out.
+                _ => s[0] & 0xe000 == 0x2000 && s[..2] != [0x2001, 0] && s[..2] != [0x2001, 0xdb8],
+            }
+        }
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    !(address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_documentation()
+        || a == 0
+        || a >= 224
+        || (a == 100 && b & 0xc0 == 64)
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 198 && b & 0xfe == 18))
 }
 
 /// The client's address: the right-most hop that is not one of ours.
@@ -64,6 +97,47 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["1.2.3.4", "nonsense"]), ip("10.0.0.1"));
         assert_eq!(client("10.0.0.1", &[]), ip("10.0.0.1"));
         assert_eq!(client_of(ip("10.0.0.1"), ["1.1.1.1"].into_iter(), &[]), ip("10.0.0.1"));
+    }
+
+    #[test]
+    fn inside_addresses_are_told_from_those_of_the_internet() {
+        for inside in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "0.1.2.3",
+            "100.64.0.1",
+            "100.127.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "198.18.0.1",
+            "203.0.113.9",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:10.0.0.1",
+            "::127.0.0.1",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::1",
+            "2002:7f00:1::",
+            "2001::1",
+            "2001:db8::1",
+        ] {
+            assert!(!is_public(ip(inside)), "{inside}");
+        }
+        for outside in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "192.0.1.1", "198.20.0.1", "2606:4700::1111"]
+        {
+            assert!(is_public(ip(outside)), "{outside}");
+        }
+        assert!(is_public(ip("64:ff9b::101:101")) && is_public(ip("2002:101:101::")));
     }
 
     #[test]

@@ -32,10 +32,12 @@ pub enum Insecure {
     ReadableSecrets,
     /// Access tokens that live longer than a day.
     LongTokens,
+    /// Mail or webhooks that go unencrypted to another machine.
+    UnencryptedNotices,
 }
 
 impl Insecure {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::HttpCookies,
         Self::TrustAllProxies,
         Self::WeakPasswords,
@@ -44,6 +46,7 @@ impl Insecure {
         Self::UnverifiedUpstream,
         Self::ReadableSecrets,
         Self::LongTokens,
+        Self::UnencryptedNotices,
     ];
 
     /// The word that the file uses, and the metric's label.
@@ -58,6 +61,7 @@ impl Insecure {
             Self::UnverifiedUpstream => "unverified_upstream",
             Self::ReadableSecrets => "readable_secrets",
             Self::LongTokens => "long_tokens",
+            Self::UnencryptedNotices => "unencrypted_notices",
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod file;
 mod insecure;
 mod listen;
 mod load;
+mod notice;
 mod operation;
 mod overlap;
 mod place;
@@ -42,6 +43,7 @@ pub use effective::{Setting, Source};
 pub use insecure::Insecure;
 pub use listen::{Listen, PublicUrl, Tls};
 pub use load::{Loaded, load, load_text};
+pub use notice::{Mail, MailTls, MailVia, Notice, Smtp, Webhook};
 pub use operation::{
     Audit, BodyLimits, Connections, Cors, Drain, Hashing, HeadLimits, Limits, LogForm, LogLevel, Telemetry,
 };
@@ -77,6 +79,8 @@ pub struct Config {
     pub api: Api,
     pub organizations: Organizations,
     pub agents: Agents,
+    pub mail: Option<Mail>,
+    pub webhooks: Vec<Webhook>,
     /// What the file declares, by itself: the layer above the seeds and the store.
     pub definitions: Definitions,
     pub upstreams: BTreeMap<String, Upstream>,

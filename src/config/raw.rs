@@ -13,6 +13,7 @@ use super::agent::Agents;
 use super::file::Files;
 use super::insecure::{Insecure, Permitted};
 use super::listen::{Listen, PublicUrl};
+use super::notice::{RawMail, RawWebhook, webhooks};
 use super::operation::{Audit, Cors, Drain, Limits, Telemetry};
 use super::place::Place;
 use super::preset::Preset;
@@ -47,6 +48,10 @@ pub(super) struct Raw {
     api: Api,
     organizations: RawOrganizations,
     agents: Agents,
+    /// How mail is sent; `null`: none is.
+    mail: Option<RawMail>,
+    /// Programs that are told what happened.
+    webhooks: Vec<RawWebhook>,
     /// Permissions beside the seeded ones.
     permissions: Vec<RawPermission>,
     /// Roles beside the seeded ones.
@@ -94,6 +99,8 @@ impl Raw {
             cors: &self.cors,
             body: self.limits.body.bytes,
         };
+        let mail = self.mail.and_then(|raw| raw.check(files, report, &mut permitted));
+        let webhooks = webhooks(self.webhooks, files, report, &mut permitted);
         let routes = routes(self.routes, &around, report, &mut permitted);
         overlap::check(&routes, &self.api.prefix, report);
         unused(&upstreams, &routes, report);
@@ -116,6 +123,8 @@ impl Raw {
                 max_depth: self.organizations.max_depth,
             },
             agents: self.agents,
+            mail,
+            webhooks,
             definitions,
             upstreams,
             routes,

@@ -37,10 +37,14 @@ fn full_files() -> tempfile::TempDir {
         "tls/client.key",
         "secrets/store",
         "secrets/redis",
+        "secrets/mail",
+        "secrets/webhook",
     ] {
         let path = folder.path().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, "s3cr/et\n").unwrap();
+        let is_hook = file == "secrets/webhook";
+        let text = if is_hook { "whsec_czNjcmV0czNjcmV0czNjcmV0czNjcmV0" } else { "s3cr/et" };
+        std::fs::write(&path, format!("{text}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
     folder

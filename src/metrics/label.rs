@@ -154,6 +154,24 @@ label!(
 );
 
 label!(
+    /// How people and programs are told what happened.
+    NoticeChannel {
+        Mail = "mail",
+        Webhook = "webhook",
+    }
+);
+
+label!(
+    /// What a try to tell something came to.
+    NoticeOutcome {
+        Delivered = "delivered",
+        /// It is tried again.
+        Failed = "failed",
+        GivenUp = "given_up",
+    }
+);
+
+label!(
     /// Something this process depends on.
     Dependency {
         Store = "store",

@@ -19,8 +19,8 @@ mod tests;
 mod upstream;
 
 pub use label::{
-    AgentTrip, Cached, Class, Dependency, Label, Limiter, LoginMethod, LoginResult, Method, RefreshResult,
-    Stage,
+    AgentTrip, Cached, Class, Dependency, Label, Limiter, LoginMethod, LoginResult, Method, NoticeChannel,
+    NoticeOutcome, RefreshResult, Stage,
 };
 pub use route::RouteMetrics;
 pub use upstream::{Breaker, Health, UpstreamMetrics};
@@ -61,6 +61,7 @@ pub struct Metrics {
     audit_backlog: IntGauge,
     audit_rows_lost: IntCounter,
     agent_suspensions: Family<IntCounter>,
+    notices: IntCounterVec,
 }
 
 impl Metrics {
@@ -125,6 +126,11 @@ impl Metrics {
                 "agent_suspensions_total",
                 "Agent tokens that the gateway suspended",
                 "reason",
+            ),
+            notices: d.counters(
+                "notices_total",
+                "Tries to tell people and programs what happened",
+                &["channel", "outcome"],
             ),
             registry,
         }
@@ -227,6 +233,10 @@ impl Metrics {
 
     pub fn agent_suspended(&self, trip: AgentTrip) {
         self.agent_suspensions.of(trip).inc();
+    }
+
+    pub fn notice(&self, channel: NoticeChannel, outcome: NoticeOutcome) {
+        self.notices.with_label_values(&[channel.text(), outcome.text()]).inc();
     }
 
     /// The text of the exposition format, version 0.0.4.

@@ -26,6 +26,7 @@ fn touched() -> Metrics {
     metrics.config_loaded("abc");
     metrics.insecure_settings(["http_cookies"]);
     metrics.task_panicked("follower");
+    metrics.notice(NoticeChannel::Mail, NoticeOutcome::Delivered);
     metrics
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::app::{App, WRITTEN_EVERY, prune_audit, prune_changes};
 use crate::gate::Gate;
+use crate::notify::{self, Courier};
 use crate::{agent, keys, login, session};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -47,11 +48,26 @@ pub(super) fn start(app: &Arc<App>) {
         let kept_for = app.config().audit.keep_for;
         prune_audit(&app, kept_for).await.map(drop)
     });
+    carry_notices(app);
     every(app, "stop overdue agents", AGENTS, |app| async move { agent::stop_overdue(&app).await.map(drop) });
     every(app, "sweep agent tokens", HOUR, |app| async move { agent::sweep(&app).await.map(drop) });
     every(app, "sweep sessions", HOUR, |app| async move { session::sweep(&app).await.map(drop) });
     every(app, "forget failed logins", HOUR, |app| async move { login::sweep(&app).await.map(drop) });
+    every(app, "sweep the outbox", HOUR, |app| async move { notify::sweep(&app).await.map(drop) });
     every(app, "forget keys", HOUR, |app| async move { keys::forget(&app).await.map(drop) });
+}
+
+/// Looks into the outbox.
+fn carry_notices(app: &Arc<App>) {
+    let courier = Courier::new(Arc::clone(app));
+    app.tasks.every("look into the outbox", notify::LOOK_EVERY, notify::LOOK_EVERY / 10, move || {
+        let courier = Arc::clone(&courier);
+        async move {
+            if let Err(error) = courier.look().await {
+                tracing::warn!(%error, "the outbox cannot be read");
+            }
+        }
+    });
 }
 
 /// What the gate does.

@@ -37,6 +37,7 @@ pub const FILES: &[File] = files! {
     "0007_login"
     "0008_agent"
     "0009_agent_count"
+    "0012_outbox"
 };
 
 /// How far a store is with one file.

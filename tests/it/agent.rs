@@ -9,6 +9,7 @@ use portcullis::agent;
 use portcullis::base::{Clock, SystemClock, TestClock};
 use portcullis::store::DEFAULT_SITE;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::people::{Keys, User, permission, request};
 use crate::support::raw::Answer;
@@ -28,8 +29,12 @@ pub struct Scene {
 
 /// A gateway with Ada, who holds `reports` and everything of finance in acme-corp.
 pub async fn scene(more: &str) -> Scene {
+    scene_in(tempfile::tempdir().unwrap(), more).await
+}
+
+/// The same with files of the test's own.
+pub async fn scene_in(folder: TempDir, more: &str) -> Scene {
     let clock = Arc::new(TestClock::at(SystemClock.now()));
-    let folder = tempfile::tempdir().unwrap();
     let yaml = format!("{YAML}{more}");
     let gateway = Gateway::start_by(clock.clone(), folder, &yaml).await.unwrap_or_else(|e| panic!("{e}"));
     let keys = gateway.application("web", &[]).await;

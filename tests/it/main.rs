@@ -20,6 +20,7 @@ mod hostile;
 mod identity;
 mod journey;
 mod limits;
+mod notices;
 mod outage;
 mod policy;
 mod races;

@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use crate::audit::Subject;
+use crate::base::Id;
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
@@ -16,6 +17,15 @@ pub enum SystemEvent {
     /// Rows up to and including this number were removed because their time was over. The first
     /// row that is left follows a row with this hash.
     AuditPruned { to_seq: i64, hash: String },
+    /// Somebody was to be told something and was not.
+    NoticeGivenUp {
+        id: Id,
+        notice: String,
+        channel: &'static str,
+        target: String,
+        tries: i64,
+        problem: String,
+    },
 }
 
 impl SystemEvent {
@@ -24,13 +34,17 @@ impl SystemEvent {
             Self::ConfigReloaded { .. } => "config_reloaded",
             Self::RequestPassed { .. } => "request_passed",
             Self::AuditPruned { .. } => "audit_pruned",
+            Self::NoticeGivenUp { .. } => "notice_given_up",
         }
     }
 
     pub fn subjects(&self) -> Vec<Subject> {
         match self {
             // Every process reloads its own file at its own time.
-            Self::ConfigReloaded { .. } | Self::RequestPassed { .. } | Self::AuditPruned { .. } => Vec::new(),
+            Self::ConfigReloaded { .. }
+            | Self::RequestPassed { .. }
+            | Self::AuditPruned { .. }
+            | Self::NoticeGivenUp { .. } => Vec::new(),
         }
     }
 }

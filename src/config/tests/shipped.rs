@@ -156,10 +156,17 @@ fn the_documentation_tells_every_default() {
 permissions: [{ code: c }]
 roles: [{ code: c }]
 groups: [{ code: c }]
+mail: { via: smtp, host: mail.example.com, from: gw@example.com }
 organizations: { roles: [{ code: c }] }
 upstreams: { app: { servers: ['127.0.0.1:9000'], health: {}, tls: {} } }
 routes: [{ name: a, match: { path: /a }, upstream: app, allow: anyone, limit: { requests: 1, per: 1m } }]
 ";
+    let folder = full_files();
+    let secret = folder.path().join("secrets/webhook").display().to_string();
+    let hook = format!(
+        "{{ name: a, url: 'https://a.example', secret_file: '{secret}', events: [agent.suspended] }}"
+    );
+    let items = format!("{items}webhooks: [ {hook} ]\n");
     let rows = documented();
     assert!(rows.len() > 100, "the tables were found");
     for (at, preset) in Preset::ALL.into_iter().enumerate() {

@@ -9,6 +9,7 @@ pub mod h2;
 pub mod people;
 pub mod raw;
 pub mod replica;
+pub mod smtp;
 pub mod tls;
 pub mod upstream;
 
