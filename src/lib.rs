@@ -33,6 +33,7 @@
 //! - **access token**: a short-lived JWT that names a session; it carries no rights.
 //! - **refresh token**: opaque, stored hashed, used once; presenting a used one ends the family.
 //! - **agent token**: what a human delegated to a program: some permissions, within limits, until it ends.
+//! - **approval**: a held request of an agent that waits for a human (on the wire: *pending action*).
 //! - **route**: host + path + methods, an upstream and an `allow` policy.
 //! - **permit**: the proof, as a type, that a request may be forwarded.
 //! - **assertion**: the JWT by which an upstream can verify who calls, without trusting headers.
@@ -61,6 +62,7 @@ pub mod session;
 pub mod application;
 pub mod organization;
 pub mod agent;
+pub mod approval;
 pub mod notice;
 pub mod login;
 pub mod profile;

@@ -250,6 +250,12 @@ pub async fn delegators(src: impl Source, site: Id) -> Result<Vec<Id>, Error> {
     store::delegators(src, site).await
 }
 
+/// Holds the token's row until the change ends, if it may act at this moment.
+pub async fn hold_active(change: &mut Change<'_>, token: Id) -> Result<bool, Error> {
+    let now = change.now();
+    Ok(store::hold_active(change.tx(), token, now).await? > 0)
+}
+
 /// Suspends an active token. `false` where it is not active (any more).
 pub async fn suspend(change: &mut Change<'_>, of: Delegation, reason: Suspension) -> Result<bool, Error> {
     let now = change.now();

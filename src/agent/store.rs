@@ -211,6 +211,13 @@ pub(super) async fn hold(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Err
     tx.execute(stmt.bind(now).bind(id).bind(now)).await
 }
 
+/// The same of a token that may act at this moment; 0 where it may not.
+pub(super) async fn hold_active(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE agent_token SET changed_at = ? WHERE id = ? AND status = 'ACTIVE' \
+                    AND expires_at > ? AND (heartbeat_due_at IS NULL OR heartbeat_due_at >= ?)");
+    tx.execute(stmt.bind(now).bind(id).bind(now).bind(now)).await
+}
+
 /// Writes limits, end and permissions of a token that the transaction holds.
 pub(super) async fn narrow(tx: &mut Tx, token: &AgentToken) -> Result<(), Error> {
     let Limits { per_minute, total, failures, suspend_after, heartbeat_every, budget } = token.limits;

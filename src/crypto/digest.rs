@@ -28,6 +28,14 @@ pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; SHA256_LEN] {
     fixed(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref())
 }
 
+/// HMAC-SHA-512 (RFC 2104).
+#[must_use]
+pub fn hmac_sha512(key: &[u8], message: &[u8]) -> [u8; 64] {
+    let mut out = [0; 64];
+    out.copy_from_slice(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA512, key), message).as_ref());
+    out
+}
+
 fn fixed(bytes: &[u8]) -> [u8; SHA256_LEN] {
     let mut out = [0; SHA256_LEN];
     out.copy_from_slice(bytes);

@@ -70,6 +70,11 @@ codes! {
     /// The kill switch was thrown while a token was being minted.
     AgentsStopped = CONFLICT "AGENTS_STOPPED" "All agents were stopped at this moment",
 
+    // What agents want to do, and people decide about.
+    ApprovalVoid = CONFLICT "APPROVAL_VOID" "What was asked for cannot be had any more",
+    MfaRequired = FORBIDDEN "MFA_REQUIRED" "A second factor is required",
+    ReauthenticationRequired = FORBIDDEN "REAUTHENTICATION_REQUIRED" "The login is too old for this",
+
     // Login, refresh, registration.
     LoginFailed = UNAUTHORIZED "LOGIN_FAILED" "Invalid email or password",
     AccountLocked = LOCKED "ACCOUNT_LOCKED" "Account locked",

@@ -54,6 +54,22 @@ impl Method {
 }
 
 label!(
+    /// Where an approval stands.
+    ApprovalState {
+        Pending = "pending",
+        Approved = "approved",
+        Executing = "executing",
+        Executed = "executed",
+        Failed = "failed",
+        Indeterminate = "indeterminate",
+        Denied = "denied",
+        Expired = "expired",
+        Lapsed = "lapsed",
+        Void = "void",
+    }
+);
+
+label!(
     /// How an exchange ended, by the first digit of its status.
     Class {
         Informational = "1xx",

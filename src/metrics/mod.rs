@@ -19,8 +19,8 @@ mod tests;
 mod upstream;
 
 pub use label::{
-    AgentTrip, Cached, Class, Dependency, Label, Limiter, LoginMethod, LoginResult, Method, NoticeChannel,
-    NoticeOutcome, RefreshResult, Stage,
+    AgentTrip, ApprovalState, Cached, Class, Dependency, Label, Limiter, LoginMethod, LoginResult, Method,
+    NoticeChannel, NoticeOutcome, RefreshResult, Stage,
 };
 pub use route::RouteMetrics;
 pub use upstream::{Breaker, Health, UpstreamMetrics};
@@ -36,6 +36,9 @@ const DURATION_BUCKETS: [f64; 12] =
 const STAGE_BUCKETS: [f64; 10] = [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 1e-4, 5e-4, 2.5e-3, 2.5e-2, 0.25];
 /// Seconds. The promise is one; the gate closes at ten.
 const LAG_BUCKETS: [f64; 8] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
+
+/// Seconds. People take their time; after ten minutes nobody waits.
+const WAIT_BUCKETS: [f64; 8] = [1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0];
 
 /// All metrics of one process.
 #[derive(Debug)]
@@ -62,6 +65,8 @@ pub struct Metrics {
     audit_rows_lost: IntCounter,
     agent_suspensions: Family<IntCounter>,
     notices: IntCounterVec,
+    approvals: Family<IntCounter>,
+    approval_wait: Histogram,
 }
 
 impl Metrics {
@@ -131,6 +136,16 @@ impl Metrics {
                 "notices_total",
                 "Tries to tell people and programs what happened",
                 &["channel", "outcome"],
+            ),
+            approvals: d.family::<ApprovalState>(
+                "approvals_total",
+                "Approvals that came into a state",
+                "state",
+            ),
+            approval_wait: d.histogram(
+                "approval_wait_seconds",
+                "How long agents waited until people had approved",
+                &WAIT_BUCKETS,
             ),
             registry,
         }
@@ -237,6 +252,17 @@ impl Metrics {
 
     pub fn notice(&self, channel: NoticeChannel, outcome: NoticeOutcome) {
         self.notices.with_label_values(&[channel.text(), outcome.text()]).inc();
+    }
+
+    /// An approval came into this state.
+    pub fn approval(&self, state: ApprovalState) {
+        self.approvals.of(state).inc();
+    }
+
+    /// People have approved what an agent asked for so long ago.
+    pub fn approved_after(&self, wait: Duration) {
+        self.approval(ApprovalState::Approved);
+        self.approval_wait.observe(wait.as_secs_f64());
     }
 
     /// The text of the exposition format, version 0.0.4.

@@ -4,6 +4,7 @@
 //! it. Everything here is closed by default: what is not known grants nothing.
 
 pub mod allow;
+pub mod approver;
 pub mod bits;
 pub mod catalogue;
 pub mod code;
@@ -16,6 +17,7 @@ pub mod seed;
 pub mod table;
 
 pub use allow::{Allow, Condition};
+pub use approver::{Approver, Approvers};
 pub use bits::Bits;
 pub use catalogue::{Assignments, Catalogue, Rights};
 pub use code::{Code, Grant};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::app::{App, WRITTEN_EVERY, prune_audit, prune_changes};
 use crate::gate::Gate;
 use crate::notify::{self, Courier};
-use crate::{agent, keys, login, session};
+use crate::{agent, approval, keys, login, session};
 
 const HOUR: Duration = Duration::from_hours(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -50,6 +50,13 @@ pub(super) fn start(app: &Arc<App>) {
     });
     carry_notices(app);
     every(app, "stop overdue agents", AGENTS, |app| async move { agent::stop_overdue(&app).await.map(drop) });
+    every(
+        app,
+        "end overdue approvals",
+        AGENTS,
+        |app| async move { approval::end_overdue(&app).await.map(drop) },
+    );
+    every(app, "sweep approvals", HOUR, |app| async move { approval::sweep(&app).await.map(drop) });
     every(app, "sweep agent tokens", HOUR, |app| async move { agent::sweep(&app).await.map(drop) });
     every(app, "sweep sessions", HOUR, |app| async move { session::sweep(&app).await.map(drop) });
     every(app, "forget failed logins", HOUR, |app| async move { login::sweep(&app).await.map(drop) });

@@ -6,6 +6,7 @@
 mod account;
 mod agent;
 mod application;
+mod approval;
 mod key;
 mod organization;
 mod rights;
@@ -17,6 +18,7 @@ use serde::Serialize;
 pub use account::{AccountEvent, Contact, How};
 pub use agent::{AgentEvent, Decided, Delegation, Suspension, Verdict};
 pub use application::ApplicationEvent;
+pub use approval::{ApprovalEvent, Step, Voided};
 pub use key::KeyEvent;
 pub use organization::OrganizationEvent;
 pub use rights::RightsEvent;
@@ -36,6 +38,7 @@ pub enum Event {
     Organization(OrganizationEvent),
     Application(ApplicationEvent),
     Agent(AgentEvent),
+    Approval(Box<ApprovalEvent>),
     Key(KeyEvent),
     System(SystemEvent),
 }
@@ -58,6 +61,7 @@ impl Event {
             Self::Organization(event) => event.code(),
             Self::Application(event) => event.code(),
             Self::Agent(event) => event.code(),
+            Self::Approval(event) => event.code(),
             Self::Key(event) => event.code(),
             Self::System(event) => event.code(),
         }
@@ -72,6 +76,7 @@ impl Event {
             Self::Organization(event) => event.subjects(),
             Self::Application(event) => event.subjects(),
             Self::Agent(event) => event.subjects(),
+            Self::Approval(event) => event.subjects(),
             Self::Key(event) => event.subjects(),
             Self::System(event) => event.subjects(),
         }
@@ -85,6 +90,7 @@ impl Event {
             Self::Rights(event) => About { account: event.account(), organization: None, application: None },
             Self::Organization(event) => event.about(),
             Self::Agent(event) => event.about(),
+            Self::Approval(event) => event.about(),
             Self::Application(event) => {
                 About { account: None, organization: None, application: Some(event.application()) }
             }
@@ -112,4 +118,10 @@ families! {
     Agent(AgentEvent)
     Key(KeyEvent)
     System(SystemEvent)
+}
+
+impl From<ApprovalEvent> for Event {
+    fn from(event: ApprovalEvent) -> Self {
+        Self::Approval(Box::new(event))
+    }
 }

@@ -1,0 +1,151 @@
+//! The request itself, as it is kept: sealed, whole, and readable for those who decide about it.
+//!
+//! Law: what is kept is what will be sent; credentials are never among it. What is shown is the
+//! same, with nothing cut, and with what cannot be seen made visible.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::store::{self, Sealed};
+use super::{Approval, Error};
+use crate::app::App;
+use crate::base::Id;
+use crate::crypto::digest::{base64url, unbase64url};
+
+/// A request as it will be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    pub method: String,
+    /// The host that the agent asked for.
+    pub authority: String,
+    /// Path and query as the agent asked for them: what the route is found by.
+    pub asked: String,
+    /// Path and query as the upstream gets them.
+    pub target: String,
+    /// The headers that are bound, by name and then in the order in which they came.
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub body: Vec<u8>,
+    /// Where the agent called from.
+    pub client: IpAddr,
+    /// The agent's own `Idempotency-Key`, if it sent one.
+    pub idempotency_key: Option<String>,
+}
+
+/// Everything but the body, as it is sealed.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    method: String,
+    authority: String,
+    asked: String,
+    target: String,
+    /// Values in base64url: a header may hold bytes that are no text.
+    headers: Vec<(String, String)>,
+    client: IpAddr,
+    idempotency_key: Option<String>,
+}
+
+impl Content {
+    pub(super) fn seal(&self, app: &App, id: Id) -> Result<Sealed, Error> {
+        let head = Head {
+            method: self.method.clone(),
+            authority: self.authority.clone(),
+            asked: self.asked.clone(),
+            target: self.target.clone(),
+            headers: self.headers.iter().map(|(name, value)| (name.clone(), base64url(value))).collect(),
+            client: self.client,
+            idempotency_key: self.idempotency_key.clone(),
+        };
+        let head = serde_json::to_vec(&head).map_err(|error| Error::Broken { cause: error.to_string() })?;
+        let seal = |part, bytes: &[u8]| app.seal.seal(app.random.as_ref(), &place(id, part), bytes);
+        Ok(Sealed { head: seal("head", &head), body: seal("body", &self.body) })
+    }
+
+    fn open(app: &App, id: Id, sealed: &Sealed) -> Result<Self, Error> {
+        let broken = |cause: String| Error::Broken { cause: format!("a kept request: {cause}") };
+        let open = |part, bytes: &[u8]| {
+            app.seal.open(&place(id, part), bytes).map_err(|error| broken(error.to_string()))
+        };
+        let (head, body) = (open("head", &sealed.head)?, open("body", &sealed.body)?);
+        let head: Head = serde_json::from_slice(head.expose()).map_err(|error| broken(error.to_string()))?;
+        let mut headers = Vec::with_capacity(head.headers.len());
+        for (name, value) in head.headers {
+            let value = unbase64url(&value).ok_or_else(|| broken("a header".to_owned()))?;
+            headers.push((name, value));
+        }
+        Ok(Self {
+            method: head.method,
+            authority: head.authority,
+            asked: head.asked,
+            target: head.target,
+            headers,
+            body: body.expose().clone(),
+            client: head.client,
+            idempotency_key: head.idempotency_key,
+        })
+    }
+}
+
+/// Moved to another row or column, it does not open.
+fn place(id: Id, part: &str) -> String {
+    format!("approval:{id}:{part}")
+}
+
+/// The request of an approval, exactly; `None` once it is over and nothing of it is kept.
+/// Whoever calls this has made sure that it may be seen.
+pub async fn content(app: &App, approval: &Approval) -> Result<Option<Content>, Error> {
+    let sealed = store::sealed(&app.db, approval.id).await?;
+    sealed.map(|sealed| Content::open(app, approval.id, &sealed)).transpose()
+}
+
+/// Bytes as text in which everything can be seen: what is not UTF-8, control characters (but line
+/// ends and tabs), characters without width and those that turn the direction of writing are
+/// written as `\u{…}` or `\x..`.
+#[must_use]
+pub fn visible(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if is_hidden(c) {
+                let _ = write!(out, "{}", c.escape_unicode());
+            } else {
+                out.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out
+}
+
+fn is_hidden(c: char) -> bool {
+    if c == '\n' || c == '\t' {
+        return false;
+    }
+    c.is_control()
+        || matches!(
+            c as u32,
+            0xad | 0x34f | 0x61c | 0x115f | 0x1160 | 0x17b4 | 0x17b5 | 0x180b..=0x180f | 0x200b..=0x200f
+                | 0x2028..=0x202e | 0x2060..=0x206f | 0x3164 | 0xfe00..=0xfe0f | 0xfeff | 0xffa0
+                | 0xfff0..=0xfffb | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_seen_is_written_out_and_nothing_is_cut() {
+        assert_eq!(visible("{\"to\": \"zoë\"}\n".as_bytes()), "{\"to\": \"zoë\"}\n");
+        assert_eq!(
+            visible("a\u{202e}b\u{200b}c\u{feff}\r\u{1b}".as_bytes()),
+            "a\\u{202e}b\\u{200b}c\\u{feff}\\u{d}\\u{1b}"
+        );
+        assert_eq!(visible(b"\xff\xfe!"), "\\xff\\xfe!");
+        assert_eq!(visible("\u{e0041}".as_bytes()), "\\u{e0041}");
+        assert_eq!(visible(&vec![b'x'; 100_000]).len(), 100_000);
+    }
+}

@@ -1,0 +1,200 @@
+//! What people call to see what agents want to do, and to decide.
+//!
+//! Law: agents never decide. Whoever does not decide about an approval gets the contract's one
+//! answer, whether it exists or not (section 26.4), and it waits as before.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::decide::REASON_MAX;
+use super::{
+    Approval, DecideError, Decided, Decision, Filter, Reference, SessionNeed, Shown, State, content, decide,
+    shown,
+};
+use crate::agent;
+use crate::audit::Voided;
+use crate::http::{ApiError, Call, ErrorCode, Fields, FromFields, Json, Nothing, Query, Row, get, post};
+use crate::principal::Principal;
+
+/// Endpoints for what waits for people.
+#[must_use]
+pub fn rows() -> Vec<Row> {
+    const CODES: &[ErrorCode] = &[
+        ErrorCode::BadRequest,
+        ErrorCode::ApprovalVoid,
+        ErrorCode::MfaRequired,
+        ErrorCode::ReauthenticationRequired,
+    ];
+    const APPROVED: &[&str] = &["approval_voted", "approval_approved", "approval_voided"];
+    let yes = |row: Row, about| row.codes(CODES).audited(APPROVED).about(about);
+    let no = |row: Row, about| row.codes(&[ErrorCode::BadRequest]).audited(&["approval_denied"]).about(about);
+    vec![
+        get("/ai/pending-actions/", list)
+            .person()
+            .about("What agents want to do: mine, and those that I decide about"),
+        get("/ai/pending-actions/{token}/", show)
+            .person()
+            .codes(&[ErrorCode::NotFound])
+            .about("What an agent wants to do, exactly"),
+        yes(
+            post("/ai/pending-actions/{token}/confirm/", confirm).person(),
+            "Approve what an agent wants to do",
+        ),
+        yes(post("/ai/pending-actions/{token}/approve/", confirm).person(), "The same as confirm"),
+        no(post("/ai/pending-actions/{token}/deny/", deny).person(), "Deny what an agent wants to do"),
+        no(post("/ai/pending-actions/{token}/reject/", deny).person(), "The same as deny"),
+    ]
+}
+
+/// Which approvals to list.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "PendingActionFilter")]
+struct ListQuery {
+    /// A state, or `all`; `pending` if absent.
+    state: Option<String>,
+    /// The label of an agent.
+    agent_id: Option<String>,
+    /// The number or id of an agent token.
+    agent_token_id: Option<String>,
+    route: Option<String>,
+    /// What the agent sent as `X-Prompt-Trace-ID`.
+    trace: Option<String>,
+    /// How many at most.
+    limit: Option<u32>,
+}
+
+impl FromFields for ListQuery {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let known = |text: &str| match text {
+            "all" => Ok("all".to_owned()),
+            _ => State::from_name(text).map(|state| state.name().to_owned()).ok_or("Not a known state."),
+        };
+        Some(Self {
+            state: fields.optional("state").parsed(known),
+            agent_id: fields.optional("agent_id").text(),
+            agent_token_id: fields.optional("agent_token_id").text(),
+            route: fields.optional("route").text(),
+            trace: fields.optional("trace").text(),
+            limit: fields.optional("limit").parsed(|text| match text.parse() {
+                Ok(number @ 1..=1000) => Ok(number),
+                _ => Err("A number from 1 to 1000."),
+            }),
+        })
+    }
+}
+
+async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Vec<Shown>>, ApiError> {
+    let person = call.person()?;
+    let state = match query.state.as_deref() {
+        None => Some(State::Pending),
+        Some(word) => State::from_name(word),
+    };
+    let agent_token = match query.agent_token_id {
+        None => None,
+        Some(text) => {
+            let token = match text.parse() {
+                Ok(reference) => agent::find(&call.app.db, reference).await?,
+                Err(_) => None,
+            };
+            let Some(token) = token else { return Ok(Json(Vec::new())) };
+            Some(token.id)
+        }
+    };
+    let filter = Filter {
+        state,
+        agent_token,
+        agent: query.agent_id,
+        route: query.route,
+        trace: query.trace,
+        limit: query.limit,
+    };
+    let mut all = Vec::new();
+    for approval in super::list_for(&call.app, person, &filter).await? {
+        let content = content(&call.app, &approval).await?;
+        all.push(shown(&call.app, &approval, content.as_ref()));
+    }
+    Ok(Json(all))
+}
+
+/// The approval that the path names, if this person may see it.
+async fn seen(call: &Call, person: &Principal) -> Result<Approval, ApiError> {
+    let missing = || ApiError::new(ErrorCode::NotFound).saying("Not found");
+    let found = super::find(&call.app.db, &Reference::of(call.param("token")?)).await?.ok_or_else(missing)?;
+    if super::may_see(&call.app, &found, person).await? { Ok(found) } else { Err(missing()) }
+}
+
+async fn show(call: Call, _: Nothing) -> Result<Json<Shown>, ApiError> {
+    let approval = seen(&call, call.person()?).await?;
+    let content = content(&call.app, &approval).await?;
+    Ok(Json(shown(&call.app, &approval, content.as_ref())))
+}
+
+/// What a person says to an approval.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "PendingActionDecision")]
+struct Said {
+    /// For the agent, if it is a no; at most 500 characters.
+    reason: Option<String>,
+}
+
+impl FromFields for Said {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        Some(Self { reason: fields.optional("reason").or_null().or_blank().max(REASON_MAX).text() })
+    }
+}
+
+/// What came of a decision.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PendingActionDecided")]
+struct Done {
+    /// `confirmed`, `denied`, or `pending` where more people must agree.
+    status: &'static str,
+    /// How many more.
+    missing: usize,
+    /// Until when it must be executed. RFC 3339, UTC.
+    execute_by: Option<String>,
+}
+
+async fn confirm(call: Call, _: Json<Said>) -> Result<Json<Done>, ApiError> {
+    run(&call, Decision::Approve).await
+}
+
+async fn deny(call: Call, Json(said): Json<Said>) -> Result<Json<Done>, ApiError> {
+    let reason = said.reason.filter(|reason| !reason.is_empty());
+    run(&call, Decision::Deny { reason }).await
+}
+
+async fn run(call: &Call, decision: Decision) -> Result<Json<Done>, ApiError> {
+    let person = call.person()?;
+    let reference = Reference::of(call.param("token")?);
+    let decided = decide(&call.app, &call.actor(), person, &reference, decision).await?;
+    let (status, missing, execute_by) = match decided {
+        Decided::Approved { execute_by } => ("confirmed", 0, Some(execute_by.rfc3339())),
+        Decided::Counted { missing } => ("pending", missing, None),
+        Decided::Denied => ("denied", 0, None),
+    };
+    Ok(Json(Done { status, missing, execute_by }))
+}
+
+impl From<DecideError> for ApiError {
+    fn from(error: DecideError) -> Self {
+        let invalid = || Self::new(ErrorCode::BadRequest).saying("Invalid or expired token");
+        match error {
+            DecideError::Stranger => invalid(),
+            DecideError::Over(state) => invalid().with("state", state.name()),
+            DecideError::Void(why) => Self::new(ErrorCode::ApprovalVoid).with("reason", reason(why)),
+            DecideError::Session(SessionNeed::SecondFactor) => Self::new(ErrorCode::MfaRequired),
+            DecideError::Session(SessionNeed::Recent) => Self::new(ErrorCode::ReauthenticationRequired),
+            DecideError::Store(cause) => cause.into(),
+        }
+    }
+}
+
+const fn reason(why: Voided) -> &'static str {
+    match why {
+        Voided::AgentStopped => "agent_stopped",
+        Voided::RightLost => "right_lost",
+        Voided::PolicyChanged => "policy_changed",
+        Voided::ApproversLost => "approvers_lost",
+    }
+}

@@ -1,0 +1,362 @@
+//! The SQL of approvals.
+//!
+//! Law: a state is left only by a write that names it in its condition, with everything that must
+//! hold beside it, and the row count says whether it was left.
+
+use std::time::Duration;
+
+use super::{Approval, Mode, Rules, State};
+use crate::base::{Id, Number, Timestamp};
+use crate::policy::Code;
+use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
+
+#[derive(FromRow)]
+struct ApprovalRow {
+    id: Id,
+    number: Number,
+    site_id: Id,
+    state: State,
+    agent_token_id: Id,
+    agent: String,
+    account_id: Id,
+    application_id: Option<Id>,
+    organization_id: Option<Id>,
+    route: String,
+    permission: Code,
+    mode: Mode,
+    method: String,
+    path: String,
+    title: String,
+    trace: Option<String>,
+    policy_digest: String,
+    request_digest: String,
+    binding_digest: String,
+    rules: String,
+    execute_within: i64,
+    created_at: Timestamp,
+    decide_by: Timestamp,
+    decided_at: Option<Timestamp>,
+    decided_by: Option<Id>,
+    reason: Option<String>,
+    execute_by: Option<Timestamp>,
+    claims: i64,
+    lease_until: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+    status: Option<i64>,
+}
+
+impl ApprovalRow {
+    fn read(self) -> Result<Approval, Error> {
+        let rules: Rules = serde_json::from_str(&self.rules)
+            .map_err(|error| Error::Broken { cause: format!("the rules of an approval: {error}") })?;
+        Ok(Approval {
+            id: self.id,
+            number: self.number,
+            site: self.site_id,
+            state: self.state,
+            agent_token: self.agent_token_id,
+            agent: self.agent,
+            account: self.account_id,
+            application: self.application_id,
+            organization: self.organization_id,
+            route: self.route,
+            permission: self.permission,
+            mode: self.mode,
+            method: self.method,
+            path: self.path,
+            title: self.title,
+            trace: self.trace,
+            policy: self.policy_digest,
+            request: self.request_digest,
+            binding: self.binding_digest,
+            rules,
+            execute_within: Duration::from_millis(u64::try_from(self.execute_within).unwrap_or(0)),
+            created_at: self.created_at,
+            decide_by: self.decide_by,
+            decided_at: self.decided_at,
+            decided_by: self.decided_by,
+            reason: self.reason,
+            execute_by: self.execute_by,
+            claims: self.claims,
+            lease_until: self.lease_until,
+            ended_at: self.ended_at,
+            status: self.status.and_then(|status| u16::try_from(status).ok()),
+        })
+    }
+}
+
+fn select() -> Stmt {
+    sql("SELECT id, number, site_id, state, agent_token_id, agent, account_id, application_id, \
+         organization_id, route, permission, mode, method, path, title, trace, policy_digest, \
+         request_digest, binding_digest, rules, execute_within, created_at, decide_by, decided_at, \
+         decided_by, reason, execute_by, claims, lease_until, ended_at, status FROM approval")
+}
+
+async fn optional(mut src: impl Source, stmt: Stmt) -> Result<Option<Approval>, Error> {
+    src.optional::<ApprovalRow>(stmt).await?.map(ApprovalRow::read).transpose()
+}
+
+async fn all(mut src: impl Source, stmt: Stmt) -> Result<Vec<Approval>, Error> {
+    src.all::<ApprovalRow>(stmt).await?.into_iter().map(ApprovalRow::read).collect()
+}
+
+pub(super) async fn by_id(src: impl Source, id: Id) -> Result<Option<Approval>, Error> {
+    optional(src, select().push("WHERE id = ?").bind(id)).await
+}
+
+pub(super) async fn by_number(src: impl Source, number: Number) -> Result<Option<Approval>, Error> {
+    optional(src, select().push("WHERE number = ?").bind(number)).await
+}
+
+pub(super) async fn by_token(src: impl Source, digest: &str) -> Result<Option<Approval>, Error> {
+    optional(src, select().push("WHERE token_digest = ?").bind(digest)).await
+}
+
+/// What a person's agents asked for, and what others than the delegating human may decide about.
+pub(super) async fn of_person(
+    src: impl Source,
+    site: Id,
+    account: Id,
+    state: Option<State>,
+    limit: u32,
+) -> Result<Vec<Approval>, Error> {
+    let stmt = select().push("WHERE site_id = ? AND (account_id = ? OR is_shared = ?)");
+    let stmt = as_stored(stmt.bind(site).bind(account).bind(true), state);
+    all(src, stmt.push("ORDER BY number DESC, id LIMIT ?").bind(limit)).await
+}
+
+pub(super) async fn of_site(
+    src: impl Source,
+    site: Id,
+    state: Option<State>,
+    limit: u32,
+) -> Result<Vec<Approval>, Error> {
+    let stmt = as_stored(select().push("WHERE site_id = ?").bind(site), state);
+    all(src, stmt.push("ORDER BY number DESC, id LIMIT ?").bind(limit)).await
+}
+
+/// Rows that may be in this state, whether or not somebody has written down what time did.
+fn as_stored(stmt: Stmt, state: Option<State>) -> Stmt {
+    let before = match state {
+        None => return stmt,
+        Some(State::Expired) => State::Pending,
+        Some(State::Lapsed) => State::Approved,
+        Some(State::Indeterminate) => State::Executing,
+        Some(state) => state,
+    };
+    let wanted = state.unwrap_or(before);
+    stmt.push("AND state IN (?, ?)").bind(wanted.name()).bind(before.name())
+}
+
+/// The latest approval of the same request by the same token in one of these states.
+pub(super) async fn of_request(
+    src: impl Source,
+    agent_token: Id,
+    request: &str,
+    states: [State; 2],
+) -> Result<Option<Approval>, Error> {
+    let stmt = select().push("WHERE agent_token_id = ? AND request_digest = ? AND state IN (?, ?)");
+    let stmt = stmt.bind(agent_token).bind(request).bind(states[0].name()).bind(states[1].name());
+    optional(src, stmt.push("ORDER BY number DESC, id LIMIT 1")).await
+}
+
+/// How many of a token's approvals wait for somebody.
+pub(super) async fn count_open(mut src: impl Source, agent_token: Id, now: Timestamp) -> Result<i64, Error> {
+    let stmt = sql("SELECT COUNT(*) FROM approval WHERE agent_token_id = ? AND \
+                    ((state = 'pending' AND decide_by > ?) OR (state = 'approved' AND execute_by > ?))");
+    let (count,): (i64,) = src.one(stmt.bind(agent_token).bind(now).bind(now)).await?;
+    Ok(count)
+}
+
+/// What is sealed of a request.
+pub(super) struct Sealed {
+    pub head: Vec<u8>,
+    pub body: Vec<u8>,
+}
+
+pub(super) async fn insert(
+    tx: &mut Tx,
+    approval: &Approval,
+    token_digest: &str,
+    rules: &str,
+    sealed: Sealed,
+) -> Result<(), Error> {
+    let stmt = sql("INSERT INTO approval (id, number, site_id, token_digest, state, agent_token_id, agent, \
+         account_id, application_id, organization_id, route, permission, mode, method, path, title, trace, \
+         policy_digest, request_digest, binding_digest, rules, is_shared, execute_within, created_at, \
+         decide_by, claims, head, body) VALUES")
+    .push("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)")
+    .bind(approval.id)
+    .bind(approval.number)
+    .bind(approval.site)
+    .bind(token_digest)
+    .bind(approval.state.name())
+    .bind(approval.agent_token)
+    .bind(approval.agent.as_str())
+    .bind(approval.account)
+    .bind(approval.application)
+    .bind(approval.organization)
+    .bind(approval.route.as_str())
+    .bind(&approval.permission)
+    .bind(approval.mode.name())
+    .bind(approval.method.as_str())
+    .bind(approval.path.as_str())
+    .bind(approval.title.as_str())
+    .bind(approval.trace.as_deref())
+    .bind(approval.policy.as_str())
+    .bind(approval.request.as_str())
+    .bind(approval.binding.as_str())
+    .bind(rules)
+    .bind(!approval.rules.approvers.is_delegators_alone())
+    .bind(i64::try_from(approval.execute_within.as_millis()).unwrap_or(i64::MAX))
+    .bind(approval.created_at)
+    .bind(approval.decide_by)
+    .bind(sealed.head)
+    .bind(sealed.body);
+    tx.execute(stmt).await.map(drop)
+}
+
+/// The sealed parts, while they are kept.
+pub(super) async fn sealed(mut src: impl Source, id: Id) -> Result<Option<Sealed>, Error> {
+    let kept = sql("SELECT head, body FROM approval WHERE id = ? AND head IS NOT NULL AND body IS NOT NULL");
+    let row = src.optional::<(Vec<u8>, Vec<u8>)>(kept.bind(id)).await?;
+    Ok(row.map(|(head, body)| Sealed { head, body }))
+}
+
+/// Takes the row of an approval that still waits for people, until the transaction ends; 0 where it
+/// does not.
+pub(super) async fn hold_pending(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
+    let stmt =
+        sql("UPDATE approval SET claims = claims WHERE id = ? AND state = 'pending' AND decide_by > ?");
+    tx.execute(stmt.bind(id).bind(now)).await
+}
+
+pub(super) async fn votes(mut src: impl Source, id: Id) -> Result<Vec<Id>, Error> {
+    let stmt = sql("SELECT account_id FROM approval_vote WHERE approval_id = ? ORDER BY account_id");
+    Ok(src.all::<(Id,)>(stmt.bind(id)).await?.into_iter().map(|(voter,)| voter).collect())
+}
+
+pub(super) async fn vote(tx: &mut Tx, id: Id, voter: Id, now: Timestamp) -> Result<(), Error> {
+    let stmt = sql("INSERT INTO approval_vote (approval_id, account_id, voted_at) VALUES (?, ?, ?)");
+    tx.execute(stmt.bind(id).bind(voter).bind(now)).await.map(drop)
+}
+
+pub(super) async fn approve(
+    tx: &mut Tx,
+    id: Id,
+    by: Id,
+    execute_by: Timestamp,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let stmt = sql("UPDATE approval SET state = 'approved', decided_at = ?, decided_by = ?, execute_by = ? \
+                    WHERE id = ? AND state = 'pending' AND decide_by > ?");
+    tx.execute(stmt.bind(now).bind(by).bind(execute_by).bind(id).bind(now)).await
+}
+
+pub(super) async fn deny(
+    tx: &mut Tx,
+    id: Id,
+    by: Id,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let stmt = sql("UPDATE approval SET state = 'denied', decided_at = ?, decided_by = ?, reason = ?, \
+                    ended_at = ?, head = NULL, body = NULL \
+                    WHERE id = ? AND state = 'pending' AND decide_by > ?");
+    tx.execute(stmt.bind(now).bind(by).bind(reason).bind(now).bind(id).bind(now)).await
+}
+
+/// Ends what waits and cannot be had any more.
+pub(super) async fn void(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE approval SET state = 'void', ended_at = ?, head = NULL, body = NULL \
+                    WHERE id = ? AND state IN ('pending', 'approved')");
+    tx.execute(stmt.bind(now).bind(id)).await
+}
+
+/// Takes an approval to be executed, if it is this very one and its time still runs.
+pub(super) async fn claim(
+    tx: &mut Tx,
+    approval: &Approval,
+    lease_until: Timestamp,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let stmt = sql("UPDATE approval SET state = 'executing', claims = claims + 1, lease_until = ? \
+                    WHERE id = ? AND state = 'approved' AND claims = ? AND execute_by > ? \
+                    AND request_digest = ? AND policy_digest = ?");
+    let stmt = stmt.bind(lease_until).bind(approval.id).bind(approval.claims).bind(now);
+    tx.execute(stmt.bind(approval.request.as_str()).bind(approval.policy.as_str())).await
+}
+
+/// Says that whoever executes it is alive; 0 where it is not executed by this claim any more.
+pub(super) async fn renew(tx: &mut Tx, id: Id, claim: i64, until: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE approval SET lease_until = ? WHERE id = ? AND state = 'executing' AND claims = ?");
+    tx.execute(stmt.bind(until).bind(id).bind(claim)).await
+}
+
+/// Gives back what was claimed and never sent, while its time runs.
+pub(super) async fn rearm(tx: &mut Tx, id: Id, claim: i64, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE approval SET state = 'approved', lease_until = NULL \
+                    WHERE id = ? AND state = 'executing' AND claims = ? AND execute_by > ?");
+    tx.execute(stmt.bind(id).bind(claim).bind(now)).await
+}
+
+/// Ends what was claimed.
+pub(super) async fn finish(
+    tx: &mut Tx,
+    id: Id,
+    claim: i64,
+    state: State,
+    status: Option<u16>,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let stmt = sql("UPDATE approval SET state = ?, status = ?, ended_at = ?, lease_until = NULL, \
+                    head = NULL, body = NULL WHERE id = ? AND state = 'executing' AND claims = ?");
+    tx.execute(stmt.bind(state.name()).bind(status).bind(now).bind(id).bind(claim)).await
+}
+
+pub(super) async fn expire(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE approval SET state = 'expired', ended_at = ?, head = NULL, body = NULL \
+                    WHERE id = ? AND state = 'pending' AND decide_by <= ?");
+    tx.execute(stmt.bind(now).bind(id).bind(now)).await
+}
+
+pub(super) async fn lapse(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE approval SET state = 'lapsed', ended_at = ?, head = NULL, body = NULL \
+                    WHERE id = ? AND state = 'approved' AND execute_by <= ?");
+    tx.execute(stmt.bind(now).bind(id).bind(now)).await
+}
+
+/// Gives up on whoever was executing it.
+pub(super) async fn abandon(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE approval SET state = 'indeterminate', ended_at = ?, lease_until = NULL, \
+                    head = NULL, body = NULL WHERE id = ? AND state = 'executing' AND lease_until <= ?");
+    tx.execute(stmt.bind(now).bind(id).bind(now)).await
+}
+
+/// Approvals whose time is over although their state does not say so.
+pub(super) async fn overdue(src: impl Source, now: Timestamp, limit: u32) -> Result<Vec<Approval>, Error> {
+    let stmt = select().push(
+        "WHERE (state = 'pending' AND decide_by <= ?) OR (state = 'approved' AND execute_by <= ?) \
+         OR (state = 'executing' AND lease_until <= ?) ORDER BY number, id LIMIT ?",
+    );
+    all(src, stmt.bind(now).bind(now).bind(now).bind(limit)).await
+}
+
+/// What waits of one token, or of everything that an account delegated.
+pub(super) async fn open_of(
+    src: impl Source,
+    agent_token: Option<Id>,
+    account: Option<Id>,
+) -> Result<Vec<Approval>, Error> {
+    let stmt = select().push("WHERE state IN ('pending', 'approved')");
+    let stmt = stmt.and_if(agent_token, "agent_token_id = ?").and_if(account, "account_id = ?");
+    all(src, stmt.push("ORDER BY number, id")).await
+}
+
+/// Removes what ended before a moment.
+pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> {
+    let votes = sql("DELETE FROM approval_vote WHERE approval_id IN \
+                     (SELECT id FROM approval WHERE ended_at < ?)");
+    tx.execute(votes.bind(before)).await?;
+    tx.execute(sql("DELETE FROM approval WHERE ended_at < ?").bind(before)).await
+}
