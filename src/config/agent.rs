@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::place::Place;
 use super::problem::Report;
+use super::redact::{Redacting, RouteRedact};
 use super::scalar::{As, Span};
 use crate::base::MicroUsd;
 use crate::policy::{Code, Definitions};
@@ -30,6 +31,9 @@ pub struct Agents {
     #[schemars(range(max = 1000))]
     pub suspend_after: u32,
     pub defaults: AgentDefaults,
+    /// Whether routes that say nothing themselves hide personal data from agents.
+    pub redact_pii: bool,
+    pub redact: Redacting,
 }
 
 /// The limits of a token that does not say its own. Zero means none at all.
@@ -57,10 +61,15 @@ pub struct AgentDefaults {
 pub struct RouteAgents {
     /// Delegated to the agent by this very code, and held by its human now.
     pub permission: Code,
+    /// What is hidden in answers; absent: as `agents.redact_pii` says.
+    pub redact: Option<RouteRedact>,
 }
 
 impl RouteAgents {
     pub(super) fn check(&self, place: &Place, definitions: &Definitions, report: &mut Report) {
+        if let Some(redact) = &self.redact {
+            redact.check(&place.key("redact"), report);
+        }
         let is_whole = report.is_whole("organizations") && report.is_whole("permissions");
         if is_whole && !definitions.knows_org_permission(&self.permission) {
             report
@@ -82,6 +91,7 @@ fn dollars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MicroUsd, D::Er
 impl Agents {
     pub(super) fn check(&self, report: &mut Report) {
         let place = Place::root().key("agents");
+        self.redact.check(&place.key("redact"), report);
         if self.max_lifetime < Duration::from_secs(1) {
             report.problem(&place.key("max_lifetime"), "shorter than a second");
         }

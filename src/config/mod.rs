@@ -21,6 +21,7 @@ mod place;
 mod preset;
 mod problem;
 mod raw;
+mod redact;
 mod rewrite;
 mod rights;
 mod route;
@@ -50,6 +51,7 @@ pub use operation::{
 pub use overlap::own_paths;
 pub use preset::Preset;
 pub use problem::{Problem, Problems};
+pub use redact::{OnOther, Redact, Redacting, RouteRedact, RouteRedacting};
 pub use rewrite::Rewrite;
 pub use rights::Organizations;
 pub use route::{Identity, Limit, LimitBy, Route, RouteAudit, RouteTimeouts, TargetRules};

@@ -16,6 +16,7 @@ use super::listen::Listen;
 use super::operation::Cors;
 use super::place::Place;
 use super::problem::Report;
+use super::redact::RouteRedact;
 use super::rewrite::{RawRewrite, Rewrite};
 use super::scalar::{As, HostName, Maybe, PathPattern, Size, Span};
 use super::upstream::{Assertion, Upstream};
@@ -306,6 +307,12 @@ impl RawRoute {
                     "`assertion: request` covers a whole body, a WebSocket has none",
                 )
                 .hint("use `assertion: identity` on this route");
+        }
+        let redact = self.agents.as_ref().and_then(|agents| agents.redact.as_ref());
+        if self.websocket && redact.is_some_and(RouteRedact::is_asked_for) {
+            report
+                .problem(&place.key("websocket"), "what passes through a WebSocket cannot be redacted")
+                .hint("give agents a route of their own without `websocket`, or say `redact: off`");
         }
         if self
             .limit

@@ -15,7 +15,7 @@ use super::authorize::{Asked, OfAgent, authorize, organization_of};
 use super::body::BodySource;
 use super::decision::{Admitted, Answer, Authorization, Decision, Verdict};
 use super::dispatch::{self, text};
-use super::head::RequestHead;
+use super::head::{Kind, RequestHead};
 use super::identity::{Sent, identity_headers};
 use super::permit::Permit;
 use super::rejection::{Flaw, Rejection};
@@ -212,6 +212,10 @@ impl Asking<'_> {
         };
         let permit = authorize(world, &asked)?;
         rewrite::check(world, &asked, head.authority.host(), head.target.path(), &head.method)?;
+        // What passes through a tunnel is read by nobody, so nothing of it could be hidden.
+        if permit.redaction().is_some() && head.kind == Kind::WebSocket {
+            return Err(Rejection::UpgradeRefused);
+        }
         laps.end_of(Stage::Authorize);
         limit::of_route(gate, route, head, Some(&snapshot)).await?;
         note::passing(gate, &permit, head).await?;
@@ -242,8 +246,9 @@ impl Asking<'_> {
     ) -> Result<Verdict, Rejection> {
         let Self { gate, world, head, route, .. } = *self;
         let target = rewrite::target(world, route, head)?;
-        // A stamp that covers the body waits for it; nothing else does.
-        let body = if permit.binds_body() {
+        // A stamp that covers the body waits for it, and so does whoever must read the answer before
+        // a byte of it passes: the framework's own path cannot.
+        let body = if permit.binds_body() || permit.redaction().is_some() {
             let most = usize::try_from(route.rule.body).unwrap_or(usize::MAX);
             let whole = body.read_all(most).await?;
             // The client took that time, in which what was permitted may have been taken away.
@@ -262,7 +267,8 @@ impl Asking<'_> {
         };
         let mut stamps = Vec::with_capacity(10);
         let at = if body.is_some() { gate.app.now() } else { head.at };
-        let sent = Sent { target: &target, body: body.as_deref().map(sha256), at };
+        let bound = body.as_deref().filter(|_| permit.binds_body()).map(sha256);
+        let sent = Sent { target: &target, body: bound, at };
         identity_headers(gate, &permit, head, sent, &mut |name, value| stamps.push((name, value)))?;
         let is_kept = route.rule.forward_authorization && !credential::is_ours(head, world);
         let authorization = if is_kept { Authorization::Forwarded } else { Authorization::Removed };

@@ -28,6 +28,7 @@ mod note;
 mod permit;
 mod person;
 mod record;
+pub mod redact;
 mod rejection;
 pub mod request_id;
 mod rewrite;

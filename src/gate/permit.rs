@@ -10,6 +10,7 @@ use ::http::HeaderValue;
 use super::Gate;
 use super::agent::{Spent, Watch};
 use super::person::{Key, Snapshot};
+use super::redact::Redaction;
 use super::route::Route;
 use super::stamp;
 use super::world::World;
@@ -100,6 +101,11 @@ impl Permit {
     pub fn watch(&self, gate: &Arc<Gate>, has_failures: bool, spent: Option<Spent>) -> Option<Watch> {
         let grant = self.caller.as_ref()?.agent.as_ref()?;
         Some(Watch::new(Arc::clone(gate), Arc::clone(grant), has_failures, spent))
+    }
+
+    /// What the answer must not show whoever asked.
+    pub fn redaction(&self) -> Option<&Arc<Redaction>> {
+        self.route.redaction.as_ref().filter(|_| self.agent().is_some())
     }
 
     /// The agent token that asked for it.

@@ -32,6 +32,8 @@ pub enum Rejection {
     /// The upstream could not be reached, or did not answer as HTTP asks.
     UpstreamFailed,
     UpstreamTimeout,
+    /// The upstream's answer cannot be cleaned of what agents may not read.
+    RedactionImpossible,
     /// No server of the upstream is in a state to be asked.
     UpstreamUnavailable,
     /// No route has this host and path: closed by default.
@@ -245,6 +247,8 @@ impl Rejection {
                 "The upstream did not answer.", "Try again; if it lasts, report the request id."),
             Self::UpstreamTimeout => row(S::GATEWAY_TIMEOUT, "UPSTREAM_TIMEOUT", "upstream_timeout",
                 "The upstream took too long to answer.", "Try again; if it lasts, report the request id."),
+            Self::RedactionImpossible => row(S::BAD_GATEWAY, "REDACTION_IMPOSSIBLE", "redaction",
+                "The answer cannot be redacted.", "Have the upstream answer agents with plain JSON, or the route pass other types."),
             Self::UpstreamUnavailable => row(S::SERVICE_UNAVAILABLE, "UPSTREAM_UNAVAILABLE", "upstream_unavailable",
                 "The upstream is not available.", "Try again shortly."),
             Self::NoRoute => row(S::NOT_FOUND, "NOT_FOUND", "no_route",

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::cors::Cors;
+use super::redact::Redaction;
 use super::target::{Doubtful, TargetRules};
 use super::world::World;
 use crate::config::{self, Config};
@@ -21,6 +22,8 @@ pub struct Route {
     pub allow: CompiledAllow,
     /// What agents need to pass; `None`: none passes.
     pub(super) agents: Option<AgentRule>,
+    /// What agents do not get to read.
+    pub(super) redaction: Option<Arc<Redaction>>,
     /// Which part of what agents read here is written into the trail.
     pub(super) audited_reads: f64,
     pub credential: CredentialUse,
@@ -86,6 +89,10 @@ impl Route {
         Self {
             allow: rule.allow.compile(catalogue),
             agents: rule.agents.as_ref().map(|agents| AgentRule::new(&agents.permission, catalogue)),
+            redaction: rule
+                .agents
+                .as_ref()
+                .and_then(|own| Redaction::of(own.redact.as_ref(), &config.agents)),
             audited_reads: config.audit.reads,
             credential: credential_use(rule),
             application,

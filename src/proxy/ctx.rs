@@ -53,6 +53,8 @@ pub(super) struct Attempt {
     pub(super) started: Option<Instant>,
     pub(super) head_took: Option<Duration>,
     pub(super) outcome: Option<Outcome>,
+    /// Its own status, where ours may become another one.
+    pub(super) status: Option<u16>,
     pub(super) count: u32,
 }
 
@@ -148,7 +150,9 @@ impl Ctx {
         match (self.attempt.started, self.attempt.outcome) {
             (None, _) => Ended::Unsent,
             (Some(_), Some(Outcome::Failed)) => Ended::Failed,
-            (Some(_), Some(Outcome::Answered)) => Ended::Answered(self.ending.status),
+            (Some(_), Some(Outcome::Answered)) => {
+                Ended::Answered(self.attempt.status.unwrap_or(self.ending.status))
+            }
             (Some(_), None) => Ended::Left,
         }
     }

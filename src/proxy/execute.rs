@@ -16,7 +16,8 @@ use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 
 use super::ctx::Ctx;
 use super::upstream::Outcome;
-use super::{hygiene, service};
+use super::{hygiene, redact, service};
+use crate::gate::redact::Treatment;
 
 /// Informational answers that an upstream may send before its real one.
 const INFORMATIONAL: usize = 8;
@@ -160,10 +161,6 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// Streams the answer to the client.
 async fn relay(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession) -> Result<()> {
-    let up = |mut error: Box<Error>| {
-        error.as_up();
-        error
-    };
     let mut answer = head_of(upstream)?;
     for _ in 0..INFORMATIONAL {
         if !answer.status.is_informational() {
@@ -179,8 +176,17 @@ async fn relay(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession)
     for name in &HOP_BY_HOP[..9] {
         answer.remove_header(name);
     }
+    // Of the connection to the upstream, which is not the client's.
+    answer.set_version(Version::HTTP_11);
     ctx.attempt.head_took = ctx.attempt.started.map(|started| started.elapsed());
     ctx.attempt.outcome = Some(Outcome::Answered);
+    ctx.attempt.status = Some(answer.status.as_u16());
+    let redaction = ctx.forward.as_ref().and_then(|forward| forward.redaction.clone());
+    if let Some(redaction) = redaction
+        && redact::treatment(ctx, &redaction, &answer)? == Treatment::Rewrite
+    {
+        return redact::relay(session, ctx, upstream, answer, &redaction).await;
+    }
     ctx.ending.status = answer.status.as_u16();
     let is_bare = ctx.method == Method::HEAD
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -208,12 +214,18 @@ async fn finish(session: &mut Session, upstream: &mut HttpSession) -> Result<()>
     session.write_response_body(None, true).await.map_err(down)
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "the framework's errors come in boxes")]
+pub(super) fn up(mut error: Box<Error>) -> Box<Error> {
+    error.as_up();
+    error
+}
+
 fn head_of(upstream: &HttpSession) -> Result<ResponseHeader> {
     upstream.response_header().cloned().ok_or_else(|| Error::new_up(ErrorType::InvalidHTTPHeader))
 }
 
 #[expect(clippy::unnecessary_box_returns, reason = "the framework's errors come in boxes")]
-fn down(mut error: Box<Error>) -> Box<Error> {
+pub(super) fn down(mut error: Box<Error>) -> Box<Error> {
     if *error.esource() == ErrorSource::Unset {
         error.as_down();
     }

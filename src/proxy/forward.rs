@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 
 use super::upstream::Upstream;
 use crate::config::RouteTimeouts;
+use crate::gate::redact::Redaction;
 use crate::gate::{Authorization, CanonicalTarget, Watch};
 
 /// How one permitted request is carried out.
@@ -26,6 +27,8 @@ pub struct Forward {
     pub cookie: Option<HeaderValue>,
     /// Bytes of the request body.
     pub body_max: u64,
+    /// What the answer must not show.
+    pub redaction: Option<Arc<Redaction>>,
     /// Instead of the upstream's.
     pub timeouts: RouteTimeouts,
     /// Ends the request when it is done: its session is over, or it would no longer be permitted.

@@ -15,6 +15,7 @@ use super::ctx::Ctx;
 use super::forward::Forward;
 use super::upstream::Chosen;
 use crate::gate::head::{BodyLength, Kind, Scheme};
+use crate::gate::redact::Redaction;
 use crate::gate::rules::Hardening;
 use crate::gate::{Authorization, RequestHead, strip};
 use crate::http::cookie;
@@ -125,6 +126,11 @@ pub(super) fn stamp(
         }
         if head.presented.cookie.is_some() {
             replace_cookie(headers, forward.cookie.as_ref());
+        }
+        if forward.redaction.is_some() {
+            for name in Redaction::withheld(&head.method) {
+                headers.remove(name);
+            }
         }
         headers.reserve(FORWARDED + forward.stamps.len());
         match (&forward.host, chosen) {

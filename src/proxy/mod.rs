@@ -15,6 +15,7 @@ mod incoming;
 mod listen;
 mod public;
 mod record;
+mod redact;
 mod respond;
 mod service;
 mod slot;

@@ -391,7 +391,7 @@ fn usage_of(head: &RequestHead) -> Use {
 }
 
 /// Notes why, and stops the request.
-fn refused<T>(ctx: &mut Ctx, rejection: Rejection) -> Result<T> {
+pub(super) fn refused<T>(ctx: &mut Ctx, rejection: Rejection) -> Result<T> {
     ctx.refusal = Some(rejection);
     Error::e_explain(REFUSED, "refused by the gateway")
 }

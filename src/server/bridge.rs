@@ -137,6 +137,7 @@ impl Bridge {
             authorization,
             cookie: head.presented.cookie.as_ref().and_then(foreign_cookies),
             body_max: rule.body,
+            redaction: permit.redaction().cloned(),
             timeouts: rule.timeouts,
             until: self.until(&permit, head),
             subject: permit.session().map(|session| subject(session, permit.agent())),

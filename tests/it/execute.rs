@@ -175,6 +175,12 @@ async fn a_bound_request_passes_over_http2_on_both_sides() {
     let seen = upstream.last();
     assert_eq!((seen.path.as_str(), seen.authority.as_str()), ("/pkg.S/Call", "gw.test"));
     assert!(seen.headers.contains_key("x-portcullis-assertion"));
+    // A client of HTTP/1 gets its answer in its own words.
+    let lines = format!("Authorization: Bearer {token}\r\nContent-Length: 2");
+    let answer =
+        exchange(gateway.public(), format!("POST /x HTTP/1.1\r\nHost: gw.test\r\n{lines}\r\n\r\nhi"));
+    let answer = answer.await.unwrap();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "hi"));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 mod agent;
 mod agent_explain;
 mod agent_gate;
+mod agent_redact;
 mod agent_total;
 mod applications;
 mod bearer;

@@ -1,0 +1,127 @@
+//! Streams an answer to an agent, without what agents may not read.
+//!
+//! Law: nothing is sent before as much as the route says was read and found good. What turns out
+//! bad after that breaks off where every client sees it: a half-read text must not look whole.
+
+use ::http::header;
+use ::http::{Method, StatusCode};
+use bytes::Bytes;
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::client::HttpSession;
+use pingora::proxy::Session;
+
+use super::ctx::Ctx;
+use super::execute::{down, up};
+use super::service::refused;
+use crate::gate::Rejection;
+use crate::gate::redact::{Broken, Redaction, Rewriter, Treatment};
+
+/// What becomes of an answer with this head.
+///
+/// # Errors
+/// It cannot be read, and is refused.
+pub(super) fn treatment(ctx: &mut Ctx, redaction: &Redaction, answer: &ResponseHeader) -> Result<Treatment> {
+    match redaction.judge(answer.status, &answer.headers) {
+        Ok(treatment) => Ok(treatment),
+        Err(_) => refused(ctx, Rejection::RedactionImpossible),
+    }
+}
+
+/// Sends what is left of an answer.
+pub(super) async fn relay(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    upstream: &mut HttpSession,
+    mut answer: ResponseHeader,
+    redaction: &Redaction,
+) -> Result<()> {
+    for name in Redaction::untrue() {
+        answer.remove_header(name);
+    }
+    let is_bare = ctx.method == Method::HEAD
+        || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if is_bare {
+        ctx.ending.status = answer.status.as_u16();
+        session.write_response_header(Box::new(answer), true).await.map_err(down)?;
+        // To its end, so that the connection can be used again.
+        while upstream.read_response_body().await.map_err(up)?.is_some() {}
+        return Ok(());
+    }
+    let mut text = Text { rewriter: redaction.rewriter(), length: 0, out: Vec::new() };
+    let is_over = loop {
+        match upstream.read_response_body().await.map_err(up)? {
+            None => break true,
+            Some(piece) if text.take(&piece).is_err() => {
+                return refused(ctx, Rejection::RedactionImpossible);
+            }
+            Some(_) if text.length > redaction.buffer => break false,
+            Some(_) => {}
+        }
+    };
+    if is_over {
+        if text.end().is_err() {
+            return refused(ctx, Rejection::RedactionImpossible);
+        }
+        answer.insert_header(header::CONTENT_LENGTH, text.out.len())?;
+    } else if !ctx.knows_chunks() {
+        // The end of the connection would be the end of the text, and could not be told from a cut.
+        return refused(ctx, Rejection::RedactionImpossible);
+    } else if !session.is_http2() {
+        answer.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    ctx.ending.status = answer.status.as_u16();
+    let is_empty = is_over && text.out.is_empty();
+    session.write_response_header(Box::new(answer), is_empty).await.map_err(down)?;
+    text.send(session).await?;
+    if !is_over {
+        rest(session, ctx, upstream, text).await?;
+    }
+    session.write_response_body(None, true).await.map_err(down)
+}
+
+/// What comes after the part that was read first.
+async fn rest(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    upstream: &mut HttpSession,
+    mut text: Text,
+) -> Result<()> {
+    while let Some(piece) = upstream.read_response_body().await.map_err(up)? {
+        if text.take(&piece).is_err() {
+            return refused(ctx, Rejection::RedactionImpossible);
+        }
+        text.send(session).await?;
+    }
+    if text.end().is_err() { refused(ctx, Rejection::RedactionImpossible) } else { Ok(()) }
+}
+
+/// A text on its way through.
+struct Text {
+    rewriter: Rewriter,
+    /// Bytes that came.
+    length: usize,
+    /// What is ready to be sent.
+    out: Vec<u8>,
+}
+
+impl Text {
+    fn take(&mut self, piece: &Bytes) -> Result<(), Broken> {
+        self.length = self.length.saturating_add(piece.len());
+        self.rewriter.push(piece, &mut self.out)
+    }
+
+    /// Nothing more comes. No text at all is nothing to hide.
+    fn end(&self) -> Result<(), Broken> {
+        if self.length == 0 { Ok(()) } else { self.rewriter.finish() }
+    }
+
+    async fn send(&mut self, session: &mut Session) -> Result<()> {
+        // An empty chunk would be the last one.
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let ready = Bytes::from(std::mem::take(&mut self.out));
+        session.write_response_body(Some(ready), false).await.map_err(down)
+    }
+}
