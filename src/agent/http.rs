@@ -9,6 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::count::without_purses;
 use super::input::{MintBody, NarrowBody};
 use super::view::{Shown, shown};
 use super::{
@@ -174,7 +175,8 @@ impl From<MintError> for ApiError {
 
 async fn list(call: Call, _: Nothing) -> Result<Json<Vec<Shown>>, ApiError> {
     let account = &call.person()?.account;
-    let tokens = super::list(&call.app.db, account.site, Some(account.id), LISTED).await?;
+    let mut tokens = super::list(&call.app.db, account.site, Some(account.id), LISTED).await?;
+    without_purses(&call.app, &mut tokens).await;
     let mut slugs: HashMap<Id, Option<String>> = HashMap::new();
     let mut all = Vec::with_capacity(tokens.len());
     for token in &tokens {
@@ -206,7 +208,13 @@ async fn own(call: &Call) -> Result<AgentToken, ApiError> {
 }
 
 async fn show(call: Call, _: Nothing) -> Result<Json<Shown>, ApiError> {
-    let token = own(&call).await?;
+    showing(&call, own(&call).await?).await
+}
+
+/// A token as it is shown, without what lies in its purse.
+async fn showing(call: &Call, token: AgentToken) -> Result<Json<Shown>, ApiError> {
+    let mut token = token;
+    without_purses(&call.app, std::slice::from_mut(&mut token)).await;
     let slug = slug_of(&call.app, &token).await?;
     Ok(Json(shown(&token, slug)))
 }
@@ -245,8 +253,7 @@ async fn narrow(call: Call, Json(body): Json<NarrowBody>) -> Result<Json<Shown>,
                 .fold(refused, |refused, name| refused.detail(name, [message].into())));
         }
     };
-    let slug = slug_of(&call.app, &narrowed).await?;
-    Ok(Json(shown(&narrowed, slug)))
+    showing(&call, narrowed).await
 }
 
 /// What a token is after a call.

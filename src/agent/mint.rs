@@ -16,6 +16,7 @@ use crate::organization::OrgContext;
 use crate::policy::{Catalogue, Code};
 use crate::principal::Principal;
 use crate::session::{self, Method};
+use crate::shared::Allowance;
 use crate::store::Error;
 
 /// Characters of a token: letters and digits, some 285 bits.
@@ -107,7 +108,7 @@ pub(super) async fn mint_since(
         permissions: ask.permissions,
         status: Status::Active,
         suspended_reason: None,
-        granted: 0,
+        granted: Allowance::default(),
         heartbeat_at: ask.limits.heartbeat_every.map(|_| now),
         heartbeat_due_at: ask.limits.due_after(now),
         limits: ask.limits,

@@ -12,6 +12,7 @@ mod narrow;
 mod store;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod view;
 
 use std::time::Duration;
@@ -24,12 +25,14 @@ use crate::crypto::token::TokenDigest;
 use crate::metrics::AgentTrip;
 use crate::policy::Code;
 use crate::session::Method;
+use crate::shared::Allowance;
 use crate::store::{Error, Source};
 
-pub use count::{give_back, take};
+pub use count::{Handout, Lacking, give_back, give_purses_back, purse_key, take};
 pub use http::rows;
 pub use mint::{Mint, MintError, TEXT_LEN, mint};
 pub use narrow::{NarrowError, Narrowed, Narrowing, narrow};
+pub use usage::{Usage, note_usage};
 pub use view::{Shown, shown};
 
 /// The series of the numbers that wires show.
@@ -118,8 +121,8 @@ pub struct AgentToken {
     pub status: Status,
     pub suspended_reason: Option<Suspension>,
     pub limits: Limits,
-    /// How many of its requests were handed out to be spent.
-    pub granted: u32,
+    /// What of its total and its budget was handed out to be spent, or reported.
+    pub granted: Allowance,
     pub heartbeat_at: Option<Timestamp>,
     /// The last moment at which the next sign of life is still in time.
     pub heartbeat_due_at: Option<Timestamp>,
@@ -275,7 +278,8 @@ const fn trip_of(reason: Suspension) -> Option<AgentTrip> {
         Suspension::RateLimit => Some(AgentTrip::RateLimit),
         Suspension::Anomaly => Some(AgentTrip::Anomaly),
         Suspension::HeartbeatMissing => Some(AgentTrip::HeartbeatMissing),
-        Suspension::Manual | Suspension::BudgetExceeded => None,
+        Suspension::BudgetExceeded => Some(AgentTrip::BudgetExceeded),
+        Suspension::Manual => None,
     }
 }
 

@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 
-use super::{AgentToken, Limits, Status};
+use super::{AgentToken, Limits, Status, Usage};
 use crate::audit::Suspension;
 use crate::base::{Id, MicroUsd, Number, Timestamp};
 use crate::policy::Code;
 use crate::session::Method;
+use crate::shared::Allowance;
 use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
 use crate::text_column;
 
@@ -50,6 +51,7 @@ struct TokenRow {
     heartbeat_due_at: Option<Timestamp>,
     budget_limit: i64,
     requests_granted: i64,
+    budget_granted: i64,
     method: Method,
     authenticated_at: Timestamp,
     has_second_factor: bool,
@@ -82,7 +84,7 @@ impl TokenRow {
                 heartbeat_every: self.heartbeat_every.map(whole),
                 budget: MicroUsd::from_micros(self.budget_limit).unwrap_or_default(),
             },
-            granted: whole(self.requests_granted),
+            granted: allowance(self.requests_granted, self.budget_granted),
             heartbeat_at: self.heartbeat_at,
             heartbeat_due_at: self.heartbeat_due_at,
             method: self.method,
@@ -103,10 +105,16 @@ fn whole(number: i64) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }
 
+/// Less than nothing is nothing; more than can be shown is the most that can be.
+fn allowance(requests: i64, micros: i64) -> Allowance {
+    let money = MicroUsd::from_micros(micros.clamp(0, MicroUsd::MOST.as_micros())).unwrap_or_default();
+    Allowance { requests: whole(requests), money }
+}
+
 fn select() -> Stmt {
     sql("SELECT id, number, site_id, agent, account_id, application_id, organization_id, status, \
          suspended_reason, max_requests_per_minute, max_requests_total, max_failed_requests, suspend_after, \
-         heartbeat_every, heartbeat_at, heartbeat_due_at, budget_limit, requests_granted, method, \
+         heartbeat_every, heartbeat_at, heartbeat_due_at, budget_limit, requests_granted, budget_granted, method, \
          authenticated_at, has_second_factor, resumes, created_at, expires_at, suspended_at, revoked_at, last_used_at FROM agent_token")
 }
 
@@ -338,18 +346,56 @@ pub(super) async fn beat(
     tx.execute(stmt.bind(now).bind(due_at).bind(id).bind(now).bind(now)).await
 }
 
-/// Hands out requests of a token, if so many are left; 0 where they are not.
-pub(super) async fn grant(tx: &mut Tx, id: Id, count: u32) -> Result<u64, Error> {
-    let stmt = sql("UPDATE agent_token SET requests_granted = requests_granted + ? WHERE id = ? \
-                    AND requests_granted + ? <= max_requests_total");
-    tx.execute(stmt.bind(count).bind(id).bind(count)).await
+/// Hands out requests and money of a token, if so much is left; 0 where it is not.
+pub(super) async fn grant(tx: &mut Tx, id: Id, amount: Allowance) -> Result<u64, Error> {
+    let (requests, money) = (amount.requests, amount.money.as_micros());
+    let stmt = sql("UPDATE agent_token SET requests_granted = requests_granted + ?, \
+                    budget_granted = budget_granted + ? WHERE id = ?")
+    .bind(requests)
+    .bind(money)
+    .bind(id)
+    // Who wants none of one of them may have none of it left.
+    .and_if((requests > 0).then_some(requests), "requests_granted + ? <= max_requests_total")
+    .and_if((money > 0).then_some(money), "budget_granted + ? <= budget_limit");
+    tx.execute(stmt).await
+}
+
+/// What of a token was not handed out.
+pub(super) async fn room(mut src: impl Source, id: Id) -> Result<Option<Allowance>, Error> {
+    let stmt = sql("SELECT max_requests_total - requests_granted, budget_limit - budget_granted \
+                    FROM agent_token WHERE id = ?");
+    let row: Option<(i64, i64)> = src.optional(stmt.bind(id)).await?;
+    Ok(row.map(|(requests, micros)| allowance(requests, micros)))
 }
 
 /// Takes back what was handed out.
-pub(super) async fn ungrant(tx: &mut Tx, id: Id, count: u32) -> Result<(), Error> {
-    let stmt = sql("UPDATE agent_token SET requests_granted = requests_granted - ? WHERE id = ? \
-                    AND requests_granted >= ?");
-    tx.execute(stmt.bind(count).bind(id).bind(count)).await.map(drop)
+pub(super) async fn ungrant(tx: &mut Tx, id: Id, amount: Allowance) -> Result<(), Error> {
+    let (requests, money) = (amount.requests, amount.money.as_micros());
+    let stmt = sql("UPDATE agent_token SET requests_granted = requests_granted - ?, \
+                    budget_granted = budget_granted - ? WHERE id = ? AND requests_granted >= ? \
+                    AND budget_granted >= ?");
+    tx.execute(stmt.bind(requests).bind(money).bind(id).bind(requests).bind(money)).await.map(drop)
+}
+
+/// Adds to what a token used on a day.
+pub(super) async fn add_usage(tx: &mut Tx, id: Id, day: i64, usage: Usage) -> Result<(), Error> {
+    let (requests, spent, reported) = (usage.requests, usage.spent.as_micros(), usage.reported.as_micros());
+    let stmt =
+        sql("INSERT INTO agent_usage (token_id, day, requests, spent, reported) VALUES (?, ?, ?, ?, ?)")
+            .bind(id)
+            .bind(day)
+            .bind(requests)
+            .bind(spent)
+            .bind(reported)
+            .upsert_with(
+                &["token_id", "day"],
+                "requests = agent_usage.requests + ?, spent = agent_usage.spent + ?, \
+                 reported = agent_usage.reported + ?",
+            )
+            .bind(requests)
+            .bind(spent)
+            .bind(reported);
+    tx.execute(stmt).await.map(drop)
 }
 
 pub(super) async fn note_use(tx: &mut Tx, id: Id, at: Timestamp) -> Result<(), Error> {
@@ -360,8 +406,13 @@ pub(super) async fn note_use(tx: &mut Tx, id: Id, at: Timestamp) -> Result<(), E
 
 /// Removes what ended before a moment; how many tokens went.
 pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> {
-    let codes = sql("DELETE FROM agent_token_permission WHERE token_id IN \
-                     (SELECT id FROM agent_token WHERE expires_at < ?)");
-    tx.execute(codes.bind(before)).await?;
+    for what in [
+        "DELETE FROM agent_token_permission WHERE token_id IN",
+        "DELETE FROM agent_usage WHERE token_id IN",
+        "DELETE FROM agent_report WHERE token_id IN",
+    ] {
+        let of_tokens = sql(what).push("(SELECT id FROM agent_token WHERE expires_at < ?)");
+        tx.execute(of_tokens.bind(before)).await?;
+    }
     tx.execute(sql("DELETE FROM agent_token WHERE expires_at < ?").bind(before)).await
 }

@@ -28,14 +28,16 @@ pub struct Shown {
     organization: Option<String>,
     /// Codes, sorted.
     permissions: Vec<String>,
-    /// Requests that were handed out to be spent, of `max_requests_total`. A running gateway takes
-    /// some at a time, so it may be up to a twentieth ahead of what was dispatched.
+    /// Requests that were dispatched, of `max_requests_total`. What a gateway that was killed had
+    /// left counts too.
     current_request_count: u32,
     circuit_breaker: ShownBreaker,
     /// Null where no heartbeat is asked for.
     dead_mans_switch: Option<ShownSwitch>,
     /// Dollars.
     budget_limit_usd: MicroUsd,
+    /// Dollars that were spent, reserved or reported. Reports may go beyond the limit.
+    current_spend_usd: MicroUsd,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -74,7 +76,7 @@ pub fn shown(token: &AgentToken, organization: Option<String>) -> Shown {
         last_used_at: moment(token.last_used_at),
         organization,
         permissions: token.permissions.iter().map(ToString::to_string).collect(),
-        current_request_count: token.granted,
+        current_request_count: token.granted.requests,
         circuit_breaker: ShownBreaker {
             max_requests_per_minute: limits.per_minute,
             max_requests_total: limits.total,
@@ -87,5 +89,6 @@ pub fn shown(token: &AgentToken, organization: Option<String>) -> Shown {
             due_at: moment(token.heartbeat_due_at),
         }),
         budget_limit_usd: limits.budget,
+        current_spend_usd: token.granted.money,
     }
 }

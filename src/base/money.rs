@@ -30,6 +30,9 @@ impl fmt::Display for NotAnAmount {
 impl std::error::Error for NotAnAmount {}
 
 impl MicroUsd {
+    pub const ZERO: Self = Self(0);
+    pub const MOST: Self = Self(MOST);
+
     /// `None` where the number is negative or above 10^9 dollars.
     #[must_use]
     pub fn from_micros(micros: i64) -> Option<Self> {
@@ -39,6 +42,20 @@ impl MicroUsd {
     #[must_use]
     pub const fn as_micros(self) -> i64 {
         self.0
+    }
+
+    /// Both together, at most 10^9 dollars.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        let sum = self.0 + other.0;
+        Self(if sum > MOST { MOST } else { sum })
+    }
+
+    /// What is left after taking `other` away; nothing where that is more.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        let rest = self.0 - other.0;
+        Self(if rest < 0 { 0 } else { rest })
     }
 
     /// Reads a number as JSON writes it, exponents included, at most 40 characters long.

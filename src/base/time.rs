@@ -32,6 +32,12 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
+    /// Whole days since 1970, in UTC.
+    #[must_use]
+    pub const fn days(self) -> i64 {
+        self.0.div_euclid(86_400_000)
+    }
+
     /// The moment `span` later; stays at the end of time rather than overflow.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {

@@ -63,6 +63,18 @@ pub struct RouteAgents {
     pub permission: Code,
     /// What is hidden in answers; absent: as `agents.redact_pii` says.
     pub redact: Option<RouteRedact>,
+    /// What each request takes from the budget of its agent; absent: nothing.
+    pub cost: Option<RouteCost>,
+}
+
+/// What a request costs.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteCost {
+    /// Dollars, for each request that is sent.
+    #[serde(deserialize_with = "dollars")]
+    #[schemars(with = "f64", range(min = 0, max = 1_000_000_000))]
+    pub flat_usd: MicroUsd,
 }
 
 impl RouteAgents {
@@ -78,6 +90,9 @@ impl RouteAgents {
                     format!("no permission is called `{}`, and no org role grants it", self.permission),
                 )
                 .hint("declare it under `permissions`, or let a role of `organizations.roles` grant it");
+        }
+        if self.cost.as_ref().is_some_and(|cost| cost.flat_usd == MicroUsd::ZERO) {
+            report.problem(&place.key("cost").key("flat_usd"), "nothing").hint("remove `cost`");
         }
     }
 }

@@ -39,7 +39,7 @@ pub use account::{
     Accounts, Api, Applications, Argon2, CharacterClass, Docs, Hash, Lockout, Password, PasswordRules,
     Registration, Required,
 };
-pub use agent::{AgentDefaults, Agents, RouteAgents};
+pub use agent::{AgentDefaults, Agents, RouteAgents, RouteCost};
 pub use effective::{Setting, Source};
 pub use insecure::Insecure;
 pub use listen::{Listen, PublicUrl, Tls};

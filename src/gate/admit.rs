@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::again::Standing;
-use super::agent::{self, AgentRefusal, Spent, Trail};
+use super::agent::{self, AgentRefusal, Paid, Trail};
 use super::authenticate::{Caller, authenticate};
 use super::authorize::{Asked, OfAgent, authorize, organization_of};
 use super::body::BodySource;
@@ -23,6 +23,7 @@ use super::route::{CredentialUse, Route};
 use super::world::{Target, World};
 use super::{Gate, application, credential, edge, limit, note, rewrite};
 use crate::agent::Status;
+use crate::base::MicroUsd;
 use crate::crypto::digest::sha256;
 use crate::metrics::{Metrics, Stage};
 use crate::policy::table::Params;
@@ -126,7 +127,7 @@ impl Asking<'_> {
         edge::check(world, route, head, answer.granted())?;
         // An agent is never taken for nobody, on whatever route.
         if credential::is_agents(head.presented.authorization.as_ref()) {
-            return Box::pin(self.pass_agent(body, laps)).await;
+            return Box::pin(self.pass_agent(body, answer, laps)).await;
         }
         // Applications before people: keys that are sent must be right whoever calls.
         let application = application::of_route(gate, head, route).await?;
@@ -170,11 +171,18 @@ impl Asking<'_> {
     }
 
     /// The steps that an agent's request takes; what becomes of it goes into the trail.
-    async fn pass_agent(&self, body: &mut dyn BodySource, laps: Laps<'_>) -> Result<Verdict, Rejection> {
+    async fn pass_agent(
+        &self,
+        body: &mut dyn BodySource,
+        answer: &mut Answer,
+        laps: Laps<'_>,
+    ) -> Result<Verdict, Rejection> {
         let mut trail = Trail::default();
         let outcome = self.judge_agent(&mut trail, laps).await;
-        trail.decided(self.gate, self.route, self.head, outcome.as_ref().err());
-        let (permit, has_failures, spent, laps) = outcome?;
+        let cost = outcome.as_ref().map_or(MicroUsd::ZERO, |(_, _, paid, _)| paid.spent.money());
+        trail.decided(self.gate, self.route, self.head, cost, outcome.as_ref().err());
+        let (permit, has_failures, Paid { spent, left }, laps) = outcome?;
+        answer.budget_left(left);
         let mut verdict = self.forward(permit, body, laps).await?;
         if let Verdict::Forward(admitted) = &mut verdict {
             admitted.has_failures = has_failures;
@@ -187,7 +195,7 @@ impl Asking<'_> {
         &self,
         trail: &mut Trail,
         mut laps: Laps<'l>,
-    ) -> Result<(Permit, bool, Spent, Laps<'l>), Rejection> {
+    ) -> Result<(Permit, bool, Paid, Laps<'l>), Rejection> {
         let Self { gate, world, head, route, .. } = *self;
         // Who is it, may the token and its human act at all, is it alive?
         let agent::Caller { snapshot, grant, application } =
@@ -195,7 +203,7 @@ impl Asking<'_> {
         gate.note_use(&grant, head.at);
         laps.end_of(Stage::Authenticate);
         // Everything counts from here on, whatever comes of it: asking is work too.
-        let rated = agent::rate(gate, &grant).await?;
+        let (rated, _) = agent::rate(gate, &grant, None).await?;
         laps.end_of(Stage::Limit);
         // Then route, delegation, human and organization, in one judgement that names what fails.
         let named = head.presented.org_slug.as_ref().map(text);
@@ -220,8 +228,9 @@ impl Asking<'_> {
         limit::of_route(gate, route, head, Some(&snapshot)).await?;
         note::passing(gate, &permit, head).await?;
         // Last of all: only what is dispatched is spent.
-        let spent = agent::spend(gate, &grant).await?;
-        Ok((permit, rated.failures > 0, spent, laps))
+        let purchase = agent::purchase(&grant, route.charge)?;
+        let paid = agent::spend(gate, &grant, &purchase, None).await?;
+        Ok((permit, rated.failures > 0, paid, laps))
     }
 
     /// Who calls, as far as the route wants to know.

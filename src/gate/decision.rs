@@ -13,9 +13,10 @@ use ::http::header::{
 use super::agent::Spent;
 use super::cors::Granted;
 use super::permit::Permit;
-use super::rejection::{Pace, Rejection};
+use super::rejection::{Pace, Rejection, budget_left};
 use super::route::Route;
 use super::target::CanonicalTarget;
+use crate::base::MicroUsd;
 use crate::http::Reply;
 
 /// What becomes of a request.
@@ -67,6 +68,8 @@ pub(super) struct Answer {
     granted: Option<Granted>,
     has_cors: bool,
     pace: Option<Pace>,
+    /// Of the budget of the agent that asks, on a route that costs.
+    budget_left: Option<MicroUsd>,
 }
 
 /// An upstream must not widen what the route grants.
@@ -102,7 +105,7 @@ impl Decision {
 
 impl Answer {
     pub fn of(route: &Route, granted: Option<Granted>) -> Self {
-        Self { granted, has_cors: route.cors.is_some(), pace: None }
+        Self { granted, has_cors: route.cors.is_some(), pace: None, budget_left: None }
     }
 
     pub fn granted(&self) -> Option<&Granted> {
@@ -111,6 +114,10 @@ impl Answer {
 
     pub fn pace(&mut self, pace: Option<Pace>) {
         self.pace = pace;
+    }
+
+    pub fn budget_left(&mut self, left: Option<MicroUsd>) {
+        self.budget_left = left;
     }
 
     /// A route with CORS answers differently to different pages, whether one asks or not.
@@ -123,6 +130,7 @@ impl Answer {
             granted.write(&mut |name, value| headers.push((name, value)));
         }
         headers.extend(self.pace.iter().flat_map(Pace::headers));
+        headers.extend(self.budget_left.map(budget_left));
         headers
     }
 }

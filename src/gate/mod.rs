@@ -55,7 +55,7 @@ use crate::policy::Clash;
 
 pub use admit::admit;
 pub use again::Standing;
-pub use agent::{AgentRefusal, Conjunct, Denial, Ended, Spent, Trip, Watch};
+pub use agent::{AgentRefusal, Conjunct, Denial, Ended, Shortage, Spent, Trip, Watch};
 pub use decision::{Admitted, Authorization, Decision, Verdict};
 pub use explain::{Explanation, Question, Step, explain};
 pub use head::RequestHead;
@@ -69,7 +69,7 @@ pub use target::CanonicalTarget;
 pub use ticket::row as ticket_row;
 pub use world::World;
 
-use agent::{Agents, Counts};
+use agent::{Agents, Queues, Used};
 use assertion::Assertions;
 use person::People;
 use token::Believed;
@@ -84,9 +84,12 @@ pub struct Gate {
     tokens: Believed,
     people: People,
     agents: Agents,
-    counts: Counts,
+    /// Who waits for an agent's purse.
+    queues: Queues,
     /// Agent tokens that were in use, until it is written down.
     uses: Mutex<Vec<(Id, Timestamp)>>,
+    /// What agents used, until it is written down.
+    used: Used,
     assertions: Assertions,
 }
 
@@ -110,8 +113,9 @@ impl Gate {
             tokens: Believed::new(),
             people: People::new(),
             agents: Agents::new(),
-            counts: Counts::new(),
+            queues: Queues::new(),
             uses: Mutex::default(),
+            used: Used::default(),
             assertions: Assertions::new(),
         })
     }

@@ -11,11 +11,12 @@ use futures::future::BoxFuture;
 
 use super::person::Key;
 use super::rejection::Rejection;
-use crate::agent::AgentToken;
+use crate::agent::{AgentToken, Handout};
 use crate::base::{Id, Slug};
 use crate::organization::Place;
 use crate::policy::Assignments;
 use crate::principal::{AccountFacts, ApplicationFacts, Membership, SessionFacts};
+use crate::shared::Allowance;
 use crate::store::Error;
 
 /// The person behind a session that is alive.
@@ -66,11 +67,11 @@ pub trait Records: Send + Sync + fmt::Debug {
     /// The agent token of this digest.
     fn agent<'a>(&'a self, digest: &'a str) -> BoxFuture<'a, Result<Option<AgentRecord>, Error>>;
 
-    /// Hands out requests of an agent token: as many as are wanted, else one, else none.
-    fn take_requests(&self, token: Id, wanted: u32) -> BoxFuture<'_, Result<u32, Error>>;
+    /// Hands out what an agent token may do: `chunk`, or of what is short at least `least`.
+    fn take(&self, token: Id, chunk: Allowance, least: Allowance) -> BoxFuture<'_, Result<Handout, Error>>;
 
     /// Takes back what was handed out and not spent.
-    fn give_requests_back(&self, token: Id, count: u32) -> BoxFuture<'_, Result<(), Error>>;
+    fn give_back(&self, token: Id, amount: Allowance) -> BoxFuture<'_, Result<(), Error>>;
 
     /// The active application of this id.
     fn application_of(&self, id: Id) -> BoxFuture<'_, Result<Option<Arc<ApplicationFacts>>, Error>>;

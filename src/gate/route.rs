@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::agent::Charge;
 use super::cors::Cors;
 use super::redact::Redaction;
 use super::target::{Doubtful, TargetRules};
@@ -12,6 +13,7 @@ use crate::config::{self, Config};
 use crate::metrics::RouteMetrics;
 use crate::organization::OrgContext;
 use crate::policy::{Allow, Catalogue, Code, CompiledAllow, Pattern};
+use crate::shared::Price;
 
 /// One route of the configuration, ready to be judged.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Route {
     pub(super) agents: Option<AgentRule>,
     /// What agents do not get to read.
     pub(super) redaction: Option<Arc<Redaction>>,
+    /// What each of their requests takes from a budget.
+    pub(super) charge: Option<Charge>,
     /// Which part of what agents read here is written into the trail.
     pub(super) audited_reads: f64,
     pub credential: CredentialUse,
@@ -93,6 +97,7 @@ impl Route {
                 .agents
                 .as_ref()
                 .and_then(|own| Redaction::of(own.redact.as_ref(), &config.agents)),
+            charge: rule.agents.as_ref().and_then(|agents| agents.cost.as_ref()).map(charge),
             audited_reads: config.audit.reads,
             credential: credential_use(rule),
             application,
@@ -111,6 +116,10 @@ impl Route {
         let max = usize::try_from(world.config.limits.head.target).unwrap_or(usize::MAX);
         TargetRules { encoded_slash: doubtful(rules.encoded_slash), params: doubtful(rules.params), max }
     }
+}
+
+const fn charge(cost: &config::RouteCost) -> Charge {
+    Charge { money: cost.flat_usd, price: Price::Final }
 }
 
 fn credential_use(rule: &config::Route) -> CredentialUse {

@@ -14,12 +14,13 @@ use super::person::Key;
 use super::record::{AgentRecord, ApplicationKeys, Person, Records};
 use super::rejection::{Rejection, Silent};
 use crate::account::{self, Account, Standing};
-use crate::agent::{self as delegation, AgentToken};
+use crate::agent::{self as delegation, AgentToken, Handout};
 use crate::app::App;
 use crate::application::{self, Presented, Refusal};
 use crate::base::{Id, Slug};
 use crate::organization::{self, Place};
 use crate::principal::{ApplicationFacts, SessionFacts};
+use crate::shared::Allowance;
 use crate::store::Error;
 use crate::{rbac, session};
 
@@ -134,12 +135,12 @@ impl Records for FromSlices {
         self.read_agent(digest).boxed()
     }
 
-    fn take_requests(&self, token: Id, wanted: u32) -> BoxFuture<'_, Result<u32, Error>> {
-        delegation::take(&self.app, token, wanted).boxed()
+    fn take(&self, token: Id, chunk: Allowance, least: Allowance) -> BoxFuture<'_, Result<Handout, Error>> {
+        async move { delegation::take(&self.app, token, chunk, least).await }.boxed()
     }
 
-    fn give_requests_back(&self, token: Id, count: u32) -> BoxFuture<'_, Result<(), Error>> {
-        delegation::give_back(&self.app, token, count).boxed()
+    fn give_back(&self, token: Id, amount: Allowance) -> BoxFuture<'_, Result<(), Error>> {
+        delegation::give_back(&self.app, token, amount).boxed()
     }
 
     fn application_of(&self, id: Id) -> BoxFuture<'_, Result<Option<Arc<ApplicationFacts>>, Error>> {

@@ -166,6 +166,7 @@ label!(
         RateLimit = "RATE_LIMIT",
         Anomaly = "ANOMALY",
         HeartbeatMissing = "HEARTBEAT_MISSING",
+        BudgetExceeded = "BUDGET_EXCEEDED",
     }
 );
 

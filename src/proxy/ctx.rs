@@ -55,6 +55,8 @@ pub(super) struct Attempt {
     pub(super) outcome: Option<Outcome>,
     /// Its own status, where ours may become another one.
     pub(super) status: Option<u16>,
+    /// A server may have seen something of the request.
+    pub(super) was_sent: bool,
     pub(super) count: u32,
 }
 
@@ -149,6 +151,8 @@ impl Ctx {
     fn ended(&self) -> Ended {
         match (self.attempt.started, self.attempt.outcome) {
             (None, _) => Ended::Unsent,
+            (Some(_), Some(Outcome::Failed)) if !self.attempt.was_sent => Ended::Unreached,
+            (Some(_), None) if !self.attempt.was_sent => Ended::Unsent,
             (Some(_), Some(Outcome::Failed)) => Ended::Failed,
             (Some(_), Some(Outcome::Answered)) => {
                 Ended::Answered(self.attempt.status.unwrap_or(self.ending.status))

@@ -81,12 +81,14 @@ struct Failed {
 async fn attempt(
     connector: &Connector,
     session: &Session,
-    ctx: &Ctx,
+    ctx: &mut Ctx,
     peer: &HttpPeer,
     body: &Bytes,
 ) -> Result<HttpSession, Failed> {
     let connected = connector.get_http_session(peer).await;
     let (mut upstream, _) = connected.map_err(|error| Failed { error, was_sent: false })?;
+    // Before the first byte: whoever drops this halfway must not take it for unsent.
+    ctx.attempt.was_sent = true;
     match send(&mut upstream, session, ctx, peer, body).await {
         Ok(()) => Ok(upstream),
         Err(error) => Err(Failed { error, was_sent: true }),

@@ -210,6 +210,7 @@ impl ProxyHttp for Edge {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        ctx.attempt.was_sent = true;
         match (&ctx.head, &ctx.forward) {
             (Some(head), Some(forward)) => {
                 hygiene::stamp(request, head, forward, ctx.attempt.chosen.as_ref())

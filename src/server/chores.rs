@@ -17,6 +17,8 @@ const MINUTE: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long an agent that fell silent may go on while it asks for nothing.
 const AGENTS: Duration = Duration::from_secs(5);
+/// How old what people read of agents' usage may be.
+const USAGE: Duration = Duration::from_secs(1);
 const SHARED: &str = "shared";
 
 /// Starts them all.
@@ -79,6 +81,15 @@ fn carry_notices(app: &Arc<App>) {
 
 /// What the gate does.
 pub(super) fn of_gate(app: &App, gate: &Arc<Gate>) {
+    let owner = Arc::clone(gate);
+    app.tasks.every("write what agents used", USAGE, USAGE / 10, move || {
+        let gate = Arc::clone(&owner);
+        async move {
+            if let Err(error) = gate.write_usage().await {
+                tracing::warn!(%error, "what agents used was not written down");
+            }
+        }
+    });
     let gate = Arc::clone(gate);
     app.tasks.every("note uses of agents", AGENTS, AGENTS / 10, move || {
         let gate = Arc::clone(&gate);

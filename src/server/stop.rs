@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::Running;
+use crate::agent;
 use crate::proxy::Phase;
 
 /// For what runs in the background, after the last request.
@@ -47,6 +48,12 @@ impl Running {
         }
         if let Err(error) = self.app.write_notes().await {
             tracing::warn!(%error, "what the last requests did was not written into the audit trail");
+        }
+        if let Err(error) = self.bridge.gate.write_usage().await {
+            tracing::warn!(%error, "what agents used at last was not written down");
+        }
+        if let Err(error) = agent::give_purses_back(&self.app).await {
+            tracing::warn!(%error, "what agents had not spent stays spent");
         }
         if let Some(alone) = &self.alone
             && let Err(error) = alone.leave().await

@@ -17,6 +17,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 
+use super::purse::{Allowance, Bought, Purchase, Purse};
 use super::rate::{Counted, Faults, Log, Rate};
 use super::{Quota, Weighed, Window, millis, step_micros};
 use crate::base::Timestamp;
@@ -33,6 +34,7 @@ pub(super) struct Memory {
     /// Agent tokens: only those that exist come here, so no flood does.
     rates: Table<Log>,
     faults: Table<Faults>,
+    purses: Table<Purse>,
 }
 
 /// The moments of the hits still counted, oldest first, by the length of their window.
@@ -96,7 +98,24 @@ impl Memory {
         self.faults.with(key, now.as_millis(), |faults| (faults.succeed(), faults.ends_at()));
     }
 
+    pub(super) fn buy(&self, key: &str, purchase: &Purchase, now: Timestamp) -> Bought {
+        self.with_purse(key, now, |purse| purse.buy(purchase, now))
+    }
+
+    pub(super) fn with_purse<R>(&self, key: &str, now: Timestamp, act: impl FnOnce(&mut Purse) -> R) -> R {
+        self.purses.with(key, now.as_millis(), |purse| (act(purse), purse.ends_at()))
+    }
+
+    pub(super) fn in_purse(&self, key: &str) -> Allowance {
+        self.purses.peek(key, Purse::left).unwrap_or_default()
+    }
+
+    pub(super) fn purse_keys(&self) -> Vec<String> {
+        self.purses.keys()
+    }
+
     pub(super) fn sweep(&self, now: Timestamp) {
+        self.purses.sweep(now.as_millis());
         self.rates.sweep(now.as_millis());
         self.faults.sweep(now.as_millis());
         self.logs.sweep(now.as_millis());
@@ -242,6 +261,14 @@ impl<V: Default> Table<V> {
         let shard = &self.shards[self.hasher.hash_one(key) as usize % SHARDS];
         let entries = shard.lock().unwrap_or_else(PoisonError::into_inner);
         entries.get(key).map(|slot| ask(&slot.value))
+    }
+
+    fn keys(&self) -> Vec<String> {
+        let of = |shard: &Mutex<HashMap<Box<str>, Slot<V>>>| {
+            let entries = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            entries.keys().map(|key| key.to_string()).collect::<Vec<_>>()
+        };
+        self.shards.iter().flat_map(of).collect()
     }
 
     fn sweep(&self, now: i64) {

@@ -15,12 +15,14 @@ use crate::base::{Clock, Id, Secret, Timestamp};
 
 pub mod alone;
 mod memory;
+mod purse;
 mod rate;
 mod redis;
 #[cfg(test)]
 mod tests;
 
 use memory::Memory;
+pub use purse::{Allowance, Bought, Emptied, Kept, Price, Purchase, Returned, Short};
 pub use rate::{Rate, Rated};
 use redis::Redis;
 
@@ -191,17 +193,29 @@ impl Shared {
         Ok(self.told(weighed))
     }
 
-    /// Counts one request of an agent token. `key` names the token; `fault_key` what is counted
-    /// against it, which begins anew under another name.
-    pub async fn rate(&self, key: &str, fault_key: &str, rate: Rate) -> Result<Rated, Unreachable> {
-        let counted = match &self.0.place {
+    /// Counts one request of an agent token, and buys for it what it needs if it may pass. `key`
+    /// names the token; `fault_key` what is counted against it, which begins anew under another name.
+    pub async fn rate(
+        &self,
+        key: &str,
+        fault_key: &str,
+        rate: Rate,
+        purchase: Option<&Purchase>,
+    ) -> Result<(Rated, Option<Bought>), Unreachable> {
+        let now = self.0.clock.now();
+        let (counted, bought) = match &self.0.place {
             Place::Memory(memory) => {
-                self.memory_in_force(memory)?.rate(key, fault_key, rate, self.0.clock.now())
+                let memory = self.memory_in_force(memory)?;
+                let counted = memory.rate(key, fault_key, rate, now);
+                let purchase = purchase.filter(|_| counted.weighed.is_allowed);
+                (counted, purchase.map(|purchase| memory.buy(key, purchase, now)))
             }
-            Place::Redis(redis) => redis.rate(key, fault_key, rate).await?,
+            Place::Redis(redis) => {
+                redis.rate(key, fault_key, rate, purchase.map(|purchase| (purchase, now))).await?
+            }
         };
         let rate::Counted { weighed, breaches, failures } = counted;
-        Ok(Rated { hit: self.told(weighed), breaches, failures })
+        Ok((Rated { hit: self.told(weighed), breaches, failures }, bought))
     }
 
     /// Notes a failure of what an agent token asked for; how many there were one after the other.

@@ -10,9 +10,12 @@ use ::redis::io::tcp::TcpSettings;
 use ::redis::{Client, IntoConnectionInfo, RedisError, RedisResult, Script, ScriptInvocation};
 use futures::StreamExt;
 
+use super::purse::{Bought, Purchase, read as read_bought};
 use super::rate::{Counted, DAY, Rate};
 use super::{Hints, Leased, Quota, Unreachable, Weighed, Window, millis, raise, step_micros};
-use crate::base::{Id, Secret};
+use crate::base::{Id, Secret, Timestamp};
+
+mod purse;
 
 /// How long a question may take, reconnecting included.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -87,7 +90,15 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 ";
 
-const RATE: &str = include_str!("rate.lua");
+/// The rate, and what is bought if that lets the request pass.
+const RATE: &str = concat!("local function rate(KEYS, ARGV)\n", include_str!("rate.lua"), "\nend\n");
+const RATE_AND_BUY: &str = r"
+local out = rate(KEYS, ARGV)
+if out[1] == 1 and KEYS[4] then
+  for _, number in ipairs(buy(KEYS[4], unpack(ARGV, 3))) do out[#out + 1] = number end
+end
+return out
+";
 
 const FAIL: &str = r"
 local failures = redis.call('INCR', KEYS[1])
@@ -106,6 +117,7 @@ pub(super) struct Redis {
     lease: Script,
     rate: Script,
     fail: Script,
+    purse: Script,
 }
 
 impl std::fmt::Debug for Redis {
@@ -137,7 +149,8 @@ impl Redis {
             hit: Script::new(HIT),
             meter: Script::new(METER),
             lease: Script::new(LEASE),
-            rate: Script::new(RATE),
+            rate: Script::new(&format!("{RATE}{}{RATE_AND_BUY}", purse::FUNCTIONS)),
+            purse: purse::script(),
             fail: Script::new(FAIL),
         })
     }
@@ -189,7 +202,13 @@ impl Redis {
         if answer.len() == 4 { Ok(read(&answer, quota.requests, quota.per)) } else { Err(odd(&answer)) }
     }
 
-    pub(super) async fn rate(&self, key: &str, fault_key: &str, rate: Rate) -> Result<Counted, Unreachable> {
+    pub(super) async fn rate(
+        &self,
+        key: &str,
+        fault_key: &str,
+        rate: Rate,
+        purchase: Option<(&Purchase, Timestamp)>,
+    ) -> Result<(Counted, Option<Bought>), Unreachable> {
         let form = if rate.per_minute > super::rate::EXACT_MAX { "cells" } else { "log" };
         let mut call = self.rate.prepare_invoke();
         call.key(format!("{}:rate:{form}:{key}", self.prefix))
@@ -197,16 +216,23 @@ impl Redis {
             .key(format!("{}:failures:{fault_key}", self.prefix))
             .arg(rate.per_minute)
             .arg(rate.breaches_max);
-        let answer: Vec<i64> = self.call(&call).await?;
-        if answer.len() != 6 {
-            return Err(odd(&answer));
+        if let Some((purchase, now)) = purchase {
+            call.key(self.purse_key(key));
+            purse::with_purchase(&mut call, purchase, now);
         }
+        let answer: Vec<i64> = self.call(&call).await?;
+        let Some((rated, bought)) = answer.split_at_checked(6) else { return Err(odd(&answer)) };
+        let bought = match bought {
+            [] => None,
+            bought => Some(read_bought(bought).ok_or_else(|| odd(&answer))?),
+        };
         let whole = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
-        Ok(Counted {
-            weighed: read(&answer, rate.per_minute, Duration::from_mins(1)),
-            breaches: whole(answer[4]),
-            failures: whole(answer[5]),
-        })
+        let counted = Counted {
+            weighed: read(rated, rate.per_minute, Duration::from_mins(1)),
+            breaches: whole(rated[4]),
+            failures: whole(rated[5]),
+        };
+        Ok((counted, bought))
     }
 
     pub(super) async fn fail(&self, key: &str) -> Result<u32, Unreachable> {

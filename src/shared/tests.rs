@@ -55,6 +55,7 @@ macro_rules! in_both_places {
     };
 }
 
+mod purse;
 mod rate;
 
 in_both_places!(

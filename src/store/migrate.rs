@@ -37,6 +37,7 @@ pub const FILES: &[File] = files! {
     "0007_login"
     "0008_agent"
     "0009_agent_count"
+    "0010_budget"
     "0011_approval"
     "0012_outbox"
 };

@@ -23,9 +23,12 @@ const SECOND: Duration = Duration::from_secs(1);
 
 pub fn routes(upstream: &Upstream) -> String {
     format!(
-        "upstreams: {{ up: {{ servers: ['{}'], assertion: identity, breaker: 'off' }} }}
+        "upstreams: {{ up: {{ servers: ['{}'], assertion: identity, breaker: 'off' }}, gone: {{ servers: ['127.0.0.1:1'], breaker: 'off' }} }}
 routes:
   - {{ name: reports, match: {{ path: '/reports/**' }}, upstream: up, allow: {{ permission: reports.read }}, agents: {{ permission: reports.read }} }}
+  - {{ name: priced, match: {{ path: '/priced/**' }}, upstream: up, allow: {{ permission: reports.read }}, agents: {{ permission: reports.read, cost: {{ flat_usd: 0.10 }} }} }}
+  - {{ name: dear, match: {{ path: '/dear' }}, upstream: up, allow: {{ permission: reports.read }}, agents: {{ permission: reports.read, cost: {{ flat_usd: 0.35 }} }} }}
+  - {{ name: gone, match: {{ path: '/gone' }}, upstream: gone, allow: {{ permission: reports.read }}, agents: {{ permission: reports.read, cost: {{ flat_usd: 0.10 }} }} }}
   - {{ name: invoices, match: {{ path: '/invoices' }}, upstream: up, allow: {{ org: member }}, agents: {{ permission: 'write:invoices' }} }}
   - {{ name: people, match: {{ path: '/people' }}, upstream: up, allow: signed_in }}
   - {{ name: public, match: {{ path: '/public' }}, upstream: up, allow: anyone, forward_authorization: true }}
@@ -52,7 +55,7 @@ impl Scene {
         (shown["status"].as_str().unwrap().to_owned(), shown["suspended_reason"].clone())
     }
 
-    async fn rows(&self, code: &str) -> Vec<Row> {
+    pub async fn rows(&self, code: &str) -> Vec<Row> {
         let rows = audit::tail(&self.gateway.running.app.db, 0, 10_000).await.unwrap();
         rows.into_iter().filter(|row| row.code == code).collect()
     }

@@ -25,11 +25,17 @@ pub struct Storm {
     pub token: i64,
     /// How many got through.
     pub passed: usize,
+    pub secret: String,
     lines: Vec<String>,
 }
 
 impl Storm {
     pub async fn of(dialect: Dialect, calls: usize, breaker: &Value) -> Self {
+        Self::at("/reports/7", dialect, calls, &json!({"circuit_breaker": breaker})).await
+    }
+
+    /// The same at some path, with what else is asked of the token.
+    pub async fn at(path: &'static str, dialect: Dialect, calls: usize, more: &Value) -> Self {
         let upstream = Upstream::echo().await;
         let definitions = "permissions: [ { code: reports }, { code: reports.read, parent: reports } ]\n\
                            organizations: { roles: [ { code: finance, permissions: ['write:invoices'] } ] }";
@@ -39,13 +45,13 @@ impl Storm {
         let ada = replicas.here.user("ada", &keys).await;
         replicas.here.grant(ada.id, permission("reports")).await;
         let lines = [&keys.lines()[..], &[ada.bearer()]].concat();
-        let body = reader(&json!({"circuit_breaker": breaker}));
+        let body = reader(more);
         let minted = replicas.here.call("POST", "/ai/tokens/", &lines, &body).await.json();
         let secret = minted["token"].as_str().unwrap();
         let all: Vec<_> = (0..calls)
             .map(|number| {
                 let (replicas, secret) = (Arc::clone(&replicas), bearer(secret));
-                spawn(async move { replicas.nth(number).send("GET", "/reports/7", &[secret]).await.status })
+                spawn(async move { replicas.nth(number).send("GET", path, &[secret]).await.status })
             })
             .collect();
         let mut passed = 0;
@@ -53,7 +59,13 @@ impl Storm {
             passed += usize::from(one.await.unwrap() == 200);
         }
         let token = minted["id"].as_i64().unwrap();
-        Self { replicas, upstream, account: ada.id, token, passed, lines }
+        Self { replicas, upstream, account: ada.id, token, passed, lines, secret: secret.to_owned() }
+    }
+
+    /// The token as its human sees it.
+    pub async fn shown(&self) -> Value {
+        let path = format!("/ai/tokens/{}/", self.token);
+        self.replicas.here.call("GET", &path, &self.lines, &Value::Null).await.json()
     }
 
     /// How often the token was suspended, by the rows of the trail.
@@ -70,8 +82,7 @@ on_one_and_on_two! {
         let breaker = json!({"max_requests_per_minute": 600, "max_requests_total": 41});
         let storm = Storm::of(dialect, 100, &breaker).await;
         assert_eq!((storm.passed, storm.upstream.count(), storm.suspensions().await), (41, 41, 1));
-        let path = format!("/ai/tokens/{}/", storm.token);
-        let shown = storm.replicas.here.call("GET", &path, &storm.lines, &Value::Null).await.json();
+        let shown = storm.shown().await;
         assert_eq!((&shown["current_request_count"], &shown["suspended_reason"]), (&json!(41), &json!("RATE_LIMIT")));
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::About;
 use crate::audit::Subject;
-use crate::base::{Id, Number, Timestamp};
+use crate::base::{Id, MicroUsd, Number, Timestamp};
 use crate::policy::code::Code;
 
 /// Why a token was suspended.
@@ -59,6 +59,9 @@ pub struct Decided {
     pub reason: Option<&'static str>,
     /// The prompt that caused it, as the agent says.
     pub trace: Option<String>,
+    /// The dollars that it took from the token's budget, or reserved there.
+    #[serde(rename = "cost_usd", skip_serializing_if = "Option::is_none")]
+    pub cost: Option<MicroUsd>,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -16,7 +16,7 @@ use super::super::record::{AgentRecord, Person, Records};
 use super::super::rejection::{Rejection, Silent};
 use super::super::stamp;
 use super::refusal::AgentRefusal;
-use crate::agent::{AgentToken, Fault, Status};
+use crate::agent::{AgentToken, Fault, Status, purse_key};
 use crate::app::Epochs;
 use crate::base::{Slug, Timestamp};
 use crate::crypto::digest::{hex, sha256};
@@ -195,7 +195,7 @@ impl Grant {
             slug,
             label: stamp::one(&token.agent),
             number: HeaderValue::from(token.number.0),
-            rate_key: format!("agent:{}", token.id).into(),
+            rate_key: purse_key(token.id).into(),
             fault_key: format!("agent:{}:{}", token.id, token.resumes).into(),
             is_tripping: AtomicBool::new(false),
             used_at: AtomicI64::new(token.last_used_at.map_or(0, Timestamp::as_millis)),

@@ -1,114 +1,219 @@
-//! The requests of a token's whole life, counted where they are spent.
+//! What an agent spends of its token's total and budget, taken out before a request is dispatched.
 //!
-//! Law: only what is dispatched counts. Requests are spent out of a chunk that the store handed
-//! out, so most ask nobody, and however many spend at once, the store's limit is the limit. A chunk
-//! belongs to the limit it was handed out under: what is left of an older one goes back first.
+//! Law: only what is dispatched counts. A request pays out of the token's purse, which the store
+//! fills a chunk at a time, so most ask the store nothing, and however many spend at once, the
+//! store's limit is the limit. What was taken out for a request goes back unless it was sent.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use tokio::sync::Mutex;
 
 use super::super::Gate;
-use super::super::rejection::Rejection;
+use super::super::rejection::{Rejection, Silent};
 use super::cache::Grant;
-use super::refusal::Trip;
+use super::refusal::{AgentRefusal, Shortage, Trip};
 use super::{silent, trip};
-use crate::base::Id;
+use crate::agent::{self as delegation, Handout, Lacking, Limits};
+use crate::app::App;
+use crate::base::{Id, MicroUsd};
+use crate::metrics::Dependency;
+use crate::shared::{Allowance, Bought, Kept, Price, Purchase, Returned, Short, Unreachable};
 
 /// More than any installation has agents at work.
 const REMEMBERED_MAX: usize = 262_144;
 /// A chunk is this part of the limit.
 const PART: u32 = 20;
+/// How often a purse is looked into while somebody else fills it, and how long between two looks.
+const LOOKS: usize = 400;
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// The chunks of this process, by token.
+/// Of those who wait for a token's purse to be filled, one in this process looks; the others queue.
 #[derive(Debug)]
-pub(in crate::gate) struct Counts(Cache<Id, Arc<Chunk>>);
+pub(in crate::gate) struct Queues(Cache<Id, Arc<Mutex<()>>>);
 
-/// What is left of what was handed out.
-#[derive(Debug)]
-struct Chunk {
-    /// The limit at that time.
-    limit: u32,
-    left: AtomicU32,
-    /// One asks the store for more, the others wait for it.
-    asking: Mutex<()>,
+impl Queues {
+    pub fn new() -> Self {
+        Self(Cache::new(REMEMBERED_MAX))
+    }
+
+    fn of(&self, token: Id) -> Arc<Mutex<()>> {
+        let made: Result<_, std::convert::Infallible> =
+            self.0.get_or_insert_with(&token, || Ok(Arc::default()));
+        made.unwrap_or_else(|never| match never {})
+    }
 }
 
-/// One request, taken out of its token's total. It goes back unless it was dispatched.
+/// The money that a request takes out of a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::gate) struct Charge {
+    pub money: MicroUsd,
+    pub price: Price,
+}
+
+/// One request and its money, taken out of its token's purse. It goes back unless it was dispatched.
 #[derive(Debug)]
-pub struct Spent(Option<Arc<Chunk>>);
+pub struct Spent {
+    app: Arc<App>,
+    grant: Arc<Grant>,
+    amount: Allowance,
+    price: Price,
+}
+
+/// What a request paid.
+#[derive(Debug)]
+pub(in crate::gate) struct Paid {
+    pub spent: Spent,
+    /// The money of the budget that is then left, where the request cost some.
+    pub left: Option<MicroUsd>,
+}
 
 impl Spent {
-    /// The request was dispatched.
-    pub fn keep(mut self) {
-        self.0 = None;
+    /// The request was dispatched: all of it is spent. How much money that was.
+    pub fn keep(mut self) -> MicroUsd {
+        let money = std::mem::take(&mut self.amount).money;
+        if self.price == Price::AtMost {
+            self.put_back(Returned { amount: Allowance::default(), settled: money });
+        }
+        money
+    }
+
+    /// The money that was taken out; nothing where the request costs nothing.
+    pub const fn money(&self) -> MicroUsd {
+        self.amount.money
+    }
+
+    fn put_back(&self, returned: Returned) {
+        let (app, token) = (Arc::clone(&self.app), self.grant.token.id);
+        let key = &self.grant.rate_key;
+        if app.shared.put_back_here(key, returned) == Some(Kept::InPurse) {
+            return;
+        }
+        let (key, tasks) = (key.clone(), app.tasks.clone());
+        tasks.spawn("give back what an agent did not spend", async move {
+            let is_kept = match app.shared.put_back(&key, returned).await {
+                Ok(kept) => kept == Kept::InPurse,
+                Err(error) => {
+                    // Whether it is there or not, nobody gets it twice.
+                    tracing::warn!(%error, "what an agent did not spend is lost to it");
+                    true
+                }
+            };
+            if !is_kept
+                && !returned.amount.is_nothing()
+                && let Err(error) = delegation::give_back(&app, token, returned.amount).await
+            {
+                tracing::warn!(%error, "what an agent did not spend is lost to it");
+            }
+        });
     }
 }
 
 impl Drop for Spent {
     fn drop(&mut self) {
-        if let Some(chunk) = self.0.take() {
-            chunk.left.fetch_add(1, Ordering::AcqRel);
+        let amount = std::mem::take(&mut self.amount);
+        if !amount.is_nothing() {
+            let settled = if self.price == Price::AtMost { amount.money } else { MicroUsd::ZERO };
+            self.put_back(Returned { amount, settled });
         }
     }
 }
 
-impl Counts {
-    pub fn new() -> Self {
-        Self(Cache::new(REMEMBERED_MAX))
+/// What a request of this token wants to take out.
+///
+/// # Errors
+/// [`AgentRefusal::NoBudget`]: it costs money and the token has none at all.
+pub(in crate::gate) fn purchase(grant: &Grant, charge: Option<Charge>) -> Result<Purchase, Rejection> {
+    let Limits { total, budget, .. } = grant.token.limits;
+    if let Some(Charge { money, .. }) = charge
+        && budget == MicroUsd::ZERO
+    {
+        let shortage = Shortage { required: money, remaining: budget };
+        return Err(Rejection::Agent(AgentRefusal::NoBudget(shortage)));
     }
+    Ok(Purchase {
+        wanted: Allowance { requests: 1, money: charge.map_or(MicroUsd::ZERO, |charge| charge.money) },
+        price: charge.map_or(Price::Final, |charge| charge.price),
+        limits: Allowance { requests: total, money: budget },
+        ends_at: grant.token.expires_at,
+    })
+}
 
-    /// The chunk of a token; what was left under another limit goes back to the store.
-    async fn of(&self, gate: &Gate, grant: &Grant) -> Result<Arc<Chunk>, Rejection> {
-        let (id, limit) = (grant.token.id, grant.token.limits.total);
-        let chunk = self.0.get(&id);
-        if let Some(chunk) = chunk.filter(|chunk| chunk.limit == limit) {
-            return Ok(chunk);
-        }
-        // Whoever takes the old chunk out of the cache, and nobody else, gives back what it holds.
-        let is_other = |chunk: &Arc<Chunk>| chunk.limit != limit;
-        if let Some((_, old)) = self.0.remove_if(&id, is_other) {
-            let left = old.left.swap(0, Ordering::AcqRel);
-            if left > 0 {
-                gate.records.give_requests_back(id, left).await.map_err(|error| silent(&error))?;
+/// Takes it out, if so much is left of the token's total and budget. Who finds nothing left suspends
+/// the token. `first` is what was said already.
+pub(in crate::gate) async fn spend(
+    gate: &Gate,
+    grant: &Arc<Grant>,
+    purchase: &Purchase,
+    first: Option<Bought>,
+) -> Result<Paid, Rejection> {
+    let key = &grant.rate_key;
+    let mut bought = match first {
+        Some(bought) => bought,
+        None => gate.app.shared.buy(key, purchase).await.map_err(|error| unreachable(gate, &error))?,
+    };
+    let queue = gate.queues.of(grant.token.id);
+    let mut turn = None;
+    for _ in 0..LOOKS {
+        match bought {
+            Bought::Taken { left } => return Ok(paid(gate, grant, purchase, left)),
+            Bought::Stale(left) => {
+                gate.records.give_back(grant.token.id, left).await.map_err(|error| silent(&error))?;
             }
+            Bought::Short(short) => ask(gate, grant, purchase, short).await?,
+            Bought::Wait if turn.is_none() => turn = Some(queue.lock().await),
+            Bought::Wait => tokio::time::sleep(LOOK_EVERY).await,
         }
-        let fresh = || Chunk { limit, left: AtomicU32::new(0), asking: Mutex::new(()) };
-        let made: Result<_, std::convert::Infallible> =
-            self.0.get_or_insert_with(&id, || Ok(Arc::new(fresh())));
-        made.map_err(|never| match never {})
+        bought = gate.app.shared.buy(key, purchase).await.map_err(|error| unreachable(gate, &error))?;
+    }
+    Err(Rejection::Unavailable(Silent::Shared))
+}
+
+fn paid(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, left: MicroUsd) -> Paid {
+    let Purchase { wanted, price, .. } = *purchase;
+    let (app, grant) = (Arc::clone(&gate.app), Arc::clone(grant));
+    let left = (wanted.money > MicroUsd::ZERO).then_some(left);
+    Paid { spent: Spent { app, grant, amount: wanted, price }, left }
+}
+
+/// Has the store fill the purse with a chunk, or with what is missing where there is no chunk left.
+async fn ask(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, short: Short) -> Result<(), Rejection> {
+    let (shared, key, missing) = (&gate.app.shared, &grant.rate_key, short.missing);
+    let taken = gate.records.take(grant.token.id, chunk_of(purchase.limits, missing), missing).await;
+    let filled = match taken {
+        Ok(Handout::Granted { amount, in_store }) => {
+            shared.fill(key, amount, in_store, purchase.ends_at).await
+        }
+        Ok(Handout::Lacking(_)) | Err(_) => shared.fill_nothing(key).await,
+    };
+    let lacking = match taken.map_err(|error| silent(&error))? {
+        Handout::Granted { .. } => return filled.map_err(|error| unreachable(gate, &error)),
+        Handout::Lacking(lacking) => lacking,
+    };
+    let in_store = match lacking {
+        Lacking::Requests => return Err(trip(gate, grant, Trip::Total).await),
+        Lacking::Money(in_store) => in_store,
+    };
+    let shortage = Shortage { required: purchase.wanted.money, remaining: short.here.plus(in_store) };
+    if shortage.remaining > MicroUsd::ZERO || short.pending > MicroUsd::ZERO {
+        // Something cheaper may pass, or some of it may come back.
+        return Err(Rejection::Agent(AgentRefusal::OverBudget(shortage)));
+    }
+    Err(trip(gate, grant, Trip::Budget(shortage)).await)
+}
+
+/// Of what is missing, a part of the whole limit at once.
+fn chunk_of(limits: Allowance, missing: Allowance) -> Allowance {
+    let part = MicroUsd::from_micros(limits.money.as_micros() / i64::from(PART)).unwrap_or_default();
+    Allowance {
+        requests: if missing.requests > 0 { missing.requests.max(limits.requests / PART) } else { 0 },
+        money: if missing.money > MicroUsd::ZERO { missing.money.max(part) } else { MicroUsd::ZERO },
     }
 }
 
-impl Chunk {
-    fn take(&self) -> bool {
-        let one_less = |left: u32| left.checked_sub(1);
-        self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok()
-    }
-}
-
-/// Takes one request out of what is left of the token's total. Who finds nothing left suspends it.
-pub(in crate::gate) async fn spend(gate: &Gate, grant: &Grant) -> Result<Spent, Rejection> {
-    let chunk = gate.counts.of(gate, grant).await?;
-    if chunk.take() {
-        return Ok(Spent(Some(chunk)));
-    }
-    let asking = chunk.asking.lock().await;
-    if chunk.take() {
-        drop(asking);
-        return Ok(Spent(Some(chunk)));
-    }
-    // What a replica keeps, the others cannot spend: among replicas one is asked for at a time.
-    let wanted = if gate.app.shared.is_among_replicas() { 1 } else { (chunk.limit / PART).max(1) };
-    let taken = gate.records.take_requests(grant.token.id, wanted).await;
-    let granted = taken.map_err(|error| silent(&error))?;
-    if granted == 0 {
-        drop(asking);
-        return Err(trip(gate, grant, Trip::Total).await);
-    }
-    chunk.left.fetch_add(granted - 1, Ordering::AcqRel);
-    drop(asking);
-    Ok(Spent(Some(chunk)))
+pub(super) fn unreachable(gate: &Gate, error: &Unreachable) -> Rejection {
+    tracing::warn!(%error, "what an agent spends cannot be counted");
+    gate.app.metrics.unavailable(Dependency::Shared);
+    Rejection::Unavailable(Silent::Shared)
 }

@@ -10,6 +10,7 @@ mod count;
 mod judge;
 mod refusal;
 mod trail;
+mod usage;
 mod watch;
 
 use std::sync::Arc;
@@ -29,18 +30,19 @@ use super::{Gate, application};
 use crate::agent::{self as delegation, Fault};
 use crate::audit::{Actor, Suspension};
 use crate::base::Timestamp;
-use crate::metrics::{Dependency, Limiter};
+use crate::metrics::Limiter;
 use crate::policy::Judgement;
 use crate::principal::ApplicationFacts;
-use crate::shared::{Rate, Rated};
+use crate::shared::{Bought, Purchase, Rate, Rated};
 use crate::store::Error;
 
 pub(super) use cache::{Agents, Digest, Grant, Sources, session_of};
 pub use count::Spent;
-pub(super) use count::{Counts, spend};
+pub(super) use count::{Charge, Paid, Queues, purchase, spend};
 pub(super) use judge::Standing;
-pub use refusal::{AgentRefusal, Conjunct, Denial, Trip};
+pub use refusal::{AgentRefusal, Conjunct, Denial, Shortage, Trip};
 pub(super) use trail::Trail;
+pub(super) use usage::Used;
 pub use watch::{Ended, Watch};
 
 /// How often a token's use is noted.
@@ -131,20 +133,22 @@ async fn faulty(gate: &Gate, grant: &Grant, fault: Fault) -> Rejection {
     })
 }
 
-/// Counts a request against the token's rate, and looks at its failures.
-pub(super) async fn rate(gate: &Gate, grant: &Grant) -> Result<Rated, Rejection> {
+/// Counts a request against the token's rate, looks at its failures, and buys what it needs if it
+/// may pass.
+pub(super) async fn rate(
+    gate: &Gate,
+    grant: &Grant,
+    purchase: Option<&Purchase>,
+) -> Result<(Rated, Option<Bought>), Rejection> {
     let limits = &grant.token.limits;
     let rate = Rate { per_minute: limits.per_minute, breaches_max: limits.suspend_after };
-    let rated = gate.app.shared.rate(&grant.rate_key, &grant.fault_key, rate).await.map_err(|error| {
-        tracing::warn!(%error, "the rate of an agent cannot be counted");
-        gate.app.metrics.unavailable(Dependency::Shared);
-        Rejection::Unavailable(Silent::Shared)
-    })?;
+    let rated = gate.app.shared.rate(&grant.rate_key, &grant.fault_key, rate, purchase).await;
+    let (rated, bought) = rated.map_err(|error| count::unreachable(gate, &error))?;
     if rated.failures > limits.failures {
         return Err(trip(gate, grant, Trip::Failures).await);
     }
     if rated.hit.is_allowed {
-        return Ok(rated);
+        return Ok((rated, bought));
     }
     gate.app.metrics.rate_limited(Limiter::Agent);
     if limits.suspend_after > 0 && rated.breaches >= limits.suspend_after {
@@ -165,6 +169,7 @@ async fn trip(gate: &Gate, grant: &Grant, trip: Trip) -> Rejection {
     let reason = match trip {
         Trip::Rate | Trip::Total => Suspension::RateLimit,
         Trip::Failures => Suspension::Anomaly,
+        Trip::Budget(_) => Suspension::BudgetExceeded,
     };
     if !grant.is_tripping.swap(true, Ordering::AcqRel)
         && let Err(error) = suspend(&gate.app, grant, reason).await

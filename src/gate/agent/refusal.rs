@@ -7,6 +7,7 @@ use ::http::StatusCode;
 
 use super::super::rejection::Told;
 use crate::agent::Status;
+use crate::base::MicroUsd;
 use crate::policy::Code;
 
 /// Why an agent's request goes no further.
@@ -29,6 +30,17 @@ pub enum AgentRefusal {
     Denied(Denial),
     /// The request names another organization than the token.
     OtherOrganization,
+    /// The request costs money, and the token was given none.
+    NoBudget(Shortage),
+    /// The request costs more than is left.
+    OverBudget(Shortage),
+}
+
+/// How much a request costs, and how much is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortage {
+    pub required: MicroUsd,
+    pub remaining: MicroUsd,
 }
 
 /// What tripped the breaker.
@@ -37,6 +49,7 @@ pub enum Trip {
     Rate,
     Total,
     Failures,
+    Budget(Shortage),
 }
 
 impl Trip {
@@ -46,6 +59,7 @@ impl Trip {
             Self::Rate => "RATE_LIMIT_EXCEEDED",
             Self::Total => "MAX_REQUESTS_TOTAL_EXCEEDED",
             Self::Failures => "MAX_FAILED_REQUESTS_EXCEEDED",
+            Self::Budget(_) => "BUDGET_EXCEEDED",
         }
     }
 }
@@ -103,11 +117,26 @@ impl AgentRefusal {
                 "Agent token suspended by circuit breaker", anew),
             Self::Tripped(Trip::Failures) => row("AGENT_TOKEN_SUSPENDED", "agent_failures",
                 "Agent token suspended by circuit breaker", human),
+            Self::Tripped(Trip::Budget(_)) => row("AGENT_TOKEN_SUSPENDED", "agent_budget",
+                "Agent token suspended by circuit breaker", anew),
+            Self::NoBudget(_) => row("BUDGET_REQUIRED", "agent_no_budget", "Budget required",
+                "Have a token minted with a budget_limit_usd."),
+            Self::OverBudget(_) => row("BUDGET_EXCEEDED", "agent_over_budget", "Budget exceeded", anew),
             Self::NotAllowed => row("AGENT_NOT_ALLOWED", "agent", "This is for people", human),
             Self::Denied(denial) => row("AGENT_PERMISSION_DENIED", denial.failed.label(),
                 "The agent may not do this.", "Have the human delegate, or be granted, what `missing` lists."),
             Self::OtherOrganization => row("ORG_MISMATCH", "agent_organization",
                 "The token is for another organization", "Leave X-Org-Slug out, or name the token's organization."),
+        }
+    }
+
+    /// What is missing of the budget, where that is why.
+    pub(in crate::gate) const fn shortage(&self) -> Option<Shortage> {
+        match self {
+            Self::Tripped(Trip::Budget(shortage)) | Self::NoBudget(shortage) | Self::OverBudget(shortage) => {
+                Some(*shortage)
+            }
+            _ => None,
         }
     }
 

@@ -19,7 +19,7 @@ use super::super::route::Route;
 use super::cache::Grant;
 use super::refusal::AgentRefusal;
 use crate::audit::{Actor, AgentEvent, Decided, Verdict, Who};
-use crate::base::{Random, Timestamp};
+use crate::base::{MicroUsd, Random, Timestamp};
 
 const TRACE_MAX: usize = 128;
 const REFUSED_EVERY: Duration = Duration::from_mins(1);
@@ -46,7 +46,14 @@ impl Trail {
     }
 
     /// Writes down what became of the request. Of a stranger there is nothing to write.
-    pub fn decided(&self, gate: &Gate, route: &Route, head: &RequestHead, refusal: Option<&Rejection>) {
+    pub fn decided(
+        &self,
+        gate: &Gate,
+        route: &Route,
+        head: &RequestHead,
+        cost: MicroUsd,
+        refusal: Option<&Rejection>,
+    ) {
         let Some((snapshot, grant)) = &self.known else { return };
         let verdict = match refusal {
             None if is_read(&head.method) && !is_sampled(gate, route) => return,
@@ -64,6 +71,7 @@ impl Trail {
             permission: route.rule.agents.as_ref().map(|agents| agents.permission.clone()),
             reason: refusal.map(Rejection::label),
             trace: head.trace().map(str::to_owned),
+            cost: (cost > MicroUsd::ZERO).then_some(cost),
         };
         let mut actor = Actor::new(Who::Agent(grant.token.id));
         actor.site = snapshot.principal.account.site;

@@ -14,8 +14,10 @@ use crate::audit::Suspension;
 /// How a request ended, as the proxy saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// No upstream was asked.
+    /// No upstream was asked, or none was reached when the client left.
     Unsent,
+    /// No server could be reached: nothing was sent.
+    Unreached,
     /// The upstream answered with this status.
     Answered(u16),
     /// It was asked and did not answer, or not as HTTP asks.
@@ -46,8 +48,8 @@ impl Watch {
 
     /// The request is over.
     pub fn ended(mut self, how: Ended) {
-        if let Some(spent) = self.spent.take().filter(|_| how != Ended::Unsent) {
-            spent.keep();
+        if let Some(spent) = self.spent.take().filter(|_| !matches!(how, Ended::Unsent | Ended::Unreached)) {
+            self.gate.note_usage(self.grant.token.id, spent.keep());
         }
         match how {
             Ended::Unsent | Ended::Left => {}
@@ -56,7 +58,7 @@ impl Watch {
                     self.spawn(Self::forgive);
                 }
             }
-            Ended::Answered(_) | Ended::Failed => self.spawn(Self::count),
+            Ended::Answered(_) | Ended::Failed | Ended::Unreached => self.spawn(Self::count),
         }
     }
 

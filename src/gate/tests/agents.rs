@@ -65,7 +65,7 @@ fn token_of(name: &str, permissions: &[&str]) -> AgentToken {
             heartbeat_every: None,
             budget: MicroUsd::default(),
         },
-        granted: 0,
+        granted: Allowance::default(),
         heartbeat_at: None,
         heartbeat_due_at: None,
         method: Method::Password,

@@ -26,10 +26,11 @@ use super::request_id::RequestIds;
 use super::rules::{EdgeRules, Hardening};
 use super::target::{Doubtful, TargetRules};
 use super::*;
+use crate::agent::Handout;
 use crate::app::testing::{NOON, TestApp, With};
 use crate::audit::Subject;
 use crate::base::random::SeededRandom;
-use crate::base::{Email, Id, Number, Slug};
+use crate::base::{Email, Id, MicroUsd, Number, Slug};
 use crate::crypto::jwt;
 use crate::crypto::key::{Algorithm, SigningKey};
 use crate::crypto::keyring::{Keyring, Member, Purpose};
@@ -37,6 +38,7 @@ use crate::http::{ApiError, Call, Json, Nothing, Reply, Row, get, post};
 use crate::organization::{Organization, Place};
 use crate::policy::{Assignments, Code};
 use crate::principal::{AccountFacts, ApplicationFacts, Membership, Scope, SessionFacts};
+use crate::shared::Allowance;
 use crate::store::{DEFAULT_SITE, Error, testing::TestStore};
 
 /// What a test's store knows.
@@ -62,11 +64,11 @@ impl Records for Known {
         .boxed()
     }
 
-    fn take_requests(&self, _: Id, wanted: u32) -> BoxFuture<'_, Result<u32, Error>> {
-        async move { Ok(wanted) }.boxed()
+    fn take(&self, _: Id, amount: Allowance, _: Allowance) -> BoxFuture<'_, Result<Handout, Error>> {
+        async move { Ok(Handout::Granted { amount, in_store: MicroUsd::ZERO }) }.boxed()
     }
 
-    fn give_requests_back(&self, _: Id, _: u32) -> BoxFuture<'_, Result<(), Error>> {
+    fn give_back(&self, _: Id, _: Allowance) -> BoxFuture<'_, Result<(), Error>> {
         async { Ok(()) }.boxed()
     }
 

@@ -14,19 +14,19 @@ async fn t13_a_rate_lets_its_limit_through_and_remembers_breaches(shared: Shared
     let rate = Rate { per_minute: 30, breaches_max: 3 };
     let mut rated = Vec::new();
     for _ in 0..35 {
-        rated.push(shared.rate("token", "token:0", rate).await.unwrap());
+        rated.push(shared.rate("token", "token:0", rate, None).await.unwrap().0);
     }
     assert_eq!(rated.iter().filter(|one| one.hit.is_allowed).count(), 30);
     assert!(rated[..30].iter().all(|one| one.hit.is_allowed && one.breaches == 0));
     assert_eq!(rated[30..].iter().map(|one| one.breaches).collect::<Vec<_>>(), [1, 2, 3, 3, 3]);
     assert!(rated[34].hit.retry_after > Duration::from_secs(50) && rated[34].hit.retry_after <= MINUTE);
-    let other = shared.rate("token", "token:1", rate).await.unwrap();
+    let other = shared.rate("token", "token:1", rate, None).await.unwrap().0;
     assert_eq!(
         (other.hit.is_allowed, other.breaches),
         (false, 1),
         "the log is the token's, breaches begin anew"
     );
-    let none = shared.rate("none", "none:0", Rate { per_minute: 0, breaches_max: 0 }).await.unwrap();
+    let none = shared.rate("none", "none:0", Rate { per_minute: 0, breaches_max: 0 }, None).await.unwrap().0;
     assert_eq!((none.hit.is_allowed, none.breaches), (false, 0));
 }
 
@@ -34,7 +34,7 @@ async fn a_rate_above_six_hundred_is_counted_in_seconds(shared: Shared) {
     let rate = Rate { per_minute: 601, breaches_max: 1 };
     let mut passed = 0;
     for _ in 0..650 {
-        passed += u32::from(shared.rate("fast", "fast:0", rate).await.unwrap().hit.is_allowed);
+        passed += u32::from(shared.rate("fast", "fast:0", rate, None).await.unwrap().0.hit.is_allowed);
     }
     assert_eq!(passed, 601);
 }
@@ -42,8 +42,8 @@ async fn a_rate_above_six_hundred_is_counted_in_seconds(shared: Shared) {
 async fn t14_failures_count_one_after_the_other(shared: Shared) {
     assert_eq!((shared.fail("a").await, shared.fail("a").await), (Ok(1), Ok(2)));
     let rate = Rate { per_minute: 5, breaches_max: 1 };
-    assert_eq!(shared.rate("t", "a", rate).await.unwrap().failures, 2);
+    assert_eq!(shared.rate("t", "a", rate, None).await.unwrap().0.failures, 2);
     shared.succeed("a").await.unwrap();
-    assert_eq!(shared.rate("t", "a", rate).await.unwrap().failures, 0);
+    assert_eq!(shared.rate("t", "a", rate, None).await.unwrap().0.failures, 0);
     assert_eq!((shared.fail("a").await, shared.fail("b").await), (Ok(1), Ok(1)));
 }

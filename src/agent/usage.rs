@@ -1,0 +1,44 @@
+//! What tokens used, by day, as people read it.
+//!
+//! Law: it tells what happened and decides nothing; what counts against a budget is in the ledger.
+
+use std::collections::HashMap;
+
+use super::store;
+use crate::app::App;
+use crate::base::{Id, MicroUsd};
+use crate::store::Error;
+
+/// What a token did on a day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Requests that were dispatched.
+    pub requests: u32,
+    /// What they cost.
+    pub spent: MicroUsd,
+    /// What the agent itself says that it spent elsewhere.
+    pub reported: MicroUsd,
+}
+
+impl Usage {
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            spent: self.spent.plus(other.spent),
+            reported: self.reported.plus(other.reported),
+        }
+    }
+}
+
+/// Adds what tokens used, each on a day (since 1970).
+pub async fn note_usage(app: &App, used: &HashMap<(Id, i64), Usage>) -> Result<(), Error> {
+    let mut tx = app.db.begin().await?;
+    // In one order, so that two who write at once do not wait for each other in a circle.
+    let mut used: Vec<_> = used.iter().collect();
+    used.sort_unstable_by_key(|(key, _)| **key);
+    for ((token, day), usage) in used {
+        store::add_usage(&mut tx, *token, *day, *usage).await?;
+    }
+    tx.commit().await
+}

@@ -1,0 +1,276 @@
+//! What an agent token may still spend of its total and its budget, in memory.
+//!
+//! Law: nothing is made here. What lies in a purse was handed out by the store and counts as spent
+//! there, so a purse that is lost costs its owner what was in it and gives nobody anything. One
+//! asks the store for more while the others wait.
+
+use super::{Place, Shared, Unreachable};
+use crate::base::{MicroUsd, Timestamp};
+
+/// How long whoever asks the store may take before somebody else asks.
+pub(super) const ASKING_FOR: i64 = 3_000;
+
+/// Requests and money: what a token may spend in all, or a part of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowance {
+    pub requests: u32,
+    pub money: MicroUsd,
+}
+
+impl Allowance {
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.requests == 0 && self.money.as_micros() == 0
+    }
+
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        let requests = self.requests.saturating_add(other.requests);
+        Self { requests, money: self.money.plus(other.money) }
+    }
+
+    /// What is left after taking `other` away; nothing of what `other` has more of.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        let requests = self.requests.saturating_sub(other.requests);
+        Self { requests, money: self.money.minus(other.money) }
+    }
+}
+
+/// Whether what is taken is already the price, or the most that it can become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Price {
+    Final,
+    AtMost,
+}
+
+/// What somebody wants to take out of a token's purse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purchase {
+    pub wanted: Allowance,
+    pub price: Price,
+    /// What the token may spend in all: what was handed out under other limits goes back first.
+    pub limits: Allowance,
+    /// When the purse is worth nothing any more.
+    pub ends_at: Timestamp,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bought {
+    /// It was taken. `left` is the money that nobody has taken, as far as is known.
+    Taken { left: MicroUsd },
+    /// There is not enough, and the caller is the one to ask the store, and then to call
+    /// [`super::Shared::fill`] or [`super::Shared::fill_nothing`].
+    Short(Short),
+    /// Somebody else is asking.
+    Wait,
+    /// This was handed out under other limits, and is the caller's to give back to the store.
+    Stale(Allowance),
+}
+
+/// What is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Short {
+    pub missing: Allowance,
+    /// Money that is here, and too little.
+    pub here: MicroUsd,
+    /// Money that may come back, because a price is not final yet.
+    pub pending: MicroUsd,
+}
+
+/// Everything that was in a purse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Emptied {
+    pub left: Allowance,
+    /// Money that may come back, because a price is not final yet.
+    pub pending: MicroUsd,
+}
+
+/// What goes back into a purse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Returned {
+    pub amount: Allowance,
+    /// What was taken as [`Price::AtMost`] and has its price now.
+    pub settled: MicroUsd,
+}
+
+/// Where what came back is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    InPurse,
+    /// There is no such purse any more: the store must take it.
+    Nowhere,
+}
+
+/// The purse of one token.
+#[derive(Debug, Default)]
+pub(super) struct Purse {
+    limits: Option<Allowance>,
+    left: Allowance,
+    /// Money that the store had not handed out when it was asked last.
+    in_store: MicroUsd,
+    pending: MicroUsd,
+    /// Until when somebody is asking the store.
+    asked_until: i64,
+    ends_at: i64,
+}
+
+impl Purse {
+    pub(super) fn buy(&mut self, purchase: &Purchase, now: Timestamp) -> Bought {
+        if self.limits != Some(purchase.limits) {
+            self.limits = Some(purchase.limits);
+            self.in_store = MicroUsd::ZERO;
+            self.asked_until = 0;
+            let left = std::mem::take(&mut self.left);
+            if !left.is_nothing() {
+                return Bought::Stale(left);
+            }
+        }
+        self.ends_at = purchase.ends_at.as_millis();
+        let missing = purchase.wanted.minus(self.left);
+        if missing.is_nothing() {
+            self.left = self.left.minus(purchase.wanted);
+            if purchase.price == Price::AtMost {
+                self.pending = self.pending.plus(purchase.wanted.money);
+            }
+            return Bought::Taken { left: self.left.money.plus(self.in_store) };
+        }
+        if self.asked_until > now.as_millis() {
+            return Bought::Wait;
+        }
+        self.asked_until = now.as_millis() + ASKING_FOR;
+        Bought::Short(Short { missing, here: self.left.money, pending: self.pending })
+    }
+
+    /// Puts in what the store handed out, and what it then had left.
+    pub(super) fn fill(&mut self, granted: Allowance, in_store: MicroUsd) {
+        self.left = self.left.plus(granted);
+        self.in_store = in_store;
+        self.asked_until = 0;
+    }
+
+    pub(super) fn fill_nothing(&mut self) {
+        self.asked_until = 0;
+    }
+
+    pub(super) fn put_back(&mut self, returned: Returned) -> Kept {
+        self.pending = self.pending.minus(returned.settled);
+        if self.limits.is_none() {
+            return Kept::Nowhere;
+        }
+        self.left = self.left.plus(returned.amount);
+        Kept::InPurse
+    }
+
+    pub(super) fn empty(&mut self) -> Emptied {
+        Emptied { left: std::mem::take(&mut self.left), pending: self.pending }
+    }
+
+    pub(super) const fn left(&self) -> Allowance {
+        self.left
+    }
+
+    pub(super) const fn ends_at(&self) -> i64 {
+        self.ends_at
+    }
+}
+
+/// What Redis said about a purchase: a word and four numbers.
+pub(super) fn read(answer: &[i64]) -> Option<Bought> {
+    let &[word, one, two, three, four] = answer else { return None };
+    let allowance =
+        || Some(Allowance { requests: u32::try_from(one).ok()?, money: MicroUsd::from_micros(two)? });
+    match word {
+        0 => Some(Bought::Wait),
+        1 => Some(Bought::Taken { left: MicroUsd::from_micros(two)? }),
+        2 => {
+            let (here, pending) = (MicroUsd::from_micros(three)?, MicroUsd::from_micros(four)?);
+            Some(Bought::Short(Short { missing: allowance()?, here, pending }))
+        }
+        3 => Some(Bought::Stale(allowance()?)),
+        _ => None,
+    }
+}
+
+impl Shared {
+    /// Takes something out of the purse of `key`, if it is there.
+    pub async fn buy(&self, key: &str, purchase: &Purchase) -> Result<Bought, Unreachable> {
+        let now = self.0.clock.now();
+        match &self.0.place {
+            Place::Memory(memory) => Ok(self.memory_in_force(memory)?.buy(key, purchase, now)),
+            Place::Redis(redis) => redis.buy(key, purchase, now).await,
+        }
+    }
+
+    /// Puts in what the store handed out for [`Bought::Short`], and what it then had left; others
+    /// may ask again. It lies there until `ends_at`.
+    pub async fn fill(
+        &self,
+        key: &str,
+        granted: Allowance,
+        in_store: MicroUsd,
+        ends_at: Timestamp,
+    ) -> Result<(), Unreachable> {
+        let now = self.0.clock.now();
+        match &self.0.place {
+            Place::Memory(memory) => {
+                self.memory_in_force(memory)?.with_purse(key, now, |purse| purse.fill(granted, in_store));
+                Ok(())
+            }
+            Place::Redis(redis) => redis.fill(key, granted, in_store, ends_at.since(now)).await,
+        }
+    }
+
+    /// The store handed out nothing for [`Bought::Short`]: others may ask.
+    pub async fn fill_nothing(&self, key: &str) -> Result<(), Unreachable> {
+        match &self.0.place {
+            Place::Memory(memory) => {
+                let now = self.0.clock.now();
+                self.memory_in_force(memory)?.with_purse(key, now, Purse::fill_nothing);
+                Ok(())
+            }
+            Place::Redis(redis) => redis.fill_nothing(key).await,
+        }
+    }
+
+    /// Takes back what was taken out and not spent.
+    pub async fn put_back(&self, key: &str, returned: Returned) -> Result<Kept, Unreachable> {
+        match &self.0.place {
+            Place::Memory(_) => Ok(self.put_back_here(key, returned).unwrap_or(Kept::Nowhere)),
+            Place::Redis(redis) => redis.put_back(key, returned).await,
+        }
+    }
+
+    /// The same without waiting; `None` where that is not possible.
+    #[must_use]
+    pub fn put_back_here(&self, key: &str, returned: Returned) -> Option<Kept> {
+        let Place::Memory(memory) = &self.0.place else { return None };
+        Some(memory.with_purse(key, self.0.clock.now(), |purse| purse.put_back(returned)))
+    }
+
+    /// Takes everything out of a purse: it is the caller's to give back to the store.
+    pub async fn empty(&self, key: &str) -> Result<Emptied, Unreachable> {
+        match &self.0.place {
+            Place::Memory(memory) => Ok(memory.with_purse(key, self.0.clock.now(), Purse::empty)),
+            Place::Redis(redis) => redis.empty(key).await,
+        }
+    }
+
+    /// What lies in the purses of these keys, in their order.
+    pub async fn in_purses(&self, keys: &[String]) -> Result<Vec<Allowance>, Unreachable> {
+        match &self.0.place {
+            Place::Memory(memory) => Ok(keys.iter().map(|key| memory.in_purse(key)).collect()),
+            Place::Redis(redis) => redis.in_purses(keys).await,
+        }
+    }
+
+    /// The keys of the purses that end with this process; none where replicas share them.
+    #[must_use]
+    pub fn own_purses(&self) -> Vec<String> {
+        match &self.0.place {
+            Place::Memory(memory) => memory.purse_keys(),
+            Place::Redis(_) => Vec::new(),
+        }
+    }
+}

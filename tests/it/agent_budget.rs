@@ -1,0 +1,140 @@
+//! The budget of agent tokens (agents.md section 4; T7; security bar 2.K).
+//! Law: committed and reserved money together are never more than the limit, whoever counts,
+//! however many ask at once, and whatever dies in between.
+
+use std::time::Duration;
+
+use portcullis::store::Dialect;
+use serde_json::{Value, json};
+
+use crate::agent::{Scene, bearer};
+use crate::agent_gate::{reader, told, with_upstream};
+use crate::agent_total::Storm;
+use crate::on_one_and_on_two;
+use crate::support::replica::until;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn budget(dollars: &Value) -> Value {
+    reader(&json!({"budget_limit_usd": dollars}))
+}
+
+impl Scene {
+    async fn spend_of(&self, id: i64) -> Value {
+        let shown = self.call("GET", &format!("/ai/tokens/{id}/"), &Value::Null).await.json();
+        shown["current_spend_usd"].clone()
+    }
+}
+
+on_one_and_on_two! {
+    async fn t7_of_many_at_once_exactly_five_dollars_of_five_are_spent(dialect: Dialect) {
+        let more = json!({"budget_limit_usd": 5.00, "circuit_breaker": {"max_requests_per_minute": 600}});
+        let storm = Storm::at("/priced/7", dialect, 64, &more).await;
+        assert_eq!((storm.passed, storm.upstream.count()), (50, 50));
+        let refused = storm.replicas.there.send("GET", "/priced/7", &[bearer(&storm.secret)]).await;
+        assert_eq!(refused.status, 403, "{}", refused.text());
+        let shown = storm.shown().await;
+        assert_eq!((&shown["current_spend_usd"], &shown["current_request_count"]), (&json!(5.0), &json!(50)));
+        assert_eq!((&shown["status"], &shown["suspended_reason"]), (&json!("SUSPENDED"), &json!("BUDGET_EXCEEDED")));
+        assert_eq!(storm.suspensions().await, 1, "one event, one row");
+    }
+
+    async fn t7_a_budget_that_is_no_multiple_of_the_price_is_never_passed(dialect: Dialect) {
+        let more = json!({"budget_limit_usd": 1.2, "circuit_breaker": {"max_requests_per_minute": 600}});
+        let storm = Storm::at("/dear", dialect, 32, &more).await;
+        assert_eq!((storm.passed, storm.upstream.count()), (3, 3));
+        let shown = storm.shown().await;
+        assert_eq!((&shown["current_spend_usd"], &shown["status"]), (&json!(1.05), &json!("ACTIVE")));
+        let cheaper = storm.replicas.here.send("GET", "/priced/7", &[bearer(&storm.secret)]).await;
+        assert_eq!((cheaper.status, cheaper.header("x-budget-remaining")), (200, Some("0.050000")));
+    }
+}
+
+#[tokio::test]
+async fn every_metered_answer_says_what_is_left_and_the_last_one_suspends() {
+    let (upstream, scene) = with_upstream().await;
+    let (id, token) = scene.mint(&budget(&json!(0.55))).await;
+    for left in ["0.450000", "0.350000", "0.250000"] {
+        let answer = scene.ask("/priced/1", &token, &[]).await;
+        assert_eq!((answer.status, answer.header("x-budget-remaining")), (200, Some(left)));
+    }
+    let free = scene.ask("/reports/1", &token, &[]).await;
+    assert_eq!((free.status, free.header("x-budget-remaining")), (200, None), "it costs nothing");
+    let dear = scene.ask("/dear", &token, &[]).await;
+    assert_eq!(told(&dear), (403, "BUDGET_EXCEEDED".to_owned()));
+    assert_eq!((&dear.json()["required"], &dear.json()["remaining"]), (&json!(0.35), &json!(0.25)));
+    assert_eq!(dear.header("x-budget-remaining"), Some("0.250000"));
+    assert_eq!(scene.state(id).await.0, "ACTIVE", "something cheaper may pass");
+    for _ in 0..2 {
+        assert_eq!(scene.ask("/priced/1", &token, &[]).await.status, 200);
+    }
+    assert_eq!(scene.spend_of(id).await, json!(0.5));
+    assert_eq!(told(&scene.ask("/priced/1", &token, &[]).await), (403, "BUDGET_EXCEEDED".to_owned()));
+    let (id, token) = scene.mint(&budget(&json!(0.1))).await;
+    assert_eq!(scene.ask("/priced/1", &token, &[]).await.status, 200);
+    let over = scene.ask("/priced/1", &token, &[]).await;
+    assert_eq!(told(&over), (403, "AGENT_TOKEN_SUSPENDED".to_owned()));
+    let body = over.json();
+    assert_eq!(
+        (&body["reason"], &body["required"], &body["remaining"]),
+        (&json!("BUDGET_EXCEEDED"), &json!(0.1), &json!(0.0))
+    );
+    assert_eq!(scene.state(id).await, ("SUSPENDED".to_owned(), json!("BUDGET_EXCEEDED")));
+    assert_eq!(scene.gateway.metric("portcullis_agent_suspensions_total{reason=\"BUDGET_EXCEEDED\"}"), 1);
+    assert_eq!(upstream.count(), 7);
+}
+
+#[tokio::test]
+async fn a_token_without_a_budget_is_refused_where_it_costs_and_stays_active() {
+    let (upstream, scene) = with_upstream().await;
+    let (id, token) = scene.mint(&reader(&json!({}))).await;
+    let refused = scene.ask("/priced/1", &token, &[]).await;
+    assert_eq!(told(&refused), (403, "BUDGET_REQUIRED".to_owned()));
+    assert_eq!((&refused.json()["required"], &refused.json()["remaining"]), (&json!(0.1), &json!(0.0)));
+    assert_eq!(scene.state(id).await.0, "ACTIVE");
+    assert_eq!(scene.ask("/reports/1", &token, &[]).await.status, 200);
+    assert_eq!((upstream.count(), scene.spend_of(id).await), (1, json!(0.0)));
+}
+
+#[tokio::test]
+async fn what_was_never_sent_costs_nothing_and_what_failed_after_does() {
+    let (_upstream, scene) = with_upstream().await;
+    let more = json!({"budget_limit_usd": 0.2, "circuit_breaker": {"max_failed_requests": 10}});
+    let (id, token) = scene.mint(&reader(&more)).await;
+    for path in ["/people", "/invoices"] {
+        assert_eq!(scene.ask(path, &token, &[]).await.status, 403);
+    }
+    assert_eq!(scene.spend_of(id).await, json!(0.0), "refused before it was sent");
+    assert_eq!(scene.ask("/gone", &token, &[]).await.status, 502);
+    until(SECOND, "nothing was sent", async || scene.spend_of(id).await == json!(0.0)).await;
+    assert_eq!(scene.ask("/priced/1", &token, &[]).await.status, 200);
+    assert_eq!(scene.ask("/priced/1", &token, &[]).await.status, 200);
+    assert_eq!(scene.spend_of(id).await, json!(0.2));
+}
+
+#[tokio::test]
+async fn a_lower_budget_binds_although_a_chunk_of_the_higher_one_was_handed_out() {
+    let (upstream, scene) = with_upstream().await;
+    let (id, token) = scene.mint(&budget(&json!(100))).await;
+    assert_eq!(scene.ask("/priced/1", &token, &[]).await.status, 200);
+    let narrowed = scene.call("PUT", &format!("/ai/tokens/{id}/"), &json!({"budget_limit_usd": 0.3})).await;
+    assert_eq!(narrowed.status, 200, "{}", narrowed.text());
+    let mut passed = 1;
+    for _ in 0..5 {
+        passed += usize::from(scene.ask("/priced/1", &token, &[]).await.status == 200);
+    }
+    assert_eq!((passed, upstream.count()), (3, 3));
+    assert_eq!(scene.spend_of(id).await, json!(0.3));
+}
+
+#[tokio::test]
+async fn what_a_request_cost_is_in_the_trail() {
+    let (_upstream, scene) = with_upstream().await;
+    let token = scene.mint(&budget(&json!(1))).await.1;
+    scene.gateway.send("POST", "/priced/1", &[bearer(&token)]).await;
+    scene.gateway.send("POST", "/reports/1", &[bearer(&token)]).await;
+    until(SECOND, "two rows", async || scene.rows("agent_action").await.len() == 2).await;
+    let rows = scene.rows("agent_action").await;
+    assert_eq!(rows[0].personal["detail"]["cost_usd"], json!(0.1));
+    assert_eq!(rows[1].personal["detail"].get("cost_usd"), None);
+}
