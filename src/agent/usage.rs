@@ -2,7 +2,7 @@
 //!
 //! Law: it tells what happened and decides nothing; what counts against a budget is in the ledger.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::store;
 use crate::app::App;
@@ -32,11 +32,9 @@ impl Usage {
 }
 
 /// Adds what tokens used, each on a day (since 1970).
-pub async fn note_usage(app: &App, used: &HashMap<(Id, i64), Usage>) -> Result<(), Error> {
+pub async fn note_usage(app: &App, used: &BTreeMap<(Id, i64), Usage>) -> Result<(), Error> {
     let mut tx = app.db.begin().await?;
-    // In one order, so that two who write at once do not wait for each other in a circle.
-    let mut used: Vec<_> = used.iter().collect();
-    used.sort_unstable_by_key(|(key, _)| **key);
+    // In their order, so that two who write at once do not wait for each other in a circle.
     for ((token, day), usage) in used {
         store::add_usage(&mut tx, *token, *day, *usage).await?;
     }

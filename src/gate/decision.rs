@@ -10,10 +10,10 @@ use ::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderName, VARY,
 };
 
-use super::agent::Spent;
+use super::agent::{Spent, budget_left};
 use super::cors::Granted;
 use super::permit::Permit;
-use super::rejection::{Pace, Rejection, budget_left};
+use super::rejection::{Pace, Rejection};
 use super::route::Route;
 use super::target::CanonicalTarget;
 use crate::base::MicroUsd;

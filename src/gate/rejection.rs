@@ -10,8 +10,8 @@ use ::http::header::{ALLOW, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use ::http::{HeaderValue, StatusCode, StatusCode as S};
 use serde_json::{Map, Value, json};
 
-use super::agent::{AgentRefusal, Shortage};
-use crate::base::{MicroUsd, Timestamp};
+use super::agent::AgentRefusal;
+use crate::base::Timestamp;
 use crate::policy::Code;
 use crate::policy::judge::Failure;
 
@@ -313,10 +313,6 @@ impl Rejection {
         }
     }
 
-    fn shortage(&self) -> Option<Shortage> {
-        if let Self::Agent(refusal) = self { refusal.shortage() } else { None }
-    }
-
     /// Whether the same request may pass later without the caller changing it.
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -335,7 +331,7 @@ impl Rejection {
         match self {
             Self::MethodNotAllowed { allow } => vec![(ALLOW, allow.clone())],
             Self::Limited(pace) => pace.headers(),
-            Self::Agent(_) => self.shortage().map(|short| budget_left(short.remaining)).into_iter().collect(),
+            Self::Agent(refusal) => refusal.headers(),
             Self::MethodUnknown => vec![(ALLOW, HeaderValue::from_static(METHODS))],
             Self::Unavailable(_) | Self::UpstreamUnavailable => {
                 vec![(RETRY_AFTER, whole_seconds(RETRY_AFTER_SILENCE))]
@@ -363,22 +359,14 @@ impl Rejection {
         body.insert("retryable".into(), json!(self.is_retryable()));
         match self {
             Self::OrganizationUnknown { slug } => body.insert("slug".into(), json!(slug)),
-            Self::Agent(AgentRefusal::Tripped(trip)) => body.insert("reason".into(), json!(trip.reason())),
             Self::Limited(pace) => body.insert("retry_after".into(), json!(seconds(pace.retry_after))),
             _ => None,
         };
-        if let Some(Shortage { required, remaining }) = self.shortage() {
-            body.insert("required".into(), json!(required));
-            body.insert("remaining".into(), json!(remaining));
+        if let Self::Agent(refusal) = self {
+            refusal.extend(&mut body);
         }
         Value::Object(body)
     }
-}
-
-/// How much of an agent's budget is left, in dollars.
-pub(super) fn budget_left(left: MicroUsd) -> (HeaderName, HeaderValue) {
-    let value = HeaderValue::try_from(left.to_string()).unwrap_or(HeaderValue::from_static("0.000000"));
-    (HeaderName::from_static("x-budget-remaining"), value)
 }
 
 /// Every method that is ever forwarded.

@@ -266,7 +266,7 @@ impl<V: Default> Table<V> {
     fn keys(&self) -> Vec<String> {
         let of = |shard: &Mutex<HashMap<Box<str>, Slot<V>>>| {
             let entries = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            entries.keys().map(|key| key.to_string()).collect::<Vec<_>>()
+            entries.keys().map(ToString::to_string).collect::<Vec<_>>()
         };
         self.shards.iter().flat_map(of).collect()
     }

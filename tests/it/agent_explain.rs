@@ -134,7 +134,7 @@ async fn to_explain_counts_nothing() {
     for _ in 0..5 {
         assert_eq!(scene.explain("/reports/7", own.0, None).await.refusal, None);
     }
-    assert_eq!((scene.token(own.0).await.granted, upstream.count()), (0, 0));
+    assert_eq!((scene.token(own.0).await.granted.requests, upstream.count()), (0, 0));
     assert_eq!(scene.ask("/reports/7", &own.1, &[]).await.status, 200);
     let none = json!({"circuit_breaker": {"max_requests_total": 0}});
     let none = scene.mint(&reader(&none)).await;

@@ -5,11 +5,8 @@
 #![expect(clippy::large_futures, reason = "a test awaits a handful of futures, not thousands")]
 
 mod agent;
-<<<<<<< HEAD
-mod agent_explain;
-=======
 mod agent_budget;
->>>>>>> ed1cae5 (Take the price of a request out of its agent's budget before it is sent)
+mod agent_explain;
 mod agent_gate;
 mod agent_redact;
 mod agent_total;

@@ -40,6 +40,7 @@ pub(super) use cache::{Agents, Digest, Grant, Sources, session_of};
 pub use count::Spent;
 pub(super) use count::{Charge, Paid, Queues, purchase, spend};
 pub(super) use judge::Standing;
+pub(super) use refusal::budget_left;
 pub use refusal::{AgentRefusal, Conjunct, Denial, Shortage, Trip};
 pub(super) use trail::Trail;
 pub(super) use usage::Used;

@@ -3,7 +3,8 @@
 //! Law: whatever an agent did, the answer is 403: who it is was never in doubt. What its policy
 //! lacks is named, all of it at once, because nobody can probe with what a human has to mint.
 
-use ::http::StatusCode;
+use ::http::{HeaderName, HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
 
 use super::super::rejection::Told;
 use crate::agent::Status;
@@ -131,12 +132,28 @@ impl AgentRefusal {
     }
 
     /// What is missing of the budget, where that is why.
-    pub(in crate::gate) const fn shortage(&self) -> Option<Shortage> {
+    const fn shortage(&self) -> Option<Shortage> {
         match self {
             Self::Tripped(Trip::Budget(shortage)) | Self::NoBudget(shortage) | Self::OverBudget(shortage) => {
                 Some(*shortage)
             }
             _ => None,
+        }
+    }
+
+    /// The headers that the refusal owes.
+    pub(in crate::gate) fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        self.shortage().map(|short| budget_left(short.remaining)).into_iter().collect()
+    }
+
+    /// What the body of the answer says beside what all refusals say.
+    pub(in crate::gate) fn extend(&self, body: &mut Map<String, Value>) {
+        if let Self::Tripped(trip) = self {
+            body.insert("reason".into(), json!(trip.reason()));
+        }
+        if let Some(Shortage { required, remaining }) = self.shortage() {
+            body.insert("required".into(), json!(required));
+            body.insert("remaining".into(), json!(remaining));
         }
     }
 
@@ -160,4 +177,10 @@ impl Conjunct {
             Self::Session => "agent_session",
         }
     }
+}
+
+/// How much of an agent's budget is left, in dollars.
+pub(in crate::gate) fn budget_left(left: MicroUsd) -> (HeaderName, HeaderValue) {
+    let value = HeaderValue::try_from(left.to_string()).unwrap_or(HeaderValue::from_static("0.000000"));
+    (HeaderName::from_static("x-budget-remaining"), value)
 }

@@ -3,7 +3,7 @@
 //! Law: for people to read. Nothing is decided by it, and a process that is killed may lose its last
 //! second; what was spent is in the ledger all the same.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::super::Gate;
@@ -13,10 +13,10 @@ use crate::store::Error;
 
 /// What was used since it was written down last.
 #[derive(Debug, Default)]
-pub(in crate::gate) struct Used(Mutex<HashMap<(Id, i64), Usage>>);
+pub(in crate::gate) struct Used(Mutex<BTreeMap<(Id, i64), Usage>>);
 
 impl Used {
-    fn waiting(&self) -> MutexGuard<'_, HashMap<(Id, i64), Usage>> {
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<(Id, i64), Usage>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

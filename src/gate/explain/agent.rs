@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::super::agent::{self as agents, AgentRefusal, Grant, Trip};
+use super::super::agent::{self as agents, AgentRefusal, Grant, Shortage, Trip};
 use super::super::authorize::{Asked, OfAgent, authorize};
 use super::super::person::Snapshot;
 use super::super::rejection::Rejection;
@@ -16,7 +16,7 @@ use super::super::world::World;
 use super::super::{Gate, application, rewrite};
 use super::{Explanation, Question, standing_of};
 use crate::agent::{AgentToken, Status, reason_name};
-use crate::base::Timestamp;
+use crate::base::{MicroUsd, Timestamp};
 use crate::policy::Code;
 use crate::policy::judge::Answer;
 use crate::policy::table::Params;
@@ -87,9 +87,20 @@ pub(super) async fn explain(
     }
     told.ask(
         "total",
-        format!("{} of {} requests were handed out to be spent", token.granted, limits.total),
+        format!("{} of {} requests were handed out to be spent", token.granted.requests, limits.total),
         or(limits.total > 0, AgentRefusal::Tripped(Trip::Total)),
     );
+    if let Some(charge) = at.0.charge {
+        let shortage = Shortage { required: charge.money, remaining: limits.budget };
+        told.ask(
+            "budget",
+            format!(
+                "it costs {} USD; of {} USD {} were handed out to be spent",
+                charge.money, limits.budget, token.granted.money
+            ),
+            or(limits.budget > MicroUsd::ZERO, AgentRefusal::NoBudget(shortage)),
+        );
+    }
     Ok(told.refusal.map_or(Ok(()), Err))
 }
 
