@@ -1,0 +1,47 @@
+//! What refusals owe the client.
+//!
+//! Law: every one of a kind has what its kind must have.
+
+use super::*;
+
+#[test]
+fn every_401_says_how_to_authenticate() {
+    for rejection in [
+        Rejection::CredentialMissing,
+        Rejection::TokenInvalid,
+        Rejection::ApplicationMismatch,
+        Rejection::ApplicationMissing,
+        Rejection::ApplicationOriginDenied,
+    ] {
+        assert_eq!(rejection.status(), StatusCode::UNAUTHORIZED);
+        let headers = rejection.headers();
+        assert!(headers.iter().any(|(name, _)| name == WWW_AUTHENTICATE), "{rejection:?}");
+    }
+}
+
+#[test]
+fn a_limited_request_learns_when_to_come_back() {
+    let pace = Pace {
+        limit: 20,
+        remaining: 0,
+        window: Duration::from_mins(1),
+        reset_at: Timestamp::from_millis(1_700_000_060_000),
+        retry_after: Duration::from_millis(2_100),
+    };
+    let headers = Rejection::Limited(pace).headers();
+    let value = |name: &str| headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.to_str().unwrap());
+    assert_eq!(value("retry-after"), Some("3"));
+    assert_eq!(value("x-ratelimit-limit"), Some("20"));
+    assert_eq!(value("x-ratelimit-remaining"), Some("0"));
+    assert_eq!(value("x-ratelimit-reset"), Some("1700000060"));
+    assert_eq!(value("x-ratelimit-window"), Some("60"));
+    assert_eq!(Rejection::Limited(pace).body("r")["retry_after"], 3);
+}
+
+#[test]
+fn silence_is_a_503_that_may_be_tried_again() {
+    let rejection = Rejection::Unavailable(Silent::Store);
+    assert_eq!(rejection.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(rejection.headers().iter().any(|(name, _)| name == RETRY_AFTER));
+    assert_eq!(rejection.body("r")["retryable"], true);
+}
