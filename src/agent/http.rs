@@ -1,7 +1,9 @@
 //! The rows of `ai/tokens/`.
 //!
 //! Law: humans mint, narrow, stop and resume their own tokens and see nobody else's; an agent has
-//! one endpoint here, its heartbeat, and only for itself.
+//! two endpoints here, its heartbeat and its reports, and only for itself.
+
+mod usage;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,8 +11,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::count::without_purses;
 use super::input::{MintBody, NarrowBody};
+use super::ledger::without_purses;
 use super::view::{Shown, shown};
 use super::{
     AgentToken, Fault, Limits, Mint, MintError, NarrowError, Narrowed, Narrowing, Reference, Status, mint,
@@ -78,6 +80,15 @@ pub fn rows() -> Vec<Row> {
             .codes(&[ErrorCode::RateLimited])
             .unaudited("a sign of life changes nobody's rights; its absence leaves an event")
             .about("Tell that the agent is alive"),
+        post("/ai/tokens/{id}/report-usage/", usage::report_usage)
+            .agent()
+            .codes(&[ErrorCode::BudgetExceeded, ErrorCode::IdempotencyKeyReused, ErrorCode::RateLimited])
+            .audited(&["agent_token_suspended"])
+            .about("Tell what the agent spent elsewhere; the same Idempotency-Key counts once"),
+        get("/ai/usage/", usage::list)
+            .person()
+            .strict()
+            .about("What my agents used, by token and day, the newest first"),
     ]
 }
 
@@ -335,17 +346,23 @@ async fn revoke_all(call: Call, _: Nothing) -> Result<Json<AllRevoked>, ApiError
 }
 
 async fn heartbeat(call: Call, _: Nothing) -> Result<Json<State>, ApiError> {
-    let token = caller(&call).await?;
-    let hit = call.app.shared.hit(&format!("agent-call:{}", token.id), &OWN_CALLS).await;
-    let hit = hit.map_err(ApiError::unavailable)?;
-    if !hit.is_allowed {
-        return Err(ApiError::new(ErrorCode::RateLimited).retry_after(hit.retry_after));
-    }
+    let token = paced_caller(&call).await?;
     if !super::beat(&call.app, &token).await? {
         // It ended or fell silent since it was read.
         return Err(caller(&call).await.err().unwrap_or_else(|| refused(Fault::Silent)));
     }
     Ok(Json(State { status: "ok" }))
+}
+
+/// The same, unless it calls too often.
+async fn paced_caller(call: &Call) -> Result<AgentToken, ApiError> {
+    let token = caller(call).await?;
+    let hit = call.app.shared.hit(&format!("agent-call:{}", token.id), &OWN_CALLS).await;
+    let hit = hit.map_err(ApiError::unavailable)?;
+    if hit.is_allowed {
+        return Ok(token);
+    }
+    Err(ApiError::new(ErrorCode::RateLimited).retry_after(hit.retry_after))
 }
 
 /// The token of the agent that calls, if it may act and the path names it.

@@ -4,15 +4,14 @@
 //! suspended, expired or revoked) except by a human's resume. Nobody delegates more than they hold
 //! at that moment; an empty delegation is none. The store keeps the digest of a token, never the token.
 
-mod count;
 mod http;
 mod input;
+mod ledger;
 mod mint;
 mod narrow;
 mod store;
 #[cfg(test)]
 mod tests;
-mod usage;
 mod view;
 
 use std::time::Duration;
@@ -28,11 +27,13 @@ use crate::session::Method;
 use crate::shared::Allowance;
 use crate::store::{Error, Source};
 
-pub use count::{Handout, Lacking, give_back, give_purses_back, purse_key, take};
 pub use http::rows;
+pub use ledger::{
+    Handout, Lacking, ReportError, Reported, Usage, give_back, give_purses_back, note_usage, purse_key,
+    report, take,
+};
 pub use mint::{Mint, MintError, TEXT_LEN, mint};
 pub use narrow::{NarrowError, Narrowed, Narrowing, narrow};
-pub use usage::{Usage, note_usage};
 pub use view::{Shown, shown};
 
 /// The series of the numbers that wires show.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::{AgentToken, Limits, Status, Usage};
+use super::{AgentToken, Limits, Status};
 use crate::audit::Suspension;
 use crate::base::{Id, MicroUsd, Number, Timestamp};
 use crate::policy::Code;
@@ -106,7 +106,7 @@ fn whole(number: i64) -> u32 {
 }
 
 /// Less than nothing is nothing; more than can be shown is the most that can be.
-fn allowance(requests: i64, micros: i64) -> Allowance {
+pub(super) fn allowance(requests: i64, micros: i64) -> Allowance {
     let money = MicroUsd::from_micros(micros.clamp(0, MicroUsd::MOST.as_micros())).unwrap_or_default();
     Allowance { requests: whole(requests), money }
 }
@@ -344,58 +344,6 @@ pub(super) async fn beat(
                     AND status = 'ACTIVE' AND expires_at > ? \
                     AND (heartbeat_due_at IS NULL OR heartbeat_due_at >= ?)");
     tx.execute(stmt.bind(now).bind(due_at).bind(id).bind(now).bind(now)).await
-}
-
-/// Hands out requests and money of a token, if so much is left; 0 where it is not.
-pub(super) async fn grant(tx: &mut Tx, id: Id, amount: Allowance) -> Result<u64, Error> {
-    let (requests, money) = (amount.requests, amount.money.as_micros());
-    let stmt = sql("UPDATE agent_token SET requests_granted = requests_granted + ?, \
-                    budget_granted = budget_granted + ? WHERE id = ?")
-    .bind(requests)
-    .bind(money)
-    .bind(id)
-    // Who wants none of one of them may have none of it left.
-    .and_if((requests > 0).then_some(requests), "requests_granted + ? <= max_requests_total")
-    .and_if((money > 0).then_some(money), "budget_granted + ? <= budget_limit");
-    tx.execute(stmt).await
-}
-
-/// What of a token was not handed out.
-pub(super) async fn room(mut src: impl Source, id: Id) -> Result<Option<Allowance>, Error> {
-    let stmt = sql("SELECT max_requests_total - requests_granted, budget_limit - budget_granted \
-                    FROM agent_token WHERE id = ?");
-    let row: Option<(i64, i64)> = src.optional(stmt.bind(id)).await?;
-    Ok(row.map(|(requests, micros)| allowance(requests, micros)))
-}
-
-/// Takes back what was handed out.
-pub(super) async fn ungrant(tx: &mut Tx, id: Id, amount: Allowance) -> Result<(), Error> {
-    let (requests, money) = (amount.requests, amount.money.as_micros());
-    let stmt = sql("UPDATE agent_token SET requests_granted = requests_granted - ?, \
-                    budget_granted = budget_granted - ? WHERE id = ? AND requests_granted >= ? \
-                    AND budget_granted >= ?");
-    tx.execute(stmt.bind(requests).bind(money).bind(id).bind(requests).bind(money)).await.map(drop)
-}
-
-/// Adds to what a token used on a day.
-pub(super) async fn add_usage(tx: &mut Tx, id: Id, day: i64, usage: Usage) -> Result<(), Error> {
-    let (requests, spent, reported) = (usage.requests, usage.spent.as_micros(), usage.reported.as_micros());
-    let stmt =
-        sql("INSERT INTO agent_usage (token_id, day, requests, spent, reported) VALUES (?, ?, ?, ?, ?)")
-            .bind(id)
-            .bind(day)
-            .bind(requests)
-            .bind(spent)
-            .bind(reported)
-            .upsert_with(
-                &["token_id", "day"],
-                "requests = agent_usage.requests + ?, spent = agent_usage.spent + ?, \
-                 reported = agent_usage.reported + ?",
-            )
-            .bind(requests)
-            .bind(spent)
-            .bind(reported);
-    tx.execute(stmt).await.map(drop)
 }
 
 pub(super) async fn note_use(tx: &mut Tx, id: Id, at: Timestamp) -> Result<(), Error> {

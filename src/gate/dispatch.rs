@@ -143,6 +143,7 @@ fn call_head(head: &RequestHead, captured: Captured, agent: Option<Secret<String
         origin: head.presented.origin.as_ref().map(text),
         org_slug: head.presented.org_slug.as_ref().map(text),
         cookies: Cookies::parse(head.presented.cookie.as_ref().map(text).as_deref()),
+        idempotency_key: head.presented.idempotency_key.as_ref().map(text),
         agent,
         bearer,
     }

@@ -84,6 +84,7 @@ pub struct Presented {
     pub csrf_token: Option<HeaderValue>,
     /// Which prompt caused the request, as an agent says. Not checked.
     pub trace: Option<HeaderValue>,
+    pub idempotency_key: Option<HeaderValue>,
 }
 
 /// Everything that later steps may know about a request.
@@ -312,6 +313,7 @@ impl Fields {
                 let value = if is_second { HeaderValue::from_static("") } else { value.clone() };
                 self.presented.trace = Some(value);
             }
+            "idempotency-key" => first(&mut self.presented.idempotency_key, value)?,
             "x-org-slug" => once(&mut self.presented.org_slug, value)?,
             "x-forwarded-for" if self.is_trusted => self.forwarded_for.push(value.clone()),
             "x-forwarded-proto" if self.is_trusted => self.scheme = scheme_of(value),

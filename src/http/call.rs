@@ -44,6 +44,8 @@ pub struct CallHead {
     /// the person may know of.
     pub org_slug: Option<String>,
     pub cookies: Cookies,
+    /// What makes the same request again the same request; at most 255 bytes.
+    pub idempotency_key: Option<String>,
     /// The token of `Authorization: AgentBearer`, on rows for agents; the handler looks it up.
     pub agent: Option<Secret<String>>,
     /// The token of `Authorization: Bearer`, checked or not.

@@ -65,8 +65,10 @@ codes! {
     AgentTokenStatusExpired = FORBIDDEN "AGENT_TOKEN_STATUS_EXPIRED" "STATUS_EXPIRED",
     AgentTokenExpired = FORBIDDEN "AGENT_TOKEN_EXPIRED" "EXPIRED",
     AgentTokenHeartbeatMissing = FORBIDDEN "AGENT_TOKEN_HEARTBEAT_MISSING" "HEARTBEAT_MISSING",
+    BudgetExceeded = FORBIDDEN "BUDGET_EXCEEDED" "Budget exceeded",
     /// What was to be changed has been revoked, or its time is over.
     AgentTokenEnded = CONFLICT "AGENT_TOKEN_ENDED" "The agent token has ended",
+    IdempotencyKeyReused = CONFLICT "IDEMPOTENCY_KEY_REUSED" "This Idempotency-Key came with something else before",
     /// The kill switch was thrown while a token was being minted.
     AgentsStopped = CONFLICT "AGENTS_STOPPED" "All agents were stopped at this moment",
 

@@ -76,6 +76,7 @@ fn head() -> CallHead {
         origin: None,
         org_slug: None,
         cookies: Cookies::default(),
+        idempotency_key: None,
         agent: None,
         bearer: None,
     }

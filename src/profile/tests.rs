@@ -60,6 +60,7 @@ impl Scene {
             user_agent: None,
             origin: None,
             cookies: Cookies::default(),
+            idempotency_key: None,
             agent: None,
             bearer: None,
             org_slug: None,

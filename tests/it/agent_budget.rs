@@ -4,14 +4,19 @@
 
 use std::time::Duration;
 
+use portcullis::agent;
+use portcullis::base::Number;
 use portcullis::store::Dialect;
 use serde_json::{Value, json};
 
-use crate::agent::{Scene, bearer};
-use crate::agent_gate::{reader, told, with_upstream};
+use crate::agent::{Scene, bearer, scene};
+use crate::agent_gate::{reader, routes, told, with_upstream};
 use crate::agent_total::Storm;
 use crate::on_one_and_on_two;
-use crate::support::replica::until;
+use crate::support::people::request;
+use crate::support::raw::Answer;
+use crate::support::replica::{Place, until};
+use crate::support::{Upstream, exchange};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -137,4 +142,147 @@ async fn what_a_request_cost_is_in_the_trail() {
     let rows = scene.rows("agent_action").await;
     assert_eq!(rows[0].personal["detail"]["cost_usd"], json!(0.1));
     assert_eq!(rows[1].personal["detail"].get("cost_usd"), None);
+}
+
+impl Scene {
+    /// A report as the agent writes it.
+    async fn report(&self, id: i64, token: &str, body: &str, more: &[&str]) -> Answer {
+        let mut lines = vec![bearer(token)];
+        lines.extend(more.iter().map(|line| (*line).to_owned()));
+        let text = request("POST", &format!("/api/v1/auth/ai/tokens/{id}/report-usage/"), &lines, body);
+        exchange(self.gateway.public(), text).await.expect("an answer")
+    }
+}
+
+#[tokio::test]
+async fn t6_reports_add_up_to_the_true_amount_and_then_suspend() {
+    let (_upstream, scene) = with_upstream().await;
+    let (id, token) = scene.mint(&budget(&json!(5))).await;
+    // Some of it lies in the purse.
+    assert_eq!(scene.ask("/priced/1", &token, &[]).await.status, 200);
+    let seeds = r#"{ "cost_usd": 0.042, "prompt_tokens": 1500, "completion_tokens": 200 }"#;
+    let ok = scene.report(id, &token, seeds, &[]).await;
+    assert_eq!((ok.status, ok.json()), (200, json!({"status": "ok"})));
+    assert_eq!(scene.report(id, &token, "{}", &[]).await.status, 200);
+    assert_eq!(scene.spend_of(id).await, json!(0.142));
+    let left = scene.ask("/priced/1", &token, &[]).await;
+    assert_eq!((left.status, left.header("x-budget-remaining")), (200, Some("4.758000")));
+    assert_eq!(scene.report(id, &token, r#"{"cost_usd": 4.757999}"#, &[]).await.status, 200);
+    let over = scene.report(id, &token, r#"{"cost_usd": 1e3}"#, &[]).await;
+    assert_eq!(over.status, 403, "{}", over.text());
+    let told = over.json();
+    assert_eq!((&told["error"], &told["status"]), (&json!("Budget exceeded"), &json!("suspended")));
+    assert_eq!(scene.spend_of(id).await, json!(1_004.999_999));
+    assert_eq!(scene.state(id).await, ("SUSPENDED".to_owned(), json!("BUDGET_EXCEEDED")));
+    assert_eq!(scene.rows("agent_token_suspended").await.len(), 1);
+    assert_eq!(scene.ask("/priced/1", &token, &[]).await.status, 403);
+}
+
+#[tokio::test]
+async fn t6_what_is_no_amount_is_refused_and_spends_nothing() {
+    let (_upstream, scene) = with_upstream().await;
+    let (id, token) = scene.mint(&budget(&json!(5))).await;
+    for amount in [
+        "-1",
+        "-0.0",
+        "-1e-9",
+        "NaN",
+        "Infinity",
+        "1e309",
+        "1e10",
+        "\"0.1\"",
+        "null",
+        "true",
+        "[1]",
+        "01",
+        ".5",
+        "1000000000.0000001",
+        "1000000000000000000",
+    ] {
+        let answer = scene.report(id, &token, &format!("{{\"cost_usd\": {amount}}}"), &[]).await;
+        assert_eq!(answer.status, 400, "{amount}: {}", answer.text());
+    }
+    assert_eq!(scene.report(id, &token, r#"{"prompt_tokens": -1}"#, &[]).await.status, 400);
+    assert_eq!(scene.spend_of(id).await, json!(0.0));
+    assert_eq!(scene.report(id, &token, r#"{"cost_usd": 1e-30}"#, &[]).await.status, 200);
+    assert_eq!(scene.spend_of(id).await, json!(0.000_001), "rounded up");
+}
+
+#[tokio::test]
+async fn t6_a_report_with_a_key_counts_once() {
+    let (_upstream, scene) = with_upstream().await;
+    let (id, token) = scene.mint(&budget(&json!(5))).await;
+    for _ in 0..3 {
+        let answer = scene.report(id, &token, r#"{"cost_usd": 0.5}"#, &["Idempotency-Key: run-1"]).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(scene.spend_of(id).await, json!(0.5));
+    let other = scene.report(id, &token, r#"{"cost_usd": 0.6}"#, &["Idempotency-Key: run-1"]).await;
+    assert_eq!(told(&other), (409, "IDEMPOTENCY_KEY_REUSED".to_owned()));
+    assert_eq!(
+        scene.report(id, &token, r#"{"cost_usd": 0.5}"#, &["Idempotency-Key: run-2"]).await.status,
+        200
+    );
+    assert_eq!(scene.report(id, &token, r#"{"cost_usd": 0.5}"#, &[]).await.status, 200);
+    assert_eq!(scene.spend_of(id).await, json!(1.5));
+    let (other, secret) = scene.mint(&budget(&json!(5))).await;
+    let stranger = scene.report(id, &secret, r#"{"cost_usd": 1}"#, &[]).await;
+    assert_eq!(told(&stranger), (403, "AGENT_NOT_ALLOWED".to_owned()));
+    let human =
+        scene.call("POST", &format!("/ai/tokens/{other}/report-usage/"), &json!({"cost_usd": 1})).await;
+    assert_eq!(human.status, 401);
+    assert_eq!((scene.spend_of(id).await, scene.spend_of(other).await), (json!(1.5), json!(0.0)));
+}
+
+#[tokio::test]
+async fn reports_count_as_no_requests_and_have_a_limit_of_their_own() {
+    let (_upstream, scene) = with_upstream().await;
+    let more = json!({"circuit_breaker": {"max_requests_per_minute": 1, "max_requests_total": 1}});
+    let (id, token) = scene.mint(&reader(&more)).await;
+    for _ in 0..60 {
+        assert_eq!(scene.report(id, &token, "{}", &[]).await.status, 200);
+    }
+    let slow = scene.report(id, &token, "{}", &[]).await;
+    assert_eq!((slow.status, slow.header("retry-after").is_some()), (429, true));
+    assert_eq!(scene.ask("/reports/1", &token, &[]).await.status, 200);
+    assert_eq!(scene.state(id).await.0, "ACTIVE");
+}
+
+#[tokio::test]
+async fn people_read_what_their_own_agents_used_by_day() {
+    let (_upstream, scene) = with_upstream().await;
+    let (id, token) = scene.mint(&budget(&json!(5))).await;
+    for path in ["/priced/1", "/priced/2", "/reports/1"] {
+        assert_eq!(scene.ask(path, &token, &[]).await.status, 200);
+    }
+    assert_eq!(scene.report(id, &token, r#"{"cost_usd": 0.25}"#, &[]).await.status, 200);
+    let used = async || scene.call("GET", "/ai/usage/", &Value::Null).await.json();
+    until(SECOND * 3, "written", async || used().await["tokens"][0]["days"][0]["requests"] == 3).await;
+    let used = used().await;
+    let token = &used["tokens"][0];
+    assert_eq!((&token["id"], &token["current_spend_usd"]), (&json!(id), &json!(0.45)));
+    let day = json!({"day": used["to"], "requests": 3, "spend_usd": 0.2, "reported_usd": 0.25});
+    assert_eq!(token["days"], json!([day]));
+    assert_eq!(scene.call("GET", "/ai/usage/?days=0", &Value::Null).await.status, 400);
+    let bob = scene.gateway.user("bob", &scene.keys).await;
+    let others = scene.gateway.call("GET", "/ai/usage/", &scene.lines(&bob), &Value::Null).await;
+    assert_eq!(others.json()["tokens"], json!([]));
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_gives_back_what_was_not_spent() {
+    let upstream = Upstream::echo().await;
+    let place = Place::on(Dialect::Sqlite).await;
+    let scene =
+        scene(&format!("{}{}", place.yaml(&place.store.address(), "memory"), routes(&upstream))).await;
+    let (id, token) = scene.mint(&budget(&json!(100))).await;
+    assert_eq!(scene.ask("/priced/1", &token, &[]).await.status, 200);
+    let granted = async || {
+        let db = place.store.another().await;
+        agent::find(&db, agent::Reference::Number(Number(id))).await.unwrap().unwrap().granted
+    };
+    assert_eq!(granted().await.money.to_string(), "5.000000", "a chunk");
+    scene.gateway.running.abort().await;
+    let left = granted().await;
+    assert_eq!((left.requests, left.money.to_string()), (1, "0.100000".to_owned()));
 }

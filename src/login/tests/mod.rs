@@ -140,6 +140,7 @@ impl Scene {
             origin: with.origin,
             org_slug: None,
             cookies: Cookies::parse(with.cookie.as_deref()),
+            idempotency_key: None,
             agent: None,
             bearer: None,
         };

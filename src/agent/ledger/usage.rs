@@ -40,3 +40,16 @@ pub async fn note_usage(app: &App, used: &BTreeMap<(Id, i64), Usage>) -> Result<
     }
     tx.commit().await
 }
+
+/// What tokens used on each day from `first` on, by token and day.
+pub(in crate::agent) async fn used_since(
+    app: &App,
+    tokens: &[Id],
+    first: i64,
+) -> Result<BTreeMap<(Id, i64), Usage>, Error> {
+    let mut all = BTreeMap::new();
+    for tokens in tokens.chunks(200) {
+        all.extend(store::usage(&app.db, tokens, first).await?);
+    }
+    Ok(all)
+}

@@ -4,11 +4,19 @@
 //! limit: one conditional write decides. What was handed out and lost (with a process, or with
 //! Redis) stays spent; nothing makes more of it.
 
-use super::{AgentToken, store};
+mod report;
+mod store;
+mod usage;
+
+use super::AgentToken;
 use crate::app::App;
 use crate::base::{Id, MicroUsd};
 use crate::shared::Allowance;
 use crate::store::Error;
+
+pub use report::{ReportError, Reported, report};
+pub(super) use usage::used_since;
+pub use usage::{Usage, note_usage};
 
 /// How often it is tried again when others took what was there.
 const TRIES: usize = 5;

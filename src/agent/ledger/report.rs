@@ -1,0 +1,91 @@
+//! What an agent says that it spent where no gateway could see it.
+//!
+//! Law: it cannot be prevented, only counted: it adds up to the true amount, beyond the limit too,
+//! and never subtracts. What is reported once is counted once.
+
+use super::super::{AgentToken, suspend};
+use super::{Usage, give_back, purse_key, store};
+use crate::app::App;
+use crate::audit::{Actor, Suspension};
+use crate::base::MicroUsd;
+use crate::crypto::digest::sha256_hex;
+use crate::shared::Unreachable;
+use crate::store::Error;
+
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reported {
+    /// It is counted, now or before.
+    Counted,
+    /// It is counted, and nothing is left of the budget: the token is suspended.
+    Exhausted,
+}
+
+/// Why a report was not counted.
+#[derive(Debug)]
+pub enum ReportError {
+    /// Its key came before, with another amount.
+    KeyReused,
+    Shared(Unreachable),
+    Store(Error),
+}
+
+impl From<Error> for ReportError {
+    fn from(cause: Error) -> Self {
+        Self::Store(cause)
+    }
+}
+
+impl From<Unreachable> for ReportError {
+    fn from(cause: Unreachable) -> Self {
+        Self::Shared(cause)
+    }
+}
+
+/// Counts what an agent spent. `key` names the report: the same one again is not counted again.
+///
+/// # Errors
+/// [`ReportError`]. After one of the shared state it is counted, and nobody is suspended yet.
+pub async fn report(
+    app: &App,
+    token: &AgentToken,
+    amount: MicroUsd,
+    key: Option<&str>,
+) -> Result<Reported, ReportError> {
+    let now = app.now();
+    let mut tx = app.db.begin().await?;
+    if let Some(key) = key {
+        let digest = sha256_hex(key.as_bytes());
+        match store::insert_report(&mut tx, token.id, &digest, amount, now).await {
+            Ok(()) => {}
+            Err(Error::Conflict(_)) => {
+                tx.rollback().await?;
+                let known = store::reported(&app.db, token.id, &digest).await?;
+                return if known == Some(amount) {
+                    Ok(Reported::Counted)
+                } else {
+                    Err(ReportError::KeyReused)
+                };
+            }
+            Err(other) => return Err(other.into()),
+        }
+    }
+    store::charge(&mut tx, token.id, amount).await?;
+    store::add_usage(&mut tx, token.id, now.days(), Usage { reported: amount, ..Usage::default() }).await?;
+    tx.commit().await?;
+    // What was handed out and not spent counts for nobody: with it the limit could look reached, or
+    // be passed.
+    let emptied = app.shared.empty(&purse_key(token.id)).await?;
+    if !emptied.left.is_nothing() {
+        give_back(app, token.id, emptied.left).await?;
+    }
+    let room = store::room(&app.db, token.id).await?.unwrap_or_default();
+    if amount == MicroUsd::ZERO || room.money.plus(emptied.pending) > MicroUsd::ZERO {
+        return Ok(Reported::Counted);
+    }
+    let mut change = app.change(Actor::system()).await?;
+    if suspend(&mut change, token.delegation(), Suspension::BudgetExceeded).await? {
+        change.commit().await?;
+    }
+    Ok(Reported::Exhausted)
+}
