@@ -66,6 +66,7 @@ pub mod approval;
 pub mod notice;
 pub mod login;
 pub mod profile;
+pub mod web;
 pub mod gate;
 pub mod proxy;
 pub mod server;

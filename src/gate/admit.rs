@@ -25,6 +25,7 @@ use super::{Gate, application, credential, edge, limit, note, rewrite};
 use crate::agent::Status;
 use crate::base::MicroUsd;
 use crate::crypto::digest::sha256;
+use crate::http::Access;
 use crate::metrics::{Metrics, Stage};
 use crate::policy::table::Params;
 
@@ -43,7 +44,11 @@ pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -
         Target::WrongMethod(_) if asks.is_some() => Decision::answered(world.cors.preflight(None)),
         Target::WrongMethod(allow) => Decision::refused(Rejection::MethodNotAllowed { allow }),
         Target::BuiltIn(row, captured) => {
-            let granted = edge::granted(gate, &world.cors, head).await;
+            // Pages are for our own origin alone, whatever other origins may ask of the API.
+            let granted = match row.access() {
+                Access::Page => None,
+                _ => edge::granted(gate, &world.cors, head).await,
+            };
             let reply = match asks {
                 Some(_) => world.cors.preflight(granted.as_ref()),
                 None => dispatch::dispatch(gate, &world, head, row, captured, body).await,

@@ -8,24 +8,26 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use ::http::HeaderValue;
-use ::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use ::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use futures::FutureExt;
 
 use super::agent::AgentRefusal;
-use super::authenticate::{Caller, authenticate};
+use super::authenticate::{Caller, authenticate, current};
 use super::authorize::{decoded, organization_of};
 use super::body::BodySource;
 use super::credential::Credential;
 use super::head::RequestHead;
+use super::person::Key;
 use super::rejection::{Pace, Rejection};
 use super::world::World;
 use super::{Gate, application, credential, limit};
 use crate::base::Secret;
-use crate::http::cookie::Cookies;
+use crate::http::cookie::{Channel, Cookies};
 use crate::http::row::Mount;
 use crate::http::{Access, ApiError, Body, Call, CallHead, ErrorCode, Reply, Row, input};
 use crate::policy::Code;
 use crate::principal::ApplicationFacts;
+use crate::{session, web};
 
 /// What the path held in the places of `{name}`.
 pub(super) type Captured = Vec<(&'static str, String)>;
@@ -39,9 +41,44 @@ pub(super) async fn dispatch(
     captured: Captured,
     source: &mut dyn BodySource,
 ) -> Reply {
-    match run(gate, world, head, row, captured, source).await {
+    let reply = match run(gate, world, head, row, captured, source).await {
         Ok(reply) => reply,
         Err(rejection) => refusal(&rejection, row, head),
+    };
+    if row.access() == Access::Page { as_page(reply) } else { reply }
+}
+
+/// A refusal as people read it, with the headers that say when to come back.
+fn as_page(reply: Reply) -> Reply {
+    let is_page = |kind: &HeaderValue| !kind.as_bytes().starts_with(b"application/json");
+    if reply.headers.get(CONTENT_TYPE).is_none_or(is_page) {
+        return reply;
+    }
+    let mut page = web::trouble(reply.status);
+    for (name, value) in &reply.headers {
+        if !page.headers.contains_key(name) {
+            page.headers.append(name, value.clone());
+        }
+    }
+    page
+}
+
+/// Who is logged in to pages; nobody where the cookie is not ours or its session is over.
+async fn by_cookie(gate: &Gate, world: &World, head: &RequestHead) -> Result<Option<Caller>, Rejection> {
+    let channel = if world.config.public_url.is_https { Channel::Https } else { Channel::PlainHttp };
+    let cookies = Cookies::parse(head.presented.cookie.as_ref().map(text).as_deref());
+    let Some(value) = cookies.get(channel.session_cookie()) else { return Ok(None) };
+    let Some(known) = session::read_page_cookie(&gate.app.seal, value.expose(), head.at) else {
+        return Ok(None);
+    };
+    let key = Key { sid: known.sid, account: known.account, application: known.application };
+    match current(gate, world, key, head).await {
+        Ok(snapshot) => {
+            let scope = snapshot.principal.session.scope;
+            Ok(Some(Caller { snapshot, scope, organization: None }))
+        }
+        Err(Rejection::TokenInvalid) => Ok(None),
+        Err(rejection) => Err(rejection),
     }
 }
 
@@ -58,6 +95,7 @@ async fn run(
     let application = application::of_row(gate, world, head, row).await?;
     let caller = match row.access() {
         Access::Open | Access::Agent => None,
+        Access::Page => by_cookie(gate, world, head).await?,
         Access::Person | Access::Permission(_) => {
             let caller = authenticate(gate, world, head).await?.ok_or(Rejection::CredentialMissing)?;
             check(gate, world, head, row, &caller, application.as_deref()).await?;
@@ -89,7 +127,9 @@ fn agent_of(head: &RequestHead, row: &Row) -> Result<Option<Secret<String>>, Rej
     match (row.access(), Credential::of(authorization)) {
         (Access::Agent, Credential::Agent(token)) => Ok(Some(Secret::new(token.to_owned()))),
         (Access::Agent, _) => Err(Rejection::CredentialMissing),
-        _ if row.mount() == Mount::Api && credential::is_agents(authorization) => {
+        _ if (row.mount() == Mount::Api || row.access() == Access::Page)
+            && credential::is_agents(authorization) =>
+        {
             Err(Rejection::Agent(AgentRefusal::NotAllowed))
         }
         _ => Ok(None),
@@ -118,7 +158,7 @@ async fn check(
             let missing = Code::parse(code).into_iter().collect();
             Err(Rejection::Denied(crate::policy::judge::Failure { condition: "permission", missing }))
         }
-        Access::Open | Access::Person | Access::Permission(_) | Access::Agent => Ok(()),
+        Access::Open | Access::Person | Access::Permission(_) | Access::Agent | Access::Page => Ok(()),
     }
 }
 

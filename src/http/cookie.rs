@@ -1,7 +1,7 @@
 //! Cookies: reading what a client sent, and writing ours.
 //!
 //! Law: our cookies carry a name prefix (`__Host-`, `__Secure-`) that browsers guard, `HttpOnly`
-//! and `SameSite=Strict`. Only a gateway that is reached by plain http drops prefix and `Secure`,
+//! and `SameSite`: `Strict` for the API, `Lax` for pages, which people reach by links in mails. Only a gateway that is reached by plain http drops prefix and `Secure`,
 //! because a browser would refuse them there. A name that was sent twice is not believed at all:
 //! one of the two may have been tossed in by a sibling host.
 
@@ -39,6 +39,15 @@ impl Channel {
             Self::PlainHttp => OURS[3],
         }
     }
+
+    /// The name of the cookie by which pages know who is logged in.
+    #[must_use]
+    pub const fn session_cookie(self) -> &'static str {
+        match self {
+            Self::Https => OURS[0],
+            Self::PlainHttp => OURS[1],
+        }
+    }
 }
 
 /// The cookies of one request.
@@ -70,13 +79,22 @@ fn unquoted(value: &str) -> &str {
     value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value)
 }
 
-/// A cookie that we set. Always `HttpOnly` and `SameSite=Strict`.
+/// Which requests that began on another site carry a cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SameSite {
+    Strict,
+    /// Following a link does; nothing that changes anything.
+    Lax,
+}
+
+/// A cookie that we set. Always `HttpOnly`.
 #[derive(Debug, Clone)]
 pub struct SetCookie {
     name: &'static str,
     value: Secret<String>,
     path: String,
     max_age: Duration,
+    same_site: SameSite,
     channel: Channel,
 }
 
@@ -86,7 +104,8 @@ impl SetCookie {
     #[must_use]
     pub fn refresh(channel: Channel, prefix: &str, value: Secret<String>, max_age: Duration) -> Self {
         let path = format!("{}/", prefix.trim_end_matches('/'));
-        Self { name: channel.refresh_cookie(), value, path, max_age, channel }
+        let same_site = SameSite::Strict;
+        Self { name: channel.refresh_cookie(), value, path, max_age, same_site, channel }
     }
 
     /// Makes the browser forget the refresh token.
@@ -94,14 +113,27 @@ impl SetCookie {
     pub fn forget_refresh(channel: Channel, prefix: &str) -> Self {
         Self::refresh(channel, prefix, Secret::new(String::new()), Duration::ZERO)
     }
+
+    /// Who is logged in, for pages. `value` must be cookie text.
+    #[must_use]
+    pub fn session(channel: Channel, value: Secret<String>, max_age: Duration) -> Self {
+        let (name, path) = (channel.session_cookie(), "/".to_owned());
+        Self { name, value, path, max_age, same_site: SameSite::Lax, channel }
+    }
+
+    /// Makes the browser forget who is logged in.
+    #[must_use]
+    pub fn forget_session(channel: Channel) -> Self {
+        Self::session(channel, Secret::new(String::new()), Duration::ZERO)
+    }
 }
 
 /// The value of a `Set-Cookie` header. It holds the secret: for the wire only.
 impl fmt::Display for SetCookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, value, path, max_age, channel } = self;
-        let value = value.expose();
-        write!(f, "{name}={value}; Path={path}; Max-Age={}; HttpOnly; SameSite=Strict", max_age.as_secs())?;
+        let Self { name, value, path, max_age, same_site, channel } = self;
+        let (value, seconds) = (value.expose(), max_age.as_secs());
+        write!(f, "{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite={same_site:?}")?;
         if *channel == Channel::Https { f.write_str("; Secure") } else { Ok(()) }
     }
 }
@@ -132,6 +164,11 @@ mod tests {
         assert_eq!(
             plain.to_string(),
             "portcullis_refresh=; Path=/api/v1/auth/; Max-Age=0; HttpOnly; SameSite=Strict"
+        );
+        let session = SetCookie::session(Channel::Https, secret(), hour);
+        assert_eq!(
+            session.to_string(),
+            "__Host-portcullis_session=tok; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax; Secure"
         );
     }
 

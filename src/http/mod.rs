@@ -31,7 +31,7 @@ pub use call::{Body, Call, CallHead};
 pub use code::ErrorCode;
 pub use error::ApiError;
 pub use fields::{Fields, Unknown};
-pub use input::{FromFields, Nothing, Query};
+pub use input::{FromFields, Input, Nothing, Query};
 pub use limit::Bucket;
 pub use reply::{Created, Json, Output, Reply};
 pub use row::{Access, Row, del, get, patch, post, put};

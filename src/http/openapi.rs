@@ -28,7 +28,7 @@ pub enum Keys {
 pub fn document(table: &Table, public_url: &str, keys: Keys) -> Value {
     let mut writer = Writer { shapes: Shapes::default(), keys };
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
-    for row in table.rows() {
+    for row in table.rows().iter().filter(|row| row.access() != Access::Page) {
         let operation = writer.operation(row);
         let methods = paths.entry(table.full_path(row)).or_default();
         methods.insert(row.method().as_str().to_ascii_lowercase(), operation);
@@ -101,7 +101,7 @@ impl Writer {
             all.insert("applicationSecret".into(), json!([]));
         }
         match row.access() {
-            Access::Open => {}
+            Access::Open | Access::Page => {}
             Access::Person | Access::Permission(_) => drop(all.insert("accessToken".into(), json!([]))),
             Access::Agent => drop(all.insert("agentToken".into(), json!([]))),
         }
@@ -144,7 +144,7 @@ impl Writer {
             ]);
         }
         match row.access() {
-            Access::Open => {}
+            Access::Open | Access::Page => {}
             Access::Person => codes.extend(SIGNED_IN),
             Access::Agent => codes.extend(AGENT),
             Access::Permission(_) => codes.extend(SIGNED_IN.into_iter().chain([C::PermissionRequired])),

@@ -54,6 +54,17 @@ impl Reply {
         self
     }
 
+    /// The same answer with a cookie set.
+    ///
+    /// # Errors
+    /// 500 where its value is no cookie text.
+    pub fn with_cookie(mut self, cookie: &SetCookie) -> Result<Self, ApiError> {
+        let mut value = HeaderValue::try_from(cookie.to_string()).map_err(ApiError::internal)?;
+        value.set_sensitive(true);
+        self.headers.append(header::SET_COOKIE, value);
+        Ok(self)
+    }
+
     /// The same answer, storable by caches as `control` says.
     #[must_use]
     pub fn cached(self, control: &'static str) -> Self {
@@ -141,13 +152,8 @@ pub struct WithCookies<O> {
 
 impl<O: Output> Output for WithCookies<O> {
     fn into_reply(self) -> Result<Reply, ApiError> {
-        let mut reply = self.inner.into_reply()?;
-        for cookie in self.cookies {
-            let mut value = HeaderValue::try_from(cookie.to_string()).map_err(ApiError::internal)?;
-            value.set_sensitive(true);
-            reply.headers.append(header::SET_COOKIE, value);
-        }
-        Ok(reply)
+        let reply = self.inner.into_reply()?;
+        self.cookies.iter().try_fold(reply, Reply::with_cookie)
     }
 
     fn describe(generator: &mut SchemaGenerator) -> Answer {

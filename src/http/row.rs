@@ -37,6 +37,9 @@ pub enum Access {
     Permission(&'static str),
     /// An agent, by its own token. The handler looks the token up.
     Agent,
+    /// Anyone with a browser; who is logged in is known by the cookie of pages, and nobody is by a
+    /// token. The handler says what it shows to whom.
+    Page,
 }
 
 /// Where a path begins.
@@ -159,6 +162,12 @@ impl Closed {
         let mut row = self.with(Access::Agent);
         row.when_anonymous = ErrorCode::Unauthorized;
         row
+    }
+
+    /// It is a page, or belongs to one. It stands at the root and in no API document.
+    #[must_use]
+    pub fn page(self) -> Row {
+        self.with(Access::Page).at_root()
     }
 
     fn with(mut self, access: Access) -> Row {

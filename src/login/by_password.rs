@@ -22,7 +22,7 @@ use crate::store::Error;
 
 /// By what somebody says who they are.
 #[derive(Debug, Clone)]
-pub(super) enum Identifier {
+pub enum Identifier {
     Email(Email),
     Phone(Phone),
 }
@@ -52,26 +52,26 @@ impl Identifier {
 
 /// Somebody at the door.
 #[derive(Debug)]
-pub(super) struct Visitor {
-    pub(super) identifier: Identifier,
-    pub(super) password: Secret<String>,
-    pub(super) device: Device,
-    pub(super) address: IpAddr,
-    pub(super) actor: Actor,
+pub struct Visitor {
+    pub identifier: Identifier,
+    pub password: Secret<String>,
+    pub device: Device,
+    pub address: IpAddr,
+    pub actor: Actor,
 }
 
 /// Somebody who is in.
 #[derive(Debug)]
-pub(super) struct Entered {
-    pub(super) account: Account,
+pub struct Entered {
+    pub account: Account,
     pub(super) rights: Rights,
-    pub(super) session: Session,
+    pub session: Session,
     pub(super) pair: Pair,
 }
 
 /// Why somebody is not.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub enum Refused {
     /// Unknown identifier or wrong password: which of them is nobody's business.
     Wrong,
     /// Too many attempts, or an administrator's lock; without an end until it is lifted.
@@ -125,7 +125,7 @@ impl Refused {
 }
 
 /// Lets somebody in, or not.
-pub(super) async fn log_in(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
+pub async fn log_in(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
     let method = visitor.identifier.method();
     let outcome = judge(app, visitor).await;
     let result = outcome.as_ref().map_or_else(Refused::result, |_| LoginResult::Success);

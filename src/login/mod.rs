@@ -26,6 +26,7 @@ use crate::policy::{Assignments, Code};
 use crate::rbac;
 use crate::store::Error;
 
+pub use by_password::{Entered, Identifier, Refused, Visitor, log_in};
 pub use http::{reauthenticate, rows};
 pub use lockout::{sweep, unlock};
 pub use password::{Unhashed, hash_of, policy_of};

@@ -6,7 +6,7 @@
 use crate::config::{Config, Docs, Preset, Required};
 use crate::http::openapi::{self, Keys};
 use crate::http::{Row, Table, page, wellknown};
-use crate::{agent, approval, gate, login, profile};
+use crate::{agent, approval, gate, login, profile, web};
 
 /// The endpoints of the native API and those at the root.
 fn rows() -> Vec<Row> {
@@ -16,6 +16,7 @@ fn rows() -> Vec<Row> {
     rows.extend(agent::rows());
     rows.extend(approval::rows());
     rows.push(gate::ticket_row());
+    rows.extend(web::rows());
     rows
 }
 

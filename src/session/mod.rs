@@ -6,6 +6,7 @@
 //! through [`react`], in the same transaction.
 
 mod device;
+mod page;
 mod rotate;
 mod store;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use crate::principal::{Scope, SessionFacts};
 use crate::store::{Error, FromRow, Source};
 
 pub use device::{Device, MAX_LEN as MAX_DEVICE_LEN, Refused as DeviceRefused};
+pub use page::{PageSession, page_cookie, read_page_cookie};
 pub use rotate::{RefreshError, Refreshed, Request as RefreshRequest, Use, refresh};
 pub use token::{Access, Claims, NoKey, read as read_access};
 

@@ -24,6 +24,7 @@ mod journey;
 mod limits;
 mod notices;
 mod outage;
+mod page;
 mod policy;
 mod races;
 mod ratelimit;

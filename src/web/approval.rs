@@ -1,0 +1,386 @@
+//! The pages on which people decide about what agents want to do.
+//!
+//! Law: what is shown is exactly what will be sent, and the line above it is the gateway's own. A
+//! page is looked at without anything happening; each decision is a form of its own.
+
+use std::time::Duration;
+
+use ::http::StatusCode;
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::exact::{exact, text};
+use super::form::{self, Form};
+use super::layout::{Viewer, lead_to, page, trouble};
+use super::login;
+use crate::account;
+use crate::agent;
+use crate::approval::{
+    self, Approval, Content, DecideError, Decided, Decision, Filter, Mode, Reference, SessionNeed, State,
+    decide,
+};
+use crate::audit::Suspension;
+use crate::base::Timestamp;
+use crate::base::json::strict;
+use crate::crypto::digest;
+use crate::http::{ApiError, Call, Nothing, Reply};
+use crate::organization;
+use crate::principal::{Principal, Scope};
+
+/// How many that are over the list shows.
+const PAST: u32 = 30;
+/// What says that a yes was counted and others must follow.
+const COUNTED: &str = "counted";
+/// Fields of a JSON body in which agents explain themselves.
+const WORDS: [&str; 10] = [
+    "reason",
+    "message",
+    "comment",
+    "description",
+    "note",
+    "notes",
+    "summary",
+    "memo",
+    "explanation",
+    "justification",
+];
+
+/// Who looks at it, or where they must go first.
+fn viewer(call: &Call) -> Result<Viewer<'_>, Box<Reply>> {
+    let Some(person) = &call.principal else { return Err(Box::new(login::first(&call.head.path))) };
+    if person.session.scope == Some(Scope::PasswordChangeOnly) {
+        let content = html! {
+            h1 { "Choose a new password first" }
+            p { "Your password was chosen by somebody else. Change it in your application, then log in here again." }
+        };
+        return Err(Box::new(page(StatusCode::FORBIDDEN, "Choose a new password first", None, &content)));
+    }
+    Ok(Viewer { person, csrf: form::secret_of(&call.app, person.session.sid) })
+}
+
+pub(super) async fn list(call: Call, _: Nothing) -> Result<Reply, ApiError> {
+    let viewer = match viewer(&call) {
+        Ok(viewer) => viewer,
+        Err(reply) => return Ok(*reply),
+    };
+    let now = call.app.now();
+    let waiting = approval::open_for(&call.app, viewer.person).await?;
+    let all = Filter { limit: Some(PAST), ..Filter::default() };
+    let mut others = approval::list_for(&call.app, viewer.person, &all).await?;
+    others.retain(|other| waiting.iter().all(|one| one.id != other.id));
+    let content = html! {
+        h1 { "Waiting for you" }
+        @if waiting.is_empty() { p.empty { "Nothing is waiting for your decision." } }
+        (cards(&waiting, now))
+        @if !others.is_empty() {
+            h2 { "Others" }
+            (cards(&others, now))
+        }
+    };
+    Ok(page(StatusCode::OK, "Approvals", Some(&viewer), &content))
+}
+
+fn cards(approvals: &[Approval], now: Timestamp) -> Markup {
+    html! {
+        @if !approvals.is_empty() {
+            ul.cards {
+                @for one in approvals {
+                    li {
+                        a href=(path_of(one)) {
+                            strong { (text(&one.title)) }
+                            span.path { (text(&one.method)) " " (text(&one.path)) }
+                            span.meta {
+                                (badge(one.state_at(now)))
+                                " agent " q { (text(&one.agent)) }
+                                @if one.state_at(now) == State::Pending { " · " (left(one.decide_by, now)) }
+                                @else { " · " (moment(one.created_at)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn path_of(approval: &Approval) -> String {
+    format!("/portcullis/approvals/{}/", approval.id)
+}
+
+/// The approval that the path names, if this person may see it.
+async fn seen(call: &Call, person: &Principal) -> Result<Option<Approval>, ApiError> {
+    let reference = match Reference::of(call.param("id")?) {
+        // A confirmation token is for agents, and a page's address is no place for it.
+        Reference::Token(_) => return Ok(None),
+        reference => reference,
+    };
+    let Some(found) = approval::find(&call.app.db, &reference).await? else { return Ok(None) };
+    Ok(if approval::may_see(&call.app, &found, person).await? { Some(found) } else { None })
+}
+
+pub(super) async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
+    let viewer = match viewer(&call) {
+        Ok(viewer) => viewer,
+        Err(reply) => return Ok(*reply),
+    };
+    let Some(approval) = seen(&call, viewer.person).await? else { return Ok(trouble(StatusCode::NOT_FOUND)) };
+    let is_counted = call.head.query == COUNTED;
+    let said = is_counted.then_some("Your yes was counted. More people must agree before it is done.");
+    detail(&call, &viewer, &approval, StatusCode::OK, said).await
+}
+
+pub(super) async fn approve(call: Call, form: Form) -> Result<Reply, ApiError> {
+    run(&call, &form, Decision::Approve).await
+}
+
+pub(super) async fn deny(call: Call, form: Form) -> Result<Reply, ApiError> {
+    let reason = Some(form.text("reason").trim().to_owned()).filter(|reason| !reason.is_empty());
+    run(&call, &form, Decision::Deny { reason }).await
+}
+
+async fn run(call: &Call, form: &Form, decision: Decision) -> Result<Reply, ApiError> {
+    let viewer = match viewer(call) {
+        Ok(viewer) => viewer,
+        Err(reply) => return Ok(*reply),
+    };
+    if !form::is_ours(call, viewer.person.session.sid, form) {
+        return Ok(form::not_ours(call));
+    }
+    let Some(approval) = seen(call, viewer.person).await? else { return Ok(trouble(StatusCode::NOT_FOUND)) };
+    let reference = Reference::Id(approval.id);
+    let (status, text) = match decide(&call.app, &call.actor(), viewer.person, &reference, decision).await {
+        Ok(Decided::Counted { .. }) => return Ok(lead_to(&format!("{}?{COUNTED}", path_of(&approval)))),
+        Ok(Decided::Approved { .. } | Decided::Denied) => return Ok(lead_to(&path_of(&approval))),
+        Err(DecideError::Stranger) => {
+            (StatusCode::FORBIDDEN, "You are not one of those who decide about this.")
+        }
+        Err(DecideError::Over(_)) => (StatusCode::CONFLICT, "It does not wait for a decision any more."),
+        Err(DecideError::Void(_)) => {
+            (StatusCode::CONFLICT, "What was asked for cannot be had any more, so it was not approved.")
+        }
+        Err(DecideError::Session(SessionNeed::SecondFactor)) => {
+            (StatusCode::FORBIDDEN, "This needs a login with a second factor. It was not approved.")
+        }
+        Err(DecideError::Session(SessionNeed::Recent)) => {
+            (StatusCode::FORBIDDEN, "Your login is too old for this. Log out, log in again and decide then.")
+        }
+        Err(DecideError::Store(cause)) => return Err(cause.into()),
+    };
+    // As it is now: that it is another one may be why.
+    let Some(approval) = seen(call, viewer.person).await? else { return Ok(trouble(StatusCode::NOT_FOUND)) };
+    detail(call, &viewer, &approval, status, Some(text)).await
+}
+
+/// Stops the agent: the human behind it and those who decide may. Only the human can let it go on.
+pub(super) async fn stop(call: Call, form: Form) -> Result<Reply, ApiError> {
+    let viewer = match viewer(&call) {
+        Ok(viewer) => viewer,
+        Err(reply) => return Ok(*reply),
+    };
+    if !form::is_ours(&call, viewer.person.session.sid, &form) {
+        return Ok(form::not_ours(&call));
+    }
+    let Some(approval) = seen(&call, viewer.person).await? else { return Ok(trouble(StatusCode::NOT_FOUND)) };
+    let mut change = call.app.change(call.actor()).await?;
+    if agent::suspend(&mut change, approval.delegation(), Suspension::Manual).await? {
+        change.commit().await?;
+    }
+    Ok(lead_to(&path_of(&approval)))
+}
+
+/// Everything that somebody must see before deciding, then what can be decided.
+async fn detail(
+    call: &Call,
+    viewer: &Viewer<'_>,
+    approval: &Approval,
+    status: StatusCode,
+    said: Option<&str>,
+) -> Result<Reply, ApiError> {
+    let app = &call.app;
+    let now = app.now();
+    let state = approval.state_at(now);
+    let content = approval::content(app, approval).await?;
+    let human = account::by_id(&app.db, approval.account).await?;
+    let human = human.and_then(|human| human.email.map(|email| email.to_string()));
+    let place = match approval.organization {
+        Some(id) => organization::by_id(&app.db, id).await?.map(|own| own.name),
+        None => None,
+    };
+    let token = agent::find(&app.db, agent::Reference::Id(approval.agent_token)).await?;
+    let is_running = token.is_some_and(|token| token.status == agent::Status::Active);
+    let decides = state == State::Pending && approval::may_decide(app, approval, viewer.person).await?;
+    let content = html! {
+        p.back { a href=(super::HOME) { "← All approvals" } }
+        @if let Some(said) = said { p.problem role="alert" { (said) } }
+        h1 { (text(&approval.title)) }
+        p.state { (badge(state)) " " (told(approval, state, now)) }
+        @if let Some(reason) = &approval.reason { p { "The reason that was given: " q { (text(reason)) } } }
+        (request(approval, content.as_ref()))
+        (words(approval, content.as_ref()))
+        (facts(approval, content.as_ref(), human.as_deref(), place.as_deref()))
+        @if decides { (decisions(viewer, approval)) }
+        @if is_running { (stopping(viewer, approval)) }
+    };
+    Ok(page(status, "Approval", Some(viewer), &content))
+}
+
+fn request(approval: &Approval, content: Option<&Content>) -> Markup {
+    let Some(content) = content else {
+        return html! {
+            section {
+                h2 { "What was asked for" }
+                p.line { b { (text(&approval.method)) } " " (text(&approval.path)) }
+                p.empty { "The request itself is no longer kept." }
+            }
+        };
+    };
+    html! {
+        section aria-labelledby="exact" {
+            h2 id="exact" { "Exactly what will be sent" }
+            p.line { b { (text(&content.method)) } " " bdi { (text(&content.target)) } }
+            @if !content.headers.is_empty() {
+                h3 { "Headers" }
+                pre.exact tabindex="0" {
+                    @for (name, value) in &content.headers { (text(name)) ": " (exact(value)) "\n" }
+                }
+            }
+            h3 { "Body" }
+            @if content.body.is_empty() { p.empty { "There is none." } }
+            @else {
+                pre.exact tabindex="0" { (exact(&content.body)) }
+                p.meta { (content.body.len()) " bytes, SHA-256 " code { (digest::sha256_hex(&content.body)) } }
+            }
+        }
+    }
+}
+
+/// What the agent says about itself: shown apart, because nobody has checked it.
+fn words(approval: &Approval, content: Option<&Content>) -> Markup {
+    let body = content.and_then(|content| strict(&content.body).ok()).unwrap_or_default();
+    let said: Vec<(&str, &str)> = WORDS
+        .iter()
+        .filter_map(|name| body.get(name).and_then(Value::as_str).map(|said| (*name, said)))
+        .collect();
+    if said.is_empty() && approval.trace.is_none() {
+        return html! {};
+    }
+    html! {
+        section.words aria-labelledby="words" {
+            h2 id="words" { "The agent’s own words" }
+            p.meta { "Written by the agent. Nobody has checked it; do not take it for a fact." }
+            dl {
+                @for (name, said) in said {
+                    dt { (name) }
+                    dd { pre.exact tabindex="0" { (text(said)) } }
+                }
+                @if let Some(trace) = &approval.trace { dt { "Trace" } dd { code { (text(trace)) } } }
+            }
+        }
+    }
+}
+
+fn facts(approval: &Approval, content: Option<&Content>, human: Option<&str>, place: Option<&str>) -> Markup {
+    let sender = match approval.mode {
+        Mode::Retry => "the agent, when it asks again",
+        Mode::Sealed => "the gateway, as soon as it is approved",
+    };
+    html! {
+        section aria-labelledby="facts" {
+            h2 id="facts" { "Who, and through what" }
+            dl {
+                dt { "Agent" } dd { (text(&approval.agent)) }
+                @if let Some(human) = human { dt { "On behalf of" } dd { (text(human)) } }
+                @if let Some(place) = place { dt { "Organization" } dd { (text(place)) } }
+                dt { "Permission" } dd { code { (approval.permission) } }
+                dt { "Route" } dd { (text(&approval.route)) }
+                @if let Some(content) = content { dt { "Host" } dd { (text(&content.authority)) } }
+                @if let Some(content) = content { dt { "Asked from" } dd { (content.client) } }
+                dt { "Sent by" } dd { (sender) }
+                dt { "Asked at" } dd { (moment(approval.created_at)) }
+                dt { "Approval" } dd { code { (approval.id) } " (" (approval.number.0) ")" }
+                dt { "Binding digest" } dd { code { (approval.binding) } }
+            }
+        }
+    }
+}
+
+fn decisions(viewer: &Viewer<'_>, approval: &Approval) -> Markup {
+    let path = path_of(approval);
+    html! {
+        section.decide aria-label="Decide" {
+            form method="post" action=(format!("{path}approve/")) {
+                (viewer.proof())
+                button.yes type="submit" { "Approve" }
+                p.meta { "Exactly this, once." }
+            }
+            form method="post" action=(format!("{path}deny/")) {
+                (viewer.proof())
+                label for="reason" { "Why not? The agent is told this (you may leave it empty)." }
+                textarea id="reason" name="reason" rows="3" maxlength="500" {}
+                button.no type="submit" { "Deny" }
+            }
+        }
+    }
+}
+
+fn stopping(viewer: &Viewer<'_>, approval: &Approval) -> Markup {
+    html! {
+        details.stop {
+            summary { "Stop this agent" }
+            p { "Nothing is let through in its name any more, and all that it waits for is void. The human whose agent it is can let it go on later." }
+            form method="post" action=(format!("{}stop/", path_of(approval))) {
+                (viewer.proof())
+                button.no type="submit" { "Stop this agent" }
+            }
+        }
+    }
+}
+
+fn badge(state: State) -> Markup {
+    html! { span class=(format!("badge {}", state.name())) { (state.name()) } }
+}
+
+/// What a state means, for people.
+fn told(approval: &Approval, state: State, now: Timestamp) -> Markup {
+    html! {
+        @match state {
+            State::Pending => { "It waits for a decision: " (left(approval.decide_by, now)) "." },
+            State::Approved => {
+                "Approved, and not done yet"
+                @if let Some(until) = approval.execute_by { ": " (left(until, now)) }
+                "."
+            },
+            State::Executing => { "It is being sent now." },
+            State::Executed => { "It was done." },
+            State::Failed => { "It was sent, and the answer was that it could not be done." },
+            State::Indeterminate => {
+                "It was sent, and nobody knows what came of it. It will not be sent again: look there, at the backend."
+            },
+            State::Denied => { "It was denied." },
+            State::Expired => { "Nobody decided in time." },
+            State::Lapsed => { "It was approved and not done in time." },
+            State::Void => { "It cannot be had any more: the agent was stopped, a right was lost, or the route changed." },
+        }
+        @if let Some(status) = approval.status { " The backend answered " (status) "." }
+    }
+}
+
+/// How long there still is.
+fn left(until: Timestamp, now: Timestamp) -> Markup {
+    let span = until.since(now);
+    let text = if span < Duration::from_mins(1) {
+        format!("{} seconds left", span.as_secs())
+    } else if span < Duration::from_hours(2) {
+        format!("{} minutes left", span.as_secs() / 60)
+    } else {
+        format!("{} hours left", span.as_secs() / 3600)
+    };
+    html! { time datetime=(until.rfc3339()) { (text) } }
+}
+
+fn moment(at: Timestamp) -> Markup {
+    let whole = at.rfc3339();
+    // To the second: `2026-11-20T10:00:00.000000Z`.
+    let short = whole.get(..19).unwrap_or(&whole).replace('T', " ");
+    html! { time datetime=(whole) { (short) " UTC" } }
+}

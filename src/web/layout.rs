@@ -1,0 +1,146 @@
+//! The frame of every page, and the headers that keep browsers from doing more than showing it.
+//!
+//! Law: a page is stored nowhere, framed by nobody and runs nothing. Its one style sheet is a file
+//! of ours, named with its digest so that browsers may keep it.
+
+use std::sync::LazyLock;
+
+use ::http::StatusCode;
+use ::http::header::{self, HeaderName, HeaderValue};
+use maud::{DOCTYPE, Markup, html};
+
+use crate::crypto::digest;
+use crate::http::Reply;
+use crate::principal::Principal;
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = include_str!("style.css");
+
+static STYLE_DIGEST: LazyLock<String> = LazyLock::new(|| digest::sha256_hex(CSS.as_bytes())[..16].to_owned());
+
+/// `same-origin`, not `no-referrer`: with that, browsers name no origin in the forms that they send.
+const HEADERS: [(HeaderName, HeaderValue); 7] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; \
+             frame-ancestors 'none'; require-trusted-types-for 'script'",
+        ),
+    ),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+    (
+        HeaderName::from_static("permissions-policy"),
+        HeaderValue::from_static("camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    ),
+];
+
+/// Who looks at a page, and the secret that the forms of that page carry.
+pub(super) struct Viewer<'a> {
+    pub(super) person: &'a Principal,
+    pub(super) csrf: String,
+}
+
+impl Viewer<'_> {
+    /// What a form needs to be believed.
+    pub(super) fn proof(&self) -> Markup {
+        html! { input type="hidden" name="csrf" value=(self.csrf); }
+    }
+}
+
+/// A whole page. `title` is ours; what is in `content` was escaped when it was made.
+pub(super) fn page(status: StatusCode, title: &str, viewer: Option<&Viewer<'_>>, content: &Markup) -> Reply {
+    let whole = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="robots" content="noindex";
+                title { (title) " · Portcullis" }
+                link rel="stylesheet" href=(format!("/portcullis/style.css?v={}", *STYLE_DIGEST));
+            }
+            body {
+                a.skip href="#main" { "To the content" }
+                header {
+                    a.brand href=(super::HOME) { "Portcullis" }
+                    @if let Some(viewer) = viewer { (who(viewer)) }
+                }
+                main id="main" { (content) }
+            }
+        }
+    };
+    guarded(Reply::bytes(status, HTML, whole.into_string()))
+}
+
+fn who(viewer: &Viewer<'_>) -> Markup {
+    let account = &viewer.person.account;
+    let name = account.email.as_ref().map(ToString::to_string).or_else(|| account.username.clone());
+    html! {
+        form.who method="post" action="/portcullis/logout/" {
+            (viewer.proof())
+            span { (name.unwrap_or_else(|| account.id.to_string())) }
+            button.quiet type="submit" { "Log out" }
+        }
+    }
+}
+
+/// Goes on elsewhere among our own pages. The way is ours: never a text that came from outside.
+pub(super) fn lead_to(path: &str) -> Reply {
+    let reply = guarded(Reply::bytes(StatusCode::SEE_OTHER, HTML, ""));
+    match HeaderValue::try_from(path) {
+        Ok(path) => reply.with(header::LOCATION, path),
+        Err(_) => reply.with(header::LOCATION, HeaderValue::from_static(super::HOME)),
+    }
+}
+
+pub(super) fn style() -> Reply {
+    let reply = Reply::bytes(StatusCode::OK, "text/css; charset=utf-8", CSS)
+        .cached("public, max-age=31536000, immutable");
+    let reply = guarded(reply);
+    match HeaderValue::try_from(format!("\"{}\"", *STYLE_DIGEST)) {
+        Ok(tag) => reply.with(header::ETAG, tag),
+        Err(_) => reply,
+    }
+}
+
+/// A page about a request that came to nothing, for whoever calls a page: says nothing of what was sent.
+#[must_use]
+pub fn trouble(status: StatusCode) -> Reply {
+    let (title, text) = match status {
+        StatusCode::NOT_FOUND => (
+            "Not found",
+            "There is nothing here, or nothing that you may see. A link may be old, or meant for somebody else.",
+        ),
+        StatusCode::FORBIDDEN => ("Not allowed", "Pages are for people. Nothing was done."),
+        StatusCode::TOO_MANY_REQUESTS => ("Too many attempts", "Wait a minute, then try again."),
+        StatusCode::SERVICE_UNAVAILABLE => (
+            "Not now",
+            "The gateway cannot tell at the moment, so nothing was done. Try again in a few seconds.",
+        ),
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => {
+            ("Not understood", "What was sent cannot be read. Nothing was done.")
+        }
+        StatusCode::METHOD_NOT_ALLOWED => ("Not possible", "This page cannot be asked like that."),
+        _ => (
+            "Something went wrong",
+            "Nothing was done that you did not see. Try again, and ask whoever runs this gateway if it stays.",
+        ),
+    };
+    let content = html! {
+        h1 { (title) }
+        p { (text) }
+        p { a href=(super::HOME) { "To what is waiting" } }
+    };
+    page(status, title, None, &content)
+}
+
+fn guarded(mut reply: Reply) -> Reply {
+    for (name, value) in HEADERS {
+        reply.headers.insert(name, value);
+    }
+    reply
+}

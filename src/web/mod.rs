@@ -1,0 +1,58 @@
+//! Pages for people: logging in, and deciding about what agents want to do.
+//!
+//! Law: no rules here, only calls. Looking at a page changes nothing; what does is a form that our
+//! own page showed to the same session. Nothing that came from outside is written but as text, and
+//! no script runs: the content policy allows none.
+
+mod approval;
+mod exact;
+mod form;
+mod layout;
+mod login;
+
+use crate::http::{ApiError, Bucket, Call, Nothing, Reply, Row, get, post};
+
+pub use layout::trouble;
+
+/// Where logging in leads to.
+const HOME: &str = "/portcullis/approvals/";
+
+/// The pages.
+#[must_use]
+pub fn rows() -> Vec<Row> {
+    vec![
+        get("/portcullis/", home).page().about("Where people begin"),
+        get("/portcullis/style.css", style).page().about("How pages look"),
+        get("/portcullis/login/", login::show).page().about("The form to log in"),
+        post("/portcullis/login/", login::enter)
+            .page()
+            .limit(Bucket::Login)
+            .audited(&["login", "login_failed", "account_locked", "new_device_detected", "session_ended"])
+            .about("Log in"),
+        post("/portcullis/logout/", login::leave).page().audited(&["logout"]).about("Log out"),
+        get(HOME, approval::list).page().about("What agents want to do"),
+        get("/portcullis/approvals/{id}/", approval::show)
+            .page()
+            .about("One thing that an agent wants to do"),
+        post("/portcullis/approvals/{id}/approve/", approval::approve)
+            .page()
+            .audited(&["approval_voted", "approval_approved", "approval_voided"])
+            .about("Approve it"),
+        post("/portcullis/approvals/{id}/deny/", approval::deny)
+            .page()
+            .audited(&["approval_denied"])
+            .about("Deny it"),
+        post("/portcullis/approvals/{id}/stop/", approval::stop)
+            .page()
+            .audited(&["agent_token_suspended", "approval_voided"])
+            .about("Stop the agent"),
+    ]
+}
+
+async fn home(_: Call, _: Nothing) -> Result<Reply, ApiError> {
+    Ok(layout::lead_to(HOME))
+}
+
+async fn style(_: Call, _: Nothing) -> Result<Reply, ApiError> {
+    Ok(layout::style())
+}
