@@ -10,6 +10,7 @@ use ::http::{HeaderValue, Method, Version};
 
 use super::authority::Authority;
 use super::framing;
+use super::nominated::{BadOption, Nominated};
 use super::rejection::{Flaw, Rejection};
 use super::request_id::RequestId;
 use super::rules::EdgeRules;
@@ -228,7 +229,6 @@ fn origin_form<'a>(arrival: &Arrival<'a>, fields: &Fields) -> Result<&'a [u8], R
 
 /// What one pass over the headers collects.
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each read once")]
 struct Fields {
     host: Option<HeaderValue>,
     is_trusted: bool,
@@ -237,7 +237,7 @@ struct Fields {
     content_length: Option<u64>,
     is_chunked: bool,
     upgrade: Option<HeaderValue>,
-    has_connection_upgrade: bool,
+    nominated: Nominated,
     presented: Presented,
     cookies: Vec<HeaderValue>,
     accept: Option<HeaderValue>,
@@ -289,8 +289,8 @@ impl Fields {
                 Ok(())
             }
             header::CONNECTION => {
-                self.has_connection_upgrade |= names_upgrade(value);
-                Ok(())
+                let read = self.nominated.read(value, &mut self.removed);
+                read.map_err(|BadOption| Rejection::Malformed(Flaw::Connection))
             }
             header::UPGRADE => once(&mut self.upgrade, value),
             header::EXPECT => self.take_expect(value),
@@ -381,7 +381,7 @@ impl Fields {
         let is_websocket =
             self.upgrade.as_ref().is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"websocket"));
         let is_grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
-        if is_websocket && self.has_connection_upgrade && arrival.version == Version::HTTP_11 {
+        if is_websocket && self.nominated.has_upgrade && arrival.version == Version::HTTP_11 {
             // A handshake with a body: the backend may read frames where we still read the body.
             if *arrival.method != Method::GET || self.is_chunked || self.content_length.is_some_and(|n| n > 0)
             {
@@ -422,11 +422,6 @@ fn join(lines: &mut Vec<HeaderValue>) -> Result<Option<HeaderValue>, Rejection> 
     HeaderValue::from_bytes(&parts.join(&b"; "[..]))
         .map(Some)
         .map_err(|_| Rejection::Malformed(Flaw::Duplicate))
-}
-
-fn names_upgrade(value: &HeaderValue) -> bool {
-    let mut tokens = value.as_bytes().split(|&byte| byte == b',');
-    tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
 fn scheme_of(value: &HeaderValue) -> Option<Scheme> {

@@ -24,6 +24,7 @@ mod framing;
 pub mod head;
 mod identity;
 mod limit;
+mod nominated;
 mod note;
 mod permit;
 mod person;

@@ -99,6 +99,8 @@ pub enum Flaw {
     /// A header that may stand once stands twice.
     Duplicate,
     Upgrade,
+    /// It names what is not for a neighbour to name.
+    Connection,
 }
 
 impl Flaw {
@@ -109,6 +111,7 @@ impl Flaw {
             Self::Host => "bad_host",
             Self::Duplicate => "duplicate_header",
             Self::Upgrade => "bad_upgrade",
+            Self::Connection => "bad_connection",
         }
     }
 
@@ -123,6 +126,7 @@ impl Flaw {
             Self::Host => "Send exactly one valid Host.",
             Self::Duplicate => "Send each header once.",
             Self::Upgrade => "Send a WebSocket handshake as a GET without a body.",
+            Self::Connection => "Name in Connection only headers that are for the next hop, and few of them.",
         }
     }
 }

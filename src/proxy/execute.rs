@@ -1,73 +1,62 @@
-//! Sends a request whose whole body is here, and streams the answer back.
+//! Sends a request of which nothing is still to come, and streams the answer back.
 //!
-//! Law: for what needs the body before a header can be written. The framework's own path has told
-//! the upstream the headers by the time it sees the body, and can send a body again only up to
-//! 64 KiB. Peers, timeouts, stamps and the cleaning of the answer are those of every other request.
+//! Law: for what has no body, or needs the whole of it before a header can be written. The
+//! framework's own path runs both directions beside each other, which a request without a body pays
+//! for and does not need; it has told the upstream the headers by the time it sees a body, and can
+//! send one again only up to 64 KiB. Peers, timeouts, stamps and the cleaning of the answer are
+//! those of every other request. A client that leaves ends it.
 
 use ::http::header::{self, HeaderMap, HeaderName};
 use ::http::{HeaderValue, Method, StatusCode, Uri, Version};
 use bytes::Bytes;
-use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 
+use super::connectors::Connectors;
 use super::ctx::Ctx;
 use super::upstream::Outcome;
 use super::{hygiene, redact, service};
+use crate::gate::head::BodyLength;
 use crate::gate::redact::Treatment;
 
 /// Informational answers that an upstream may send before its real one.
 const INFORMATIONAL: usize = 8;
-
-/// Headers between two neighbours (RFC 9110 section 7.6.1), and those that the body's new frame
-/// replaces.
-const HOP_BY_HOP: [HeaderName; 10] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::CONTENT_LENGTH,
-];
 
 /// Sends the request of `session` with this body.
 ///
 /// # Errors
 /// What went wrong, for `fail_to_proxy`; the answer may have begun.
 pub(super) async fn execute(
-    connector: &Connector,
+    connectors: &Connectors,
     session: &mut Session,
     ctx: &mut Ctx,
     body: &Bytes,
 ) -> Result<()> {
     let (mut upstream, peer) = loop {
         let peer = service::next_peer(ctx)?;
-        match attempt(connector, session, ctx, &peer, body).await {
+        match attempt(connectors, session, ctx, &peer, body).await {
             Ok(upstream) => break (upstream, peer),
-            Err(Failed { mut error, was_sent }) => {
-                error.as_up();
+            Err(Failed { error, was_sent }) => {
                 let may_repeat = !was_sent || session.req_header().method.is_idempotent();
-                if !may_repeat || !ctx.may_try_again() || *error.etype() == ErrorType::ReadTimedout {
+                let is_theirs = *error.esource() == ErrorSource::Upstream;
+                let is_slow = *error.etype() == ErrorType::ReadTimedout;
+                if !(may_repeat && is_theirs && ctx.may_try_again()) || is_slow {
                     return Err(error);
                 }
             }
         }
     };
-    let result = relay(session, ctx, &mut upstream).await;
-    let is_whole = result.is_ok() && upstream.response_done();
-    if is_whole {
-        connector.release_http_session(upstream, &*peer, peer.options.idle_timeout).await;
+    let relayed = relay(session, ctx, &mut upstream).await;
+    // Before the client has everything: its next request may come at once, and wants a connection.
+    if relayed.is_ok() && upstream.response_done() {
+        connectors.keep(upstream, &peer, ctx.attempt.chosen.as_ref()).await;
     } else {
         upstream.shutdown().await;
     }
-    result
+    relayed?.finish(session).await
 }
 
 /// An attempt that came to nothing.
@@ -79,14 +68,19 @@ struct Failed {
 
 /// Connects, sends everything and reads the head of the answer.
 async fn attempt(
-    connector: &Connector,
-    session: &Session,
+    connectors: &Connectors,
+    session: &mut Session,
     ctx: &mut Ctx,
     peer: &HttpPeer,
     body: &Bytes,
 ) -> Result<HttpSession, Failed> {
-    let connected = connector.get_http_session(peer).await;
-    let (mut upstream, _) = connected.map_err(|error| Failed { error, was_sent: false })?;
+    let connected = connectors.connect(peer, ctx.attempt.chosen.as_ref()).await;
+    let mut upstream = connected.map_err(|error| {
+        if let Some(forward) = &ctx.forward {
+            forward.upstream.metrics().unreachable();
+        }
+        Failed { error: up(error), was_sent: false }
+    })?;
     // Before the first byte: whoever drops this halfway must not take it for unsent.
     ctx.attempt.was_sent = true;
     match send(&mut upstream, session, ctx, peer, body).await {
@@ -97,7 +91,7 @@ async fn attempt(
 
 async fn send(
     upstream: &mut HttpSession,
-    session: &Session,
+    session: &mut Session,
     ctx: &Ctx,
     peer: &HttpPeer,
     body: &Bytes,
@@ -106,12 +100,30 @@ async fn send(
     upstream.set_write_timeout(peer.options.write_timeout);
     let is_h2 = matches!(upstream, HttpSession::H2(_));
     let request = request_for(session, ctx, peer, body, is_h2)?;
-    upstream.write_request_header(Box::new(request)).await?;
-    if !body.is_empty() {
-        upstream.write_request_body(body.clone(), false).await?;
+    let sent = async {
+        upstream.write_request_header(Box::new(request)).await?;
+        if !body.is_empty() {
+            upstream.write_request_body(body.clone(), false).await?;
+        }
+        upstream.finish_request_body().await
+    };
+    sent.await.map_err(up)?;
+    unless_gone(session, upstream.read_response_header()).await
+}
+
+/// What the upstream does, unless the client leaves meanwhile.
+pub(super) async fn unless_gone<T>(
+    session: &mut Session,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::select! {
+        biased;
+        done = work => done.map_err(up),
+        said = session.as_downstream_mut().read_body_or_idle(true) => {
+            let said = said.and_then(|_| Error::e_explain(ErrorType::ConnectError, "a body that was not announced"));
+            said.map_err(down)
+        }
     }
-    upstream.finish_request_body().await?;
-    upstream.read_response_header().await
 }
 
 fn request_for(
@@ -124,16 +136,10 @@ fn request_for(
     let (Some(head), Some(forward)) = (&ctx.head, &ctx.forward) else {
         return Error::e_explain(ErrorType::InternalError, "nothing was permitted");
     };
-    let mut request = session.req_header().clone();
-    for name in nominated(&request.headers) {
-        request.remove_header(&name);
-    }
-    for name in &HOP_BY_HOP {
-        request.remove_header(name);
-    }
+    let mut request = hygiene::onward(session.req_header(), forward);
     hygiene::stamp(&mut request, head, forward, ctx.attempt.chosen.as_ref())?;
     let expects_none = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    if !(expects_none && body.is_empty()) {
+    if !body.is_empty() || !(expects_none || head.body == BodyLength::None) {
         request.insert_header(header::CONTENT_LENGTH, body.len())?;
     }
     if !is_h2 {
@@ -153,29 +159,24 @@ fn request_for(
     Ok(request)
 }
 
-/// What `Connection` says is only for us.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(header::CONNECTION).iter();
-    let tokens = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-    let names = tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok());
-    names.filter(|name| *name != header::HOST).collect()
-}
-
-/// Streams the answer to the client.
-async fn relay(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession) -> Result<()> {
+/// Streams the answer to the client, all but its end.
+async fn relay(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession) -> Result<End> {
     let mut answer = head_of(upstream)?;
     for _ in 0..INFORMATIONAL {
-        if !answer.status.is_informational() {
+        if !answer.status.is_informational() || answer.status == StatusCode::SWITCHING_PROTOCOLS {
             break;
         }
-        upstream.read_response_header().await.map_err(up)?;
+        unless_gone(session, upstream.read_response_header()).await?;
         answer = head_of(upstream)?;
     }
+    // Nobody asked for another protocol.
     if answer.status.is_informational() {
         return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
     }
     hygiene::clean_answer(&mut answer, ctx)?;
-    for name in &HOP_BY_HOP[..9] {
+    let hops: Vec<HeaderName> =
+        answer.headers.keys().filter(|name| hygiene::is_hop_by_hop(name)).cloned().collect();
+    for name in &hops {
         answer.remove_header(name);
     }
     // Of the connection to the upstream, which is not the client's.
@@ -187,9 +188,9 @@ async fn relay(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession)
     if let Some(redaction) = redaction
         && redact::treatment(ctx, &redaction, &answer)? == Treatment::Rewrite
     {
-        return redact::relay(session, ctx, upstream, answer, &redaction).await;
+        redact::relay(session, ctx, upstream, answer, &redaction).await?;
+        return Ok(End::default());
     }
-    ctx.ending.status = answer.status.as_u16();
     let is_bare = ctx.method == Method::HEAD
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let has_length = answer.headers.contains_key(header::CONTENT_LENGTH);
@@ -197,27 +198,48 @@ async fn relay(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession)
         answer.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
     session.write_response_header(Box::new(answer), is_bare).await.map_err(down)?;
-    while let Some(piece) = upstream.read_response_body().await.map_err(up)? {
+    let mut end = End { is_open: !is_bare, ..End::default() };
+    while let Some(piece) = unless_gone(session, upstream.read_response_body()).await? {
+        if upstream.response_done() {
+            end.piece = Some(piece);
+            break;
+        }
         if !is_bare {
             session.write_response_body(Some(piece), false).await.map_err(down)?;
         }
     }
-    if is_bare { Ok(()) } else { finish(session, upstream).await }
+    if let (HttpSession::H2(h2), true) = (upstream, session.is_http2()) {
+        end.trailers = h2.read_trailers().await.map_err(up)?;
+    }
+    Ok(end)
 }
 
-/// Ends the answer, with trailers where both sides know them.
-async fn finish(session: &mut Session, upstream: &mut HttpSession) -> Result<()> {
-    if let HttpSession::H2(h2) = upstream
-        && session.is_http2()
-        && let Some(trailers) = h2.read_trailers().await?
-    {
-        return session.write_response_trailers(trailers).await;
+/// What the client does not have yet when the upstream has said everything.
+#[derive(Default)]
+struct End {
+    /// Whether there is an end to write: some answers have no body, whatever their heads say.
+    is_open: bool,
+    piece: Option<Bytes>,
+    /// Where both sides know them.
+    trailers: Option<HeaderMap>,
+}
+
+impl End {
+    async fn finish(self, session: &mut Session) -> Result<()> {
+        let Self { is_open, piece, trailers } = self;
+        match trailers {
+            _ if !is_open => Ok(()),
+            Some(trailers) => {
+                session.write_response_body(piece, false).await.map_err(down)?;
+                session.write_response_trailers(trailers).await.map_err(down)
+            }
+            None => session.write_response_body(piece, true).await.map_err(down),
+        }
     }
-    session.write_response_body(None, true).await.map_err(down)
 }
 
 #[expect(clippy::unnecessary_box_returns, reason = "the framework's errors come in boxes")]
-pub(super) fn up(mut error: Box<Error>) -> Box<Error> {
+fn up(mut error: Box<Error>) -> Box<Error> {
     error.as_up();
     error
 }

@@ -109,6 +109,36 @@ fn with_target(old: &Uri, target: uri::PathAndQuery) -> Result<Uri> {
     Uri::from_parts(parts).or_err(ErrorType::InternalError, "a canonical target makes a URI")
 }
 
+/// The head of a request without what is only for its neighbour, with room for what [`stamp`] writes.
+/// What `Connection` names was taken off when it arrived.
+pub(super) fn onward(request: &RequestHeader, forward: &Forward) -> RequestHeader {
+    let mut headers = HeaderMap::with_capacity(request.headers.len() + FORWARDED + forward.stamps.len());
+    for (name, value) in &request.headers {
+        if !is_hop_by_hop(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    let mut parts = Request::new(()).into_parts().0;
+    parts.method = request.method.clone();
+    parts.headers = headers;
+    parts.into()
+}
+
+/// Whether a header is between two neighbours (RFC 9110 section 7.6.1), or says how long a body is
+/// that gets a new frame.
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::CONNECTION
+            | header::PROXY_AUTHENTICATE
+            | header::PROXY_AUTHORIZATION
+            | header::TE
+            | header::TRAILER
+            | header::TRANSFER_ENCODING
+            | header::UPGRADE
+    ) || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+}
+
 /// Writes what the upstream may believe. The framework has taken off hop-by-hop headers before.
 pub(super) fn stamp(
     request: &mut RequestHeader,

@@ -6,6 +6,7 @@
 mod admission;
 mod arrive;
 mod connection;
+mod connectors;
 mod ctx;
 mod decide;
 mod execute;

@@ -12,7 +12,7 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::proxy::Session;
 
 use super::ctx::Ctx;
-use super::execute::{down, up};
+use super::execute::{down, unless_gone};
 use super::service::refused;
 use crate::gate::Rejection;
 use crate::gate::redact::{Broken, Redaction, Rewriter, Treatment};
@@ -45,12 +45,12 @@ pub(super) async fn relay(
         ctx.ending.status = answer.status.as_u16();
         session.write_response_header(Box::new(answer), true).await.map_err(down)?;
         // To its end, so that the connection can be used again.
-        while upstream.read_response_body().await.map_err(up)?.is_some() {}
+        while unless_gone(session, upstream.read_response_body()).await?.is_some() {}
         return Ok(());
     }
     let mut text = Text { rewriter: redaction.rewriter(), length: 0, out: Vec::new() };
     let is_over = loop {
-        match upstream.read_response_body().await.map_err(up)? {
+        match unless_gone(session, upstream.read_response_body()).await? {
             None => break true,
             Some(piece) if text.take(&piece).is_err() => {
                 return refused(ctx, Rejection::RedactionImpossible);
@@ -87,7 +87,7 @@ async fn rest(
     upstream: &mut HttpSession,
     mut text: Text,
 ) -> Result<()> {
-    while let Some(piece) = upstream.read_response_body().await.map_err(up)? {
+    while let Some(piece) = unless_gone(session, upstream.read_response_body()).await? {
         if text.take(&piece).is_err() {
             return refused(ctx, Rejection::RedactionImpossible);
         }

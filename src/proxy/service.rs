@@ -12,7 +12,6 @@ use ::http::header;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
-use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -20,6 +19,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
+use super::connectors::Connectors;
 use super::ctx::Ctx;
 use super::decide::{Decide, Decided, Decision, Found};
 use super::execute::execute;
@@ -58,8 +58,7 @@ pub struct Edge {
     pub(super) recorder: Arc<Recorder>,
     pub(super) ids: RequestIds,
     pub(super) patience: Patience,
-    /// For requests whose whole body is sent from here. The framework keeps its own to itself.
-    connector: Connector,
+    connectors: Connectors,
 }
 
 impl Edge {
@@ -69,7 +68,7 @@ impl Edge {
         ids: RequestIds,
         patience: Patience,
     ) -> Self {
-        Self { decide, recorder, ids, patience, connector: Connector::new(None) }
+        Self { decide, recorder, ids, patience, connectors: Connectors::new() }
     }
 
     fn pace(&self) -> Pace {
@@ -110,12 +109,18 @@ impl Edge {
         Ok(true)
     }
 
-    /// Hands the request to the framework, or sends it here if its body was read already.
+    /// Sends the request from here if nothing of it is still to come; else the framework does.
     async fn dispatch(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        let Some(whole) = ctx.body.whole.take() else { return Ok(false) };
+        let is_whole =
+            ctx.head.as_ref().is_some_and(|head| head.body == BodyLength::None && head.kind == Kind::Plain);
+        let whole = match ctx.body.whole.take() {
+            Some(whole) => whole,
+            None if is_whole => Bytes::new(),
+            None => return Ok(false),
+        };
         // Boxed here and below: what most requests never do must not make the future of all of
         // them larger, which is moved once per request.
-        Box::pin(execute(&self.connector, session, ctx, &whole)).await?;
+        Box::pin(execute(&self.connectors, session, ctx, &whole)).await?;
         Ok(true)
     }
 

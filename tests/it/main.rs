@@ -36,4 +36,5 @@ mod stream;
 mod support;
 mod tls;
 mod upstream;
+mod upstream_idle;
 mod wire;

@@ -6,9 +6,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use pingora::protocols::Stream;
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::config::{self, Balance, Server};
@@ -16,6 +17,7 @@ use crate::metrics::{Health, UpstreamMetrics};
 
 mod breaker;
 mod health;
+mod idle;
 mod peer;
 mod resolve;
 mod websocket;
@@ -26,6 +28,7 @@ pub(crate) use peer::Use;
 pub use resolve::watch_over;
 
 use breaker::Breaker;
+use idle::Idle;
 
 /// One upstream with its servers.
 pub struct Upstream {
@@ -46,6 +49,7 @@ pub struct Target {
     template: HttpPeer,
     is_up: AtomicBool,
     busy: AtomicUsize,
+    idle: Idle,
 }
 
 /// A server that was chosen. Counts as busy until it is dropped.
@@ -72,6 +76,21 @@ impl Chosen {
     /// The server as the configuration has it.
     pub fn server(&self) -> &Server {
         &self.target.server
+    }
+
+    /// Whether connections of this description serve one request after the other, whosever.
+    pub(super) fn is_shared(&self, peer: &HttpPeer) -> bool {
+        peer.group_key == self.target.template.group_key
+    }
+
+    /// A connection to it that waits for a request of the shared kind.
+    pub(super) fn waiting(&self, longest: Duration) -> Option<Stream> {
+        self.target.idle.take(longest)
+    }
+
+    /// Keeps a connection for the next request of the shared kind.
+    pub(super) fn keep(&self, stream: Stream) {
+        self.target.idle.keep(stream);
     }
 
     /// How to connect; the route's own times beat the upstream's.
@@ -189,6 +208,16 @@ impl Upstream {
             template,
             is_up: AtomicBool::new(true),
             busy: AtomicUsize::new(0),
+            idle: Idle::default(),
+        }
+    }
+}
+
+impl Upstream {
+    /// Closes connections that have waited for too long.
+    fn sweep(&self) {
+        for target in self.targets.load().iter() {
+            target.idle.sweep(self.plan.timeouts.idle);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Looks up the names of servers, again and again, and checks on the servers.
+//! Looks up the names of servers, again and again, checks on the servers, and closes connections to
+//! them that nobody used for long.
 //!
 //! Law: a name that cannot be resolved keeps the addresses it had; DNS trouble is not an outage.
 
@@ -11,6 +12,7 @@ use crate::config::upstream::refused;
 use crate::config::{Listen, Server};
 use crate::tasks::Tasks;
 
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const RESOLVE_EVERY: Duration = Duration::from_secs(10);
 
 /// Starts what keeps an upstream's servers current. It ends with the upstream.
@@ -27,6 +29,10 @@ pub async fn watch_over(upstream: &Arc<Upstream>, listen: &Arc<Listen>, tasks: &
         let resolving = repeat(Arc::downgrade(upstream), RESOLVE_EVERY, work);
         tasks.spawn("resolve upstream", until_the_end(tasks, resolving));
     }
+    let sweeping = repeat(Arc::downgrade(upstream), SWEEP_EVERY, |upstream: Arc<Upstream>| async move {
+        upstream.sweep();
+    });
+    tasks.spawn("sweep upstream", until_the_end(tasks, sweeping));
     if let Some(check) = upstream.plan.health.clone() {
         let checker = Arc::new(health::Checker::new(check.clone()));
         let work = move |upstream: Arc<Upstream>| {
