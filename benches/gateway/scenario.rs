@@ -45,6 +45,8 @@ enum Caller {
     Bearer,
     /// Each request shows a token that the gateway has not seen.
     FreshBearer,
+    /// An agent: the double check, and each request counted against a rate, a total and a budget.
+    Agent,
 }
 
 pub fn public() -> Scenario {
@@ -55,6 +57,11 @@ pub fn public() -> Scenario {
 pub fn warm_bearer() -> Scenario {
     let name = "bearer, permission, identity headers, assertion";
     Scenario { name, must: "1.35", aim: "1.20", caller: Caller::Bearer, routes: 8, accounts: 1 }
+}
+
+pub fn agent() -> Scenario {
+    let name = "agent, double check, rate, total, flat budget";
+    Scenario { name, must: "1.60", aim: "1.35", caller: Caller::Agent, ..warm_bearer() }
 }
 
 pub fn all() -> Vec<Scenario> {
@@ -70,6 +77,7 @@ pub fn all() -> Vec<Scenario> {
             caller: Caller::FreshBearer,
             ..warm_bearer()
         },
+        agent(),
     ]
 }
 
@@ -106,7 +114,8 @@ impl Scenario {
              upstreams: {{ reports: {{ servers: [\"{backend}\"], assertion: identity }} }}\n\
              routes:\n\
              \x20 - {{ name: open, match: {{ path: /open, methods: [GET] }}, upstream: reports, allow: anyone }}\n\
-             \x20 - {{ name: read, match: {{ path: \"/reports/**\", methods: [GET] }}, upstream: reports, allow: {{ permission: reports.read }} }}\n"
+             \x20 - {{ name: read, match: {{ path: \"/reports/**\", methods: [GET] }}, upstream: reports, allow: {{ permission: reports.read }} }}\n\
+             \x20 - {{ name: paid, match: {{ path: \"/paid/**\", methods: [GET] }}, upstream: reports, allow: {{ permission: reports.read }}, agents: {{ permission: reports.read, cost: {{ flat_usd: 0.01 }} }} }}\n"
         );
         for number in 0..self.routes {
             let _ = writeln!(
@@ -144,6 +153,10 @@ impl Prepared {
         let heads = match self.caller {
             Caller::Anyone => vec![head("/open", to, "")],
             Caller::Bearer => vec![head("/reports/q3", to, &bearer(&log_in(to).await))],
+            Caller::Agent => {
+                let token = mint(to, &log_in(to).await).await;
+                vec![head("/paid/q3", to, &format!("Authorization: AgentBearer {token}\r\n"))]
+            }
             Caller::FreshBearer => {
                 let token = log_in(to).await;
                 self.siblings(&token)
@@ -176,10 +189,24 @@ async fn log_in(to: SocketAddr) -> String {
     json["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
 }
 
+/// A token for an agent that no limit stops within a run.
+async fn mint(to: SocketAddr, token: &str) -> String {
+    let body = "{\"permissions\":[\"reports.read\"],\"budget_limit_usd\":1000000000,\"circuit_breaker\":\
+                {\"max_requests_per_minute\":1000000000,\"max_requests_total\":1000000000}}";
+    let answer = post(to, Ipv4Addr::LOCALHOST, "/ai/tokens/", &bearer(token), body).await;
+    let json = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+    let json: serde_json::Value = serde_json::from_str(json).unwrap_or_else(|_| panic!("{answer}"));
+    json["token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
 async fn post_login(to: SocketAddr, from: Ipv4Addr, email: &str, password: &str) -> String {
     let body = format!("{{\"email\":\"{email}\",\"password\":\"{password}\"}}");
+    post(to, from, "/login/email/", "", &body).await
+}
+
+async fn post(to: SocketAddr, from: Ipv4Addr, path: &str, more: &str, body: &str) -> String {
     let request = format!(
-        "POST /api/v1/auth/login/email/ HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json\r\n\
+        "POST /api/v1/auth{path} HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json\r\n{more}\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );

@@ -156,6 +156,35 @@ impl Scene {
 }
 
 on_every_store! {
+    async fn t7_what_is_handed_out_is_never_more_than_the_limit_and_lost_is_spent(store: TestStore) {
+        let scene = Scene::on(store).await;
+        let five = MicroUsd::parse("5").unwrap();
+        let mut ask = scene.ask(&["reports.read"]);
+        ask.limits = Limits { total: 41, budget: five, ..limits() };
+        let token = mint(&scene.app, Actor::system(), ask).await.unwrap().0;
+        let cents = |cents: i64| MicroUsd::from_micros(cents * 10_000).unwrap();
+        let of = |requests, money| Allowance { requests, money };
+        // Whoever took it is killed before it spends: nobody is handed it again.
+        let lost = take(&scene.app, token.id, of(2, cents(25)), of(1, cents(10))).await.unwrap();
+        assert_eq!(lost, Handout::Granted { amount: of(2, cents(25)), in_store: cents(475) });
+        let all = (0..60).map(|_| take(&scene.app, token.id, of(2, cents(25)), of(1, cents(10))));
+        let mut handed = of(2, cents(25));
+        for one in join_all(all).await {
+            match one {
+                Ok(Handout::Granted { amount, .. }) => handed = handed.plus(amount),
+                Ok(Handout::Lacking(_)) | Err(Error::Busy) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(handed.requests <= 41 && handed.money <= five, "{handed:?}");
+        let found = find(&scene.app.db, Reference::Id(token.id)).await.unwrap().unwrap();
+        assert_eq!(found.granted, handed);
+        give_back(&scene.app, token.id, of(1, cents(5))).await.unwrap();
+        give_back(&scene.app, token.id, of(100, five)).await.unwrap();
+        let found = find(&scene.app.db, Reference::Id(token.id)).await.unwrap().unwrap();
+        assert_eq!(found.granted, handed.minus(of(1, cents(5))), "more than was handed out comes from nobody");
+    }
+
     async fn a_token_is_found_by_its_text_and_kept_as_a_digest(store: TestStore) {
         let scene = Scene::on(store).await;
         let (token, text) = scene.try_mint(&["reports.read", "reports", "reports.read"]).await.unwrap();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::again::Standing;
-use super::agent::{self, AgentRefusal, Paid, Trail};
+use super::agent::{self, AgentRefusal, Grant, Paid, Trail};
 use super::authenticate::{Caller, authenticate};
 use super::authorize::{Asked, OfAgent, authorize, organization_of};
 use super::body::BodySource;
@@ -18,6 +18,7 @@ use super::dispatch::{self, text};
 use super::head::{Kind, RequestHead};
 use super::identity::{Sent, identity_headers};
 use super::permit::Permit;
+use super::person::Snapshot;
 use super::rejection::{Flaw, Rejection};
 use super::route::{CredentialUse, Route};
 use super::world::{Target, World};
@@ -28,6 +29,7 @@ use crate::crypto::digest::sha256;
 use crate::http::Access;
 use crate::metrics::{Metrics, Stage};
 use crate::policy::table::Params;
+use crate::principal::ApplicationFacts;
 
 /// Decides about one request.
 pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -> Decision {
@@ -207,21 +209,52 @@ impl Asking<'_> {
             agent::authenticate(gate, world, head, route, trail).await?;
         gate.note_use(&grant, head.at);
         laps.end_of(Stage::Authenticate);
-        // Everything counts from here on, whatever comes of it: asking is work too.
-        let (rated, _) = agent::rate(gate, &grant, None).await?;
+        // Route, delegation, human and organization are judged before the rate is counted and told after
+        // it: where nothing else can stop the request, the question that counts it also pays for it.
+        let judged = self.judge_delegation(&snapshot, &grant, application.as_ref()).await;
+        laps.end_of(Stage::Authorize);
+        let at_once = if judged.is_ok() && route.pays_at_once() {
+            agent::purchase(&grant, route.charge).ok()
+        } else {
+            None
+        };
+        // Everything counts, whatever comes of it: asking is work too.
+        let (rated, bought) = agent::rate(gate, &grant, at_once.as_ref()).await?;
+        let permit = judged?;
+        let paid = match at_once.zip(bought) {
+            Some((purchase, bought)) => Some(agent::spend(gate, &grant, &purchase, Some(bought)).await?),
+            None => None,
+        };
         laps.end_of(Stage::Limit);
-        // Then route, delegation, human and organization, in one judgement that names what fails.
+        limit::of_route(gate, route, head, Some(&snapshot)).await?;
+        note::passing(gate, &permit, head).await?;
+        // Last of all: only what is dispatched is spent.
+        let paid = match paid {
+            Some(paid) => paid,
+            None => agent::spend(gate, &grant, &agent::purchase(&grant, route.charge)?, None).await?,
+        };
+        Ok((permit, rated.failures > 0, paid, laps))
+    }
+
+    /// Whether agent and human may do this here, in one judgement that names what fails.
+    async fn judge_delegation(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        grant: &Grant,
+        application: Option<&Arc<ApplicationFacts>>,
+    ) -> Result<Permit, Rejection> {
+        let Self { gate, world, head, route, .. } = *self;
         let named = head.presented.org_slug.as_ref().map(text);
         let (organization, standing) =
-            agent::organization(gate, world, named.as_deref(), &snapshot, &grant).await?;
+            agent::organization(gate, world, named.as_deref(), snapshot, grant).await?;
         let asked = Asked {
             route,
             params: self.params,
-            caller: Some(&snapshot),
+            caller: Some(snapshot),
             organization: organization.as_ref(),
-            application: application.as_ref(),
+            application,
             now: head.at,
-            agent: Some(OfAgent { grant: &grant, standing }),
+            agent: Some(OfAgent { grant, standing }),
         };
         let permit = authorize(world, &asked)?;
         rewrite::check(world, &asked, head.authority.host(), head.target.path(), &head.method)?;
@@ -229,13 +262,7 @@ impl Asking<'_> {
         if permit.redaction().is_some() && head.kind == Kind::WebSocket {
             return Err(Rejection::UpgradeRefused);
         }
-        laps.end_of(Stage::Authorize);
-        limit::of_route(gate, route, head, Some(&snapshot)).await?;
-        note::passing(gate, &permit, head).await?;
-        // Last of all: only what is dispatched is spent.
-        let purchase = agent::purchase(&grant, route.charge)?;
-        let paid = agent::spend(gate, &grant, &purchase, None).await?;
-        Ok((permit, rated.failures > 0, paid, laps))
+        Ok(permit)
     }
 
     /// Who calls, as far as the route wants to know.

@@ -109,6 +109,12 @@ impl Route {
         }
     }
 
+    /// Whether an agent's request that is permitted is dispatched, if only its rate and its budget
+    /// let it.
+    pub(super) fn pays_at_once(&self) -> bool {
+        self.rule.limit.is_none() && self.rule.audit == config::RouteAudit::Off
+    }
+
     /// Which doubtful spellings of a path it takes.
     pub(super) fn target_rules(&self, world: &World) -> TargetRules {
         let doubtful = |is_kept| if is_kept { Doubtful::Keep } else { Doubtful::Refuse };

@@ -9,6 +9,7 @@ mod agent_budget;
 mod agent_explain;
 mod agent_gate;
 mod agent_redact;
+mod agent_redis;
 mod agent_total;
 mod applications;
 mod bearer;

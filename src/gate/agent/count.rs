@@ -170,6 +170,24 @@ pub(in crate::gate) async fn spend(
     Err(Rejection::Unavailable(Silent::Shared))
 }
 
+/// Undoes what was said, because the request goes no further.
+pub(super) async fn abandon(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, bought: Bought) {
+    match bought {
+        Bought::Taken { left } => drop(paid(gate, grant, purchase, left)),
+        Bought::Stale(left) => {
+            if let Err(error) = gate.records.give_back(grant.token.id, left).await {
+                tracing::warn!(%error, "what an agent did not spend is lost to it");
+            }
+        }
+        Bought::Short(_) => {
+            if let Err(error) = gate.app.shared.fill_nothing(&grant.rate_key).await {
+                tracing::warn!(%error, "the purse of an agent stays closed for a moment");
+            }
+        }
+        Bought::Wait => {}
+    }
+}
+
 fn paid(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, left: MicroUsd) -> Paid {
     let Purchase { wanted, price, .. } = *purchase;
     let (app, grant) = (Arc::clone(&gate.app), Arc::clone(grant));

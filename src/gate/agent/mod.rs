@@ -138,7 +138,7 @@ async fn faulty(gate: &Gate, grant: &Grant, fault: Fault) -> Rejection {
 /// may pass.
 pub(super) async fn rate(
     gate: &Gate,
-    grant: &Grant,
+    grant: &Arc<Grant>,
     purchase: Option<&Purchase>,
 ) -> Result<(Rated, Option<Bought>), Rejection> {
     let limits = &grant.token.limits;
@@ -146,6 +146,9 @@ pub(super) async fn rate(
     let rated = gate.app.shared.rate(&grant.rate_key, &grant.fault_key, rate, purchase).await;
     let (rated, bought) = rated.map_err(|error| count::unreachable(gate, &error))?;
     if rated.failures > limits.failures {
+        if let Some((purchase, bought)) = purchase.zip(bought) {
+            count::abandon(gate, grant, purchase, bought).await;
+        }
         return Err(trip(gate, grant, Trip::Failures).await);
     }
     if rated.hit.is_allowed {

@@ -1,0 +1,135 @@
+//! The purses of agents in a Redis that is flushed, started again or cut off in mid-run (T7;
+//! security bar 2.K 143, 144).
+//! Law: there may be refusals; there is never a request or a cent beyond the limit.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use portcullis::store::Dialect;
+use serde_json::{Value, json};
+
+use crate::agent::{Scene, scene};
+use crate::agent_gate::{reader, routes};
+use crate::support::replica::{Place, redis_url, until};
+use crate::support::{Cut, Upstream};
+
+/// A Redis of the test's own; killed when dropped.
+struct Redis {
+    child: Child,
+    port: u16,
+}
+
+impl Redis {
+    async fn start(folder: &Path, port: Option<u16>) -> Self {
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = port.unwrap_or_else(free);
+        let mut program = Command::new("redis-server");
+        program.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(folder);
+        let child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server starts");
+        let redis = Self { child, port };
+        let answers = async || redis.ask(&["PING"]).contains("PONG");
+        until(Duration::from_secs(5), "a Redis that answers", answers).await;
+        redis
+    }
+
+    fn ask(&self, words: &[&str]) -> String {
+        let port = self.port.to_string();
+        let out = Command::new("redis-cli").args(["-p", &port]).args(words).output().expect("redis-cli runs");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A token with five dollars, where a request costs ten cents; what it may do otherwise is enough.
+async fn rich(redis: &str, place: &Place) -> (Upstream, Scene, String) {
+    let upstream = Upstream::echo().await;
+    let yaml = format!("{}{}", place.yaml(&place.store.address(), redis), routes(&upstream));
+    let scene = scene(&yaml).await;
+    let more = json!({"budget_limit_usd": 5, "circuit_breaker": {"max_requests_per_minute": 600}});
+    let token = scene.mint(&reader(&more)).await.1;
+    (upstream, scene, token)
+}
+
+impl Scene {
+    /// How many of so many priced requests pass.
+    async fn pay(&self, token: &str, times: usize) -> usize {
+        let mut passed = 0;
+        for _ in 0..times {
+            passed += usize::from(self.ask("/priced/1", token, &[]).await.status == 200);
+        }
+        passed
+    }
+
+    async fn spent(&self) -> Value {
+        self.call("GET", "/ai/tokens/", &Value::Null).await.json()[0]["current_spend_usd"].clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t7_a_flushed_redis_costs_at_most_what_lay_in_it() {
+    let (folder, place) = (tempfile::tempdir().unwrap(), Place::on(Dialect::Postgres).await);
+    let redis = Redis::start(folder.path(), None).await;
+    let (upstream, scene, token) = rich(&redis.url(), &place).await;
+    assert_eq!(scene.pay(&token, 11).await, 11);
+    assert_eq!(scene.spent().await, json!(1.1), "what lies in the purse is not spent");
+    redis.ask(&["FLUSHALL"]);
+    let passed = 11 + scene.pay(&token, 60).await;
+    assert!((45..=50).contains(&passed), "{passed} of 50: a chunk may be lost, nothing is won");
+    assert_eq!(upstream.count(), passed);
+    assert!(scene.spent().await.as_f64().unwrap() > 4.9, "what was lost was spent before");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t7_a_redis_that_remembers_what_was_spent_since_gives_nothing_twice() {
+    let (folder, place) = (tempfile::tempdir().unwrap(), Place::on(Dialect::Postgres).await);
+    let redis = Redis::start(folder.path(), None).await;
+    let (upstream, scene, token) = rich(&redis.url(), &place).await;
+    let mut passed = scene.pay(&token, 1).await;
+    for _ in 0..3 {
+        // A picture with something in the purse, which is then spent.
+        assert!(redis.ask(&["SAVE"]).contains("OK"));
+        passed += scene.pay(&token, 1).await;
+    }
+    let port = redis.port;
+    drop(redis);
+    let redis = Redis::start(folder.path(), Some(port)).await;
+    assert!(redis.ask(&["KEYS", "*purse*"]).contains("purse"), "it remembers");
+    until(Duration::from_secs(5), "the gateway finds it again", async || scene.pay(&token, 1).await == 1)
+        .await;
+    passed += 1;
+    passed += scene.pay(&token, 60).await;
+    assert!((45..=50).contains(&passed), "{passed} of 50: a chunk may be lost, nothing is won");
+    assert_eq!(upstream.count(), passed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t7_a_redis_that_is_cut_off_refuses_soon_and_nothing_is_spent_twice() {
+    let place = Place::on(Dialect::Postgres).await;
+    let (cut, url) = Cut::in_front_of(&redis_url()).await;
+    let (upstream, scene, token) = rich(&url, &place).await;
+    let mut passed = scene.pay(&token, 7).await;
+    for _ in 0..2 {
+        cut.cut();
+        let refused = scene.ask("/priced/1", &token, &[]).await;
+        assert_eq!((refused.status, refused.header("retry-after").is_some()), (503, true));
+        cut.mend();
+        let back = async || scene.pay(&token, 1).await == 1;
+        until(Duration::from_secs(5), "it comes back", back).await;
+        passed += 1 + scene.pay(&token, 5).await;
+    }
+    passed += scene.pay(&token, 60).await;
+    assert!((45..=50).contains(&passed), "{passed} of 50");
+    assert_eq!(upstream.count(), passed);
+}
