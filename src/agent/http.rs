@@ -357,16 +357,28 @@ async fn heartbeat(call: Call, _: Nothing) -> Result<Json<State>, ApiError> {
 /// The same, unless it calls too often.
 async fn paced_caller(call: &Call) -> Result<AgentToken, ApiError> {
     let token = caller(call).await?;
+    count_own(call, &token).await?;
+    Ok(token)
+}
+
+/// Counts what an agent asks about itself.
+///
+/// # Errors
+/// 429 above the limit.
+pub async fn count_own(call: &Call, token: &AgentToken) -> Result<(), ApiError> {
     let hit = call.app.shared.hit(&format!("agent-call:{}", token.id), &OWN_CALLS).await;
     let hit = hit.map_err(ApiError::unavailable)?;
     if hit.is_allowed {
-        return Ok(token);
+        return Ok(());
     }
     Err(ApiError::new(ErrorCode::RateLimited).retry_after(hit.retry_after))
 }
 
-/// The token of the agent that calls, if it may act and the path names it.
-async fn caller(call: &Call) -> Result<AgentToken, ApiError> {
+/// The token of the agent that calls, if it may act.
+///
+/// # Errors
+/// As the gate refuses it on routes.
+pub async fn calling(call: &Call) -> Result<AgentToken, ApiError> {
     if !call.app.config().agents.is_enabled {
         return Err(ApiError::new(ErrorCode::AirsDisabled));
     }
@@ -380,6 +392,12 @@ async fn caller(call: &Call) -> Result<AgentToken, ApiError> {
         super::settle(&call.app, token.delegation(), fault).await?;
         return Err(refused(fault));
     }
+    Ok(token)
+}
+
+/// The same, if the path names it too.
+async fn caller(call: &Call) -> Result<AgentToken, ApiError> {
+    let token = calling(call).await?;
     let named: Option<Reference> = call.param("id")?.parse().ok();
     let is_own = match named {
         Some(Reference::Id(id)) => id == token.id,

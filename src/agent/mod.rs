@@ -27,7 +27,7 @@ use crate::session::Method;
 use crate::shared::Allowance;
 use crate::store::{Error, Source};
 
-pub use http::rows;
+pub use http::{calling, count_own, rows};
 pub use ledger::{
     Handout, Lacking, ReportError, Reported, Usage, give_back, give_purses_back, note_usage, purse_key,
     report, take,

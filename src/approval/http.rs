@@ -3,17 +3,20 @@
 //! Law: agents never decide. Whoever does not decide about an approval gets the contract's one
 //! answer, whether it exists or not (section 26.4), and it waits as before.
 
+use ::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::decide::REASON_MAX;
 use super::{
-    Approval, DecideError, Decided, Decision, Filter, Reference, SessionNeed, Shown, State, content, decide,
-    shown,
+    Approval, DecideError, Decided, Decision, Filter, Reference, SessionNeed, Shown, State, Told, content,
+    decide, shown, stands, waiting,
 };
 use crate::agent;
 use crate::audit::Voided;
-use crate::http::{ApiError, Call, ErrorCode, Fields, FromFields, Json, Nothing, Query, Row, get, post};
+use crate::http::{
+    ApiError, Call, ErrorCode, Fields, FromFields, Json, Nothing, Query, Reply, Row, get, post,
+};
 use crate::principal::Principal;
 
 /// Endpoints for what waits for people.
@@ -33,9 +36,17 @@ pub fn rows() -> Vec<Row> {
             .person()
             .about("What agents want to do: mine, and those that I decide about"),
         get("/ai/pending-actions/{token}/", show)
-            .person()
-            .codes(&[ErrorCode::NotFound])
-            .about("What an agent wants to do, exactly"),
+            .person_or_agent()
+            .codes(&[
+                ErrorCode::NotFound,
+                ErrorCode::ApprovalUnknown,
+                ErrorCode::ApprovalUsed,
+                ErrorCode::ApprovalDenied,
+                ErrorCode::ApprovalExpired,
+                ErrorCode::ApprovalVoid,
+                ErrorCode::RateLimited,
+            ])
+            .about("What an agent wants to do, exactly; to the agent itself, where that stands"),
         yes(
             post("/ai/pending-actions/{token}/confirm/", confirm).person(),
             "Approve what an agent wants to do",
@@ -123,10 +134,41 @@ async fn seen(call: &Call, person: &Principal) -> Result<Approval, ApiError> {
     if super::may_see(&call.app, &found, person).await? { Ok(found) } else { Err(missing()) }
 }
 
-async fn show(call: Call, _: Nothing) -> Result<Json<Shown>, ApiError> {
+async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
+    if call.head.agent.is_some() {
+        return poll(&call).await;
+    }
     let approval = seen(&call, call.person()?).await?;
     let content = content(&call.app, &approval).await?;
-    Ok(Json(shown(&call.app, &approval, content.as_ref())))
+    Ok(Reply::json(StatusCode::OK, &shown(&call.app, &approval, content.as_ref())))
+}
+
+/// An agent asks where its own approval stands.
+async fn poll(call: &Call) -> Result<Reply, ApiError> {
+    let token = agent::calling(call).await?;
+    agent::count_own(call, &token).await?;
+    let found = super::find(&call.app.db, &Reference::of(call.param("token")?)).await?;
+    let approval = found.filter(|approval| approval.agent_token == token.id).ok_or(Told::Unknown)?;
+    stands(&approval, call.app.now())?;
+    Ok(Reply::json(StatusCode::ACCEPTED, &waiting(&call.app, &approval)))
+}
+
+impl From<Told> for ApiError {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Unknown | Told::Mismatch => Self::new(ErrorCode::ApprovalUnknown),
+            Told::Used(state) => Self::new(ErrorCode::ApprovalUsed).with("state", state.name()),
+            Told::Denied { reason, retry_after } => {
+                let denied = Self::new(ErrorCode::ApprovalDenied).with("reason", reason);
+                match retry_after {
+                    Some(wait) => denied.retry_after(wait),
+                    None => denied,
+                }
+            }
+            Told::Over(state) => Self::new(ErrorCode::ApprovalExpired).with("state", state.name()),
+            Told::Void => Self::new(ErrorCode::ApprovalVoid),
+        }
+    }
 }
 
 /// What a person says to an approval.

@@ -17,6 +17,7 @@ mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod told;
 mod view;
 
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub use http::rows;
 pub use request::{Ask, Asked, request};
 pub use rule::{Rules, may_decide};
 pub use state::{Mode, State};
+pub use told::{Told, Waiting, stands, waiting};
 pub use view::{Shown, shown};
 
 /// The series of the numbers that wires show.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
+use super::hold::{Hold, RouteApprovers, check_bound};
 use super::place::Place;
 use super::problem::Report;
 use super::redact::{Redacting, RouteRedact};
@@ -30,6 +31,8 @@ pub struct Agents {
     /// 0: none suspends.
     #[schemars(range(max = 1000))]
     pub suspend_after: u32,
+    /// Permissions whose use always waits until people have approved it.
+    pub confirm: Vec<Code>,
     pub defaults: AgentDefaults,
     /// Whether routes that say nothing themselves hide personal data from agents.
     pub redact_pii: bool,
@@ -65,6 +68,21 @@ pub struct RouteAgents {
     pub redact: Option<RouteRedact>,
     /// What each request takes from the budget of its agent; absent: nothing.
     pub cost: Option<RouteCost>,
+    /// Which requests wait until people have approved them.
+    pub hold: Hold,
+    /// Who decides; absent: the human who delegated.
+    pub approvers: Option<RouteApprovers>,
+    /// How long people may take to decide.
+    #[serde(with = "As::<Span>")]
+    pub decide_within: Duration,
+    /// How long what was approved may be executed.
+    #[serde(with = "As::<Span>")]
+    pub execute_within: Duration,
+    /// The longest that `Prefer: wait` holds a request open.
+    #[serde(with = "As::<Span>")]
+    pub wait: Duration,
+    /// Headers that are approved and sent with a held request, beside those about its body.
+    pub bound_headers: Vec<String>,
 }
 
 /// What a request costs.
@@ -77,11 +95,28 @@ pub struct RouteCost {
     pub flat_usd: MicroUsd,
 }
 
+const LONGEST: Duration = Duration::from_hours(24);
+/// Longer than proxies on the way keep a silent connection.
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
 impl RouteAgents {
     pub(super) fn check(&self, place: &Place, definitions: &Definitions, report: &mut Report) {
         if let Some(redact) = &self.redact {
             redact.check(&place.key("redact"), report);
         }
+        self.hold.check(&place.key("hold"), report);
+        if let Some(approvers) = &self.approvers {
+            approvers.check(&place.key("approvers"), definitions, report);
+        }
+        for (key, span) in [("decide_within", self.decide_within), ("execute_within", self.execute_within)] {
+            if !(Duration::from_secs(1)..=LONGEST).contains(&span) {
+                report.problem(&place.key(key), "between 1s and 24h");
+            }
+        }
+        if self.wait > LONGEST_WAIT {
+            report.problem(&place.key("wait"), "longer than 5m");
+        }
+        check_bound(&self.bound_headers, &place.key("bound_headers"), report);
         let is_whole = report.is_whole("organizations") && report.is_whole("permissions");
         if is_whole && !definitions.knows_org_permission(&self.permission) {
             report
@@ -104,9 +139,16 @@ fn dollars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MicroUsd, D::Er
 }
 
 impl Agents {
-    pub(super) fn check(&self, report: &mut Report) {
+    pub(super) fn check(&self, definitions: &Definitions, report: &mut Report) {
         let place = Place::root().key("agents");
         self.redact.check(&place.key("redact"), report);
+        let is_whole = report.is_whole("organizations") && report.is_whole("permissions");
+        for (at, code) in self.confirm.iter().enumerate() {
+            if is_whole && !definitions.knows_org_permission(code) {
+                let problem = format!("no permission is called `{code}`, and no org role grants it");
+                report.problem(&place.key("confirm").item(at), problem);
+            }
+        }
         if self.max_lifetime < Duration::from_secs(1) {
             report.problem(&place.key("max_lifetime"), "shorter than a second");
         }

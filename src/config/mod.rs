@@ -11,6 +11,7 @@ mod conform;
 mod effective;
 mod environment;
 pub mod file;
+mod hold;
 mod insecure;
 mod listen;
 mod load;
@@ -41,6 +42,7 @@ pub use account::{
 };
 pub use agent::{AgentDefaults, Agents, RouteAgents, RouteCost};
 pub use effective::{Setting, Source};
+pub use hold::{Comparison, Hold, HoldWhen, HoldWord, RouteApprover, RouteApprovers, RouteGroup, Threshold};
 pub use insecure::Insecure;
 pub use listen::{Listen, PublicUrl, Tls};
 pub use load::{Loaded, load, load_text};

@@ -91,11 +91,14 @@ impl Raw {
             org_roles: self.organizations.roles,
         }
         .check(report);
+        let known = seed::definitions().under(&definitions);
+        self.agents.check(&known, report);
         let upstreams = upstreams(self.upstreams, files, &self.listen, report, &mut permitted);
         let around = Surroundings {
             listen: &self.listen,
             upstreams: &upstreams,
-            definitions: &seed::definitions().under(&definitions),
+            definitions: &known,
+            confirm: &self.agents.confirm,
             cors: &self.cors,
             body: self.limits.body.bytes,
         };
@@ -154,7 +157,6 @@ impl Raw {
         self.sessions.check(&self.tokens, report);
         self.accounts.check(report, permitted);
         self.api.check(report);
-        self.agents.check(report);
         self.audit.check(report);
         self.limits.check(report);
         self.cors.check(&root.key("cors"), report, permitted);

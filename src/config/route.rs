@@ -20,7 +20,7 @@ use super::redact::RouteRedact;
 use super::rewrite::{RawRewrite, Rewrite};
 use super::scalar::{As, HostName, Maybe, PathPattern, Size, Span};
 use super::upstream::{Assertion, Upstream};
-use crate::policy::{Allow, Definitions, Host, Methods, Pattern};
+use crate::policy::{Allow, Code, Definitions, Host, Methods, Pattern};
 
 /// One route of the file.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -208,6 +208,8 @@ pub struct Route {
     pub limit: Option<Limit>,
     /// The largest body, in bytes.
     pub body: u64,
+    /// The same of a request that waits for people.
+    pub held_body: u64,
     pub timeouts: RouteTimeouts,
     /// `None`: the upstream answers preflights itself.
     pub cors: Option<Cors>,
@@ -229,7 +231,14 @@ pub(super) struct Surroundings<'a> {
     pub definitions: &'a Definitions,
     pub cors: &'a Cors,
     pub body: u64,
+    /// Permissions whose use always waits for people.
+    pub confirm: &'a [Code],
 }
+
+/// The largest body that waits for people where the route does not say.
+const HELD_BODY: u64 = 1 << 20;
+/// The largest that may: it is kept in the store.
+const HELD_BODY_MAX: u64 = 8 << 20;
 
 impl RawRoute {
     pub fn check(
@@ -266,6 +275,7 @@ impl RawRoute {
         let allow = self.allow.check(&place.key("allow"), &known, report);
         if let Some(agents) = &self.agents {
             agents.check(&place.key("agents"), around.definitions, report);
+            self.check_held(agents, place, around, report);
         }
         let assertion = self.assertion.or(upstream.map(|u| u.assertion)).unwrap_or(Assertion::Off);
         self.check_details(place, &allow, assertion, report);
@@ -281,6 +291,7 @@ impl RawRoute {
             agents: self.agents,
             limit: self.limit,
             body: self.body.unwrap_or(around.body),
+            held_body: self.body.unwrap_or(HELD_BODY.min(around.body)),
             timeouts: self.timeouts.unwrap_or_default(),
             cors,
             assertion,
@@ -291,6 +302,26 @@ impl RawRoute {
             target: self.target,
             websocket: self.websocket,
             audit: self.audit,
+        }
+    }
+
+    fn check_held(
+        &self,
+        agents: &RouteAgents,
+        place: &Place,
+        around: &Surroundings<'_>,
+        report: &mut Report,
+    ) {
+        if !agents.hold.holds_any() && !around.confirm.contains(&agents.permission) {
+            return;
+        }
+        if self.websocket {
+            report.problem(&place.key("websocket"), "what waits for people has an end, a WebSocket has none");
+        }
+        if self.body.is_some_and(|bytes| bytes > HELD_BODY_MAX) {
+            report
+                .problem(&place.key("body"), "more than 8MiB, and what waits for people is kept in the store")
+                .hint("a route of its own for what agents send");
         }
     }
 

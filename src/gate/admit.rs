@@ -8,6 +8,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::again::Standing;
 use super::agent::{self, AgentRefusal, Grant, Paid, Trail};
 use super::authenticate::{Caller, authenticate};
@@ -16,6 +18,7 @@ use super::body::BodySource;
 use super::decision::{Admitted, Answer, Authorization, Decision, Verdict};
 use super::dispatch::{self, text};
 use super::head::{Kind, RequestHead};
+use super::hold::{Held, Kept, Question};
 use super::identity::{Sent, identity_headers};
 use super::permit::Permit;
 use super::person::Snapshot;
@@ -26,7 +29,7 @@ use super::{Gate, application, credential, edge, limit, note, rewrite};
 use crate::agent::Status;
 use crate::base::MicroUsd;
 use crate::crypto::digest::sha256;
-use crate::http::Access;
+use crate::http::{Access, Reply};
 use crate::metrics::{Metrics, Stage};
 use crate::policy::table::Params;
 use crate::principal::ApplicationFacts;
@@ -69,7 +72,9 @@ pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -
                 (Some(_), Some(cors)) => Ok(Verdict::Answer(cors.preflight(answer.granted()))),
                 // The route leaves CORS to its upstream: the question passes, as nobody's.
                 (Some(_), None) => match edge::check(&world, route, head, answer.granted()) {
-                    Ok(()) => asking.forward(Permit::of_nobody(&world, route), body, laps).await,
+                    Ok(()) => {
+                        asking.forward(Permit::of_nobody(&world, route), Sending::Unread, body, laps).await
+                    }
                     Err(rejection) => Err(rejection),
                 },
                 (None, _) => asking.pass(body, &mut answer, laps).await,
@@ -110,6 +115,32 @@ impl<'a> Laps<'a> {
             *since = Instant::now();
         }
     }
+}
+
+/// What was found about an agent's request.
+enum Judged<'l> {
+    Passes(Box<Passing<'l>>),
+    /// It waits for people, and this is what the agent is told.
+    Waits(Reply),
+}
+
+/// An agent's request that may be sent.
+struct Passing<'l> {
+    permit: Permit,
+    has_failures: bool,
+    paid: Paid,
+    sending: Sending,
+    laps: Laps<'l>,
+}
+
+/// What of a request is sent.
+enum Sending {
+    /// What comes, as it comes, unless somebody must read it first.
+    Unread,
+    /// What came: this is its body.
+    Read(Bytes),
+    /// What people have approved.
+    Kept(Box<Kept>),
 }
 
 /// A request to a route.
@@ -174,7 +205,7 @@ impl Asking<'_> {
         answer.pace(limit::of_route(gate, route, head, caller).await?);
         laps.end_of(Stage::Limit);
         note::passing(gate, &permit, head).await?;
-        self.forward(permit, body, laps).await
+        self.forward(permit, Sending::Unread, body, laps).await
     }
 
     /// The steps that an agent's request takes; what becomes of it goes into the trail.
@@ -185,12 +216,19 @@ impl Asking<'_> {
         laps: Laps<'_>,
     ) -> Result<Verdict, Rejection> {
         let mut trail = Trail::default();
-        let outcome = self.judge_agent(&mut trail, laps).await;
-        let cost = outcome.as_ref().map_or(MicroUsd::ZERO, |(_, _, paid, _)| paid.spent.money());
+        let outcome = self.judge_agent(&mut trail, body, laps).await;
+        let cost = match &outcome {
+            Ok(Judged::Passes(passing)) => passing.paid.spent.money(),
+            Ok(Judged::Waits(_)) | Err(_) => MicroUsd::ZERO,
+        };
         trail.decided(self.gate, self.route, self.head, cost, outcome.as_ref().err());
-        let (permit, has_failures, Paid { spent, left }, laps) = outcome?;
+        let passing = match outcome? {
+            Judged::Passes(passing) => *passing,
+            Judged::Waits(reply) => return Ok(Verdict::Answer(reply)),
+        };
+        let Passing { permit, has_failures, paid: Paid { spent, left }, sending, laps } = passing;
         answer.budget_left(left);
-        let mut verdict = self.forward(permit, body, laps).await?;
+        let mut verdict = self.forward(permit, sending, body, laps).await?;
         if let Verdict::Forward(admitted) = &mut verdict {
             admitted.has_failures = has_failures;
             admitted.spent = Some(spent);
@@ -201,8 +239,9 @@ impl Asking<'_> {
     async fn judge_agent<'l>(
         &self,
         trail: &mut Trail,
+        body: &mut dyn BodySource,
         mut laps: Laps<'l>,
-    ) -> Result<(Permit, bool, Paid, Laps<'l>), Rejection> {
+    ) -> Result<Judged<'l>, Rejection> {
         let Self { gate, world, head, route, .. } = *self;
         // Who is it, may the token and its human act at all, is it alive?
         let agent::Caller { snapshot, grant, application } =
@@ -227,13 +266,38 @@ impl Asking<'_> {
         };
         laps.end_of(Stage::Limit);
         limit::of_route(gate, route, head, Some(&snapshot)).await?;
+        // What waits for people costs nothing yet.
+        let actor = agent::actor_of(&snapshot, &grant, head);
+        let (mut sending, mut due) = (Sending::Unread, None);
+        if let Some(holding) = &route.hold {
+            let whole = self.whole(&permit, body, holding.body_max, &mut laps).await?;
+            let target = rewrite::target(world, route, head)?;
+            let question =
+                Question { gate, head, route, holding, grant: &grant, target: &target, actor: &actor };
+            let came = question.read(body);
+            match question.judge(came, whole).await? {
+                Held::Free(whole) => sending = Sending::Read(whole),
+                Held::Due(approved) => {
+                    trail.approved(approved.id());
+                    due = Some(approved);
+                }
+                Held::Waits(reply, approval) => {
+                    trail.waits(approval);
+                    return Ok(Judged::Waits(reply));
+                }
+            }
+        }
         note::passing(gate, &permit, head).await?;
-        // Last of all: only what is dispatched is spent.
+        // Last of all: only what is dispatched is spent, and only what is paid for is used up.
         let paid = match paid {
             Some(paid) => paid,
             None => agent::spend(gate, &grant, &agent::purchase(&grant, route.charge)?, None).await?,
         };
-        Ok((permit, rated.failures > 0, paid, laps))
+        if let Some(due) = due {
+            sending = Sending::Kept(Box::new(due.claim(gate, &actor).await?));
+        }
+        let has_failures = rated.failures > 0;
+        Ok(Judged::Passes(Box::new(Passing { permit, has_failures, paid, sending, laps })))
     }
 
     /// Whether agent and human may do this here, in one judgement that names what fails.
@@ -265,6 +329,28 @@ impl Asking<'_> {
         Ok(permit)
     }
 
+    /// The whole body, and then once more whether what was permitted is permitted still: the client
+    /// took its time.
+    async fn whole(
+        &self,
+        permit: &Permit,
+        body: &mut dyn BodySource,
+        most: usize,
+        laps: &mut Laps<'_>,
+    ) -> Result<Bytes, Rejection> {
+        let whole = body.read_all(most).await?;
+        laps.skip();
+        if let Some(standing) = Standing::new(permit, self.head)
+            && standing.holds_until(self.gate).await.is_none()
+        {
+            return Err(match permit.agent() {
+                Some(_) => Rejection::Agent(AgentRefusal::Status(Status::Suspended)),
+                None => Rejection::TokenInvalid,
+            });
+        }
+        Ok(whole)
+    }
+
     /// Who calls, as far as the route wants to know.
     async fn caller(&self) -> Result<Option<Caller>, Rejection> {
         match self.route.credential {
@@ -282,6 +368,7 @@ impl Asking<'_> {
     async fn forward(
         &self,
         permit: Permit,
+        sending: Sending,
         body: &mut dyn BodySource,
         mut laps: Laps<'_>,
     ) -> Result<Verdict, Rejection> {
@@ -289,32 +376,27 @@ impl Asking<'_> {
         let target = rewrite::target(world, route, head)?;
         // A stamp that covers the body waits for it, and so does whoever must read the answer before
         // a byte of it passes: the framework's own path cannot.
-        let body = if permit.binds_body() || permit.redaction().is_some() {
-            let most = usize::try_from(route.rule.body).unwrap_or(usize::MAX);
-            let whole = body.read_all(most).await?;
-            // The client took that time, in which what was permitted may have been taken away.
-            laps.skip();
-            if let Some(standing) = Standing::new(&permit, head)
-                && standing.holds_until(gate).await.is_none()
-            {
-                return Err(match permit.agent() {
-                    Some(_) => Rejection::Agent(AgentRefusal::Status(Status::Suspended)),
-                    None => Rejection::TokenInvalid,
-                });
+        let (body, kept) = match sending {
+            Sending::Unread if permit.binds_body() || permit.redaction().is_some() => {
+                let most = usize::try_from(route.rule.body).unwrap_or(usize::MAX);
+                (Some(self.whole(&permit, body, most, &mut laps).await?), None)
             }
-            Some(whole)
-        } else {
-            None
+            Sending::Unread => (None, None),
+            Sending::Read(whole) => (Some(whole), None),
+            Sending::Kept(kept) => (Some(kept.body.clone()), Some(kept)),
         };
         let mut stamps = Vec::with_capacity(10);
         let at = if body.is_some() { gate.app.now() } else { head.at };
         let bound = body.as_deref().filter(|_| permit.binds_body()).map(sha256);
         let sent = Sent { target: &target, body: bound, at };
         identity_headers(gate, &permit, head, sent, &mut |name, value| stamps.push((name, value)))?;
-        let is_kept = route.rule.forward_authorization && !credential::is_ours(head, world);
-        let authorization = if is_kept { Authorization::Forwarded } else { Authorization::Removed };
+        stamps.extend(kept.iter().flat_map(|kept| kept.stamps.clone()));
+        let passes_on =
+            route.rule.forward_authorization && kept.is_none() && !credential::is_ours(head, world);
+        let authorization = if passes_on { Authorization::Forwarded } else { Authorization::Removed };
         laps.end_of(Stage::Identity);
-        let admitted = Admitted { permit, target, stamps, authorization, has_failures: false, spent: None };
+        let admitted =
+            Admitted { permit, target, stamps, authorization, has_failures: false, spent: None, kept };
         Ok(Verdict::Forward(Box::new(admitted)))
     }
 }

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use super::Gate;
 use super::head::RequestHead;
 use super::record::ApplicationKeys;
 use super::rejection::Rejection;
 use super::route::{ApplicationUse, Route};
 use super::world::World;
+use super::{Gate, credential};
 use crate::config::Required;
 use crate::http::row::Mount;
 use crate::http::{Access, Row};
@@ -24,10 +24,13 @@ pub(super) async fn of_row(
     head: &RequestHead,
     row: &Row,
 ) -> Result<Option<Arc<ApplicationFacts>>, Rejection> {
+    let is_agents = credential::is_agents(head.presented.authorization.as_ref());
     match (row.mount(), world.config.applications.required) {
         (Mount::Root, _) => Ok(None),
         // An agent's token stands for the application that it was minted under.
-        _ if row.access() == Access::Agent => of(gate, head, ApplicationUse::Optional).await,
+        _ if row.access() == Access::Agent || (row.access() == Access::PersonOrAgent && is_agents) => {
+            of(gate, head, ApplicationUse::Optional).await
+        }
         (Mount::Api, Required::Nowhere) => of(gate, head, ApplicationUse::Optional).await,
         (Mount::Api, Required::Api | Required::Everywhere) => of(gate, head, ApplicationUse::Required).await,
     }

@@ -2,6 +2,7 @@
 //!
 //! Law: a body is read once, up to a cap that the reader names, within the deadline of the edge.
 
+use ::http::{HeaderName, HeaderValue};
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -22,6 +23,9 @@ pub enum BodyTrouble {
 pub trait BodySource: Send {
     /// The whole body, at most `max` bytes of it.
     async fn read_all(&mut self, max: usize) -> Result<Bytes, BodyTrouble>;
+
+    /// What came under the name of a header that nobody reads before the request waits for people.
+    fn sent(&self, name: &HeaderName) -> Vec<HeaderValue>;
 }
 
 impl From<BodyTrouble> for Rejection {
@@ -39,5 +43,9 @@ impl From<BodyTrouble> for Rejection {
 impl BodySource for Bytes {
     async fn read_all(&mut self, max: usize) -> Result<Bytes, BodyTrouble> {
         if self.len() > max { Err(BodyTrouble::TooLarge) } else { Ok(std::mem::take(self)) }
+    }
+
+    fn sent(&self, _: &HeaderName) -> Vec<HeaderValue> {
+        Vec::new()
     }
 }

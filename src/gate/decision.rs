@@ -12,6 +12,7 @@ use ::http::header::{
 
 use super::agent::{Spent, budget_left};
 use super::cors::Granted;
+use super::hold::Kept;
 use super::permit::Permit;
 use super::rejection::{Pace, Rejection};
 use super::route::Route;
@@ -40,6 +41,8 @@ pub struct Admitted {
     pub has_failures: bool,
     /// What an agent spent on the request.
     pub spent: Option<Spent>,
+    /// What is sent instead of what came, where people approved it.
+    pub kept: Option<Box<Kept>>,
 }
 
 /// What happens to the client's `Authorization`.

@@ -96,7 +96,8 @@ async fn run(
     let caller = match row.access() {
         Access::Open | Access::Agent => None,
         Access::Page => by_cookie(gate, world, head).await?,
-        Access::Person | Access::Permission(_) => {
+        Access::PersonOrAgent if agent.is_some() => None,
+        Access::Person | Access::PersonOrAgent | Access::Permission(_) => {
             let caller = authenticate(gate, world, head).await?.ok_or(Rejection::CredentialMissing)?;
             check(gate, world, head, row, &caller, application.as_deref()).await?;
             Some(caller)
@@ -125,7 +126,9 @@ async fn run(
 fn agent_of(head: &RequestHead, row: &Row) -> Result<Option<Secret<String>>, Rejection> {
     let authorization = head.presented.authorization.as_ref();
     match (row.access(), Credential::of(authorization)) {
-        (Access::Agent, Credential::Agent(token)) => Ok(Some(Secret::new(token.to_owned()))),
+        (Access::Agent | Access::PersonOrAgent, Credential::Agent(token)) => {
+            Ok(Some(Secret::new(token.to_owned())))
+        }
         (Access::Agent, _) => Err(Rejection::CredentialMissing),
         _ if (row.mount() == Mount::Api || row.access() == Access::Page)
             && credential::is_agents(authorization) =>
@@ -158,7 +161,12 @@ async fn check(
             let missing = Code::parse(code).into_iter().collect();
             Err(Rejection::Denied(crate::policy::judge::Failure { condition: "permission", missing }))
         }
-        Access::Open | Access::Person | Access::Permission(_) | Access::Agent | Access::Page => Ok(()),
+        Access::Open
+        | Access::Person
+        | Access::Permission(_)
+        | Access::Agent
+        | Access::PersonOrAgent
+        | Access::Page => Ok(()),
     }
 }
 

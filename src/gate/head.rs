@@ -83,6 +83,8 @@ pub struct Presented {
     /// The organization that the caller asks to act in. A wish, not a fact.
     pub org_slug: Option<HeaderValue>,
     pub csrf_token: Option<HeaderValue>,
+    /// The confirmation token of an approval, as an agent shows it. Not checked.
+    pub confirmation: Option<HeaderValue>,
     /// Which prompt caused the request, as an agent says. Not checked.
     pub trace: Option<HeaderValue>,
     pub idempotency_key: Option<HeaderValue>,
@@ -314,6 +316,7 @@ impl Fields {
                 self.presented.trace = Some(value);
             }
             "idempotency-key" => first(&mut self.presented.idempotency_key, value)?,
+            "x-action-confirmation" => once(&mut self.presented.confirmation, value)?,
             "x-org-slug" => once(&mut self.presented.org_slug, value)?,
             "x-forwarded-for" if self.is_trusted => self.forwarded_for.push(value.clone()),
             "x-forwarded-proto" if self.is_trusted => self.scheme = scheme_of(value),

@@ -14,6 +14,7 @@ use super::redact::Redaction;
 use super::route::Route;
 use super::stamp;
 use super::world::World;
+use crate::approval::Claim;
 use crate::base::Id;
 use crate::config::Assertion;
 use crate::organization::OrgContext;
@@ -98,9 +99,15 @@ impl Permit {
     }
 
     /// Who waits for the end of the request, where an agent's asked for it.
-    pub fn watch(&self, gate: &Arc<Gate>, has_failures: bool, spent: Option<Spent>) -> Option<Watch> {
+    pub fn watch(
+        &self,
+        gate: &Arc<Gate>,
+        has_failures: bool,
+        spent: Option<Spent>,
+        claim: Option<Claim>,
+    ) -> Option<Watch> {
         let grant = self.caller.as_ref()?.agent.as_ref()?;
-        Some(Watch::new(Arc::clone(gate), Arc::clone(grant), has_failures, spent))
+        Some(Watch::new(Arc::clone(gate), Arc::clone(grant), has_failures, spent, claim))
     }
 
     /// What the answer must not show whoever asked.

@@ -11,6 +11,7 @@ use ::http::{HeaderValue, StatusCode, StatusCode as S};
 use serde_json::{Map, Value, json};
 
 use super::agent::AgentRefusal;
+use super::hold::HoldRefusal;
 use crate::base::Timestamp;
 use crate::policy::Code;
 use crate::policy::judge::Failure;
@@ -53,6 +54,8 @@ pub enum Rejection {
     ScopeInsufficient,
     /// Something about an agent.
     Agent(AgentRefusal),
+    /// Something about a request that waits for people.
+    Held(HoldRefusal),
     ApplicationMissing,
     ApplicationInvalid,
     ApplicationOriginRequired,
@@ -270,6 +273,7 @@ impl Rejection {
             Self::ScopeInsufficient => row(S::FORBIDDEN, "INSUFFICIENT_SCOPE", "scope",
                 "Insufficient token scope", "Finish what the restricted token is for, then log in again."),
             Self::Agent(refusal) => refusal.told(),
+            Self::Held(refusal) => refusal.told(),
             Self::ApplicationMissing => row(S::UNAUTHORIZED, "APP_AUTH_REQUIRED", "no_application",
                 "Missing application credentials", "Send X-Access-Key and X-Access-Secret."),
             Self::ApplicationInvalid => row(S::UNAUTHORIZED, "APP_AUTH_INVALID", "application",
@@ -336,6 +340,7 @@ impl Rejection {
             Self::MethodNotAllowed { allow } => vec![(ALLOW, allow.clone())],
             Self::Limited(pace) => pace.headers(),
             Self::Agent(refusal) => refusal.headers(),
+            Self::Held(refusal) => refusal.headers(),
             Self::MethodUnknown => vec![(ALLOW, HeaderValue::from_static(METHODS))],
             Self::Unavailable(_) | Self::UpstreamUnavailable => {
                 vec![(RETRY_AFTER, whole_seconds(RETRY_AFTER_SILENCE))]
@@ -369,6 +374,9 @@ impl Rejection {
         if let Self::Agent(refusal) = self {
             refusal.extend(&mut body);
         }
+        if let Self::Held(refusal) = self {
+            refusal.extend(&mut body);
+        }
         Value::Object(body)
     }
 }
@@ -398,12 +406,12 @@ impl Pace {
 }
 
 /// Rounded up, and never zero: a client that comes back too early is refused again.
-fn seconds(span: Duration) -> u64 {
+pub(super) fn seconds(span: Duration) -> u64 {
     let rounded = span.as_secs() + u64::from(span.subsec_nanos() > 0);
     rounded.max(1)
 }
 
-fn whole_seconds(span: Duration) -> HeaderValue {
+pub(super) fn whole_seconds(span: Duration) -> HeaderValue {
     HeaderValue::from(seconds(span))
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::agent::Charge;
 use super::cors::Cors;
+use super::hold::Holding;
 use super::redact::Redaction;
 use super::target::{Doubtful, TargetRules};
 use super::world::World;
@@ -24,6 +25,8 @@ pub struct Route {
     pub allow: CompiledAllow,
     /// What agents need to pass; `None`: none passes.
     pub(super) agents: Option<AgentRule>,
+    /// How what agents ask waits for people; `None`: it does not.
+    pub(super) hold: Option<Holding>,
     /// What agents do not get to read.
     pub(super) redaction: Option<Arc<Redaction>>,
     /// What each of their requests takes from a budget.
@@ -97,6 +100,7 @@ impl Route {
                 .agents
                 .as_ref()
                 .and_then(|own| Redaction::of(own.redact.as_ref(), &config.agents)),
+            hold: Holding::of(rule, config),
             charge: rule.agents.as_ref().and_then(|agents| agents.cost.as_ref()).map(charge),
             audited_reads: config.audit.reads,
             credential: credential_use(rule),
@@ -112,7 +116,7 @@ impl Route {
     /// Whether an agent's request that is permitted is dispatched, if only its rate and its budget
     /// let it.
     pub(super) fn pays_at_once(&self) -> bool {
-        self.rule.limit.is_none() && self.rule.audit == config::RouteAudit::Off
+        self.hold.is_none() && self.rule.limit.is_none() && self.rule.audit == config::RouteAudit::Off
     }
 
     /// Which doubtful spellings of a path it takes.

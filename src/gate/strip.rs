@@ -8,7 +8,7 @@
 const NAMESPACES: [&str; 5] = ["x-user", "x-org", "x-agent", "x-auth", "x-portcullis"];
 
 /// Single names that backends trust from the proxy before them.
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 26] = [
     "cf-connecting-ip",
     "forwarded",
     "proxy",
@@ -16,6 +16,7 @@ const NAMES: [&str; 25] = [
     "true-client-ip",
     "x-access-key",
     "x-access-secret",
+    "x-action-confirmation",
     "x-client-ip",
     "x-cluster-client-ip",
     "x-forwarded",

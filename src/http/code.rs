@@ -73,6 +73,10 @@ codes! {
     AgentsStopped = CONFLICT "AGENTS_STOPPED" "All agents were stopped at this moment",
 
     // What agents want to do, and people decide about.
+    ApprovalUnknown = CONFLICT "APPROVAL_UNKNOWN" "There is no such approval",
+    ApprovalUsed = CONFLICT "APPROVAL_USED" "The approval was used",
+    ApprovalDenied = FORBIDDEN "APPROVAL_DENIED" "A human denied this",
+    ApprovalExpired = GONE "APPROVAL_EXPIRED" "The approval's time is over",
     ApprovalVoid = CONFLICT "APPROVAL_VOID" "What was asked for cannot be had any more",
     MfaRequired = FORBIDDEN "MFA_REQUIRED" "A second factor is required",
     ReauthenticationRequired = FORBIDDEN "REAUTHENTICATION_REQUIRED" "The login is too old for this",

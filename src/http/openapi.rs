@@ -104,6 +104,10 @@ impl Writer {
             Access::Open | Access::Page => {}
             Access::Person | Access::Permission(_) => drop(all.insert("accessToken".into(), json!([]))),
             Access::Agent => drop(all.insert("agentToken".into(), json!([]))),
+            Access::PersonOrAgent => {
+                all.insert("accessToken".into(), json!([]));
+                return json!([all, { "agentToken": [] }]);
+            }
         }
         if all.is_empty() { json!([]) } else { json!([all]) }
     }
@@ -147,6 +151,7 @@ impl Writer {
             Access::Open | Access::Page => {}
             Access::Person => codes.extend(SIGNED_IN),
             Access::Agent => codes.extend(AGENT),
+            Access::PersonOrAgent => codes.extend(SIGNED_IN.into_iter().chain(AGENT)),
             Access::Permission(_) => codes.extend(SIGNED_IN.into_iter().chain([C::PermissionRequired])),
         }
         if row.access() != Access::Open {

@@ -40,6 +40,8 @@ pub enum Access {
     /// Anyone with a browser; who is logged in is known by the cookie of pages, and nobody is by a
     /// token. The handler says what it shows to whom.
     Page,
+    /// A person with a live session, or an agent by its own token.
+    PersonOrAgent,
 }
 
 /// Where a path begins.
@@ -168,6 +170,12 @@ impl Closed {
     #[must_use]
     pub fn page(self) -> Row {
         self.with(Access::Page).at_root()
+    }
+
+    /// Any person with a live session, and any agent, may call it.
+    #[must_use]
+    pub fn person_or_agent(self) -> Row {
+        self.with(Access::PersonOrAgent)
     }
 
     fn with(mut self, access: Access) -> Row {

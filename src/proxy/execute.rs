@@ -17,6 +17,7 @@ use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 
 use super::connectors::Connectors;
 use super::ctx::Ctx;
+use super::forward::Held;
 use super::upstream::Outcome;
 use super::{hygiene, redact, service};
 use crate::gate::head::BodyLength;
@@ -40,7 +41,9 @@ pub(super) async fn execute(
         match attempt(connectors, session, ctx, &peer, body).await {
             Ok(upstream) => break (upstream, peer),
             Err(Failed { error, was_sent }) => {
-                let may_repeat = !was_sent || session.req_header().method.is_idempotent();
+                // What people approved is sent once, whatever its method.
+                let is_once = ctx.forward.as_ref().is_none_or(|forward| forward.held.is_some());
+                let may_repeat = !was_sent || (!is_once && session.req_header().method.is_idempotent());
                 let is_theirs = *error.esource() == ErrorSource::Upstream;
                 let is_slow = *error.etype() == ErrorType::ReadTimedout;
                 if !(may_repeat && is_theirs && ctx.may_try_again()) || is_slow {
@@ -136,7 +139,10 @@ fn request_for(
     let (Some(head), Some(forward)) = (&ctx.head, &ctx.forward) else {
         return Error::e_explain(ErrorType::InternalError, "nothing was permitted");
     };
-    let mut request = hygiene::onward(session.req_header(), forward);
+    let mut request = match &forward.held {
+        Some(held) => as_kept(&head.method, held)?,
+        None => hygiene::onward(session.req_header(), forward),
+    };
     hygiene::stamp(&mut request, head, forward, ctx.attempt.chosen.as_ref())?;
     let expects_none = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
     if !body.is_empty() || !(expects_none || head.body == BodyLength::None) {
@@ -156,6 +162,15 @@ fn request_for(
         .path_and_query(forward.target.path_and_query().clone())
         .build();
     request.set_uri(uri.or_err(ErrorType::InternalError, "a host and a target make a URI")?);
+    Ok(request)
+}
+
+/// The headers that were kept, and nothing of the client's.
+fn as_kept(method: &Method, held: &Held) -> Result<RequestHeader> {
+    let mut request = RequestHeader::build(method.clone(), b"/", Some(held.headers.len() + 16))?;
+    for (name, value) in &held.headers {
+        request.append_header(name.clone(), value.clone())?;
+    }
     Ok(request)
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue};
+use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::upstream::Upstream;
@@ -25,6 +26,8 @@ pub struct Forward {
     pub authorization: Authorization,
     /// The client's cookies without ours.
     pub cookie: Option<HeaderValue>,
+    /// What is sent instead of the client's headers and body.
+    pub held: Option<Held>,
     /// Bytes of the request body.
     pub body_max: u64,
     /// What the answer must not show.
@@ -37,6 +40,13 @@ pub struct Forward {
     pub subject: Option<Subject>,
     /// Who waits for the end of the request: told once, however it ends.
     pub watch: Option<Watch>,
+}
+
+/// A request that is sent exactly as it was kept, once.
+pub struct Held {
+    /// All of its headers beside what the gateway writes.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Bytes,
 }
 
 /// What a request outlives only by being cut: a future, taken once.

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use ::http::{HeaderName, HeaderValue};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use pingora::proxy::Session;
@@ -70,6 +71,10 @@ impl BodySource for Body<'_> {
         // Whoever forwards the request must send it from here: it cannot be read again.
         self.incoming.whole = Some(whole.clone());
         Ok(whole)
+    }
+
+    fn sent(&self, name: &HeaderName) -> Vec<HeaderValue> {
+        self.session.req_header().headers.get_all(name).iter().cloned().collect()
     }
 }
 

@@ -26,7 +26,7 @@ pub mod upstream;
 mod wire;
 
 pub use decide::{Decide, Decided, Decision, Found};
-pub use forward::{Forward, Subject, Until};
+pub use forward::{Forward, Held, Subject, Until};
 pub use hygiene::foreign_cookies;
 pub use listen::Phase;
 pub use public::{Limits, Public, Speech};

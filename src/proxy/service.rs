@@ -113,7 +113,9 @@ impl Edge {
     async fn dispatch(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         let is_whole =
             ctx.head.as_ref().is_some_and(|head| head.body == BodyLength::None && head.kind == Kind::Plain);
-        let whole = match ctx.body.whole.take() {
+        let came = ctx.body.whole.take();
+        let kept = ctx.forward.as_ref().and_then(|forward| forward.held.as_ref());
+        let whole = match kept.map(|kept| kept.body.clone()).or(came) {
             Some(whole) => whole,
             None if is_whole => Bytes::new(),
             None => return Ok(false),
@@ -373,7 +375,8 @@ pub(super) fn next_peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     };
     match forward.upstream.choose(ctx.attempt.address) {
         Ok(chosen) => {
-            let peer = chosen.peer(usage_of(head), forward.timeouts);
+            let usage = if forward.held.is_some() { Use::Alone } else { usage_of(head) };
+            let peer = chosen.peer(usage, forward.timeouts);
             ctx.attempt.address = Some(chosen.address());
             ctx.attempt.server = Some(chosen.address_text());
             ctx.attempt.chosen = Some(chosen);

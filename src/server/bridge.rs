@@ -19,10 +19,10 @@ use crate::gate::body::BodySource;
 use crate::gate::head::{Kind, RequestHead};
 use crate::gate::rules::{EdgeRules, Hardening};
 use crate::gate::target::{Doubtful, TargetRules};
-use crate::gate::{self, Admitted, Gate, Permit, Rejection, Standing, Verdict, admit};
+use crate::gate::{self, Admitted, Gate, Kept, Permit, Rejection, Standing, Verdict, admit};
 use crate::metrics::Metrics;
 use crate::proxy::upstream::{Tls, Upstream, watch_over};
-use crate::proxy::{Decide, Decided, Decision, Forward, Found, Subject, Until, foreign_cookies};
+use crate::proxy::{Decide, Decided, Decision, Forward, Found, Held, Subject, Until, foreign_cookies};
 use crate::tasks::Tasks;
 
 /// A request that is over by then needs no watching.
@@ -125,23 +125,30 @@ impl Decide for Bridge {
 
 impl Bridge {
     fn forward(&self, admitted: Admitted, head: &RequestHead) -> Result<Forward, Rejection> {
-        let Admitted { permit, target, stamps, authorization, has_failures, spent } = admitted;
+        let Admitted { permit, target, stamps, authorization, has_failures, spent, kept } = admitted;
         let rule = &permit.route().rule;
         let reach = self.reach.load();
         let upstream = reach.upstreams.get(&rule.upstream).ok_or(Rejection::UpstreamUnavailable)?;
+        let (claim, held) = match kept.map(|kept| *kept) {
+            Some(Kept { claim, headers, body, .. }) => (Some(claim), Some(Held { headers, body })),
+            None => (None, None),
+        };
+        // What people have approved has no cookie.
+        let cookie = head.presented.cookie.as_ref().filter(|_| held.is_none());
         Ok(Forward {
             upstream: Arc::clone(upstream),
             target,
             host: host(rule, upstream, head),
             stamps,
             authorization,
-            cookie: head.presented.cookie.as_ref().and_then(foreign_cookies),
+            cookie: cookie.and_then(foreign_cookies),
+            held,
             body_max: rule.body,
             redaction: permit.redaction().cloned(),
             timeouts: rule.timeouts,
             until: self.until(&permit, head),
             subject: permit.session().map(|session| subject(session, permit.agent())),
-            watch: permit.watch(&self.gate, has_failures, spent),
+            watch: permit.watch(&self.gate, has_failures, spent, claim),
         })
     }
 

@@ -15,7 +15,7 @@ use crate::support::people::{Keys, User, permission, request};
 use crate::support::raw::Answer;
 use crate::support::{Gateway, exchange};
 
-const YAML: &str = "
+pub const YAML: &str = "
 permissions: [ { code: reports }, { code: reports.read, parent: reports }, { code: pay } ]
 organizations: { roles: [ { code: finance, permissions: ['read:reports', 'write:invoices'] } ] }
 ";
@@ -360,6 +360,8 @@ async fn t5_an_agent_reaches_no_endpoint_but_its_heartbeat_and_its_reports() {
             let answer = scene.as_agent(&method.to_uppercase(), &path, &token).await;
             if path.ends_with("/heartbeat/") || path.ends_with("/report-usage/") {
                 assert_eq!(answer.json(), json!({"status": "ok"}));
+            } else if path == "/ai/pending-actions/{token}/" {
+                assert_eq!(told(&answer), (409, "APPROVAL_UNKNOWN".to_owned()), "its own, and there is none");
             } else {
                 assert_eq!(told(&answer), (403, "AGENT_NOT_ALLOWED".to_owned()), "{method} {path}");
             }

@@ -8,6 +8,8 @@ mod agent;
 mod agent_budget;
 mod agent_explain;
 mod agent_gate;
+mod agent_hold;
+mod agent_once;
 mod agent_redact;
 mod agent_redis;
 mod agent_total;

@@ -41,6 +41,8 @@ pub struct Delegation {
 pub enum Verdict {
     Allow,
     Deny,
+    /// It waits for people.
+    Hold,
     /// It was told to slow down.
     Limit,
 }
@@ -59,6 +61,9 @@ pub struct Decided {
     pub reason: Option<&'static str>,
     /// The prompt that caused it, as the agent says.
     pub trace: Option<String>,
+    /// Of a request that waits, or that was approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Id>,
     /// The dollars that it took from the token's budget, or reserved there.
     #[serde(rename = "cost_usd", skip_serializing_if = "Option::is_none")]
     pub cost: Option<MicroUsd>,

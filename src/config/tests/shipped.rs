@@ -159,7 +159,7 @@ groups: [{ code: c }]
 mail: { via: smtp, host: mail.example.com, from: gw@example.com }
 organizations: { roles: [{ code: c }] }
 upstreams: { app: { servers: ['127.0.0.1:9000'], health: {}, tls: {} } }
-routes: [{ name: a, match: { path: /a }, upstream: app, allow: anyone, limit: { requests: 1, per: 1m } }]
+routes: [{ name: a, match: { path: /a }, upstream: app, allow: anyone, agents: { permission: c }, limit: { requests: 1, per: 1m } }]
 ";
     let folder = full_files();
     let secret = folder.path().join("secrets/webhook").display().to_string();

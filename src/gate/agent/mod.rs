@@ -42,7 +42,7 @@ pub(super) use count::{Charge, Paid, Queues, purchase, spend};
 pub(super) use judge::Standing;
 pub(super) use refusal::budget_left;
 pub use refusal::{AgentRefusal, Conjunct, Denial, Shortage, Trip};
-pub(super) use trail::Trail;
+pub(super) use trail::{Trail, actor_of};
 pub(super) use usage::Used;
 pub use watch::{Ended, Watch};
 

@@ -19,7 +19,7 @@ use super::super::route::Route;
 use super::cache::Grant;
 use super::refusal::AgentRefusal;
 use crate::audit::{Actor, AgentEvent, Decided, Verdict, Who};
-use crate::base::{MicroUsd, Random, Timestamp};
+use crate::base::{Id, MicroUsd, Random, Timestamp};
 
 const TRACE_MAX: usize = 128;
 const REFUSED_EVERY: Duration = Duration::from_mins(1);
@@ -37,12 +37,25 @@ impl RequestHead {
 #[derive(Debug, Default)]
 pub(in crate::gate) struct Trail {
     known: Option<(Arc<Snapshot>, Arc<Grant>)>,
+    approval: Option<Id>,
+    waits: bool,
 }
 
 impl Trail {
     /// The token is one of ours.
     pub fn know(&mut self, snapshot: &Arc<Snapshot>, grant: &Arc<Grant>) {
         self.known = Some((Arc::clone(snapshot), Arc::clone(grant)));
+    }
+
+    /// The request was approved.
+    pub fn approved(&mut self, approval: Id) {
+        self.approval = Some(approval);
+    }
+
+    /// The request waits for people.
+    pub fn waits(&mut self, approval: Id) {
+        self.approval = Some(approval);
+        self.waits = true;
     }
 
     /// Writes down what became of the request. Of a stranger there is nothing to write.
@@ -56,6 +69,7 @@ impl Trail {
     ) {
         let Some((snapshot, grant)) = &self.known else { return };
         let verdict = match refusal {
+            None if self.waits => Verdict::Hold,
             None if is_read(&head.method) && !is_sampled(gate, route) => return,
             None => Verdict::Allow,
             Some(Rejection::Limited(_)) => Verdict::Limit,
@@ -71,16 +85,23 @@ impl Trail {
             permission: route.rule.agents.as_ref().map(|agents| agents.permission.clone()),
             reason: refusal.map(Rejection::label),
             trace: head.trace().map(str::to_owned),
+            approval: self.approval,
             cost: (cost > MicroUsd::ZERO).then_some(cost),
         };
-        let mut actor = Actor::new(Who::Agent(grant.token.id));
-        actor.site = snapshot.principal.account.site;
-        actor.application = grant.token.application;
-        actor.address = Some(head.client);
-        actor.user_agent = head.user_agent.as_ref().map(text);
-        actor.request_id = Some(head.id.as_str().to_owned());
+        let actor = actor_of(snapshot, grant, head);
         gate.app.note(actor, head.at, AgentEvent::Acted(Box::new(decided)));
     }
+}
+
+/// The agent, as the audit trail names it.
+pub(in crate::gate) fn actor_of(snapshot: &Snapshot, grant: &Grant, head: &RequestHead) -> Actor {
+    let mut actor = Actor::new(Who::Agent(grant.token.id));
+    actor.site = snapshot.principal.account.site;
+    actor.application = grant.token.application;
+    actor.address = Some(head.client);
+    actor.user_agent = head.user_agent.as_ref().map(text);
+    actor.request_id = Some(head.id.as_str().to_owned());
+    actor
 }
 
 fn is_read(method: &Method) -> bool {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::super::Gate;
 use super::cache::Grant;
 use super::count::Spent;
+use crate::approval::{Claim, Outcome};
 use crate::audit::Suspension;
 
 /// How a request ended, as the proxy saw it.
@@ -34,6 +35,8 @@ pub struct Watch {
     /// Whether failures were known when the request came.
     has_failures: bool,
     spent: Option<Spent>,
+    /// Of a request that people have approved.
+    claim: Option<Claim>,
 }
 
 impl Watch {
@@ -42,14 +45,22 @@ impl Watch {
         grant: Arc<Grant>,
         has_failures: bool,
         spent: Option<Spent>,
+        claim: Option<Claim>,
     ) -> Self {
-        Self { gate, grant, has_failures, spent }
+        Self { gate, grant, has_failures, spent, claim }
     }
 
     /// The request is over.
     pub fn ended(mut self, how: Ended) {
         if let Some(spent) = self.spent.take().filter(|_| !matches!(how, Ended::Unsent | Ended::Unreached)) {
             self.gate.note_usage(self.grant.token.id, spent.keep());
+        }
+        if let Some(claim) = self.claim.take() {
+            claim.settle(match how {
+                Ended::Unsent | Ended::Unreached => Outcome::Unsent,
+                Ended::Answered(status) => Outcome::Answered(status),
+                Ended::Failed | Ended::Left => Outcome::Unknown,
+            });
         }
         match how {
             Ended::Unsent | Ended::Left => {}

@@ -160,6 +160,10 @@ impl body::BodySource for Slow<'_> {
         (self.1)(self.0);
         Ok(Bytes::from_static(b"hello"))
     }
+
+    fn sent(&self, _: &::http::HeaderName) -> Vec<HeaderValue> {
+        Vec::new()
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,75 @@
+//! What an agent is told about an approval, on the route and where it asks.
+//!
+//! Law: one table for both. An agent learns of its own approvals and of nobody else's.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::request::cooling;
+use super::{Approval, State, token};
+use crate::app::App;
+use crate::base::Timestamp;
+
+/// Why an agent cannot go on with an approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// There is none like that, or it is another agent's.
+    Unknown,
+    /// It is about another request.
+    Mismatch,
+    /// It was executed, or is being executed.
+    Used(State),
+    Denied {
+        reason: Option<String>,
+        /// How long the same must not be asked for again.
+        retry_after: Option<Duration>,
+    },
+    /// Nobody decided, or it was not executed, in time.
+    Over(State),
+    Void,
+}
+
+/// The answer to an agent whose request waits (contract section 26.4).
+#[derive(Debug, Clone, Serialize)]
+pub struct Waiting {
+    status: &'static str,
+    message: &'static str,
+    confirmation_token: String,
+    /// RFC 3339, UTC.
+    expires_at: String,
+    /// `pending` or `approved`.
+    approval: &'static str,
+    approval_id: String,
+}
+
+/// Where an approval stands for its agent.
+///
+/// # Errors
+/// [`Told`] where it does not wait for anybody.
+pub fn stands(approval: &Approval, now: Timestamp) -> Result<State, Told> {
+    match approval.state_at(now) {
+        state @ (State::Pending | State::Approved) => Ok(state),
+        state @ (State::Executing | State::Executed | State::Failed | State::Indeterminate) => {
+            Err(Told::Used(state))
+        }
+        State::Denied => {
+            Err(Told::Denied { reason: approval.reason.clone(), retry_after: cooling(approval, now) })
+        }
+        state @ (State::Expired | State::Lapsed) => Err(Told::Over(state)),
+        State::Void => Err(Told::Void),
+    }
+}
+
+/// What an agent is told whose request waits.
+#[must_use]
+pub fn waiting(app: &App, approval: &Approval) -> Waiting {
+    Waiting {
+        status: "pending_confirmation",
+        message: "This action requires human approval.",
+        confirmation_token: token(app, approval.id).expose().clone(),
+        expires_at: approval.expires_at().rfc3339(),
+        approval: approval.state_at(app.now()).name(),
+        approval_id: approval.id.to_string(),
+    }
+}
