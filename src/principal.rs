@@ -11,17 +11,17 @@ use crate::policy::{Assignments, Code, Rights};
 /// A person with a live session, and what the person may do by one catalogue.
 #[derive(Debug, Clone)]
 pub struct Principal {
-    pub account: AccountFacts,
+    pub account: Arc<AccountFacts>,
     pub session: SessionFacts,
     /// What was given to the account, by code: what the rights are computed from when a definition
     /// changes.
-    pub assignments: Assignments,
-    pub rights: Rights,
-    pub memberships: Vec<Membership>,
+    pub assignments: Arc<Assignments>,
+    pub rights: Arc<Rights>,
+    pub memberships: Arc<[Membership]>,
 }
 
 /// What the store says about an account, at the epoch at which it was read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each flag is a fact of its own, as on the wire")]
 pub struct AccountFacts {
     pub id: Id,

@@ -76,11 +76,11 @@ impl Scene {
         change.commit().await.unwrap();
         let assignments = Assignments { permissions: vec![code("reports")], ..Assignments::default() };
         let human = Principal {
-            account: account.facts(),
+            account: account.facts().into(),
             session: session.facts(),
-            rights: app.catalogue().rights(&assignments),
-            assignments,
-            memberships: Vec::new(),
+            rights: app.catalogue().rights(&assignments).into(),
+            assignments: assignments.into(),
+            memberships: [].into(),
         };
         Self { app, account, human }
     }
@@ -206,7 +206,7 @@ on_every_store! {
         let MintError::NotHeld(missing) = refused else { panic!("{refused:?}") };
         assert_eq!(missing, [code("pay"), code("unknown.code")]);
         let mut everything = scene.human.clone();
-        everything.rights.is_superuser = true;
+        Arc::make_mut(&mut everything.rights).is_superuser = true;
         let ask = Mint { human: &everything, ..scene.ask(&["pay", "unknown.code"]) };
         let refused = mint(&scene.app, Actor::system(), ask).await.unwrap_err();
         assert!(matches!(refused, MintError::NotHeld(missing) if missing == [code("unknown.code")]));

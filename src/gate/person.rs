@@ -18,8 +18,8 @@ use super::stamp;
 use crate::app::Epochs;
 use crate::audit::Subject;
 use crate::base::{Email, Id, Timestamp};
-use crate::policy::{Catalogue, Code};
-use crate::principal::Principal;
+use crate::policy::{Catalogue, Code, Rights};
+use crate::principal::{AccountFacts, Principal};
 
 const REMEMBERED_MAX: usize = 50_000;
 /// How long a session that is over is refused without asking the store again.
@@ -63,7 +63,7 @@ impl Seen {
 #[derive(Debug)]
 pub struct Snapshot {
     pub principal: Arc<Principal>,
-    pub stamps: Stamps,
+    pub stamps: Arc<Stamps>,
     pub key: Key,
     pub seen: Seen,
     /// Set where an agent calls on this person's behalf.
@@ -125,12 +125,10 @@ impl People {
 
     /// The same caller with the rights of this catalogue.
     fn by(&self, catalogue: &Catalogue, known: Arc<Snapshot>) -> Arc<Snapshot> {
-        if known.principal.rights.generation == catalogue.generation() {
+        if known.has_rights_by(catalogue) {
             return known;
         }
-        let Principal { account, session, assignments, memberships, .. } = (*known.principal).clone();
-        let person = Person { account, session, assignments, memberships };
-        let anew = Arc::new(Snapshot::new(person, catalogue, known.key, known.seen));
+        let anew = Arc::new(known.by(catalogue, None));
         self.0.insert(known.key.sid, Entry::Live(Arc::clone(&anew)));
         anew
     }
@@ -182,19 +180,78 @@ impl Snapshot {
     }
 
     pub(super) fn new(person: Person, catalogue: &Catalogue, key: Key, seen: Seen) -> Self {
-        let rights = catalogue.rights(&person.assignments);
         let Person { account, session, assignments, memberships } = person;
+        let rights = Arc::new(catalogue.rights(&assignments));
+        let stamps = Arc::new(Stamps::new(&account, session.method, &rights));
+        let (account, assignments) = (Arc::new(account), Arc::new(assignments));
+        let memberships = memberships.into();
+        let principal = Arc::new(Principal { account, session, assignments, rights, memberships });
+        Self { principal, stamps, key, seen, agent: None }
+    }
+
+    /// The same caller with the rights of this catalogue; those of `other` where it is the same
+    /// human's by the same catalogue.
+    pub(super) fn by(&self, catalogue: &Catalogue, other: Option<&Self>) -> Self {
+        let mut principal = (*self.principal).clone();
+        let is_same = |other: &&Self| other.is_alike(self) && other.has_rights_by(catalogue);
+        let stamps = if let Some(other) = other.filter(is_same) {
+            principal.rights = Arc::clone(&other.principal.rights);
+            Arc::clone(&other.stamps)
+        } else {
+            principal.rights = Arc::new(catalogue.rights(&principal.assignments));
+            Arc::new(Stamps::new(&principal.account, principal.session.method, &principal.rights))
+        };
+        let (key, seen, agent) = (self.key, self.seen, self.agent.clone());
+        Self { principal: Arc::new(principal), stamps, key, seen, agent }
+    }
+
+    /// What of it is the human's: nothing of the agent.
+    pub(super) fn of_human(&self) -> Self {
+        let (principal, stamps) = (Arc::clone(&self.principal), Arc::clone(&self.stamps));
+        Self { principal, stamps, key: self.key, seen: self.seen, agent: None }
+    }
+
+    /// Whether both keep what is known of their human in one place.
+    pub(super) fn is_sharing(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.stamps, &other.stamps)
+    }
+
+    pub(super) fn has_rights_by(&self, catalogue: &Catalogue) -> bool {
+        self.principal.rights.generation == catalogue.generation()
+    }
+
+    /// Whether both have a human of whom the same is known, who calls in the same way.
+    fn is_alike(&self, other: &Self) -> bool {
+        let (own, its) = (&self.principal, &other.principal);
+        own.session.method == its.session.method
+            && own.account == its.account
+            && own.assignments == its.assignments
+            && own.memberships == its.memberships
+    }
+
+    /// The same, keeping what is known of its human once for both. Equal is equal: nothing has to be
+    /// asked about epochs.
+    pub(super) fn sharing(self, other: &Self) -> Self {
+        if !self.is_alike(other) || self.principal.rights.generation != other.principal.rights.generation {
+            return self;
+        }
+        let principal =
+            Arc::new(Principal { session: self.principal.session.clone(), ..(*other.principal).clone() });
+        Self { principal, stamps: Arc::clone(&other.stamps), ..self }
+    }
+}
+
+impl Stamps {
+    fn new(account: &AccountFacts, method: &str, rights: &Rights) -> Self {
         let (role_codes, permission_codes) = (rights.roles(), rights.codes());
-        let stamps = Stamps {
+        Self {
             id: stamp::one(&account.id.to_string()),
             email: account.email.as_ref().map(Email::as_str).map(stamp::one),
             roles: stamp::list(role_codes.iter().map(Code::as_str)),
             permissions: stamp::list_if_short(permission_codes.iter().map(Code::as_str)),
-            method: stamp::one(session.method),
+            method: stamp::one(method),
             role_codes,
             permission_codes,
-        };
-        let principal = Principal { account, session, assignments, rights, memberships };
-        Self { principal: Arc::new(principal), stamps, key, seen, agent: None }
+        }
     }
 }

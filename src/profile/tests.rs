@@ -90,7 +90,13 @@ impl Scene {
             ends_at: now,
         };
         let rights = self.app.catalogue().rights(&assignments);
-        Principal { account: account.facts(), session, assignments, rights, memberships: Vec::new() }
+        Principal {
+            account: account.facts().into(),
+            session,
+            assignments: assignments.into(),
+            rights: rights.into(),
+            memberships: [].into(),
+        }
     }
 
     async fn stored(&self, account: &Account) -> Account {

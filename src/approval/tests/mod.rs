@@ -75,11 +75,11 @@ async fn person(app: &App, granted: &[Granted]) -> Principal {
     change.commit().await.unwrap();
     let assignments = rbac::assignments(&app.db, account.id).await.unwrap();
     Principal {
-        account: account.facts(),
+        account: account.facts().into(),
         session: session.facts(),
-        rights: catalogue.rights(&assignments),
-        assignments,
-        memberships: Vec::new(),
+        rights: catalogue.rights(&assignments).into(),
+        assignments: assignments.into(),
+        memberships: [].into(),
     }
 }
 

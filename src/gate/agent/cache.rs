@@ -2,7 +2,8 @@
 //!
 //! Law: as with people, an entry counts only while the epochs of everything it rests on are what
 //! they were before it was read. One reader asks the store, the others wait for it. Signs of life
-//! raise no epoch: what looks silent here is read again before anybody believes it.
+//! raise no epoch: what looks silent here is read again before anybody believes it. What is known of
+//! a human is kept once for all of that human's agents.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
@@ -12,16 +13,16 @@ use ::http::HeaderValue;
 use quick_cache::sync::Cache;
 
 use super::super::person::{Key, Seen, Snapshot};
-use super::super::record::{AgentRecord, Person, Records};
+use super::super::record::{AgentRecord, Records};
 use super::super::rejection::{Rejection, Silent};
 use super::super::stamp;
 use super::refusal::AgentRefusal;
 use crate::agent::{AgentToken, Fault, Status, purse_key};
 use crate::app::Epochs;
-use crate::base::{Slug, Timestamp};
+use crate::base::{Id, Slug, Timestamp};
 use crate::crypto::digest::{hex, sha256};
 use crate::policy::Catalogue;
-use crate::principal::{Principal, SessionFacts};
+use crate::principal::SessionFacts;
 
 /// More than any installation has agents at work.
 const REMEMBERED_MAX: usize = 262_144;
@@ -85,11 +86,15 @@ pub(in crate::gate) struct Sources<'a> {
 
 /// The agents of late.
 #[derive(Debug)]
-pub(in crate::gate) struct Agents(Cache<Digest, Entry>);
+pub(in crate::gate) struct Agents {
+    entries: Cache<Digest, Entry>,
+    /// Of each human an agent that was read lately: the next ones have the same human.
+    humans: Cache<Id, Arc<Snapshot>>,
+}
 
 impl Agents {
     pub fn new() -> Self {
-        Self(Cache::new(REMEMBERED_MAX))
+        Self { entries: Cache::new(REMEMBERED_MAX), humans: Cache::new(REMEMBERED_MAX) }
     }
 
     /// The agent of a token's text.
@@ -100,24 +105,24 @@ impl Agents {
     /// The agent as of now. No I/O while nothing about the agent or its human has changed.
     pub async fn of_digest(&self, digest: Digest, sources: Sources<'_>) -> Result<Arc<Snapshot>, Rejection> {
         for _ in 0..TRIES {
-            match self.0.get(&digest) {
+            match self.entries.get(&digest) {
                 Some(entry) if entry.is_current(sources.epochs, sources.now) => {
                     return self.told(entry, digest, sources.catalogue);
                 }
                 Some(_) => {
                     let is_old = |entry: &Entry| !entry.is_current(sources.epochs, sources.now);
-                    drop(self.0.remove_if(&digest, is_old));
+                    drop(self.entries.remove_if(&digest, is_old));
                 }
                 None => {}
             }
-            match self.0.get_value_or_guard_async(&digest).await {
+            match self.entries.get_value_or_guard_async(&digest).await {
                 Ok(entry) if entry.is_current(sources.epochs, sources.now) => {
                     return self.told(entry, digest, sources.catalogue);
                 }
                 // It changed again while somebody else read it.
                 Ok(_) => {}
                 Err(guard) => {
-                    let entry = read(digest, sources).await?;
+                    let entry = self.read(digest, sources).await?;
                     drop(guard.insert(entry.clone()));
                     return self.told(entry, digest, sources.catalogue);
                 }
@@ -128,7 +133,7 @@ impl Agents {
 
     /// Forgets what is known of a token, so that it is read again.
     pub fn forget(&self, digest: &Digest) {
-        drop(self.0.remove(digest));
+        drop(self.entries.remove(digest));
     }
 
     fn told(&self, entry: Entry, digest: Digest, catalogue: &Catalogue) -> Result<Arc<Snapshot>, Rejection> {
@@ -144,48 +149,63 @@ impl Agents {
 
     /// The same agent with its human's rights by this catalogue.
     fn by(&self, catalogue: &Catalogue, known: Arc<Snapshot>, digest: Digest) -> Arc<Snapshot> {
-        if known.principal.rights.generation == catalogue.generation() {
+        if known.has_rights_by(catalogue) {
             return known;
         }
-        let Principal { account, session, assignments, memberships, .. } = (*known.principal).clone();
-        let person = Person { account, session, assignments, memberships };
-        let anew = Snapshot::new(person, catalogue, known.key, known.seen);
-        let anew = Arc::new(Snapshot { agent: known.agent.clone(), ..anew });
-        self.0.insert(digest, Entry::Live(Arc::clone(&anew)));
+        let human = self.humans.get(&known.key.account);
+        let anew = Arc::new(known.by(catalogue, human.as_deref()));
+        self.keep(&anew, human.as_deref());
+        self.entries.insert(digest, Entry::Live(Arc::clone(&anew)));
         anew
     }
-}
 
-async fn read(digest: Digest, sources: Sources<'_>) -> Result<Entry, Rejection> {
-    let Sources { epochs, catalogue, records, now } = sources;
-    let silent = |error| {
-        tracing::warn!(%error, "an agent cannot be read");
-        Rejection::Unavailable(Silent::Store)
-    };
-    let name = hex(&digest);
-    // Whose epochs matter is known only after the first reading.
-    let Some(key) = records.agent_key(&name).await.map_err(silent)? else {
-        return Ok(Entry::Unknown(now.plus(UNKNOWN_FOR)));
-    };
-    for _ in 0..TRIES {
-        let seen = Seen::of_agent(epochs, key);
-        let Some(record) = records.agent(&name).await.map_err(silent)? else {
+    async fn read(&self, digest: Digest, sources: Sources<'_>) -> Result<Entry, Rejection> {
+        let Sources { epochs, catalogue, records, now } = sources;
+        let silent = |error| {
+            tracing::warn!(%error, "an agent cannot be read");
+            Rejection::Unavailable(Silent::Store)
+        };
+        let name = hex(&digest);
+        // Whose epochs matter is known only after the first reading.
+        let Some(key) = records.agent_key(&name).await.map_err(silent)? else {
             return Ok(Entry::Unknown(now.plus(UNKNOWN_FOR)));
         };
-        if seen != Seen::of_agent(epochs, key) {
-            continue;
-        }
-        let AgentRecord { token, slug, person } = record;
-        return Ok(match person {
-            None => Entry::Halted { key, seen, token: Arc::new(token) },
-            Some(person) => {
-                let snapshot = Snapshot::new(person, catalogue, key, seen);
-                let agent = Some(Arc::new(Grant::new(digest, token, slug)));
-                Entry::Live(Arc::new(Snapshot { agent, ..snapshot }))
+        for _ in 0..TRIES {
+            let seen = Seen::of_agent(epochs, key);
+            let Some(record) = records.agent(&name).await.map_err(silent)? else {
+                return Ok(Entry::Unknown(now.plus(UNKNOWN_FOR)));
+            };
+            if seen != Seen::of_agent(epochs, key) {
+                continue;
             }
-        });
+            let AgentRecord { token, slug, person } = record;
+            let Some(person) = person else {
+                return Ok(Entry::Halted { key, seen, token: Arc::new(token) });
+            };
+            let grant = Arc::new(Grant::new(digest, token, slug));
+            let snapshot = self.shared(Snapshot::new(person, catalogue, key, seen));
+            return Ok(Entry::Live(Arc::new(Snapshot { agent: Some(grant), ..snapshot })));
+        }
+        Err(Rejection::Unavailable(Silent::View))
     }
-    Err(Rejection::Unavailable(Silent::View))
+
+    /// What was just read, with what is known of its human already.
+    fn shared(&self, read: Snapshot) -> Snapshot {
+        let human = self.humans.get(&read.key.account);
+        let read = match human.as_deref() {
+            Some(human) => read.sharing(human),
+            None => read,
+        };
+        self.keep(&read, human.as_deref());
+        read
+    }
+
+    /// Remembers the human of an agent, unless it is the one that is remembered.
+    fn keep(&self, agent: &Snapshot, human: Option<&Snapshot>) {
+        if !human.is_some_and(|human| human.is_sharing(agent)) {
+            self.humans.insert(agent.key.account, Arc::new(agent.of_human()));
+        }
+    }
 }
 
 impl Grant {

@@ -30,7 +30,7 @@ routes:
 const CODES: [&str; 3] = ["reports", "reports.read", "pay"];
 const PATHS: [&str; 7] = ["/reports", "/pay", "/all", "/open", "/recent", "/people", "/public"];
 
-fn text_of_number(number: usize) -> String {
+pub(super) fn text_of_number(number: usize) -> String {
     format!("{number:048}")
 }
 
@@ -45,7 +45,7 @@ impl Request {
 }
 
 /// A token of `name`'s that any test may change.
-fn token_of(name: &str, permissions: &[&str]) -> AgentToken {
+pub(super) fn token_of(name: &str, permissions: &[&str]) -> AgentToken {
     AgentToken {
         id: Id::from_u128(account_of(name).as_u128() << 64 | 7),
         number: Number(42),
@@ -82,7 +82,7 @@ fn token_of(name: &str, permissions: &[&str]) -> AgentToken {
 
 impl Setting {
     /// Makes an agent of `name` known under this text.
-    fn agent(&self, text: &str, token: AgentToken, name: &str, change: impl FnOnce(&mut Person)) {
+    pub(super) fn agent(&self, text: &str, token: AgentToken, name: &str, change: impl FnOnce(&mut Person)) {
         let mut person = person_of(name, account_of(name), token.id);
         person.session = session_of(&token);
         change(&mut person);

@@ -5,6 +5,8 @@ mod access;
 mod agents;
 mod built_in;
 mod caller;
+mod crowd;
+mod double;
 mod identity;
 mod organization;
 mod route;
@@ -162,8 +164,11 @@ async fn setting_with(yaml: &str, with: impl FnOnce(&'static str) -> With) -> Se
     // An upstream that no route names is an error.
     let other = if yaml.contains("other") { ", other: { servers: [127.0.0.1:9001] }" } else { "" };
     let upstreams = format!("upstreams: {{ app: {{ servers: [127.0.0.1:9000] }}{other} }}");
-    let yaml: &'static str = format!("{BEGINNING}{upstreams}\n{yaml}").leak();
-    let app = TestApp::on(TestStore::sqlite().await, with(yaml)).await;
+    setting_on(with(format!("{BEGINNING}{upstreams}\n{yaml}").leak())).await
+}
+
+async fn setting_on(with: With) -> Setting {
+    let app = TestApp::on(TestStore::sqlite().await, with).await;
     app.set_keyring(ring());
     let records = Arc::new(Known::default());
     let built_in = Arc::new(Table::new(&app.config().api.prefix, rows()));
@@ -366,25 +371,6 @@ impl Setting {
 
     pub fn reads(&self) -> usize {
         self.records.reads.load(Ordering::SeqCst)
-    }
-
-    /// An organization under `parents`, nearest first.
-    pub fn organization(&self, slug: &str, parents: &[&str]) {
-        let above = parents.iter().map(|parent| id_of(parent)).collect();
-        let organization = Organization {
-            id: id_of(slug),
-            number: Number(i64::try_from(slug.len()).unwrap()),
-            site: DEFAULT_SITE,
-            slug: Slug::parse(slug).unwrap(),
-            name: slug.to_owned(),
-            description: String::new(),
-            parent: parents.first().map(|parent| id_of(parent)),
-            depth: u32::try_from(parents.len()).unwrap(),
-            is_active: true,
-            created_at: NOON,
-        };
-        let place = Arc::new(Place { organization, above });
-        self.records.places.lock().unwrap().insert(slug.to_owned(), place);
     }
 }
 

@@ -29,6 +29,27 @@ async fn passes(setting: &Setting, token: &str, slug: &str) -> Vec<bool> {
     setting.outcomes(requests).await.iter().map(|outcome| outcome == "200").collect()
 }
 
+impl Setting {
+    /// An organization under `parents`, nearest first.
+    pub fn organization(&self, slug: &str, parents: &[&str]) {
+        let above = parents.iter().map(|parent| id_of(parent)).collect();
+        let organization = Organization {
+            id: id_of(slug),
+            number: Number(i64::try_from(slug.len()).unwrap()),
+            site: DEFAULT_SITE,
+            slug: Slug::parse(slug).unwrap(),
+            name: slug.to_owned(),
+            description: String::new(),
+            parent: parents.first().map(|parent| id_of(parent)),
+            depth: u32::try_from(parents.len()).unwrap(),
+            is_active: true,
+            created_at: NOON,
+        };
+        let place = Arc::new(Place { organization, above });
+        self.records.places.lock().unwrap().insert(slug.to_owned(), place);
+    }
+}
+
 #[tokio::test]
 async fn what_one_may_not_know_of_does_not_exist() {
     let setting = with_tree(ROUTES).await;

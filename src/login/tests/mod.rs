@@ -180,11 +180,11 @@ impl Scene {
         let account = account::by_id(&self.app.db, claims.sub).await.unwrap().unwrap();
         let assignments = crate::policy::Assignments::default();
         let principal = Principal {
-            account: account.facts(),
+            account: account.facts().into(),
             session: session.facts(),
-            rights: self.app.catalogue().rights(&assignments),
-            assignments,
-            memberships: Vec::new(),
+            rights: self.app.catalogue().rights(&assignments).into(),
+            assignments: assignments.into(),
+            memberships: [].into(),
         };
         Carried { principal: Some(Arc::new(principal)), ..Carried::default() }
     }
