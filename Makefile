@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long bench lint
+.PHONY: help run test test-long fuzz bench lint
 
 TOOLS := $(CURDIR)/target/tools/bin
 export PATH := $(TOOLS):$(PATH)
@@ -25,6 +25,10 @@ test-long: ## The same with the full race counts; slow, for before a release
 	@scripts/need build test nextest
 	cargo test --locked --doc
 	PORTCULLIS_TEST_LONG=1 scripts/test-servers exec cargo nextest run --locked --profile long
+
+fuzz: ## Fuzz what faces the network (needs a nightly toolchain and cargo-fuzz)
+	@scripts/need build
+	@scripts/fuzz
 
 bench: ## Measure the gateway against a bare Pingora pass-through
 	@scripts/need build

@@ -124,11 +124,16 @@ impl Node {
 /// How many values aliases may stand for, all of them together.
 const REPLAYED_MAX: usize = 20_000;
 
+/// Maps and lists within each other. A reload reads the file on a thread whose stack is 2 MiB, of
+/// which each level takes a part.
+const DEPTH_MAX: usize = 32;
+
 /// Parses one YAML document.
 pub fn parse(text: &str) -> Result<Node, Problem> {
     let mut aliases = serde_saphyr::options::AliasLimits::default();
     aliases.max_total_replayed_events = REPLAYED_MAX;
     let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_depth: DEPTH_MAX },
         alias_limits: aliases,
         strict_booleans: true,
         reject_unsupported_tags: true,

@@ -21,6 +21,7 @@ mod drain;
 mod endpoints;
 mod execute;
 mod frames;
+mod fuzz;
 mod hostile;
 mod identity;
 mod journey;

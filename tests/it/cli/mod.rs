@@ -9,6 +9,7 @@ mod demo;
 mod gateway;
 mod people;
 mod reload;
+mod soak;
 mod store;
 
 use std::io::Write;
