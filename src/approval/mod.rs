@@ -37,7 +37,7 @@ pub use digest::{Bound, policy_digest, request_digest};
 pub use end::{end_overdue, react, sweep};
 pub use http::rows;
 pub use request::{Ask, Asked, request};
-pub use rule::{Rules, may_decide};
+pub use rule::{Rules, deciders, may_decide};
 pub use state::{Mode, State};
 pub use told::{Told, Waiting, stands, waiting};
 pub use view::{Shown, shown};

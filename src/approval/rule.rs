@@ -3,16 +3,17 @@
 //! Law: nobody outside the agent's organization decides, and nobody counts for what they no longer
 //! are: roles and memberships are read as they are at the moment of asking.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Approval;
 use crate::account::{self, Standing};
-use crate::app::App;
+use crate::app::{App, Change};
 use crate::base::Id;
 use crate::organization::{self, Inherit, OrgContext};
-use crate::policy::approver::Capacity;
+use crate::policy::approver::{Approver, Capacity};
 use crate::policy::{Allow, Approvers, Condition, Rights};
 use crate::principal::{Membership, Principal};
 use crate::rbac;
@@ -129,6 +130,42 @@ pub(super) async fn standing(
         account::by_id(&mut src, id).await?.is_some_and(|account| account.is_superuser);
     let memberships = organization::memberships(&mut src, id).await?;
     Ok((app.catalogue().rights(&assignments), memberships))
+}
+
+/// How many are asked whether they decide: more would hold up the request that asks.
+const ASKED_MAX: usize = 50;
+
+/// Those who decide about it, to be told: the delegating human, members of its organization, and
+/// where it has none, holders of the roles that decide. Not those who decide from an organization
+/// above: they see it in their list.
+pub async fn deciders(change: &mut Change<'_>, approval: &Approval) -> Result<Vec<Id>, Error> {
+    let app = change.app();
+    let approvers = &approval.rules.approvers;
+    let mut known = vec![approval.account];
+    if !approvers.is_delegators_alone() {
+        match approval.organization {
+            Some(id) => {
+                let members = organization::members(change.tx(), id).await?;
+                known.extend(members.into_iter().map(|member| member.account));
+            }
+            None => {
+                for approver in approvers.0.iter().flat_map(|group| &group.any_of) {
+                    if let Approver::Role(code) = approver {
+                        known.extend(rbac::holders_of(app, change.tx(), code).await?);
+                    }
+                }
+            }
+        }
+    }
+    let mut asked = HashSet::new();
+    known.retain(|id| asked.insert(*id));
+    let mut deciders = Vec::new();
+    for id in known.into_iter().take(ASKED_MAX) {
+        if approvers.admit(&capacity_of_voter(app, change.tx(), approval, id).await?) {
+            deciders.push(id);
+        }
+    }
+    Ok(deciders)
 }
 
 /// Whether this person is one of those who decide about it, open or not.

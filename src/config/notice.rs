@@ -133,6 +133,18 @@ pub enum Notice {
     /// An agent token was suspended.
     #[serde(rename = "agent.suspended")]
     AgentSuspended,
+    /// An agent wants to do something that people must approve.
+    #[serde(rename = "approval.requested")]
+    ApprovalRequested,
+    /// It was approved, denied, or called off because it cannot be had any more.
+    #[serde(rename = "approval.decided")]
+    ApprovalDecided,
+    /// Nobody decided in time, or it was approved and not done in time.
+    #[serde(rename = "approval.expired")]
+    ApprovalExpired,
+    /// It was sent: with success, without, or with an end that nobody knows.
+    #[serde(rename = "approval.executed")]
+    ApprovalExecuted,
 }
 
 impl Notice {
@@ -141,6 +153,10 @@ impl Notice {
     pub const fn name(self) -> &'static str {
         match self {
             Self::AgentSuspended => "agent.suspended",
+            Self::ApprovalRequested => "approval.requested",
+            Self::ApprovalDecided => "approval.decided",
+            Self::ApprovalExpired => "approval.expired",
+            Self::ApprovalExecuted => "approval.executed",
         }
     }
 }

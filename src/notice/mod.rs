@@ -5,6 +5,7 @@
 //! quotation marks.
 
 mod agent;
+mod approval;
 
 use futures::future::BoxFuture;
 
@@ -19,6 +20,7 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
             Event::Agent(AgentEvent::Suspended { of, reason }) => {
                 agent::suspended(change, *of, *reason).await
             }
+            Event::Approval(event) => approval::tell(change, event).await,
             _ => Ok(()),
         }
     })

@@ -266,6 +266,29 @@ pub async fn members(src: impl Source, group: &Code) -> Result<Vec<Id>, Error> {
     store::accounts_with(src, &Granted::Group(group.clone())).await
 }
 
+/// The accounts that hold a role: by itself, by a role that inherits it, or by a group.
+pub async fn holders_of(app: &App, mut src: impl Source, role: &Code) -> Result<Vec<Id>, Error> {
+    let catalogue = app.catalogue();
+    let definitions = catalogue.definitions();
+    let gives = |assignments: &Assignments| catalogue.rights(assignments).roles().contains(role);
+    let mut grants = Vec::new();
+    for code in definitions.roles.keys() {
+        if gives(&Assignments { roles: vec![code.clone()], ..Assignments::default() }) {
+            grants.push(Granted::Role(code.clone()));
+        }
+    }
+    for code in definitions.groups.keys() {
+        if gives(&Assignments { groups: vec![code.clone()], ..Assignments::default() }) {
+            grants.push(Granted::Group(code.clone()));
+        }
+    }
+    let mut holders = Vec::new();
+    for granted in &grants {
+        holders.extend(store::accounts_with(&mut src, granted).await?);
+    }
+    Ok(holders)
+}
+
 /// How many accounts were granted something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holders {

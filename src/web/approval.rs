@@ -213,7 +213,7 @@ async fn detail(
         p.back { a href=(super::HOME) { "← All approvals" } }
         @if let Some(said) = said { p.problem role="alert" { (said) } }
         h1 { (text(&approval.title)) }
-        p.state { (badge(state)) " " (told(approval, state, now)) }
+        p.state { (badge(state)) span { (told(approval, state, now)) } }
         @if let Some(reason) = &approval.reason { p { "The reason that was given: " q { (text(reason)) } } }
         (request(approval, content.as_ref()))
         (words(approval, content.as_ref()))
@@ -237,7 +237,7 @@ fn request(approval: &Approval, content: Option<&Content>) -> Markup {
     html! {
         section aria-labelledby="exact" {
             h2 id="exact" { "Exactly what will be sent" }
-            p.line { b { (text(&content.method)) } " " bdi { (text(&content.target)) } }
+            p.line { b { (text(&content.method)) } " " (text(&content.target)) }
             @if !content.headers.is_empty() {
                 h3 { "Headers" }
                 pre.exact tabindex="0" {

@@ -15,6 +15,7 @@ mod agent_redis;
 mod agent_total;
 mod applications;
 mod bearer;
+mod browser;
 mod cli;
 mod cors;
 mod drain;

@@ -10,12 +10,17 @@ use portcullis::audit::Suspension;
 use portcullis::base::{Id, Number, Timestamp};
 use portcullis::crypto::digest::unbase64;
 use portcullis::notify::signature;
+use portcullis::policy::approver::Group;
+use portcullis::policy::{Approver, Approvers, Code};
 use portcullis::store::Dialect;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::agent::{Scene, scene_in};
-use crate::support::people::permission;
+use crate::agent_gate::routes;
+use crate::page::page_of;
+use crate::support::forms::Browser;
+use crate::support::people::{TRUSTING, permission, role};
 use crate::support::replica::until;
 use crate::support::smtp::{Smtp, Take};
 use crate::support::tls::Pair;
@@ -248,4 +253,63 @@ async fn a_gateway_that_dies_after_sending_repeats_it_under_the_same_id() {
         server.taken().iter().map(|letter| letter.header("Message-ID").unwrap().to_owned()).collect();
     assert_eq!(ids[0], ids[1]);
     drop(again);
+}
+
+#[tokio::test]
+async fn an_approval_is_told_when_it_is_asked_for_decided_and_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, receiver) = (Smtp::plain().await, Upstream::start(|_| answered(200)).await);
+    let upstream = Upstream::echo().await;
+    let all = "approval.requested, approval.decided, approval.expired, approval.executed";
+    let hook = hook(&folder, "ops", &receiver).replace("agent.suspended", all);
+    let yaml = format!("{TRUSTING}{}webhooks: [ {hook} ]\n{}", mail_to(&server), routes(&upstream));
+    let scene = scene_in(folder, &yaml).await;
+    let secret = "{\"iban\": \"FR76-SECRET\"}";
+    let approval = scene.asked("finance bot", "/reports/7?key=SECRET", secret, None).await;
+    until(SOON, "the question", async || server.taken().len() == 1 && receiver.count() == 1).await;
+    let link = format!("http://{}{}", scene.gateway.public(), page_of(&approval));
+    let letter = &server.taken()[0];
+    assert_eq!(letter.to, ["ada@example.com"]);
+    let body = letter.text.replace("=\n", "").replace("=3D", "=");
+    assert!(body.contains(&link) && body.contains("finance bot") && !body.contains("SECRET"), "{body}");
+    let told = checked(&receiver.last()).2;
+    assert_eq!((&told["type"], &told["data"]["state"]), (&json!("approval.requested"), &json!("pending")));
+    assert_eq!((&told["data"]["url"], &told["data"]["agent_id"]), (&json!(link), &json!("finance bot")));
+    assert!(!told.to_string().contains("SECRET"));
+    let mut browser = Browser::new(&scene.gateway);
+    browser.log_in("ada").await;
+    assert_eq!(browser.post(&format!("{}deny/", page_of(&approval)), &[]).await.status, 303);
+    until(SOON, "the decision", async || receiver.count() == 2).await;
+    assert_eq!(checked(&receiver.last()).2["data"]["state"], "denied");
+    let late = scene.asked("late bot", "/reports/8", "{}", None).await;
+    until(SOON, "the second question", async || server.taken().len() == 2 && receiver.count() == 3).await;
+    scene.clock.advance(Duration::from_mins(11));
+    until(SOON, "the end", async || server.taken().len() == 3 && receiver.count() == 4).await;
+    let told = checked(&receiver.last()).2;
+    assert_eq!((&told["type"], &told["data"]["approval"]), (&json!("approval.expired"), &json!(late.id)));
+    assert_eq!(server.taken()[2].to, ["ada@example.com"], "Ada was told of the end, and not of her own no");
+}
+
+#[tokio::test]
+async fn those_who_decide_by_a_role_are_asked() {
+    let server = Smtp::plain().await;
+    let upstream = Upstream::echo().await;
+    let yaml = format!(
+        "{}{}roles: [ {{ code: finance }}, {{ code: lead, inherits: [finance] }} ]\n",
+        mail_to(&server),
+        routes(&upstream)
+    );
+    let scene = scene_in(tempfile::tempdir().unwrap(), &yaml).await;
+    for (name, code) in [("bob", "finance"), ("cleo", "lead"), ("dan", "viewer")] {
+        let id = scene.gateway.account(name, |_| {}).await;
+        scene.gateway.grant(id, role(code)).await;
+    }
+    let finance = Approver::Role(Code::parse("finance").unwrap());
+    let approvers = Approvers(vec![Group { any_of: vec![finance], need: 1 }]);
+    scene.asked_of(approvers, "bot", "/reports/7", "{}", None).await;
+    until(SOON, "two questions", async || server.taken().len() == 2).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut asked: Vec<_> = server.taken().iter().map(|letter| letter.to.join(",")).collect();
+    asked.sort();
+    assert_eq!(asked, ["bob@example.com", "cleo@example.com"]);
 }

@@ -2,7 +2,9 @@
 //!
 //! Law: every test has its own gateway on free ports with its own store; nothing is shared.
 
+pub mod chromium;
 pub mod cut;
+pub mod forms;
 pub mod frame;
 pub mod gateway;
 pub mod h2;

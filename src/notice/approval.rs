@@ -1,0 +1,141 @@
+//! Notices about approvals: to those who decide, and to the human behind the agent.
+//!
+//! Law: a notice leads to the page, where the request can be read; it holds nothing that the agent
+//! wrote. Each step is told once, a question only while it can be decided.
+
+use serde_json::json;
+
+use crate::account;
+use crate::app::Change;
+use crate::approval::{self, Approval, Reference};
+use crate::audit::{ApprovalEvent, Step};
+use crate::base::{Id, Timestamp};
+use crate::config::Notice;
+use crate::notify::{self, Letter, Occasion};
+use crate::store::Error;
+
+/// What there is to tell about a step.
+struct News {
+    notice: Notice,
+    /// The state, for programs.
+    state: &'static str,
+    /// Goes on after `What your agent "…" wanted to do`.
+    tells: String,
+    until: Option<Timestamp>,
+}
+
+fn news_of(step: &Step) -> Option<News> {
+    let news = |notice, state, tells: &str| News { notice, state, tells: tells.to_owned(), until: None };
+    Some(match step {
+        Step::Requested { decide_by } => {
+            News { until: Some(*decide_by), ..news(Notice::ApprovalRequested, "pending", "waits") }
+        }
+        Step::Approved { .. } => news(Notice::ApprovalDecided, "approved", "was approved"),
+        Step::Denied { .. } => news(Notice::ApprovalDecided, "denied", "was denied"),
+        Step::Voided { .. } => {
+            news(Notice::ApprovalDecided, "void", "was called off: it cannot be had any more")
+        }
+        Step::Expired => news(Notice::ApprovalExpired, "expired", "was not decided in time"),
+        Step::Lapsed => news(Notice::ApprovalExpired, "lapsed", "was approved and not done in time"),
+        Step::Executed { status } => {
+            let tells = format!("was done; the answer was {status}");
+            news(Notice::ApprovalExecuted, "executed", &tells)
+        }
+        Step::Failed { status } => {
+            let tells = format!("was sent and could not be done; the answer was {status}");
+            news(Notice::ApprovalExecuted, "failed", &tells)
+        }
+        Step::Indeterminate => {
+            let tells = "was sent, and nobody knows what came of it; it will not be sent again";
+            news(Notice::ApprovalExecuted, "indeterminate", tells)
+        }
+        Step::Voted | Step::Claimed | Step::Rearmed => return None,
+    })
+}
+
+/// Tells of a step.
+pub(super) async fn tell(change: &mut Change<'_>, event: &ApprovalEvent) -> Result<(), Error> {
+    let Some(news) = news_of(&event.step) else { return Ok(()) };
+    let config = change.app().config();
+    if config.mail.is_none() && config.webhooks.iter().all(|hook| !hook.events.contains(&news.notice)) {
+        return Ok(());
+    }
+    let Some(approval) = approval::find(change.tx(), &Reference::Id(event.approval)).await? else {
+        return Ok(());
+    };
+    let link = format!("{}/portcullis/approvals/{}/", config.public_url, approval.id);
+    let occasion = Occasion {
+        notice: news.notice,
+        site: approval.site,
+        key: format!("{}:{}", approval.id, news.state),
+        until: news.until,
+    };
+    let data = json!({
+        "approval": approval.id,
+        "number": approval.number,
+        "state": news.state,
+        "agent_id": approval.agent,
+        "account": approval.account,
+        "organization": approval.organization,
+        "title": approval.title,
+        "route": approval.route,
+        "method": approval.method,
+        "permission": approval.permission.as_str(),
+        "binding_digest": approval.binding,
+        "decide_by": approval.decide_by.rfc3339(),
+        "url": link,
+    });
+    notify::call(change, &occasion, &data).await?;
+    if config.mail.is_none() {
+        return Ok(());
+    }
+    let is_question = news.notice == Notice::ApprovalRequested;
+    let readers = if is_question {
+        approval::deciders(change, &approval).await?
+    } else {
+        // Who did it knows.
+        let by = change.actor().who.account();
+        Vec::from_iter(Some(approval.account).filter(|human| Some(*human) != by))
+    };
+    for reader in readers {
+        let letter = if is_question { question(&approval, &link) } else { outcome(&approval, &news, &link) };
+        write_to(change, &occasion, reader, letter).await?;
+    }
+    Ok(())
+}
+
+/// Subject and text.
+fn question(approval: &Approval, link: &str) -> (String, String) {
+    let until = approval.decide_by.rfc3339();
+    let until = until.get(..16).unwrap_or(&until).replace('T', " ");
+    (
+        format!("An agent asks for your approval: \"{}\"", approval.agent),
+        format!(
+            "The agent \"{}\" wants to do something that needs your yes:\n\n    {}\n\n\
+             Read exactly what it would send, and decide until {until} UTC:\n\n    {link}\n\n\
+             Opening the link decides nothing. Without a decision it is not done.\n",
+            approval.agent, approval.title
+        ),
+    )
+}
+
+fn outcome(approval: &Approval, news: &News, link: &str) -> (String, String) {
+    (
+        format!("\"{}\": {}", approval.agent, news.state),
+        format!(
+            "What your agent \"{}\" wanted to do {}:\n\n    {}\n\n    {link}\n",
+            approval.agent, news.tells, approval.title
+        ),
+    )
+}
+
+async fn write_to(
+    change: &mut Change<'_>,
+    occasion: &Occasion,
+    account: Id,
+    (subject, text): (String, String),
+) -> Result<(), Error> {
+    let reader = account::by_id(change.tx(), account).await?;
+    let Some(to) = reader.and_then(|reader| reader.email) else { return Ok(()) };
+    notify::write_to(change, occasion, Letter { account, to, subject, text }).await
+}
