@@ -6,6 +6,7 @@
 
 mod agent;
 mod app;
+mod approvals;
 mod audit;
 mod backup;
 mod check;
@@ -76,6 +77,7 @@ enum Command {
     Role(role::Role),
     Group(group::Group),
     Agent(agent::Agent),
+    Approvals(approvals::Approvals),
     Keys(keys::Keys),
     Audit(audit::Audit),
     Doctor(doctor::Doctor),
@@ -121,6 +123,7 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Role(command) => command.run(config, out),
         Command::Group(command) => command.run(config, out),
         Command::Agent(command) => command.run(config, out),
+        Command::Approvals(command) => command.run(config, out),
         Command::Keys(command) => command.run(config, out),
         Command::Audit(command) => command.run(config, out),
         Command::Doctor(command) => command.run(config, out),

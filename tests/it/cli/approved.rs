@@ -90,6 +90,12 @@ async fn whenever_a_gateway_is_killed_what_was_approved_is_sent_once_at_most() {
             broken_off = Some((lines, body));
         }
     }
+    let listed = place.run("approvals list --json");
+    let listed: Value = serde_json::from_str(&listed.out).expect("the list is JSON");
+    assert_eq!(listed.as_array().expect("a list").len(), times(4, 50));
+    let shown = place.run("approvals show 1");
+    assert!(shown.code == 0 && shown.out.contains("POST through route act (users.view)"), "{}", shown.out);
+    assert_ne!(place.run("approvals show nonsense").code, 0);
     if let Some((lines, body)) = broken_off {
         let count = upstream.count();
         until(Duration::from_secs(25), "nobody knows", async || {
