@@ -12,6 +12,7 @@ mod agent_hold;
 mod agent_once;
 mod agent_redact;
 mod agent_redis;
+mod agent_seed;
 mod agent_total;
 mod applications;
 mod bearer;
