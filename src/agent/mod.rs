@@ -29,8 +29,8 @@ use crate::store::{Error, Source};
 
 pub use http::{calling, count_own, rows};
 pub use ledger::{
-    Handout, Lacking, ReportError, Reported, Usage, give_back, give_purses_back, note_usage, purse_key,
-    report, take,
+    Handout, Lacking, ReportError, Reported, Usage, charge, give_back, give_purses_back, note_usage,
+    purse_key, report, take,
 };
 pub use mint::{Mint, MintError, TEXT_LEN, mint};
 pub use narrow::{NarrowError, Narrowed, Narrowing, narrow};

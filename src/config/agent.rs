@@ -1,6 +1,7 @@
 //! `agents`: what humans may delegate to programs, and within which limits.
 //! Law: nothing here is without an end: whatever a token does not say gets a number from here.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -85,14 +86,69 @@ pub struct RouteAgents {
     pub bound_headers: Vec<String>,
 }
 
-/// What a request costs.
+/// What a request costs: a price, or what the language model behind the route takes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteCost {
     /// Dollars, for each request that is sent.
+    #[serde(default, deserialize_with = "maybe_dollars")]
+    #[schemars(with = "Option<f64>", range(min = 0, max = 1_000_000_000))]
+    pub flat_usd: Option<MicroUsd>,
+    /// Whose requests and answers pass here: their cost is read from them.
+    pub llm: Option<Llm>,
+    /// By the name of the model; `*` is any other. What has no price is refused.
+    #[serde(default)]
+    pub prices: BTreeMap<String, TokenPrices>,
+    /// Tokens that may come out where a request does not say.
+    #[serde(default = "output_max")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub output_max: u32,
+}
+
+/// A way to talk to language models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Llm {
+    Openai,
+    Anthropic,
+}
+
+/// Dollars for a million tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenPrices {
+    /// Of the prompt.
     #[serde(deserialize_with = "dollars")]
     #[schemars(with = "f64", range(min = 0, max = 1_000_000_000))]
-    pub flat_usd: MicroUsd,
+    pub input: MicroUsd,
+    /// Of the answer.
+    #[serde(deserialize_with = "dollars")]
+    #[schemars(with = "f64", range(min = 0, max = 1_000_000_000))]
+    pub output: MicroUsd,
+}
+
+const fn output_max() -> u32 {
+    4096
+}
+
+impl RouteCost {
+    fn check(&self, place: &Place, report: &mut Report) {
+        match (self.flat_usd, self.llm) {
+            (Some(MicroUsd::ZERO), _) => {
+                report.problem(&place.key("flat_usd"), "nothing").hint("remove `cost`");
+            }
+            (Some(_), None) | (None, Some(_)) => {}
+            (Some(_), Some(_)) | (None, None) => {
+                report.problem(place, "needs either `flat_usd` or `llm`");
+            }
+        }
+        if self.llm.is_some() && self.prices.is_empty() {
+            report.problem(&place.key("prices"), "no model has a price").hint("name one, or `*` for all");
+        }
+        if self.llm.is_none() && !self.prices.is_empty() {
+            report.problem(&place.key("prices"), "only where `llm` says whose tokens these are");
+        }
+    }
 }
 
 const LONGEST: Duration = Duration::from_hours(24);
@@ -126,8 +182,8 @@ impl RouteAgents {
                 )
                 .hint("declare it under `permissions`, or let a role of `organizations.roles` grant it");
         }
-        if self.cost.as_ref().is_some_and(|cost| cost.flat_usd == MicroUsd::ZERO) {
-            report.problem(&place.key("cost").key("flat_usd"), "nothing").hint("remove `cost`");
+        if let Some(cost) = &self.cost {
+            cost.check(&place.key("cost"), report);
         }
     }
 }
@@ -136,6 +192,10 @@ impl RouteAgents {
 fn dollars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MicroUsd, D::Error> {
     let number = f64::deserialize(deserializer)?;
     MicroUsd::parse(&number.to_string()).map_err(serde::de::Error::custom)
+}
+
+fn maybe_dollars<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MicroUsd>, D::Error> {
+    dollars(deserializer).map(Some)
 }
 
 impl Agents {

@@ -40,7 +40,7 @@ pub use account::{
     Accounts, Api, Applications, Argon2, CharacterClass, Docs, Hash, Lockout, Password, PasswordRules,
     Registration, Required,
 };
-pub use agent::{AgentDefaults, Agents, RouteAgents, RouteCost};
+pub use agent::{AgentDefaults, Agents, Llm, RouteAgents, RouteCost, TokenPrices};
 pub use effective::{Setting, Source};
 pub use hold::{Comparison, Hold, HoldWhen, HoldWord, RouteApprover, RouteApprovers, RouteGroup, Threshold};
 pub use insecure::Insecure;

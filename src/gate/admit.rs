@@ -291,7 +291,23 @@ impl Asking<'_> {
         // Last of all: only what is dispatched is spent, and only what is paid for is used up.
         let paid = match paid {
             Some(paid) => paid,
-            None => agent::spend(gate, &grant, &agent::purchase(&grant, route.charge)?, None).await?,
+            None => match &route.tariff {
+                None => agent::spend(gate, &grant, &agent::purchase(&grant, route.charge)?, None).await?,
+                Some(tariff) => {
+                    let whole = match std::mem::replace(&mut sending, Sending::Unread) {
+                        Sending::Read(whole) if due.is_none() => whole,
+                        Sending::Unread if due.is_none() => {
+                            self.whole(&permit, body, route.body_max(), &mut laps).await?
+                        }
+                        // What people approved is sent to the byte, and nothing is written into it.
+                        _ => return Err(Rejection::Agent(AgentRefusal::Unpriced)),
+                    };
+                    let (paid, whole) = agent::spend_on_call(gate, &grant, tariff, &whole).await?;
+                    body.replace(whole.clone());
+                    sending = Sending::Read(whole);
+                    paid
+                }
+            },
         };
         if let Some(due) = due {
             sending = Sending::Kept(Box::new(due.claim(gate, &actor).await?));

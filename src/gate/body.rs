@@ -26,6 +26,9 @@ pub trait BodySource: Send {
 
     /// What came under the name of a header that nobody reads before the request waits for people.
     fn sent(&self, name: &HeaderName) -> Vec<HeaderValue>;
+
+    /// This is sent instead of what was read.
+    fn replace(&mut self, whole: Bytes);
 }
 
 impl From<BodyTrouble> for Rejection {
@@ -47,5 +50,9 @@ impl BodySource for Bytes {
 
     fn sent(&self, _: &HeaderName) -> Vec<HeaderValue> {
         Vec::new()
+    }
+
+    fn replace(&mut self, whole: Bytes) {
+        *self = whole;
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::agent::Charge;
+use super::agent::{Charge, Tariff};
 use super::cors::Cors;
 use super::hold::Holding;
 use super::redact::Redaction;
@@ -31,6 +31,8 @@ pub struct Route {
     pub(super) redaction: Option<Arc<Redaction>>,
     /// What each of their requests takes from a budget.
     pub(super) charge: Option<Charge>,
+    /// How their calls of a language model are priced.
+    pub(super) tariff: Option<Tariff>,
     /// Which part of what agents read here is written into the trail.
     pub(super) audited_reads: f64,
     pub credential: CredentialUse,
@@ -101,7 +103,8 @@ impl Route {
                 .as_ref()
                 .and_then(|own| Redaction::of(own.redact.as_ref(), &config.agents)),
             hold: Holding::of(rule, config),
-            charge: rule.agents.as_ref().and_then(|agents| agents.cost.as_ref()).map(charge),
+            charge: cost_of(rule).and_then(charge),
+            tariff: cost_of(rule).and_then(tariff),
             audited_reads: config.audit.reads,
             credential: credential_use(rule),
             application,
@@ -113,10 +116,16 @@ impl Route {
         }
     }
 
+    /// How much of a body is read at most.
+    pub(super) fn body_max(&self) -> usize {
+        usize::try_from(self.rule.body).unwrap_or(usize::MAX)
+    }
+
     /// Whether an agent's request that is permitted is dispatched, if only its rate and its budget
     /// let it.
     pub(super) fn pays_at_once(&self) -> bool {
-        self.hold.is_none() && self.rule.limit.is_none() && self.rule.audit == config::RouteAudit::Off
+        let is_plain = self.rule.limit.is_none() && self.rule.audit == config::RouteAudit::Off;
+        is_plain && self.hold.is_none() && self.tariff.is_none()
     }
 
     /// Which doubtful spellings of a path it takes.
@@ -128,8 +137,16 @@ impl Route {
     }
 }
 
-const fn charge(cost: &config::RouteCost) -> Charge {
-    Charge { money: cost.flat_usd, price: Price::Final }
+fn cost_of(rule: &config::Route) -> Option<&config::RouteCost> {
+    rule.agents.as_ref()?.cost.as_ref()
+}
+
+fn charge(cost: &config::RouteCost) -> Option<Charge> {
+    Some(Charge { money: cost.flat_usd?, price: Price::Final })
+}
+
+fn tariff(cost: &config::RouteCost) -> Option<Tariff> {
+    Some(Tariff { style: cost.llm?, prices: cost.prices.clone(), output_max: cost.output_max })
 }
 
 fn credential_use(rule: &config::Route) -> CredentialUse {

@@ -6,6 +6,8 @@
 //! send one again only up to 64 KiB. Peers, timeouts, stamps and the cleaning of the answer are
 //! those of every other request. A client that leaves ends it.
 
+use std::time::Duration;
+
 use ::http::header::{self, HeaderMap, HeaderName};
 use ::http::{HeaderValue, Method, StatusCode, Uri, Version};
 use bytes::Bytes;
@@ -20,11 +22,15 @@ use super::ctx::Ctx;
 use super::forward::Held;
 use super::upstream::Outcome;
 use super::{hygiene, redact, service};
+use crate::gate::Watch;
 use crate::gate::head::BodyLength;
 use crate::gate::redact::Treatment;
 
 /// Informational answers that an upstream may send before its real one.
 const INFORMATIONAL: usize = 8;
+/// How much of an answer, and for how long, is read for what it cost when the client is gone.
+const DRAIN_BYTES: usize = 16 * 1024 * 1024;
+const DRAIN_FOR: Duration = Duration::from_secs(30);
 
 /// Sends the request of `session` with this body.
 ///
@@ -53,6 +59,9 @@ pub(super) async fn execute(
         }
     };
     let relayed = relay(session, ctx, &mut upstream).await;
+    if relayed.as_ref().is_err_and(|error| *error.esource() == ErrorSource::Downstream) {
+        drain(ctx, &mut upstream).await;
+    }
     // Before the client has everything: its next request may come at once, and wants a connection.
     if relayed.is_ok() && upstream.response_done() {
         connectors.keep(upstream, &peer, ctx.attempt.chosen.as_ref()).await;
@@ -60,6 +69,28 @@ pub(super) async fn execute(
         upstream.shutdown().await;
     }
     relayed?.finish(session).await
+}
+
+/// Who reads what an agent's call cost from its answer.
+fn watch_of(ctx: &mut Ctx) -> Option<&mut Watch> {
+    ctx.forward.as_mut()?.watch.as_mut().filter(|watch| watch.is_metered())
+}
+
+/// Reads an answer to its end that nobody waits for any more, because it says what it cost.
+async fn drain(ctx: &mut Ctx, upstream: &mut HttpSession) {
+    let Some(watch) = watch_of(ctx) else { return };
+    let mut bytes = 0;
+    let reading = async {
+        while let Ok(Some(piece)) = upstream.read_response_body().await {
+            watch.passes(&piece);
+            bytes += piece.len();
+            if bytes > DRAIN_BYTES {
+                return;
+            }
+        }
+    };
+    // What was not said by then stays unknown.
+    let _ = tokio::time::timeout(DRAIN_FOR, reading).await;
 }
 
 /// An attempt that came to nothing.
@@ -206,6 +237,9 @@ async fn relay(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession)
         redact::relay(session, ctx, upstream, answer, &redaction).await?;
         return Ok(End::default());
     }
+    if let Some(watch) = watch_of(ctx) {
+        watch.answers(answer.headers.get(header::CONTENT_TYPE));
+    }
     let is_bare = ctx.method == Method::HEAD
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let has_length = answer.headers.contains_key(header::CONTENT_LENGTH);
@@ -215,6 +249,9 @@ async fn relay(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession)
     session.write_response_header(Box::new(answer), is_bare).await.map_err(down)?;
     let mut end = End { is_open: !is_bare, ..End::default() };
     while let Some(piece) = unless_gone(session, upstream.read_response_body()).await? {
+        if let Some(watch) = watch_of(ctx) {
+            watch.passes(&piece);
+        }
         if upstream.response_done() {
             end.piece = Some(piece);
             break;

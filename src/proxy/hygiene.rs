@@ -17,7 +17,7 @@ use super::upstream::Chosen;
 use crate::gate::head::{BodyLength, Kind, Scheme};
 use crate::gate::redact::Redaction;
 use crate::gate::rules::Hardening;
-use crate::gate::{Authorization, RequestHead, strip};
+use crate::gate::{Authorization, RequestHead, Watch, strip};
 use crate::http::cookie;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -161,6 +161,10 @@ pub(super) fn stamp(
             for name in Redaction::withheld(&head.method) {
                 headers.remove(name);
             }
+        }
+        if forward.watch.as_ref().is_some_and(Watch::is_metered) {
+            // A compressed answer could not be read.
+            headers.remove(header::ACCEPT_ENCODING);
         }
         headers.reserve(FORWARDED + forward.stamps.len());
         match (&forward.host, chosen) {

@@ -76,6 +76,10 @@ impl BodySource for Body<'_> {
     fn sent(&self, name: &HeaderName) -> Vec<HeaderValue> {
         self.session.req_header().headers.get_all(name).iter().cloned().collect()
     }
+
+    fn replace(&mut self, whole: Bytes) {
+        self.incoming.whole = Some(whole);
+    }
 }
 
 impl Body<'_> {

@@ -11,6 +11,7 @@ mod agent_gate;
 mod agent_hold;
 mod agent_once;
 mod agent_redact;
+mod agent_llm;
 mod agent_redis;
 mod agent_seed;
 mod agent_total;

@@ -82,6 +82,13 @@ pub async fn give_back(app: &App, token: Id, amount: Allowance) -> Result<(), Er
     tx.commit().await
 }
 
+/// Counts money that is spent already, beyond the limit too.
+pub async fn charge(app: &App, token: Id, money: MicroUsd) -> Result<(), Error> {
+    let mut tx = app.db.begin().await?;
+    store::charge(&mut tx, token, money).await?;
+    tx.commit().await
+}
+
 /// Takes off what was handed out to be spent and lies there still. Where that cannot be told, what
 /// was handed out is shown as spent.
 pub(super) async fn without_purses(app: &App, tokens: &mut [AgentToken]) {

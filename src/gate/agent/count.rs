@@ -7,12 +7,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quick_cache::sync::Cache;
 use tokio::sync::Mutex;
 
 use super::super::Gate;
 use super::super::rejection::{Rejection, Silent};
 use super::cache::Grant;
+use super::llm::Tariff;
+use super::meter::Meter;
 use super::refusal::{AgentRefusal, Shortage, Trip};
 use super::{silent, trip};
 use crate::agent::{self as delegation, Handout, Lacking, Limits};
@@ -59,6 +62,7 @@ pub struct Spent {
     grant: Arc<Grant>,
     amount: Allowance,
     price: Price,
+    meter: Option<Box<Meter>>,
 }
 
 /// What a request paid.
@@ -70,13 +74,36 @@ pub(in crate::gate) struct Paid {
 }
 
 impl Spent {
-    /// The request was dispatched: all of it is spent. How much money that was.
+    pub const fn is_metered(&self) -> bool {
+        self.meter.is_some()
+    }
+
+    /// What reads from the answer how much it was, where that is not known before.
+    pub(super) fn meter(&mut self) -> Option<&mut Meter> {
+        self.meter.as_deref_mut()
+    }
+
+    /// The request was dispatched: its price is spent, or all that was taken out where the price
+    /// stayed unknown. How much money that was.
     pub fn keep(mut self) -> MicroUsd {
-        let money = std::mem::take(&mut self.amount).money;
-        if self.price == Price::AtMost {
-            self.put_back(Returned { amount: Allowance::default(), settled: money });
+        let reserved = std::mem::take(&mut self.amount).money;
+        if self.price == Price::Final {
+            return reserved;
         }
-        money
+        let cost = self.meter.take().and_then(|meter| meter.cost()).unwrap_or(reserved);
+        let amount = Allowance { requests: 0, money: reserved.minus(cost) };
+        self.put_back(Returned { amount, settled: reserved });
+        let beyond = cost.minus(reserved);
+        if beyond > MicroUsd::ZERO {
+            // No bound was one after all: what was spent is counted all the same.
+            let (app, token) = (Arc::clone(&self.app), self.grant.token.id);
+            self.app.tasks.spawn("count what an agent's call cost beyond its bound", async move {
+                if let Err(error) = delegation::charge(&app, token, beyond).await {
+                    tracing::error!(%error, "what an agent's call cost beyond its bound was not counted");
+                }
+            });
+        }
+        cost
     }
 
     /// The money that was taken out; nothing where the request costs nothing.
@@ -170,6 +197,19 @@ pub(in crate::gate) async fn spend(
     Err(Rejection::Unavailable(Silent::Shared))
 }
 
+/// Takes out the most that a call of a language model can cost; and what is sent for that to be so.
+pub(in crate::gate) async fn spend_on_call(
+    gate: &Gate,
+    grant: &Arc<Grant>,
+    tariff: &Tariff,
+    body: &Bytes,
+) -> Result<(Paid, Bytes), Rejection> {
+    let call = tariff.call(body)?;
+    let mut paid = spend(gate, grant, &purchase(grant, Some(call.charge))?, None).await?;
+    paid.spent.meter = Some(Box::new(Meter::new(tariff.style, call.prices)));
+    Ok((paid, call.body))
+}
+
 /// Undoes what was said, because the request goes no further.
 pub(super) async fn abandon(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, bought: Bought) {
     match bought {
@@ -192,7 +232,7 @@ fn paid(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, left: MicroUsd) ->
     let Purchase { wanted, price, .. } = *purchase;
     let (app, grant) = (Arc::clone(&gate.app), Arc::clone(grant));
     let left = (wanted.money > MicroUsd::ZERO).then_some(left);
-    Paid { spent: Spent { app, grant, amount: wanted, price }, left }
+    Paid { spent: Spent { app, grant, amount: wanted, price, meter: None }, left }
 }
 
 /// Has the store fill the purse with a chunk, or with what is missing where there is no chunk left.

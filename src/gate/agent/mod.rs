@@ -8,6 +8,8 @@
 mod cache;
 mod count;
 mod judge;
+mod llm;
+mod meter;
 mod refusal;
 mod trail;
 mod usage;
@@ -38,8 +40,9 @@ use crate::store::Error;
 
 pub(super) use cache::{Agents, Digest, Grant, Sources, session_of};
 pub use count::Spent;
-pub(super) use count::{Charge, Paid, Queues, purchase, spend};
+pub(super) use count::{Charge, Paid, Queues, purchase, spend, spend_on_call};
 pub(super) use judge::Standing;
+pub(super) use llm::Tariff;
 pub(super) use refusal::budget_left;
 pub use refusal::{AgentRefusal, Conjunct, Denial, Shortage, Trip};
 pub(super) use trail::{Trail, actor_of};

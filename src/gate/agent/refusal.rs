@@ -35,6 +35,8 @@ pub enum AgentRefusal {
     NoBudget(Shortage),
     /// The request costs more than is left.
     OverBudget(Shortage),
+    /// Nobody can tell what the request would cost.
+    Unpriced,
 }
 
 /// How much a request costs, and how much is left.
@@ -123,6 +125,8 @@ impl AgentRefusal {
             Self::NoBudget(_) => row("BUDGET_REQUIRED", "agent_no_budget", "Budget required",
                 "Have a token minted with a budget_limit_usd."),
             Self::OverBudget(_) => row("BUDGET_EXCEEDED", "agent_over_budget", "Budget exceeded", anew),
+            Self::Unpriced => row("COST_UNKNOWN", "agent_unpriced", "What this costs cannot be told",
+                "Send a JSON object with a model that has a price here, and whole numbers as its caps."),
             Self::NotAllowed => row("AGENT_NOT_ALLOWED", "agent", "This is for people", human),
             Self::Denied(denial) => row("AGENT_PERMISSION_DENIED", denial.failed.label(),
                 "The agent may not do this.", "Have the human delegate, or be granted, what `missing` lists."),

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use ::http::HeaderValue;
+
 use super::super::Gate;
 use super::cache::Grant;
 use super::count::Spent;
@@ -48,6 +50,26 @@ impl Watch {
         claim: Option<Claim>,
     ) -> Self {
         Self { gate, grant, has_failures, spent, claim }
+    }
+
+    /// Whether the answer says what the request cost, and so must be read to its end.
+    pub fn is_metered(&self) -> bool {
+        self.spent.as_ref().is_some_and(Spent::is_metered)
+    }
+
+    /// The answer begins, and has this type.
+    pub fn answers(&mut self, content_type: Option<&HeaderValue>) {
+        let kind = content_type.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if let Some(meter) = self.spent.as_mut().and_then(Spent::meter) {
+            meter.begin(kind);
+        }
+    }
+
+    /// A piece of the answer passes.
+    pub fn passes(&mut self, piece: &[u8]) {
+        if let Some(meter) = self.spent.as_mut().and_then(Spent::meter) {
+            meter.read(piece);
+        }
     }
 
     /// The request is over.

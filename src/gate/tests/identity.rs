@@ -164,6 +164,10 @@ impl body::BodySource for Slow<'_> {
     fn sent(&self, _: &::http::HeaderName) -> Vec<HeaderValue> {
         Vec::new()
     }
+
+    fn replace(&mut self, _: Bytes) {
+        unreachable!("nothing here changes a body");
+    }
 }
 
 #[tokio::test]

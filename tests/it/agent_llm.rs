@@ -1,0 +1,138 @@
+//! What calls of language models cost an agent (agents.md section 4; LiteLLM's streams that cost
+//! nothing are why each is a test).
+//! Law: the most that a call can cost is reserved before it is sent; what it did cost is charged,
+//! whether the answer streams, the agent hangs up or nobody says.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::agent::{Scene, bearer, scene};
+use crate::agent_gate::{reader, told};
+use crate::support::people::request;
+use crate::support::raw::Answer;
+use crate::support::replica::until;
+use crate::support::{Act, Client, Upstream, exchange};
+
+const SECOND: Duration = Duration::from_secs(1);
+const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":1000,"completion_tokens":20}}"#;
+/// What that costs: 1000 tokens of 1 and 20 of 100 millionths.
+const COST: f64 = 0.003;
+
+/// A model that answers in JSON, in a stream, or without a word about its usage.
+async fn model() -> (Upstream, Scene) {
+    let upstream = Upstream::start(|seen| match seen.target() {
+        "/v1/json" => Act::with("Content-Type: application/json\r\n", USAGE),
+        "/v1/silent" => Act::with("Content-Type: application/json\r\n", "{}"),
+        _ => {
+            let head =
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let event = |text: &str| format!("{:x}\r\n{text}\r\n", text.len()).into_bytes();
+            Act::Pieces(vec![
+                (Duration::ZERO, head.as_bytes().to_vec()),
+                (Duration::ZERO, event("data: {\"choices\":[{\"delta\":{}}],\"usage\":null}\n\n")),
+                (SECOND / 2, event(&format!("data: {USAGE}\n\n"))),
+                (Duration::ZERO, event("data: [DONE]\n\n")),
+                (Duration::ZERO, b"0\r\n\r\n".to_vec()),
+            ])
+        }
+    })
+    .await;
+    let yaml = format!(
+        "upstreams: {{ up: {{ servers: ['{}'], breaker: 'off' }} }}
+routes:
+  - name: models
+    match: {{ path: '/v1/**' }}
+    upstream: up
+    allow: {{ permission: reports.read }}
+    agents:
+      permission: reports.read
+      cost: {{ llm: openai, prices: {{ m: {{ input: 1, output: 100 }} }}, output_max: 500 }}
+",
+        upstream.address
+    );
+    let scene = scene(&yaml).await;
+    (upstream, scene)
+}
+
+impl Scene {
+    async fn prompt(&self, path: &str, token: &str, body: &str) -> Answer {
+        exchange(self.gateway.public(), prompt(path, token, body)).await.expect("an answer")
+    }
+
+    async fn spends(&self, id: i64, dollars: f64) {
+        let path = format!("/ai/tokens/{id}/");
+        let mut last = Value::Null;
+        until(SECOND * 3, &format!("{dollars} are spent"), async || {
+            last = self.call("GET", &path, &Value::Null).await.json()["current_spend_usd"].clone();
+            last == json!(dollars)
+        })
+        .await;
+    }
+
+    async fn rich(&self, dollars: f64) -> (i64, String) {
+        self.mint(&reader(&json!({"budget_limit_usd": dollars}))).await
+    }
+}
+
+fn prompt(path: &str, token: &str, body: &str) -> String {
+    request("POST", path, &[bearer(token), "Accept-Encoding: gzip".to_owned()], body)
+}
+
+#[tokio::test]
+async fn what_a_model_answers_in_json_is_what_its_call_costs() {
+    let (upstream, scene) = model().await;
+    let (id, token) = scene.rich(1.0).await;
+    let answer = scene.prompt("/v1/json", &token, r#"{"model":"m"}"#).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, USAGE));
+    let sent = r#"{"max_completion_tokens":500,"model":"m"}"#;
+    let left = format!("0.{}", 1_000_000 - sent.len() - 50_000);
+    assert_eq!(answer.header("x-budget-remaining"), Some(left.as_str()), "all of it is reserved first");
+    scene.spends(id, COST).await;
+    let seen = upstream.last();
+    assert_eq!((String::from_utf8_lossy(&seen.body).as_ref(), seen.header("accept-encoding")), (sent, None));
+    for body in ["", "[]", r#"{"model":"other"}"#, r#"{"model":"m","n":0.5}"#] {
+        assert_eq!(told(&scene.prompt("/v1/json", &token, body).await), (403, "COST_UNKNOWN".to_owned()));
+    }
+    scene.spends(id, COST).await;
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_passes_as_it_comes_and_is_charged_what_it_says() {
+    let (upstream, scene) = model().await;
+    let (id, token) = scene.rich(1.0).await;
+    let mut client = Client::connect(scene.gateway.public()).await;
+    client.send(prompt("/v1/stream", &token, r#"{"model":"m","stream":true}"#)).await;
+    assert!(client.until(b"delta").await.is_some(), "nothing waits for the usage");
+    assert!(client.until(b"[DONE]").await.is_some());
+    scene.spends(id, COST).await;
+    let sent: Value = serde_json::from_slice(&upstream.last().body).unwrap();
+    assert_eq!(sent["stream_options"]["include_usage"], true);
+}
+
+#[tokio::test]
+async fn who_hangs_up_pays_what_the_rest_of_the_stream_says() {
+    let (_upstream, scene) = model().await;
+    let (id, token) = scene.rich(1.0).await;
+    let mut client = Client::connect(scene.gateway.public()).await;
+    client.send(prompt("/v1/stream", &token, r#"{"model":"m","stream":true}"#)).await;
+    assert!(client.until(b"delta").await.is_some());
+    drop(client);
+    scene.spends(id, COST).await;
+}
+
+#[tokio::test]
+async fn what_nobody_says_costs_what_was_reserved_and_what_does_not_fit_is_refused() {
+    let (upstream, scene) = model().await;
+    let (id, token) = scene.rich(0.06).await;
+    let body = r#"{"model":"m","max_tokens":500}"#;
+    assert_eq!(scene.prompt("/v1/silent", &token, body).await.status, 200);
+    scene.spends(id, 0.050_03).await;
+    let over = scene.prompt("/v1/json", &token, body).await;
+    assert_eq!(told(&over), (403, "BUDGET_EXCEEDED".to_owned()));
+    assert_eq!(scene.state(id).await.0, "ACTIVE", "a smaller call may pass");
+    assert_eq!(scene.prompt("/v1/json", &token, r#"{"model":"m","max_tokens":50}"#).await.status, 200);
+    scene.spends(id, 0.053_03).await;
+    assert_eq!(upstream.count(), 2);
+}
