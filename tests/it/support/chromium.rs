@@ -19,7 +19,7 @@ use portcullis::crypto::digest::unbase64;
 
 use super::replica::until;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One tab.
 pub struct Tab {
