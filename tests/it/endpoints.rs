@@ -183,7 +183,7 @@ async fn a_known_path_tells_its_methods_and_an_unknown_one_nothing() {
         assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD, PATCH")));
         check_shape(&answer, path);
     }
-    for path in ["/api/v1/auth/unknown/", "/api/v1/auth", "/docs/x", "/portcullis/login"] {
+    for path in ["/api/v1/auth/unknown/", "/api/v1/auth", "/docs/x"] {
         let answer = send(&gateway, "GET", path, &[], "").await;
         assert_eq!((answer.status, answer.code().as_str()), (404, "NOT_FOUND"), "{path}");
         check_shape(&answer, path);

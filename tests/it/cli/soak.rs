@@ -118,7 +118,13 @@ impl Crowd {
 
     async fn agents(self) {
         let mut client = Client::connect(self.public).await;
+        let mut count = 0;
         while self.goes_on() {
+            count += 1;
+            // The gateway ends a connection after a thousand requests.
+            if count % 50 == 0 {
+                client = Client::connect(self.public).await;
+            }
             client.send(get("/reports", &[&self.agent])).await;
             let answer = client.answer().await.expect("an answer");
             assert_eq!((answer.status, &answer.json()["email"]), (200, &json!("***REDACTED***")));
