@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
 /// What is sent: one request head, repeated on every connection.
 #[derive(Clone)]
@@ -46,8 +47,18 @@ pub enum Pace {
 /// Drives `connections` keep-alive connections for `span`; every answer must be a 200.
 pub async fn drive(request: &Request, connections: usize, span: Duration, pace: Pace) -> Outcome {
     let started = Instant::now();
+    let dues: Vec<Due> = match pace {
+        Pace::Closed => (0..connections).map(|_| Due::AtOnce { until: started + span }).collect(),
+        Pace::PerSecond(rate) => {
+            let (bells, dues) =
+                (0..connections).map(|_| mpsc::unbounded_channel()).unzip::<_, _, Vec<_>, Vec<_>>();
+            std::thread::spawn(move || ring(&bells, Duration::from_secs_f64(1.0 / rate), started, span));
+            dues.into_iter().map(Due::At).collect()
+        }
+    };
     let workers: Vec<_> = (0..connections)
-        .map(|index| tokio::spawn(worker(request.clone(), index, connections, started, span, pace)))
+        .zip(dues)
+        .map(|(index, due)| tokio::spawn(worker(request.clone(), index, connections, due)))
         .collect();
     let mut latencies = Vec::new();
     for worker in workers {
@@ -58,31 +69,47 @@ pub async fn drive(request: &Request, connections: usize, span: Duration, pace: 
     Outcome { requests: latencies.len() as u64, elapsed, latencies }
 }
 
-async fn worker(
-    request: Request,
-    index: usize,
-    connections: usize,
-    started: Instant,
-    span: Duration,
-    pace: Pace,
-) -> Vec<u32> {
+/// Tells the connections in turn that a request is due. A thread of its own: the runtime's clock
+/// ticks each millisecond and would send the requests of one in a burst, whose last ones wait for
+/// the first.
+fn ring(bells: &[mpsc::UnboundedSender<Instant>], gap: Duration, started: Instant, span: Duration) {
+    let dues = (0_u32..).map(|number| gap * number).take_while(|due| *due < span);
+    for (due, bell) in dues.zip(bells.iter().cycle()) {
+        std::thread::sleep((started + due).saturating_duration_since(Instant::now()));
+        if bell.send(started + due).is_err() {
+            return;
+        }
+    }
+}
+
+/// When a connection sends its next request.
+enum Due {
+    /// When the last one is answered.
+    AtOnce { until: Instant },
+    /// When it is told to.
+    At(mpsc::UnboundedReceiver<Instant>),
+}
+
+impl Due {
+    /// The moment that latency counts from; `None` at the end of the run.
+    async fn next(&mut self) -> Option<Instant> {
+        match self {
+            Self::AtOnce { until } => Some(Instant::now()).filter(|now| now < until),
+            Self::At(bell) => bell.recv().await,
+        }
+    }
+}
+
+async fn worker(request: Request, index: usize, connections: usize, mut due: Due) -> Vec<u32> {
     let mut stream = connect(request.to).await;
     let mut buffer = Vec::with_capacity(4096);
     let mut latencies = Vec::with_capacity(1 << 16);
     let mut turn = index;
-    let gap = match pace {
-        Pace::Closed => Duration::ZERO,
-        Pace::PerSecond(rate) => Duration::from_secs_f64(connections as f64 / rate),
-    };
-    let mut due = started + gap.mul_f64(index as f64 / connections as f64);
-    while started.elapsed() < span {
-        let from = if gap.is_zero() { Instant::now() } else { due };
-        tokio::time::sleep_until(from.into()).await;
+    while let Some(from) = due.next().await {
         stream.write_all(&request.heads[turn % request.heads.len()]).await.expect("the proxy reads");
         let after = read_answer(&mut stream, &mut buffer).await;
         latencies.push(u32::try_from(from.elapsed().as_micros()).unwrap_or(u32::MAX));
         turn += connections;
-        due += gap;
         if after == After::Close {
             stream = connect(request.to).await;
         }

@@ -95,7 +95,7 @@ on_one_and_on_two! {
         let ada = here.user("ada", &keys).await;
         here.grant(ada.id, permission("reports")).await;
         let lines = [&keys.lines()[..], &[ada.bearer()]].concat();
-        let mint = json!({"permissions": ["reports.read"], "circuit_breaker": {"max_requests_per_minute": 1000}});
+        let mint = json!({"permissions": ["reports.read"], "circuit_breaker": {"max_requests_per_minute": 1_000_000}});
         let minted = here.call("POST", "/ai/tokens/", &lines, &mint).await.json();
         let token = minted["token"].as_str().expect("a token").to_owned();
         for round in 0..crate::support::times(2, 20) {
