@@ -31,8 +31,8 @@ fuzz: ## Fuzz what faces the network (needs a nightly toolchain and cargo-fuzz)
 	@scripts/fuzz
 
 bench: ## Measure the gateway against a bare Pingora pass-through
-	@scripts/need build
-	cargo bench --locked
+	@scripts/need build test
+	scripts/test-servers exec cargo bench --locked
 
 lint: ## Check formatting, clippy, licences and sources
 	@scripts/need build deny

@@ -69,6 +69,78 @@ pub async fn drive(request: &Request, connections: usize, span: Duration, pace: 
     Outcome { requests: latencies.len() as u64, elapsed, latencies }
 }
 
+/// Sends every head once, so that nobody is met for the first time later.
+pub async fn each_once(request: &Request, connections: usize) {
+    let senders: Vec<_> = (0..connections)
+        .map(|index| {
+            let Request { to, heads } = request.clone();
+            tokio::spawn(async move {
+                for head in heads.into_iter().skip(index).step_by(connections) {
+                    answers(to, head, 1).await;
+                }
+            })
+        })
+        .collect();
+    for sender in senders {
+        sender.await.expect("a load worker ends by itself");
+    }
+}
+
+/// The bodies of the answers to the same request, so many times on one connection.
+pub async fn answers(to: SocketAddr, request: Vec<u8>, count: usize) -> Vec<String> {
+    let mut stream = connect(to).await;
+    let (mut buffer, mut bodies) = (Vec::new(), Vec::with_capacity(count));
+    for _ in 0..count {
+        stream.write_all(&request).await.expect("the proxy reads");
+        let after = read_answer(&mut stream, &mut buffer).await;
+        let body = memmem::find(&buffer, b"\r\n\r\n").map_or(0, |end| end + 4);
+        bodies.push(String::from_utf8_lossy(&buffer[body..]).into_owned());
+        if after == After::Close {
+            stream = connect(to).await;
+        }
+    }
+    bodies
+}
+
+/// Streams that the other side ends, one after the other on each connection until `span` is over;
+/// how many there were.
+pub async fn streams(request: &Request, connections: usize, span: Duration) -> u64 {
+    let started = Instant::now();
+    let readers: Vec<_> = (0..connections)
+        .map(|index| {
+            let Request { to, heads } = request.clone();
+            tokio::spawn(async move {
+                let mut count = 0;
+                while started.elapsed() < span {
+                    let mut stream = connect(to).await;
+                    stream.write_all(&heads[index % heads.len()]).await.expect("the proxy reads");
+                    read_stream(&mut stream).await;
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect();
+    let mut count = 0;
+    for reader in readers {
+        count += reader.await.expect("a load worker ends by itself");
+    }
+    count
+}
+
+/// Reads an answer in chunks to its last one.
+async fn read_stream(stream: &mut TcpStream) {
+    let (mut buffer, mut is_first) = (Vec::with_capacity(64 * 1024), true);
+    while !buffer.ends_with(b"0\r\n\r\n") {
+        // Only the end may be of use again.
+        let kept = buffer.len().saturating_sub(5);
+        buffer.drain(..kept);
+        read_more(stream, &mut buffer).await;
+        assert!(!is_first || buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer));
+        is_first = false;
+    }
+}
+
 /// Tells the connections in turn that a request is due. A thread of its own: the runtime's clock
 /// ticks each millisecond and would send the requests of one in a burst, whose last ones wait for
 /// the first.
@@ -138,7 +210,7 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> After {
         }
         read_more(stream, buffer).await;
     };
-    assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(buffer));
+    assert!(buffer.starts_with(b"HTTP/1.1 20"), "{}", String::from_utf8_lossy(buffer));
     let length = length_of(&buffer[..head]);
     let closes = memmem::find(&buffer[..head], b"onnection: close").is_some();
     while buffer.len() < head + length {

@@ -3,7 +3,8 @@
 //! Every figure is CPU time of the proxy process per request (user + system, from the scheduler),
 //! so it does not matter that generator, proxy and backend share the machine's cores. Each scenario
 //! runs in interleaved pairs with the bare proxy; the median of the pairs and their spread is told.
-//! `make bench` runs everything; `cargo bench --bench gateway -- --quick` is for while you work.
+//! `make bench` runs everything; `cargo bench --bench gateway -- --quick --only agent,stream` is for
+//! while you work.
 
 #![expect(clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark prints figures")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark is not the gateway: it spawns its own load")]
@@ -12,10 +13,17 @@
 
 mod backend;
 mod bare;
+mod beside;
+mod crowd;
+mod front;
 mod load;
 mod measure;
 mod process;
+mod round;
 mod scenario;
+mod stream;
+
+use measure::Wish;
 
 /// The allocator that the shipped binary has: only like is compared with like.
 #[global_allocator]
@@ -27,7 +35,7 @@ fn main() {
     match words.as_slice() {
         ["backend"] => runtime().block_on(backend::serve()).expect("the backend serves"),
         ["bare", upstream] => runtime().block_on(bare::serve(upstream.parse().expect("an address"))),
-        _ => runtime().block_on(measure::all(words.contains(&"--quick"))),
+        _ => runtime().block_on(measure::run_all(&Wish::of(&words))),
     }
 }
 

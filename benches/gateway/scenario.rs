@@ -4,11 +4,10 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use portcullis::account::{self, NewAccount};
 use portcullis::app::App;
@@ -18,23 +17,25 @@ use portcullis::crypto::jwt;
 use portcullis::crypto::keyring::Purpose;
 use portcullis::store::DEFAULT_SITE;
 use portcullis::{config, server, session};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
 
+use crate::front::{agent_bearer, bearer, head, log_in, mint};
 use crate::load::Request;
 
-const EMAIL: &str = "bench@example.com";
+pub const EMAIL: &str = "bench@example.com";
+pub const PASSWORD: &str = "Ample-Margin-42-Kites";
 /// More than a run can use up before the first has left the cache of verified tokens.
 const FRESH_TOKENS: usize = 60_000;
-const PASSWORD: &str = "Ample-Margin-42-Kites";
+pub const ONE: Agents = Agents { live: 1, in_use: 1 };
 
 /// One line of the table.
 pub struct Scenario {
+    /// What `--only` calls it.
+    pub row: &'static str,
     pub name: &'static str,
     pub must: &'static str,
     pub aim: &'static str,
     caller: Caller,
-    /// Routes beside the two that are called.
+    /// Routes beside those that are called.
     routes: usize,
     accounts: usize,
 }
@@ -45,39 +46,54 @@ enum Caller {
     Bearer,
     /// Each request shows a token that the gateway has not seen.
     FreshBearer,
-    /// An agent: the double check, and each request counted against a rate, a total and a budget.
-    Agent,
+    /// Agents: the double check, and each request counted against a rate, a total and a budget.
+    Agents(Agents),
+}
+
+/// How many agent tokens there are, and how many of them call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Agents {
+    pub live: usize,
+    pub in_use: usize,
+}
+
+/// What a gateway stands on, where it is not a file beside its configuration and its own memory.
+#[derive(Default)]
+pub struct Ground {
+    pub store: Option<String>,
+    pub shared: Option<String>,
 }
 
 pub fn public() -> Scenario {
-    let (routes, accounts) = (8, 0);
-    Scenario { name: "public route", must: "1.20", aim: "1.10", caller: Caller::Anyone, routes, accounts }
+    let (row, name, routes, accounts) = ("public", "public route", 8, 0);
+    Scenario { row, name, must: "1.20", aim: "1.10", caller: Caller::Anyone, routes, accounts }
 }
 
 pub fn warm_bearer() -> Scenario {
-    let name = "bearer, permission, identity headers, assertion";
-    Scenario { name, must: "1.35", aim: "1.20", caller: Caller::Bearer, routes: 8, accounts: 1 }
+    let (row, name) = ("bearer", "bearer, permission, identity headers, assertion");
+    Scenario { row, name, must: "1.35", aim: "1.20", caller: Caller::Bearer, routes: 8, accounts: 1 }
 }
 
-pub fn agent() -> Scenario {
-    let name = "agent, double check, rate, total, flat budget";
-    Scenario { name, must: "1.60", aim: "1.35", caller: Caller::Agent, ..warm_bearer() }
+pub fn agents(agents: Agents) -> Scenario {
+    let (row, name) = ("agent", "agent, double check, rate, total, flat budget");
+    Scenario { row, name, must: "1.60", aim: "1.35", caller: Caller::Agents(agents), ..warm_bearer() }
 }
 
 pub fn all() -> Vec<Scenario> {
     vec![
         public(),
         warm_bearer(),
-        Scenario { name: "the same, 10,000 routes", routes: 10_000, ..warm_bearer() },
-        Scenario { name: "the same, 100,000 accounts", accounts: 100_000, ..warm_bearer() },
+        Scenario { row: "routes", name: "the same, 10,000 routes", routes: 10_000, ..warm_bearer() },
+        Scenario { row: "accounts", name: "the same, 100,000 accounts", accounts: 100_000, ..warm_bearer() },
         Scenario {
+            row: "fresh",
             name: "tokens never seen (EdDSA)",
             must: "",
             aim: "",
             caller: Caller::FreshBearer,
             ..warm_bearer()
         },
-        agent(),
+        agents(ONE),
     ]
 }
 
@@ -89,10 +105,14 @@ pub struct Prepared {
 
 impl Scenario {
     pub async fn prepare(&self, backend: SocketAddr) -> Prepared {
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        self.prepare_on(backend, Ground::default()).await
+    }
+
+    pub async fn prepare_on(&self, backend: SocketAddr, ground: Ground) -> Prepared {
+        let directory = directory().expect("a temporary directory");
         let prepared = Prepared { directory, caller: self.caller };
-        std::fs::write(prepared.config(), self.yaml(backend, prepared.directory.path()))
-            .expect("it is writable");
+        let yaml = self.yaml(backend, prepared.directory.path(), ground);
+        std::fs::write(prepared.config(), yaml).expect("it is writable");
         prepared.command(&["user", "create", EMAIL, "--verified", "--password-stdin"], PASSWORD);
         prepared.command(&["user", "grant", EMAIL, "--permission", "reports.read"], "");
         if self.accounts > 1 {
@@ -101,12 +121,15 @@ impl Scenario {
         prepared
     }
 
-    fn yaml(&self, backend: SocketAddr, directory: &Path) -> String {
+    fn yaml(&self, backend: SocketAddr, directory: &Path, ground: Ground) -> String {
         let at = directory.display();
+        let store = ground.store.unwrap_or_else(|| format!("sqlite://{at}/bench.db"));
+        let shared = ground.shared.unwrap_or_else(|| "memory".to_owned());
         let mut yaml = format!(
             "preset: development\n\
              listen: {{ public: \"127.0.0.1:0\", admin: \"127.0.0.1:0\" }}\n\
-             store: sqlite://{at}/bench.db\n\
+             store: '{store}'\n\
+             shared: '{shared}'\n\
              keys: {{ seal_file: {at}/seal.key }}\n\
              applications: {{ required: nowhere }}\n\
              limits: {{ connections: {{ total: 20000, per_address: 20000 }} }}\n\
@@ -115,7 +138,9 @@ impl Scenario {
              routes:\n\
              \x20 - {{ name: open, match: {{ path: /open, methods: [GET] }}, upstream: reports, allow: anyone }}\n\
              \x20 - {{ name: read, match: {{ path: \"/reports/**\", methods: [GET] }}, upstream: reports, allow: {{ permission: reports.read }} }}\n\
-             \x20 - {{ name: paid, match: {{ path: \"/paid/**\", methods: [GET] }}, upstream: reports, allow: {{ permission: reports.read }}, agents: {{ permission: reports.read, cost: {{ flat_usd: 0.01 }} }} }}\n"
+             \x20 - {{ name: paid, match: {{ path: \"/paid/**\", methods: [GET] }}, upstream: reports, allow: {{ permission: reports.read }}, agents: {{ permission: reports.read, cost: {{ flat_usd: 0.01 }} }} }}\n\
+             \x20 - {{ name: models, match: {{ path: \"/models/**\", methods: [POST] }}, upstream: reports, allow: {{ permission: reports.read }}, agents: {{ permission: reports.read, cost: {{ llm: openai, prices: {{ m: {{ input: 1, output: 10 }} }}, output_max: 4096 }} }} }}\n\
+             \x20 - {{ name: plain, match: {{ path: \"/plain/**\", methods: [GET] }}, upstream: reports, allow: {{ permission: reports.read }}, agents: {{ permission: reports.read }} }}\n"
         );
         for number in 0..self.routes {
             let _ = writeln!(
@@ -126,6 +151,12 @@ impl Scenario {
         }
         yaml
     }
+}
+
+/// In memory where there is such a place: thousands of agents are minted one after the other.
+fn directory() -> std::io::Result<tempfile::TempDir> {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }
 }
 
 impl Prepared {
@@ -153,9 +184,9 @@ impl Prepared {
         let heads = match self.caller {
             Caller::Anyone => vec![head("/open", to, "")],
             Caller::Bearer => vec![head("/reports/q3", to, &bearer(&log_in(to).await))],
-            Caller::Agent => {
-                let token = mint(to, &log_in(to).await).await;
-                vec![head("/paid/q3", to, &format!("Authorization: AgentBearer {token}\r\n"))]
+            Caller::Agents(Agents { live, in_use }) => {
+                let tokens = mint(to, &log_in(to).await, live).await;
+                tokens.iter().take(in_use).map(|token| head("/paid/q3", to, &agent_bearer(token))).collect()
             }
             Caller::FreshBearer => {
                 let token = log_in(to).await;
@@ -168,93 +199,6 @@ impl Prepared {
         };
         Request { to, heads }
     }
-}
-
-fn bearer(token: &str) -> String {
-    format!("Authorization: Bearer {token}\r\n")
-}
-
-fn head(path: &str, to: SocketAddr, more: &str) -> Vec<u8> {
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: bench/1\r\nAccept: application/json\r\n\
-         Accept-Encoding: identity\r\n{more}\r\n"
-    )
-    .into_bytes()
-}
-
-async fn log_in(to: SocketAddr) -> String {
-    let answer = post_login(to, Ipv4Addr::LOCALHOST, EMAIL, PASSWORD).await;
-    let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
-    let json: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
-    json["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
-}
-
-/// A token for an agent that no limit stops within a run.
-async fn mint(to: SocketAddr, token: &str) -> String {
-    let body = "{\"permissions\":[\"reports.read\"],\"budget_limit_usd\":1000000000,\"circuit_breaker\":\
-                {\"max_requests_per_minute\":1000000000,\"max_requests_total\":1000000000}}";
-    let answer = post(to, Ipv4Addr::LOCALHOST, "/ai/tokens/", &bearer(token), body).await;
-    let json = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
-    let json: serde_json::Value = serde_json::from_str(json).unwrap_or_else(|_| panic!("{answer}"));
-    json["token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
-}
-
-async fn post_login(to: SocketAddr, from: Ipv4Addr, email: &str, password: &str) -> String {
-    let body = format!("{{\"email\":\"{email}\",\"password\":\"{password}\"}}");
-    post(to, from, "/login/email/", "", &body).await
-}
-
-async fn post(to: SocketAddr, from: Ipv4Addr, path: &str, more: &str, body: &str) -> String {
-    let request = format!(
-        "POST /api/v1/auth{path} HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json\r\n{more}\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    let mut answer = String::new();
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind((from, 0).into()).expect("all of 127/8 is this machine");
-    let mut stream = socket.connect(to).await.expect("the gateway accepts");
-    stream.write_all(request.as_bytes()).await.expect("the gateway reads");
-    stream.read_to_string(&mut answer).await.expect("the gateway answers");
-    answer
-}
-
-/// Wrong passwords from many clients at once; how many were answered. Each comes from an address
-/// of its own, so that the limit per address does not end the flood before it costs anything.
-pub async fn flood_of_logins(to: SocketAddr, span: Duration) -> u64 {
-    let started = Instant::now();
-    let clients: Vec<_> = (0..16)
-        .map(|client: u8| {
-            tokio::spawn(async move {
-                let mut answered: u16 = 0;
-                while started.elapsed() < span {
-                    let [high, low] = answered.to_be_bytes();
-                    let email = format!("nobody{client}-{answered}@example.com");
-                    post_login(to, Ipv4Addr::new(127, 1 + client, high, low), &email, "wrong").await;
-                    answered += 1;
-                }
-                answered
-            })
-        })
-        .collect();
-    let mut answered = 0;
-    for client in clients {
-        answered += u64::from(client.await.expect("a client of the flood ends by itself"));
-    }
-    answered
-}
-
-/// Connections that made one request and wait.
-pub async fn idle_connections(request: &Request, count: usize) -> Vec<TcpStream> {
-    let mut idle = Vec::with_capacity(count);
-    for _ in 0..count {
-        let mut stream = TcpStream::connect(request.to).await.expect("the gateway accepts");
-        stream.write_all(&request.heads[0]).await.expect("the gateway reads");
-        let mut buffer = [0u8; 4096];
-        assert!(stream.read(&mut buffer).await.expect("the gateway answers") > 0);
-        idle.push(stream);
-    }
-    idle
 }
 
 impl Prepared {
