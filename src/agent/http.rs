@@ -17,7 +17,7 @@ use super::view::{Shown, shown};
 use super::{
     AgentToken, Fault, Limits, Mint, MintError, NarrowError, Narrowed, Narrowing, Reference, Status, mint,
 };
-use crate::app::{App, Change};
+use crate::app::App;
 use crate::audit::Suspension;
 use crate::base::{Id, Slug};
 use crate::config::Agents;
@@ -25,7 +25,7 @@ use crate::http::{ApiError, Call, Created, ErrorCode, Json, Nothing, Row, del, g
 use crate::organization::{self, Inherit, OrgContext};
 use crate::principal::Principal;
 use crate::shared::Window;
-use crate::store::Error;
+use crate::store::{Error, again};
 
 /// How many tokens a list shows.
 const LISTED: u32 = 1000;
@@ -246,14 +246,16 @@ async fn narrow(call: Call, Json(body): Json<NarrowBody>) -> Result<Json<Shown>,
         budget: body.budget,
         lifetime: body.lifetime,
     };
-    let mut change = call.app.change(call.actor()).await?;
-    let narrowed = match super::narrow(&mut change, token.id, to).await {
-        Ok(Narrowed { token, fields }) => {
-            if !fields.is_empty() {
-                change.commit().await?;
-            }
-            token
+    let narrow = || async {
+        let mut change = call.app.change(call.actor()).await?;
+        let Narrowed { token, fields } = super::narrow(&mut change, token.id, to.clone()).await?;
+        if !fields.is_empty() {
+            change.commit().await?;
         }
+        Ok(token)
+    };
+    let narrowed = match again(narrow).await {
+        Ok(token) => token,
         Err(NarrowError::Ended) => return Err(ended(&call, token.id).await?),
         Err(NarrowError::Store(cause)) => return Err(cause.into()),
         Err(NarrowError::Wider(fields)) => {
@@ -276,41 +278,40 @@ struct State {
 
 async fn revoke(call: Call, _: Nothing) -> Result<Json<State>, ApiError> {
     let token = own(&call).await?;
-    let mut change = call.app.change(call.actor()).await?;
-    if super::revoke(&mut change, token.delegation()).await? {
-        change.commit().await?;
-    }
+    let revoke = || async {
+        let mut change = call.app.change(call.actor()).await?;
+        let is_done = super::revoke(&mut change, token.delegation()).await?;
+        if is_done { change.commit().await } else { Ok(()) }
+    };
+    again(revoke).await?;
     Ok(Json(State { status: "revoked" }))
 }
 
 async fn suspend(call: Call, _: Nothing) -> Result<Json<State>, ApiError> {
-    let token = own(&call).await?;
-    let change = call.app.change(call.actor()).await?;
-    step(&call, change, &token, Status::Suspended).await
+    step(&call, &own(&call).await?, Status::Suspended).await
 }
 
 async fn resume(call: Call, _: Nothing) -> Result<Json<State>, ApiError> {
-    let token = own(&call).await?;
-    let change = call.app.change(call.actor()).await?;
-    step(&call, change, &token, Status::Active).await
+    step(&call, &own(&call).await?, Status::Active).await
 }
 
 /// One step of a token's state that is there already or can still be reached.
-async fn step(
-    call: &Call,
-    mut change: Change<'_>,
-    token: &AgentToken,
-    to: Status,
-) -> Result<Json<State>, ApiError> {
-    let (is_done, status) = match to {
-        Status::Active => (super::resume(&mut change, token).await?, "active"),
-        _ => (super::suspend(&mut change, token.delegation(), Suspension::Manual).await?, "suspended"),
+async fn step(call: &Call, token: &AgentToken, to: Status) -> Result<Json<State>, ApiError> {
+    let status = if to == Status::Active { "active" } else { "suspended" };
+    let step = || async {
+        let mut change = call.app.change(call.actor()).await?;
+        let is_done = match to {
+            Status::Active => super::resume(&mut change, token).await?,
+            _ => super::suspend(&mut change, token.delegation(), Suspension::Manual).await?,
+        };
+        if is_done {
+            change.commit().await?;
+        }
+        Ok::<_, Error>(is_done)
     };
-    if is_done {
-        change.commit().await?;
+    if again(step).await? {
         return Ok(Json(State { status }));
     }
-    drop(change);
     let now = super::find(&call.app.db, Reference::Id(token.id)).await?;
     if now.is_some_and(|token| token.status == to && token.expires_at > call.app.now()) {
         return Ok(Json(State { status }));
@@ -339,9 +340,13 @@ struct AllRevoked {
 
 async fn revoke_all(call: Call, _: Nothing) -> Result<Json<AllRevoked>, ApiError> {
     let account = call.person()?.account.id;
-    let mut change = call.app.change(call.actor()).await?;
-    let count = super::revoke_all(&mut change, account).await?;
-    change.commit().await?;
+    let revoke_all = || async {
+        let mut change = call.app.change(call.actor()).await?;
+        let count = super::revoke_all(&mut change, account).await?;
+        change.commit().await?;
+        Ok::<_, Error>(count)
+    };
+    let count = again(revoke_all).await?;
     Ok(Json(AllRevoked { status: "revoked", count }))
 }
 

@@ -25,7 +25,7 @@ use crate::metrics::AgentTrip;
 use crate::policy::Code;
 use crate::session::Method;
 use crate::shared::Allowance;
-use crate::store::{Error, Source};
+use crate::store::{Error, Source, again};
 
 pub use http::{calling, count_own, rows};
 pub use ledger::{
@@ -342,13 +342,16 @@ pub async fn silence(change: &mut Change<'_>, of: Delegation) -> Result<bool, Er
 
 /// Writes into the store what time has done to a token.
 pub async fn settle(app: &App, of: Delegation, fault: Fault) -> Result<(), Error> {
-    let mut change = app.change(Actor::system()).await?;
-    let is_settled = match fault {
-        Fault::Overdue => expire(&mut change, of).await?,
-        Fault::Silent => silence(&mut change, of).await?,
-        Fault::Status(_) => false,
+    let settle = || async {
+        let mut change = app.change(Actor::system()).await?;
+        let is_settled = match fault {
+            Fault::Overdue => expire(&mut change, of).await?,
+            Fault::Silent => silence(&mut change, of).await?,
+            Fault::Status(_) => false,
+        };
+        if is_settled { change.commit().await } else { Ok(()) }
     };
-    if is_settled { change.commit().await } else { Ok(()) }
+    again(settle).await
 }
 
 /// Notes a sign of life. `false` where it came too late or the token may not act; it never revives.

@@ -10,7 +10,7 @@ use crate::app::Change;
 use crate::audit::AgentEvent;
 use crate::base::{Id, MicroUsd, Timestamp};
 use crate::policy::Code;
-use crate::store::Error;
+use crate::store::{Error, GivenUp};
 
 /// What may only become less. What is absent stays.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +45,12 @@ pub enum NarrowError {
 impl From<Error> for NarrowError {
     fn from(cause: Error) -> Self {
         Self::Store(cause)
+    }
+}
+
+impl GivenUp for NarrowError {
+    fn is_given_up(&self) -> bool {
+        matches!(self, Self::Store(cause) if cause.is_given_up())
     }
 }
 

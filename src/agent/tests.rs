@@ -1,5 +1,7 @@
 //! What a delegation promises, on every database.
 
+mod race;
+
 use std::sync::Arc;
 
 use futures::future::join_all;

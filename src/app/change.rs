@@ -4,7 +4,7 @@
 //! force in this process when `commit` returns. Locks are taken in one order, the slices' rows
 //! first and the counter row last, so changes do not deadlock in normal use. A transaction that
 //! the database gives up all the same is [`Error::Busy`] and is not tried again here: what the
-//! caller read and decided before may no longer hold.
+//! caller read and decided before may no longer hold. Who can do all of it anew uses `store::again`.
 
 use std::collections::BTreeSet;
 

@@ -40,6 +40,14 @@ impl Dialect {
         }
     }
 
+    /// `column = what it was + the value that was to be inserted`.
+    pub(super) fn add_new(self, table: &str, column: &str) -> String {
+        match self {
+            Self::Sqlite | Self::Postgres => format!("{column} = {table}.{column} + excluded.{column}"),
+            Self::MySql => format!("{column} = {table}.{column} + VALUES({column})"),
+        }
+    }
+
     /// The type that a capital word of a migration file stands for; `None` for any other word.
     pub(super) fn type_word(self, word: &str) -> Option<&'static str> {
         Some(match (word, self) {

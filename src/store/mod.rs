@@ -7,6 +7,7 @@
 //! are BIGINT milliseconds; JSON is text; what is consumed once is a conditional UPDATE whose row
 //! count decides; unique constraints are `CREATE UNIQUE INDEX name`, which [`Error::Conflict`] names.
 
+mod again;
 mod backup;
 mod column;
 mod db;
@@ -20,6 +21,7 @@ mod stmt;
 pub mod testing;
 mod tx;
 
+pub use again::{GivenUp, again};
 pub use backup::{Unfit, backup_to, check_backup, check_unused};
 pub use column::{Bind, Value};
 pub use db::{Db, Options};

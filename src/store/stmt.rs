@@ -20,6 +20,8 @@ enum Part {
     Text(&'static str),
     OnConflict(&'static [&'static str]),
     TakeNew(&'static str),
+    /// The table, and one of its columns.
+    AddNew(&'static str, &'static str),
 }
 
 /// Begins a statement.
@@ -80,6 +82,24 @@ impl Stmt {
         self
     }
 
+    /// Like [`Stmt::upsert`]; the new values are added to those of the row that exists in `table`.
+    #[must_use]
+    pub fn upsert_adding(
+        mut self,
+        keys: &'static [&'static str],
+        table: &'static str,
+        columns: &'static [&'static str],
+    ) -> Self {
+        self.parts.push(Part::OnConflict(keys));
+        for (i, column) in columns.iter().enumerate() {
+            if i > 0 {
+                self = self.push(",");
+            }
+            self.parts.push(Part::AddNew(table, column));
+        }
+        self
+    }
+
     /// Like [`Stmt::upsert`], with an expression of its own for the row that exists:
     /// `.upsert_with(&["name"], "hits = t.hits + 1")`. Columns are named with their table.
     #[must_use]
@@ -100,6 +120,7 @@ impl Stmt {
                 Part::Text(text) => placeholders = write(&mut out, text, dialect, placeholders),
                 Part::OnConflict(keys) => out.push_str(&dialect.on_conflict(keys)),
                 Part::TakeNew(column) => out.push_str(&dialect.take_new(column)),
+                Part::AddNew(table, column) => out.push_str(&dialect.add_new(table, column)),
             }
         }
         if placeholders == self.values.len() {
@@ -182,6 +203,10 @@ mod tests {
             text(stmt.clone(), Dialect::Postgres).ends_with("ON CONFLICT (a) DO UPDATE SET b = excluded.b")
         );
         assert!(text(stmt, Dialect::MySql).ends_with("ON DUPLICATE KEY UPDATE b = VALUES(b)"));
+        let stmt = sql("INSERT INTO t (a, b) VALUES (?, ?)").bind(1_i64).bind(2_i64);
+        let stmt = stmt.upsert_adding(&["a"], "t", &["b"]);
+        assert!(text(stmt.clone(), Dialect::Postgres).ends_with("DO UPDATE SET b = t.b + excluded.b"));
+        assert!(text(stmt, Dialect::MySql).ends_with("KEY UPDATE b = t.b + VALUES(b)"));
     }
 
     #[test]

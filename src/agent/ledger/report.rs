@@ -10,7 +10,7 @@ use crate::audit::{Actor, Suspension};
 use crate::base::MicroUsd;
 use crate::crypto::digest::sha256_hex;
 use crate::shared::Unreachable;
-use crate::store::Error;
+use crate::store::{Error, again};
 
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,8 @@ pub async fn report(
         }
     }
     store::charge(&mut tx, token.id, amount).await?;
-    store::add_usage(&mut tx, token.id, now.days(), Usage { reported: amount, ..Usage::default() }).await?;
+    let reported = Usage { reported: amount, ..Usage::default() };
+    store::add_usage(&mut tx, &[((token.id, now.days()), reported)]).await?;
     tx.commit().await?;
     // What was handed out and not spent counts for nobody: with it the limit could look reached, or
     // be passed.
@@ -83,9 +84,11 @@ pub async fn report(
     if amount == MicroUsd::ZERO || room.money.plus(emptied.pending) > MicroUsd::ZERO {
         return Ok(Reported::Counted);
     }
-    let mut change = app.change(Actor::system()).await?;
-    if suspend(&mut change, token.delegation(), Suspension::BudgetExceeded).await? {
-        change.commit().await?;
-    }
+    let stop = || async {
+        let mut change = app.change(Actor::system()).await?;
+        let is_done = suspend(&mut change, token.delegation(), Suspension::BudgetExceeded).await?;
+        if is_done { change.commit().await } else { Ok(()) }
+    };
+    again(stop).await?;
     Ok(Reported::Exhausted)
 }

@@ -87,23 +87,18 @@ pub(super) async fn usage(
     Ok(rows.into_iter().map(of).collect())
 }
 
-/// Adds to what a token used on a day.
-pub(super) async fn add_usage(tx: &mut Tx, id: Id, day: i64, usage: Usage) -> Result<(), Error> {
-    let (requests, spent, reported) = (usage.requests, usage.spent.as_micros(), usage.reported.as_micros());
-    let stmt =
-        sql("INSERT INTO agent_usage (token_id, day, requests, spent, reported) VALUES (?, ?, ?, ?, ?)")
-            .bind(id)
-            .bind(day)
-            .bind(requests)
-            .bind(spent)
-            .bind(reported)
-            .upsert_with(
-                &["token_id", "day"],
-                "requests = agent_usage.requests + ?, spent = agent_usage.spent + ?, \
-                 reported = agent_usage.reported + ?",
-            )
-            .bind(requests)
-            .bind(spent)
-            .bind(reported);
+/// Adds to what tokens used on their days.
+pub(super) async fn add_usage(tx: &mut Tx, used: &[((Id, i64), Usage)]) -> Result<(), Error> {
+    let mut stmt = sql("INSERT INTO agent_usage (token_id, day, requests, spent, reported) VALUES");
+    for (row, ((id, day), usage)) in used.iter().enumerate() {
+        stmt = stmt
+            .push(if row == 0 { "(?, ?, ?, ?, ?)" } else { ", (?, ?, ?, ?, ?)" })
+            .bind(*id)
+            .bind(*day)
+            .bind(usage.requests)
+            .bind(usage.spent.as_micros())
+            .bind(usage.reported.as_micros());
+    }
+    let stmt = stmt.upsert_adding(&["token_id", "day"], "agent_usage", &["requests", "spent", "reported"]);
     tx.execute(stmt).await.map(drop)
 }

@@ -9,6 +9,10 @@ use crate::app::App;
 use crate::base::{Id, MicroUsd};
 use crate::store::Error;
 
+/// How many rows one statement writes: thousands of agents may have been at work. Few texts, because
+/// a database remembers each.
+const AT_ONCE: [usize; 3] = [100, 10, 1];
+
 /// What a token did on a day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -35,8 +39,13 @@ impl Usage {
 pub async fn note_usage(app: &App, used: &BTreeMap<(Id, i64), Usage>) -> Result<(), Error> {
     let mut tx = app.db.begin().await?;
     // In their order, so that two who write at once do not wait for each other in a circle.
-    for ((token, day), usage) in used {
-        store::add_usage(&mut tx, *token, *day, *usage).await?;
+    let used: Vec<((Id, i64), Usage)> = used.iter().map(|(key, usage)| (*key, *usage)).collect();
+    let mut rest = used.as_slice();
+    for size in AT_ONCE {
+        while let Some((now, later)) = rest.split_at_checked(size) {
+            store::add_usage(&mut tx, now).await?;
+            rest = later;
+        }
     }
     tx.commit().await
 }

@@ -36,7 +36,7 @@ use crate::metrics::Limiter;
 use crate::policy::Judgement;
 use crate::principal::ApplicationFacts;
 use crate::shared::{Bought, Purchase, Rate, Rated};
-use crate::store::Error;
+use crate::store::{Error, again};
 
 pub(super) use cache::{Agents, Digest, Grant, Sources, session_of};
 pub use count::Spent;
@@ -51,8 +51,6 @@ pub use watch::{Ended, Watch};
 
 /// How often a token's use is noted.
 const NOTED_EVERY: Duration = Duration::from_secs(30);
-/// How often a database that gave a suspension up is asked again.
-const TRIES: usize = 3;
 
 /// An agent whose token may act now.
 pub(super) struct Caller {
@@ -189,21 +187,12 @@ async fn trip(gate: &Gate, grant: &Grant, trip: Trip) -> Rejection {
 }
 
 async fn suspend(app: &crate::app::App, grant: &Grant, reason: Suspension) -> Result<(), Error> {
-    for _ in 1..TRIES {
-        match try_suspend(app, grant, reason).await {
-            Err(Error::Busy) => {}
-            done => return done,
-        }
-    }
-    try_suspend(app, grant, reason).await
-}
-
-async fn try_suspend(app: &crate::app::App, grant: &Grant, reason: Suspension) -> Result<(), Error> {
-    let mut change = app.change(Actor::system()).await?;
-    if delegation::suspend(&mut change, grant.token.delegation(), reason).await? {
-        change.commit().await?;
-    }
-    Ok(())
+    let suspend = || async {
+        let mut change = app.change(Actor::system()).await?;
+        let is_done = delegation::suspend(&mut change, grant.token.delegation(), reason).await?;
+        if is_done { change.commit().await } else { Ok(()) }
+    };
+    again(suspend).await
 }
 
 /// The organization that the token is for, and how it stands.
