@@ -27,7 +27,6 @@ use super::route::{CredentialUse, Route};
 use super::world::{Target, World};
 use super::{Gate, application, credential, edge, limit, note, rewrite};
 use crate::agent::Status;
-use crate::base::MicroUsd;
 use crate::crypto::digest::sha256;
 use crate::http::{Access, Reply};
 use crate::metrics::{Metrics, Stage};
@@ -217,16 +216,17 @@ impl Asking<'_> {
     ) -> Result<Verdict, Rejection> {
         let mut trail = Trail::default();
         let outcome = self.judge_agent(&mut trail, body, laps).await;
-        let cost = match &outcome {
-            Ok(Judged::Passes(passing)) => passing.paid.spent.money(),
-            Ok(Judged::Waits(_)) | Err(_) => MicroUsd::ZERO,
+        let charge = match &outcome {
+            Ok(Judged::Passes(passing)) => Some(passing.paid.spent.charge()),
+            Ok(Judged::Waits(_)) | Err(_) => None,
         };
-        trail.decided(self.gate, self.route, self.head, cost, outcome.as_ref().err());
+        let entry = trail.decided(self.gate, self.route, self.head, charge, outcome.as_ref().err());
         let passing = match outcome? {
             Judged::Passes(passing) => *passing,
             Judged::Waits(reply) => return Ok(Verdict::Answer(reply)),
         };
-        let Passing { permit, has_failures, paid: Paid { spent, left }, sending, laps } = passing;
+        let Passing { permit, has_failures, paid: Paid { mut spent, left }, sending, laps } = passing;
+        entry.into_iter().for_each(|entry| spent.entered(entry));
         answer.budget_left(left);
         let mut verdict = self.forward(permit, sending, body, laps).await?;
         if let Verdict::Forward(admitted) = &mut verdict {

@@ -72,7 +72,7 @@ pub(super) async fn execute(
 }
 
 /// Who reads what an agent's call cost from its answer.
-fn watch_of(ctx: &mut Ctx) -> Option<&mut Watch> {
+pub(super) fn watch_of(ctx: &mut Ctx) -> Option<&mut Watch> {
     ctx.forward.as_mut()?.watch.as_mut().filter(|watch| watch.is_metered())
 }
 
@@ -230,15 +230,15 @@ async fn relay(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession)
     ctx.attempt.head_took = ctx.attempt.started.map(|started| started.elapsed());
     ctx.attempt.outcome = Some(Outcome::Answered);
     ctx.attempt.status = Some(answer.status.as_u16());
+    if let Some(watch) = watch_of(ctx) {
+        watch.answers(answer.headers.get(header::CONTENT_TYPE));
+    }
     let redaction = ctx.forward.as_ref().and_then(|forward| forward.redaction.clone());
     if let Some(redaction) = redaction
         && redact::treatment(ctx, &redaction, &answer)? == Treatment::Rewrite
     {
         redact::relay(session, ctx, upstream, answer, &redaction).await?;
         return Ok(End::default());
-    }
-    if let Some(watch) = watch_of(ctx) {
-        watch.answers(answer.headers.get(header::CONTENT_TYPE));
     }
     let is_bare = ctx.method == Method::HEAD
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

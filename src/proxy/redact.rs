@@ -12,7 +12,7 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::proxy::Session;
 
 use super::ctx::Ctx;
-use super::execute::{down, unless_gone};
+use super::execute::{down, unless_gone, watch_of};
 use super::service::refused;
 use crate::gate::Rejection;
 use crate::gate::redact::{Broken, Redaction, Rewriter, Treatment};
@@ -50,7 +50,7 @@ pub(super) async fn relay(
     }
     let mut text = Text { rewriter: redaction.rewriter(), length: 0, out: Vec::new() };
     let is_over = loop {
-        match unless_gone(session, upstream.read_response_body()).await? {
+        match next(session, ctx, upstream).await? {
             None => break true,
             Some(piece) if text.take(&piece).is_err() => {
                 return refused(ctx, Rejection::RedactionImpossible);
@@ -80,6 +80,15 @@ pub(super) async fn relay(
     session.write_response_body(None, true).await.map_err(down)
 }
 
+/// The next piece of an answer. What it cost is read before anything of it is taken out.
+async fn next(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession) -> Result<Option<Bytes>> {
+    let piece = unless_gone(session, upstream.read_response_body()).await?;
+    if let (Some(watch), Some(piece)) = (watch_of(ctx), &piece) {
+        watch.passes(piece);
+    }
+    Ok(piece)
+}
+
 /// What comes after the part that was read first.
 async fn rest(
     session: &mut Session,
@@ -87,7 +96,7 @@ async fn rest(
     upstream: &mut HttpSession,
     mut text: Text,
 ) -> Result<()> {
-    while let Some(piece) = unless_gone(session, upstream.read_response_body()).await? {
+    while let Some(piece) = next(session, ctx, upstream).await? {
         if text.take(&piece).is_err() {
             return refused(ctx, Rejection::RedactionImpossible);
         }

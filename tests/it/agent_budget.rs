@@ -112,6 +112,10 @@ async fn what_was_never_sent_costs_nothing_and_what_failed_after_does() {
     assert_eq!(scene.spend_of(id).await, json!(0.0), "refused before it was sent");
     assert_eq!(scene.ask("/gone", &token, &[]).await.status, 502);
     until(SECOND, "nothing was sent", async || scene.spend_of(id).await == json!(0.0)).await;
+    scene.gateway.send("POST", "/gone", &[bearer(&token)]).await;
+    until(SECOND, "it is said", async || !scene.rows("agent_cost_settled").await.is_empty()).await;
+    let detail = &scene.rows("agent_cost_settled").await[0].personal["detail"];
+    assert_eq!((&detail["cost_usd"], &detail["basis"]), (&json!(0.0), &json!("unsent")));
     assert_eq!(scene.ask("/priced/1", &token, &[]).await.status, 200);
     assert_eq!(scene.ask("/priced/1", &token, &[]).await.status, 200);
     assert_eq!(scene.spend_of(id).await, json!(0.2));

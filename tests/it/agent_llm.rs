@@ -23,6 +23,11 @@ const COST: f64 = 0.003;
 async fn model() -> (Upstream, Scene) {
     let upstream = Upstream::start(|seen| match seen.target() {
         "/v1/json" => Act::with("Content-Type: application/json\r\n", USAGE),
+        "/hidden/json" => Act::with("Content-Type: application/json\r\n", USAGE),
+        "/hidden/long" => {
+            let body = format!("{{\"text\":\"{}\",{}", "x".repeat(4000), &USAGE[1..]);
+            Act::with("Content-Type: application/json\r\n", &body)
+        }
         "/v1/silent" => Act::with("Content-Type: application/json\r\n", "{}"),
         _ => {
             let head =
@@ -48,6 +53,14 @@ routes:
     agents:
       permission: reports.read
       cost: {{ llm: openai, prices: {{ m: {{ input: 1, output: 100 }} }}, output_max: 500 }}
+  - name: hidden
+    match: {{ path: '/hidden/**' }}
+    upstream: up
+    allow: {{ permission: reports.read }}
+    agents:
+      permission: reports.read
+      cost: {{ llm: openai, prices: {{ m: {{ input: 1, output: 100 }} }}, output_max: 500 }}
+      redact: {{ keys: [usage, choices], buffer: 1KiB }}
 ",
         upstream.address
     );
@@ -135,4 +148,35 @@ async fn what_nobody_says_costs_what_was_reserved_and_what_does_not_fit_is_refus
     assert_eq!(scene.prompt("/v1/json", &token, r#"{"model":"m","max_tokens":50}"#).await.status, 200);
     scene.spends(id, 0.053_03).await;
     assert_eq!(upstream.count(), 2);
+}
+
+#[tokio::test]
+async fn what_agents_may_not_read_of_an_answer_tells_what_it_cost_all_the_same() {
+    let (_upstream, scene) = model().await;
+    let (id, token) = scene.rich(1.0).await;
+    let answer = scene.prompt("/hidden/json", &token, r#"{"model":"m"}"#).await;
+    assert_eq!((answer.status, &answer.json()["usage"]), (200, &json!("***REDACTED***")));
+    scene.spends(id, COST).await;
+    let answer = scene.prompt("/hidden/long", &token, r#"{"model":"m"}"#).await;
+    assert_eq!((answer.status, &answer.json()["usage"]), (200, &json!("***REDACTED***")));
+    scene.spends(id, 2.0 * COST).await;
+}
+
+#[tokio::test]
+async fn what_a_call_has_cost_stands_in_the_trail_beside_what_was_reserved() {
+    let (_upstream, scene) = model().await;
+    let (_, token) = scene.rich(1.0).await;
+    let body = r#"{"model":"m","max_tokens":500}"#;
+    for (path, cost, basis) in [("/v1/json", COST, "answer"), ("/v1/silent", 0.050_03, "reservation")] {
+        assert_eq!(scene.prompt(path, &token, body).await.status, 200);
+        let last = async |code: &str| scene.rows(code).await.pop().map(|row| row.personal);
+        let settled = async || last("agent_cost_settled").await.map(|row| row["detail"]["basis"].clone());
+        until(SECOND * 3, basis, async || settled().await == Some(json!(basis))).await;
+        let (asked, settled) =
+            (last("agent_action").await.unwrap(), last("agent_cost_settled").await.unwrap());
+        assert_eq!(asked["detail"]["reserved_usd"], json!(0.050_03));
+        assert_eq!(asked["detail"].get("cost_usd"), None, "it is not known yet");
+        assert_eq!(settled["detail"]["cost_usd"], json!(cost));
+        assert!(asked["request_id"].is_string() && asked["request_id"] == settled["request_id"], "{asked}");
+    }
 }

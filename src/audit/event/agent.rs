@@ -64,9 +64,36 @@ pub struct Decided {
     /// Of a request that waits, or that was approved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<Id>,
-    /// The dollars that it took from the token's budget, or reserved there.
+    /// The dollars that it took from the token's budget.
     #[serde(rename = "cost_usd", skip_serializing_if = "Option::is_none")]
     pub cost: Option<MicroUsd>,
+    /// The most that it can cost, taken from the budget until it is known: [`Settled`] says what
+    /// became of it.
+    #[serde(rename = "reserved_usd", skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<MicroUsd>,
+}
+
+/// How it is known what a request has cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// The answer says so.
+    Answer,
+    /// The answer does not say, so all that was reserved is charged.
+    Reservation,
+    /// It was never sent.
+    Unsent,
+}
+
+/// What a request has cost whose row could not say it yet, or said what was given back. It has that
+/// row's request id.
+#[derive(Debug, Clone, Serialize)]
+pub struct Settled {
+    pub of: Delegation,
+    pub route: String,
+    #[serde(rename = "cost_usd")]
+    pub cost: MicroUsd,
+    pub basis: Basis,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -99,6 +126,8 @@ pub enum AgentEvent {
     },
     /// A decision about a request.
     Acted(Box<Decided>),
+    /// What a request has cost.
+    Settled(Box<Settled>),
     /// The kill switch: everything that this human delegated.
     AllRevoked {
         account: Id,
@@ -116,6 +145,7 @@ impl AgentEvent {
             Self::Revoked { .. } => "agent_token_revoked",
             Self::Expired { .. } => "agent_token_expired",
             Self::Acted(_) => "agent_action",
+            Self::Settled(_) => "agent_cost_settled",
             Self::AllRevoked { .. } => "agent_tokens_revoked",
         }
     }
@@ -123,7 +153,7 @@ impl AgentEvent {
     pub fn subjects(&self) -> Vec<Subject> {
         match self {
             // Nobody has seen the token yet, or nothing has changed.
-            Self::Minted { .. } | Self::Acted(_) => Vec::new(),
+            Self::Minted { .. } | Self::Acted(_) | Self::Settled(_) => Vec::new(),
             Self::Narrowed { of, .. }
             | Self::Suspended { of, .. }
             | Self::Resumed { of }
@@ -150,6 +180,11 @@ impl AgentEvent {
                 account: Some(decided.of.account),
                 organization: decided.of.organization,
                 application: decided.of.application,
+            },
+            Self::Settled(settled) => About {
+                account: Some(settled.of.account),
+                organization: settled.of.organization,
+                application: settled.of.application,
             },
             Self::AllRevoked { account, .. } => {
                 About { account: Some(*account), organization: None, application: None }

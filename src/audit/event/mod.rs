@@ -16,7 +16,7 @@ mod system;
 use serde::Serialize;
 
 pub use account::{AccountEvent, Contact, How};
-pub use agent::{AgentEvent, Decided, Delegation, Suspension, Verdict};
+pub use agent::{AgentEvent, Basis, Decided, Delegation, Settled, Suspension, Verdict};
 pub use application::ApplicationEvent;
 pub use approval::{ApprovalEvent, Step, Voided};
 pub use key::KeyEvent;

@@ -17,9 +17,11 @@ use super::cache::Grant;
 use super::llm::Tariff;
 use super::meter::Meter;
 use super::refusal::{AgentRefusal, Shortage, Trip};
+use super::trail::Entry;
 use super::{silent, trip};
 use crate::agent::{self as delegation, Handout, Lacking, Limits};
 use crate::app::App;
+use crate::audit::{AgentEvent, Basis, Settled};
 use crate::base::{Id, MicroUsd};
 use crate::metrics::Dependency;
 use crate::shared::{Allowance, Bought, Kept, Price, Purchase, Returned, Short, Unreachable};
@@ -63,6 +65,8 @@ pub struct Spent {
     amount: Allowance,
     price: Price,
     meter: Option<Box<Meter>>,
+    /// Where it stands in the trail, if it does.
+    entry: Option<Box<Entry>>,
 }
 
 /// What a request paid.
@@ -90,7 +94,9 @@ impl Spent {
         if self.price == Price::Final {
             return reserved;
         }
-        let cost = self.meter.take().and_then(|meter| meter.cost()).unwrap_or(reserved);
+        let told = self.meter.take().and_then(|meter| meter.cost());
+        let cost = told.unwrap_or(reserved);
+        self.settle(cost, if told.is_some() { Basis::Answer } else { Basis::Reservation });
         let amount = Allowance { requests: 0, money: reserved.minus(cost) };
         self.put_back(Returned { amount, settled: reserved });
         let beyond = cost.minus(reserved);
@@ -107,8 +113,22 @@ impl Spent {
     }
 
     /// The money that was taken out; nothing where the request costs nothing.
-    pub const fn money(&self) -> MicroUsd {
-        self.amount.money
+    pub(in crate::gate) const fn charge(&self) -> Charge {
+        Charge { money: self.amount.money, price: self.price }
+    }
+
+    /// The request was written down like this, and what it says of money may not be the last word.
+    pub(in crate::gate) fn entered(&mut self, entry: Entry) {
+        self.entry = Some(Box::new(entry));
+    }
+
+    /// Writes down what it has cost after all.
+    fn settle(&mut self, cost: MicroUsd, basis: Basis) {
+        if let Some(entry) = self.entry.take() {
+            let Entry { actor, route } = *entry;
+            let settled = Settled { of: self.grant.token.delegation(), route, cost, basis };
+            self.app.note(actor, self.app.now(), AgentEvent::Settled(Box::new(settled)));
+        }
     }
 
     fn put_back(&self, returned: Returned) {
@@ -141,6 +161,7 @@ impl Drop for Spent {
     fn drop(&mut self) {
         let amount = std::mem::take(&mut self.amount);
         if !amount.is_nothing() {
+            self.settle(MicroUsd::ZERO, Basis::Unsent);
             let settled = if self.price == Price::AtMost { amount.money } else { MicroUsd::ZERO };
             self.put_back(Returned { amount, settled });
         }
@@ -180,7 +201,6 @@ pub(in crate::gate) async fn spend(
         Some(bought) => bought,
         None => gate.app.shared.buy(key, purchase).await.map_err(|error| unreachable(gate, &error))?,
     };
-    let queue = gate.queues.of(grant.token.id);
     let mut turn = None;
     for _ in 0..LOOKS {
         match bought {
@@ -189,7 +209,9 @@ pub(in crate::gate) async fn spend(
                 gate.records.give_back(grant.token.id, left).await.map_err(|error| silent(&error))?;
             }
             Bought::Short(short) => ask(gate, grant, purchase, short).await?,
-            Bought::Wait if turn.is_none() => turn = Some(queue.lock().await),
+            Bought::Wait if turn.is_none() => {
+                turn = Some(gate.queues.of(grant.token.id).lock_owned().await);
+            }
             Bought::Wait => tokio::time::sleep(LOOK_EVERY).await,
         }
         bought = gate.app.shared.buy(key, purchase).await.map_err(|error| unreachable(gate, &error))?;
@@ -232,7 +254,7 @@ fn paid(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, left: MicroUsd) ->
     let Purchase { wanted, price, .. } = *purchase;
     let (app, grant) = (Arc::clone(&gate.app), Arc::clone(grant));
     let left = (wanted.money > MicroUsd::ZERO).then_some(left);
-    Paid { spent: Spent { app, grant, amount: wanted, price, meter: None }, left }
+    Paid { spent: Spent { app, grant, amount: wanted, price, meter: None, entry: None }, left }
 }
 
 /// Has the store fill the purse with a chunk, or with what is missing where there is no chunk left.

@@ -3,6 +3,9 @@
 //! Law: nothing waits for it. Pieces are looked at on their way and never held back; what cannot be
 //! told stays unknown, and then the whole reservation is charged. Zero is a value; absent is not.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde_json::Value;
 
 use crate::base::MicroUsd;
@@ -11,6 +14,9 @@ use crate::config::{Llm, TokenPrices};
 /// A longer answer, or line of a stream, is not read: what it cost stays unknown.
 const TEXT_MAX: usize = 4 * 1024 * 1024;
 const LINE_MAX: usize = 256 * 1024;
+/// What makes an event worth reading.
+const USAGE: &str = "\"usage\"";
+static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(USAGE));
 
 /// Reads one answer.
 #[derive(Debug)]
@@ -65,8 +71,14 @@ impl Meter {
             Form::Events => {
                 let mut rest = piece;
                 while let Some(end) = memchr::memchr(b'\n', rest) {
-                    self.keep(&rest[..end], LINE_MAX);
-                    self.line();
+                    let line = &rest[..end];
+                    // Most lines come whole, and need not be kept.
+                    if self.text.is_empty() && !self.is_too_long && end <= LINE_MAX {
+                        self.line(line);
+                    } else {
+                        self.keep(line, LINE_MAX);
+                        self.kept_line();
+                    }
                     rest = &rest[end + 1..];
                 }
                 self.keep(rest, LINE_MAX);
@@ -84,12 +96,20 @@ impl Meter {
         }
     }
 
-    /// A line of a stream is over.
-    fn line(&mut self) {
+    /// A line of a stream that came in pieces is over.
+    fn kept_line(&mut self) {
         let is_read = !std::mem::take(&mut self.is_too_long);
         let line = std::mem::take(&mut self.text);
-        if let Some(data) = line.strip_prefix(b"data:").filter(|_| is_read)
-            && memchr::memmem::find(data, b"\"usage\"").is_some()
+        if is_read {
+            self.line(&line);
+        }
+        self.text = line;
+        self.text.clear();
+    }
+
+    /// A line of a stream.
+    fn line(&mut self, line: &[u8]) {
+        if let Some(data) = line.strip_prefix(b"data:").filter(|data| tells_usage(data))
             && let Ok(event) = serde_json::from_slice::<Value>(data)
         {
             // Anthropic's first event has the input inside `message`.
@@ -97,8 +117,6 @@ impl Meter {
             let what = if event["type"] == "message_start" { What::Input } else { What::Both };
             self.note(&event["usage"], what);
         }
-        self.text = line;
-        self.text.clear();
     }
 
     fn note(&mut self, usage: &Value, what: What) {
@@ -125,6 +143,15 @@ impl Meter {
         }
         self.prices.of(self.input?, self.output?)
     }
+}
+
+/// Whether a usage stands in it that is not null, as it is in all but the last event of OpenAI. Text
+/// that only speaks of it has other quotes.
+fn tells_usage(data: &[u8]) -> bool {
+    FINDER.find_iter(data).any(|at| {
+        let after = data[at + USAGE.len()..].trim_ascii_start();
+        after.strip_prefix(b":").is_some_and(|value| !value.trim_ascii_start().starts_with(b"null"))
+    })
 }
 
 /// Which part of a usage is final.
@@ -159,6 +186,19 @@ mod tests {
             assert_eq!(cost(Llm::Anthropic, "text/event-stream", ANTHROPIC, size), Some(307));
             let json = r#"{"id":1,"usage":{"prompt_tokens":7,"completion_tokens":0}}"#;
             assert_eq!(cost(Llm::Openai, "application/json", json, size), Some(7), "zero is a value");
+        }
+    }
+
+    #[test]
+    fn only_events_that_tell_a_usage_are_read() {
+        for told in
+            [r#"{"usage":{"a":1}}"#, r#"{"usage": null, "message": {"usage" : {}}}"#, r#"{"usage":7}"#]
+        {
+            assert!(tells_usage(told.as_bytes()), "{told}");
+        }
+        for silent in [r#"{"usage" : null}"#, r#"{"content":"usage"}"#, r#"{"content":"\"usage\":{}"}"#, "{}"]
+        {
+            assert!(!tells_usage(silent.as_bytes()), "{silent}");
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Law: every decision leaves a row, within a second: passed, denied, told to slow down. What is
 //! only read is sampled as the configuration says, and a token that may not act at all leaves a row
-//! a minute, or whoever holds one could fill the trail.
+//! a minute, or whoever holds one could fill the trail. What a request has cost after all leaves a
+//! second row.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,9 +18,11 @@ use super::super::person::Snapshot;
 use super::super::rejection::Rejection;
 use super::super::route::Route;
 use super::cache::Grant;
+use super::count::Charge;
 use super::refusal::AgentRefusal;
 use crate::audit::{Actor, AgentEvent, Decided, Verdict, Who};
 use crate::base::{Id, MicroUsd, Random, Timestamp};
+use crate::shared::Price;
 
 const TRACE_MAX: usize = 128;
 const REFUSED_EVERY: Duration = Duration::from_mins(1);
@@ -31,6 +34,13 @@ impl RequestHead {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         ((1..=TRACE_MAX).contains(&text.len()) && text.bytes().all(is_plain)).then_some(text)
     }
+}
+
+/// Where a request that costs something stands in the trail.
+#[derive(Debug)]
+pub(in crate::gate) struct Entry {
+    pub actor: Actor,
+    pub route: String,
 }
 
 /// What is known about a request's agent so far.
@@ -64,16 +74,18 @@ impl Trail {
         gate: &Gate,
         route: &Route,
         head: &RequestHead,
-        cost: MicroUsd,
+        charge: Option<Charge>,
         refusal: Option<&Rejection>,
-    ) {
-        let Some((snapshot, grant)) = &self.known else { return };
+    ) -> Option<Entry> {
+        let (snapshot, grant) = self.known.as_ref()?;
+        let charge = charge.filter(|charge| charge.money > MicroUsd::ZERO);
+        let money = |price| charge.filter(|charge| charge.price == price).map(|charge| charge.money);
         let verdict = match refusal {
             None if self.waits => Verdict::Hold,
-            None if is_read(&head.method) && !is_sampled(gate, route) => return,
+            None if is_read(&head.method) && !is_sampled(gate, route) => return None,
             None => Verdict::Allow,
             Some(Rejection::Limited(_)) => Verdict::Limit,
-            Some(Rejection::Agent(AgentRefusal::Status(_))) if !is_due(grant, head.at) => return,
+            Some(Rejection::Agent(AgentRefusal::Status(_))) if !is_due(grant, head.at) => return None,
             Some(_) => Verdict::Deny,
         };
         let decided = Decided {
@@ -86,10 +98,13 @@ impl Trail {
             reason: refusal.map(Rejection::label),
             trace: head.trace().map(str::to_owned),
             approval: self.approval,
-            cost: (cost > MicroUsd::ZERO).then_some(cost),
+            cost: money(Price::Final),
+            reserved: money(Price::AtMost),
         };
         let actor = actor_of(snapshot, grant, head);
+        let entry = charge.map(|_| Entry { actor: actor.clone(), route: route.rule.name.clone() });
         gate.app.note(actor, head.at, AgentEvent::Acted(Box::new(decided)));
+        entry
     }
 }
 
