@@ -3,6 +3,7 @@
 //!
 //! Law: it changes nothing, and goes on after what it finds: one visit, the whole list.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +14,19 @@ use tokio::time::timeout;
 
 use super::open;
 use super::out::{AsJson, Failure, Format, Out};
+use crate::app::App;
 use crate::base::{Id, SystemClock, SystemRandom, Timestamp};
 use crate::config::{self, Config};
+use crate::notify::{self, Checked};
+use crate::policy::Approver;
 use crate::proxy::tls::{Certificate, PemPair};
 use crate::proxy::upstream::Tls;
 use crate::shared::Shared;
 use crate::store::migrate::{self, State};
-use crate::{keys, rbac, server};
+use crate::store::{DEFAULT_SITE, Error};
+use crate::{account, agent, keys, rbac, server};
 
-/// Look at configuration, seal key, store, upstreams and ports, and say what is wrong
+/// Look at configuration, seal key, store, upstreams, mail, webhooks and ports, and say what is wrong
 ///
 /// Changes nothing. Exit code 1 when a gateway would not start, or could not decide.
 #[derive(clap::Args, Debug)]
@@ -101,6 +106,7 @@ async fn look(config: &Arc<Config>, found: &mut Findings) {
     }
     shared(config, found).await;
     upstreams(config, found).await;
+    notices(config, found).await;
     ports(config, found).await;
 }
 
@@ -191,6 +197,11 @@ async fn inside(config: &Arc<Config>, found: &mut Findings) {
             found.add(Verdict::Good, "signing keys", format!("{} can be opened{since}", all.len()));
         }
     }
+    if config.mail.is_some()
+        && let Err(error) = readers(&app, found).await
+    {
+        found.add(Verdict::Bad, "mail", error.to_string());
+    }
     let orphans = match rbac::definitions(&app.db, &config.definitions).await {
         Ok(definitions) => rbac::orphans(&app.db, &definitions).await,
         Err(error) => Err(error),
@@ -230,6 +241,45 @@ async fn upstreams(config: &Config, found: &mut Findings) {
             }
         }
     }
+}
+
+/// Whether mail and webhooks would go out. Nothing is sent.
+async fn notices(config: &Arc<Config>, found: &mut Findings) {
+    for Checked { name, outcome } in notify::check(config).await {
+        let what = if name == "mail" { "mail" } else { "webhook" };
+        let of = if name == "mail" { String::new() } else { format!("{name}: ") };
+        match outcome {
+            Ok(text) => found.add(Verdict::Good, what, format!("{of}{text}")),
+            Err(problem) => found.add(Verdict::Doubtful, what, format!("{of}{problem}")),
+        }
+    }
+}
+
+/// Whether those who delegate and decide have an address that mail may go to.
+async fn readers(app: &App, found: &mut Findings) -> Result<(), Error> {
+    let config = app.config();
+    let mut people = BTreeSet::from_iter(agent::delegators(&app.db, DEFAULT_SITE).await?);
+    let rules = config.routes.iter().filter_map(|route| route.agents.as_ref()?.approvers.as_ref());
+    for approver in rules.flat_map(|rule| rule.rule().0).flat_map(|group| group.any_of) {
+        if let Approver::Role(role) = approver {
+            people.extend(rbac::holders_of(app, &app.db, &role).await?);
+        }
+    }
+    let mut without = 0;
+    for id in &people {
+        let person = account::by_id(&app.db, *id).await?;
+        without +=
+            usize::from(person.is_some_and(|person| person.email.is_none() || !person.is_email_verified));
+    }
+    if without > 0 {
+        let text = format!(
+            "{without} of {} people who delegate to agents or decide about them have no verified address: they \
+             get no mail, and see what waits on the page alone (`portcullis user verify`)",
+            people.len()
+        );
+        found.add(Verdict::Doubtful, "mail", text);
+    }
+    Ok(())
 }
 
 async fn ports(config: &Config, found: &mut Findings) {

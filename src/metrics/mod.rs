@@ -65,6 +65,8 @@ pub struct Metrics {
     audit_rows_lost: IntCounter,
     agent_suspensions: Family<IntCounter>,
     notices: IntCounterVec,
+    notices_waiting: IntGauge,
+    notices_oldest: IntGauge,
     approvals: Family<IntCounter>,
     approval_wait: Histogram,
 }
@@ -136,6 +138,11 @@ impl Metrics {
                 "notices_total",
                 "Tries to tell people and programs what happened",
                 &["channel", "outcome"],
+            ),
+            notices_waiting: d.gauge("notices_waiting", "Notices in the outbox that are still to be told"),
+            notices_oldest: d.gauge(
+                "notices_oldest_seconds",
+                "How long the oldest notice in the outbox has waited; 0 where none does",
             ),
             approvals: d.family::<ApprovalState>(
                 "approvals_total",
@@ -252,6 +259,12 @@ impl Metrics {
 
     pub fn notice(&self, channel: NoticeChannel, outcome: NoticeOutcome) {
         self.notices.with_label_values(&[channel.text(), outcome.text()]).inc();
+    }
+
+    /// So many notices wait, the oldest for so long.
+    pub fn notices_waiting(&self, count: i64, oldest: Duration) {
+        self.notices_waiting.set(count);
+        self.notices_oldest.set(i64::try_from(oldest.as_secs()).unwrap_or(i64::MAX));
     }
 
     /// An approval came into this state.

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use crate::account;
+use super::mailbox;
 use crate::agent::{self, Reference, reason_name};
 use crate::app::Change;
 use crate::audit::{Delegation, Suspension};
@@ -37,8 +37,7 @@ pub(super) async fn suspended(
     if change.actor().who.account() == Some(token.account) {
         return Ok(());
     }
-    let human = account::by_id(change.tx(), token.account).await?;
-    let Some(to) = human.and_then(|human| human.email) else { return Ok(()) };
+    let Some(to) = mailbox(change, token.account, occasion.notice).await? else { return Ok(()) };
     let letter = Letter {
         account: token.account,
         to,

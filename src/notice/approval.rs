@@ -5,11 +5,11 @@
 
 use serde_json::json;
 
-use crate::account;
+use super::mailbox;
 use crate::app::Change;
 use crate::approval::{self, Approval, Reference};
 use crate::audit::{ApprovalEvent, Step};
-use crate::base::{Id, Timestamp};
+use crate::base::Timestamp;
 use crate::config::Notice;
 use crate::notify::{self, Letter, Occasion};
 use crate::store::Error;
@@ -97,9 +97,17 @@ pub(super) async fn tell(change: &mut Change<'_>, event: &ApprovalEvent) -> Resu
         let by = change.actor().who.account();
         Vec::from_iter(Some(approval.account).filter(|human| Some(*human) != by))
     };
+    let mut reached = 0;
     for reader in readers {
-        let letter = if is_question { question(&approval, &link) } else { outcome(&approval, &news, &link) };
-        write_to(change, &occasion, reader, letter).await?;
+        let Some(to) = mailbox(change, reader, news.notice).await? else { continue };
+        let (subject, text) =
+            if is_question { question(&approval, &link) } else { outcome(&approval, &news, &link) };
+        notify::write_to(change, &occasion, Letter { account: reader, to, subject, text }).await?;
+        reached += 1;
+    }
+    if is_question && reached == 0 {
+        tracing::warn!(approval = %approval.id,
+            "nobody who decides about an approval can be reached by mail; it waits on the page");
     }
     Ok(())
 }
@@ -127,15 +135,4 @@ fn outcome(approval: &Approval, news: &News, link: &str) -> (String, String) {
             approval.agent, news.tells, approval.title
         ),
     )
-}
-
-async fn write_to(
-    change: &mut Change<'_>,
-    occasion: &Occasion,
-    account: Id,
-    (subject, text): (String, String),
-) -> Result<(), Error> {
-    let reader = account::by_id(change.tx(), account).await?;
-    let Some(to) = reader.and_then(|reader| reader.email) else { return Ok(()) };
-    notify::write_to(change, occasion, Letter { account, to, subject, text }).await
 }

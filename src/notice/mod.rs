@@ -9,9 +9,26 @@ mod approval;
 
 use futures::future::BoxFuture;
 
+use crate::account;
 use crate::app::Change;
 use crate::audit::{AgentEvent, Event};
+use crate::base::{Email, Id};
+use crate::config::Notice;
 use crate::store::Error;
+
+/// Where this person gets mail: at an address that is known to be theirs. What happens to somebody's
+/// agents is nobody else's business, and anybody can write down an address.
+async fn mailbox(change: &mut Change<'_>, account: Id, notice: Notice) -> Result<Option<Email>, Error> {
+    if change.app().config().mail.is_none() {
+        return Ok(None);
+    }
+    let person = account::by_id(change.tx(), account).await?;
+    let address = person.filter(|person| person.is_email_verified).and_then(|person| person.email);
+    if address.is_none() {
+        tracing::warn!(%account, notice = notice.name(), "no mail: this person has no verified address");
+    }
+    Ok(address)
+}
 
 /// Tells of what others did, in the same transaction.
 pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, Result<(), Error>> {

@@ -57,14 +57,14 @@ pub struct Courier {
 type Destination = (Channel, String);
 
 /// The ways out that a configuration names; those that cannot be used, with the reason.
-struct Ways {
+pub(super) struct Ways {
     config: Arc<Config>,
-    mail: Option<Result<Mailer, &'static str>>,
-    webhooks: BTreeMap<String, Result<Caller, &'static str>>,
+    pub mail: Option<Result<Mailer, &'static str>>,
+    pub webhooks: BTreeMap<String, Result<Caller, &'static str>>,
 }
 
 impl Ways {
-    fn of(config: Arc<Config>) -> Self {
+    pub fn of(config: Arc<Config>) -> Self {
         let mail = config.mail.as_ref().map(|mail| Mailer::new(mail, &config));
         let webhooks = config.webhooks.iter().map(|hook| (hook.name.clone(), Caller::new(hook))).collect();
         Self { config, mail, webhooks }

@@ -19,6 +19,8 @@ use crate::config::{Config, Mail, MailTls, MailVia, Smtp};
 
 /// Connecting, greeting, logging in and the mail itself: each has its own time, and all have this.
 const WHOLE_WITHIN: Duration = Duration::from_mins(1);
+/// For whoever only looks.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
 /// Sends mail.
 pub(super) struct Mailer {
@@ -58,6 +60,21 @@ impl Mailer {
             Ok(Ok(_)) => Outcome::Done,
             Ok(Err(error)) => judged(&error),
             Err(_) => Outcome::Later("the mail server took too long".to_owned()),
+        }
+    }
+
+    /// Connects, greets, encrypts and logs in as for a mail, and sends none.
+    pub(super) async fn check(&self) -> Result<&'static str, String> {
+        let Carrier::Smtp(transport) = &self.via else { return Ok("mail is written into the log") };
+        let said = match tokio::time::timeout(LOOK_WITHIN, transport.test_connection()).await {
+            Ok(Ok(true)) => return Ok("the mail server would take mail"),
+            Ok(Ok(false)) => Outcome::Later("the mail server ends the connection".to_owned()),
+            Ok(Err(error)) => judged(&error),
+            Err(_) => Outcome::Later("the mail server took too long".to_owned()),
+        };
+        match said {
+            Outcome::Done => Ok("the mail server would take mail"),
+            Outcome::Later(problem) | Outcome::Never(problem) => Err(problem),
         }
     }
 

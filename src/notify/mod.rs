@@ -6,6 +6,7 @@
 //! twice. A try whose end is not known (the process died with it) is repeated under the same id,
 //! by which a receiver knows it again.
 
+mod check;
 mod courier;
 mod mail;
 mod store;
@@ -25,6 +26,7 @@ use crate::config::Notice;
 use crate::crypto::digest;
 use crate::store::Error;
 
+pub use check::{Checked, check};
 pub use courier::{Courier, LOOK_EVERY};
 pub use webhook::signature;
 
@@ -156,6 +158,13 @@ fn context(id: Id) -> String {
 fn one_line(text: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(plain).take(200).collect()
+}
+
+/// Shows how many notices wait, and for how long the oldest of them has.
+pub async fn count_waiting(app: &App) -> Result<(), Error> {
+    let (count, oldest) = store::backlog(&app.db).await?;
+    app.metrics.notices_waiting(count, oldest.map_or(Duration::ZERO, |at| app.now().since(at)));
+    Ok(())
 }
 
 /// Removes rows that have been over for [`KEPT_FOR`]; how many.

@@ -79,6 +79,11 @@ pub(super) async fn due(
     src.all(stmt.bind(channel.name()).bind(target).bind(now).bind(limit)).await
 }
 
+/// How many rows wait, and since when the oldest does.
+pub(super) async fn backlog(mut src: impl Source) -> Result<(i64, Option<Timestamp>), Error> {
+    src.one(sql("SELECT COUNT(*), MIN(created_at) FROM outbox WHERE state = 'WAITING'")).await
+}
+
 /// Begins a try; nobody else begins one before `until`. 0 where somebody did, or it is over.
 pub(super) async fn claim(
     tx: &mut Tx,

@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
@@ -18,11 +19,15 @@ use crate::base::{Id, Secret, Timestamp, ip};
 use crate::config::Webhook;
 use crate::crypto::digest;
 
+/// For whoever only looks.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
+
 /// A webhook that can be called.
 pub(super) struct Caller {
     client: reqwest::Client,
     url: reqwest::Url,
     secret: Secret<Vec<u8>>,
+    allows_private: bool,
 }
 
 impl Caller {
@@ -46,7 +51,25 @@ impl Caller {
             client = client.dns_resolver(Arc::new(PublicOnly));
         }
         let client = client.build().map_err(|_| "its HTTP client cannot be made")?;
-        Ok(Self { client, url, secret: hook.secret.clone() })
+        Ok(Self { client, url, secret: hook.secret.clone(), allows_private: hook.allow_private })
+    }
+
+    /// Whether its name has an address that may be called, and something listens there. Nothing is said.
+    pub(super) async fn check(&self) -> Result<&'static str, String> {
+        let (host, port) = (self.url.host_str().unwrap_or_default(), self.url.port_or_known_default());
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let looked = async {
+            let found = tokio::net::lookup_host((host, port.unwrap_or(443))).await;
+            let found: Vec<SocketAddr> = found.map_err(|_| "its name does not resolve".to_owned())?.collect();
+            let may_call = |address: &&SocketAddr| self.allows_private || ip::is_public(address.ip());
+            let address = found.iter().find(may_call).ok_or_else(|| PRIVATE.to_owned())?;
+            let connected = tokio::net::TcpStream::connect(address).await;
+            connected.map(drop).map_err(|error| format!("nothing answers there: {error}"))
+        };
+        match tokio::time::timeout(LOOK_WITHIN, looked).await {
+            Ok(outcome) => outcome.map(|()| "its server can be reached"),
+            Err(_) => Err("no answer in time".to_owned()),
+        }
     }
 
     /// One try.
@@ -161,7 +184,7 @@ mod tests {
             events: std::collections::BTreeSet::new(),
             allow_private,
             authorities: None,
-            timeout: std::time::Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
         };
         for url in
             ["https://10.0.0.1/", "https://[::ffff:10.0.0.1]/", "https://0x7f.1/", "https://2130706433/"]

@@ -17,8 +17,10 @@ const MINUTE: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long an agent that fell silent may go on while it asks for nothing.
 const AGENTS: Duration = Duration::from_secs(5);
-/// How old what people read of agents' usage may be.
-const USAGE: Duration = Duration::from_secs(1);
+/// How old what people read of agents' usage may be: a row for each agent that was at work.
+const USAGE: Duration = Duration::from_secs(2);
+/// How old what metrics say of the outbox may be.
+const COUNT_NOTICES: Duration = Duration::from_secs(10);
 const SHARED: &str = "shared";
 
 /// Starts them all.
@@ -62,6 +64,7 @@ pub(super) fn start(app: &Arc<App>) {
     every(app, "sweep agent tokens", HOUR, |app| async move { agent::sweep(&app).await.map(drop) });
     every(app, "sweep sessions", HOUR, |app| async move { session::sweep(&app).await.map(drop) });
     every(app, "forget failed logins", HOUR, |app| async move { login::sweep(&app).await.map(drop) });
+    every(app, "count notices", COUNT_NOTICES, |app| async move { notify::count_waiting(&app).await });
     every(app, "sweep the outbox", HOUR, |app| async move { notify::sweep(&app).await.map(drop) });
     every(app, "forget keys", HOUR, |app| async move { keys::forget(&app).await.map(drop) });
 }

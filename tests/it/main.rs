@@ -29,6 +29,7 @@ mod hostile;
 mod identity;
 mod journey;
 mod limits;
+mod notice_reach;
 mod notices;
 mod outage;
 mod page;

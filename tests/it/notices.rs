@@ -27,9 +27,9 @@ use crate::support::tls::Pair;
 use crate::support::{Act, Gateway, Replicas, Seen, Upstream};
 
 const SECRET: &str = "whsec_cG9ydGN1bGxpcy1wb3J0Y3VsbGlzLXBvcnRjdWxsaXM=";
-const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(10);
 
-fn private(folder: &TempDir, name: &str, text: &str) -> String {
+pub fn private(folder: &TempDir, name: &str, text: &str) -> String {
     use std::os::unix::fs::PermissionsExt;
     let path = folder.path().join(name);
     std::fs::write(&path, text).unwrap();
@@ -37,7 +37,7 @@ fn private(folder: &TempDir, name: &str, text: &str) -> String {
     path.display().to_string()
 }
 
-fn hook(folder: &TempDir, name: &str, receiver: &Upstream) -> String {
+pub fn hook(folder: &TempDir, name: &str, receiver: &Upstream) -> String {
     let secret = private(folder, "hook.secret", SECRET);
     format!(
         "{{ name: {name}, url: 'http://{}/told', secret_file: '{secret}', events: [agent.suspended], allow_private: true, timeout: 2s }}",
@@ -45,20 +45,20 @@ fn hook(folder: &TempDir, name: &str, receiver: &Upstream) -> String {
     )
 }
 
-fn mail_to(server: &Smtp) -> String {
+pub fn mail_to(server: &Smtp) -> String {
     format!(
         "mail: {{ via: smtp, host: 127.0.0.1, port: {}, tls: none, from: gw@example.com, timeout: 2s }}\n",
         server.address.port()
     )
 }
 
-fn answered(status: u16) -> Act {
+pub fn answered(status: u16) -> Act {
     Act::Answer(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n").into_bytes())
 }
 
 impl Scene {
     /// Ada delegates, and somebody else stops what she delegated.
-    async fn stop_one(&self, name: &str) -> i64 {
+    pub async fn stop_one(&self, name: &str) -> i64 {
         let (number, _) = self.mint(&json!({"agent_id": name, "permissions": ["reports.read"]})).await;
         stop(&self.gateway, number).await;
         number
@@ -75,7 +75,7 @@ impl Scene {
     }
 }
 
-async fn stop(gateway: &Gateway, number: i64) {
+pub async fn stop(gateway: &Gateway, number: i64) {
     let reference = Reference::Number(Number(number));
     gateway
         .change(async |change| {

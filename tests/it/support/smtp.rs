@@ -143,6 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
                     self.say(&["220 go on"]).await?;
                     return Some(End::Upgrade);
                 }
+                "NOOP" if greeted && !needs_tls => self.say(&["250 ok"]).await?,
                 "QUIT" => {
                     self.say(&["221 bye"]).await?;
                     return Some(End::Quit);
