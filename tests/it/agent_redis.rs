@@ -133,3 +133,24 @@ async fn t7_a_redis_that_is_cut_off_refuses_soon_and_nothing_is_spent_twice() {
     assert!((45..=50).contains(&passed), "{passed} of 50");
     assert_eq!(upstream.count(), passed);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_question_to_redis_counts_a_request_and_pays_for_it() {
+    let place = Place::on(Dialect::Postgres).await;
+    let (cut, url) = Cut::in_front_of(&redis_url()).await;
+    let upstream = Upstream::echo().await;
+    let scene = scene(&format!("{}{}", place.yaml(&place.store.address(), &url), routes(&upstream))).await;
+    let breaker = json!({"max_requests_per_minute": 600, "max_requests_total": 10_000});
+    let more = json!({"budget_limit_usd": 1000, "circuit_breaker": breaker});
+    let token = scene.mint(&reader(&more)).await.1;
+    let questions = || cut.asked().into_iter().filter(|name| name != "PING").collect::<Vec<_>>();
+    assert_eq!((scene.pay(&token, 1).await, questions().is_empty()), (1, false), "the purse is filled");
+    // Priced, free, and refused because the route asks for what the agent was not given.
+    assert_eq!((scene.pay(&token, 10).await, questions()), (10, vec!["EVALSHA".to_owned(); 10]));
+    for (path, status) in [("/reports/1", 200), ("/people", 403)] {
+        for _ in 0..5 {
+            assert_eq!(scene.ask(path, &token, &[]).await.status, status);
+        }
+        assert_eq!(questions(), vec!["EVALSHA".to_owned(); 5], "{path}");
+    }
+}
