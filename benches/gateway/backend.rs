@@ -20,11 +20,10 @@ const EVENT: &str = "data: {\"id\":\"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT\",\"
 const USAGE: &str = "data: {\"id\":\"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT\",\"object\":\"chat.completion.chunk\",\
     \"created\":1741569952,\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":19,\"completion_tokens\":400,\
     \"total_tokens\":419}}\n\ndata: [DONE]\n\n";
-/// Events in a stream, beside the last.
-pub const EVENTS: usize = 400;
-/// Ends of paths: one event every two milliseconds, or all of them as fast as they are taken.
-pub const PACED: &str = "/paced";
-pub const BURST: &str = "/burst";
+/// Ends of paths, and the events of such a stream beside its last: one every two milliseconds, or all
+/// of them as fast as they are taken.
+pub const PACED: (&str, usize) = ("/paced", 400);
+pub const BURST: (&str, usize) = ("/burst", 10_000);
 const PAUSE: Duration = Duration::from_millis(2);
 const PIECE: usize = 16 * 1024;
 
@@ -53,8 +52,8 @@ async fn answer_all(mut stream: TcpStream) {
             }
             let line = &buffer[..memchr::memchr(b'\r', &buffer).unwrap_or(head)];
             let written = match line {
-                line if memmem::find(line, PACED.as_bytes()).is_some() => paced(&mut stream).await,
-                line if memmem::find(line, BURST.as_bytes()).is_some() => burst(&mut stream).await,
+                line if memmem::find(line, PACED.0.as_bytes()).is_some() => paced(&mut stream).await,
+                line if memmem::find(line, BURST.0.as_bytes()).is_some() => burst(&mut stream).await,
                 _ => stream.write_all(ANSWER).await,
             };
             if written.is_err() {
@@ -79,7 +78,7 @@ async fn paced(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.write_all(STREAM).await?;
     let mut ticks = tokio::time::interval(PAUSE);
     let event = chunk(EVENT);
-    for _ in 0..EVENTS {
+    for _ in 0..PACED.1 {
         ticks.tick().await;
         stream.write_all(&event).await?;
     }
@@ -90,10 +89,10 @@ async fn burst(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.write_all(STREAM).await?;
     let at_once = PIECE / EVENT.len();
     let full = chunk(&EVENT.repeat(at_once));
-    for _ in 0..EVENTS / at_once {
+    for _ in 0..BURST.1 / at_once {
         stream.write_all(&full).await?;
     }
-    stream.write_all(&chunk(&EVENT.repeat(EVENTS % at_once))).await?;
+    stream.write_all(&chunk(&EVENT.repeat(BURST.1 % at_once))).await?;
     end(stream).await
 }
 

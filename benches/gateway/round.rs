@@ -27,7 +27,6 @@ pub async fn measure(bench: &Bench) {
     let ground = |store: &TestStore, shared: &str| Ground {
         store: Some(store.address()),
         shared: Some(shared.to_owned()),
-        ..Ground::default()
     };
     let agent = scenario::agents(scenario::ONE);
     let near = agent.prepare_on(backend.address, ground(&here, "memory")).await;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::backend::{BURST, EVENTS, PACED};
+use crate::backend::{BURST, PACED};
 use crate::front::{agent_bearer, head, log_in, mint, with_body};
 use crate::load::{self, Request};
 use crate::measure::{Bench, spread};
@@ -20,15 +20,15 @@ pub async fn measure(bench: &Bench) {
     let gateway = Process::gateway(&prepared.config());
     let to = gateway.address;
     let shown = agent_bearer(&mint(to, &log_in(to).await, 1).await.remove(0));
-    for (what, path) in [("one by one", PACED), ("in pieces of 16 KB", BURST)] {
+    for (what, (path, events)) in [("one by one", PACED), ("in pieces of 16 KB", BURST)] {
         let metered = vec![with_body(&format!("/models{path}"), to, &shown, PROMPT)];
         let metered = Request { to, heads: metered };
         let plain = Request { to, heads: vec![head(&format!("/plain{path}"), to, &shown)] };
         told(&gateway, &metered, effort.span / 2).await;
         let (mut without, mut with, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..effort.pairs {
-            without.push(told(&gateway, &plain, effort.span).await);
-            with.push(told(&gateway, &metered, effort.span).await);
+            without.push(told(&gateway, &plain, effort.span).await / events as f64);
+            with.push(told(&gateway, &metered, effort.span).await / events as f64);
             ratios.push(with[with.len() - 1] / without[without.len() - 1]);
         }
         let (ratio, least, most) = spread(&mut ratios);
@@ -41,12 +41,12 @@ pub async fn measure(bench: &Bench) {
     }
 }
 
-/// The gateway's CPU time for one event.
+/// The gateway's CPU time for one stream, in microseconds.
 async fn told(gateway: &Process, request: &Request, span: Duration) -> f64 {
     let before = gateway.cpu();
     let streams = load::streams(request, CONNECTIONS, span).await;
     // What is settled after the last byte belongs to it.
     tokio::time::sleep(Duration::from_millis(50)).await;
     let spent = gateway.cpu().saturating_sub(before);
-    spent.as_secs_f64() * 1e6 / (streams as f64 * EVENTS as f64)
+    spent.as_secs_f64() * 1e6 / streams as f64
 }

@@ -226,7 +226,9 @@ impl Asking<'_> {
             Judged::Waits(reply) => return Ok(Verdict::Answer(reply)),
         };
         let Passing { permit, has_failures, paid: Paid { mut spent, left }, sending, laps } = passing;
-        entry.into_iter().for_each(|entry| spent.entered(entry));
+        if let Some(entry) = entry {
+            spent.entered(entry);
+        }
         answer.budget_left(left);
         let mut verdict = self.forward(permit, sending, body, laps).await?;
         if let Verdict::Forward(admitted) = &mut verdict {

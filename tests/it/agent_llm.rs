@@ -22,8 +22,7 @@ const COST: f64 = 0.003;
 /// A model that answers in JSON, in a stream, or without a word about its usage.
 async fn model() -> (Upstream, Scene) {
     let upstream = Upstream::start(|seen| match seen.target() {
-        "/v1/json" => Act::with("Content-Type: application/json\r\n", USAGE),
-        "/hidden/json" => Act::with("Content-Type: application/json\r\n", USAGE),
+        "/v1/json" | "/hidden/json" => Act::with("Content-Type: application/json\r\n", USAGE),
         "/hidden/long" => {
             let body = format!("{{\"text\":\"{}\",{}", "x".repeat(4000), &USAGE[1..]);
             Act::with("Content-Type: application/json\r\n", &body)
@@ -169,14 +168,17 @@ async fn what_a_call_has_cost_stands_in_the_trail_beside_what_was_reserved() {
     let body = r#"{"model":"m","max_tokens":500}"#;
     for (path, cost, basis) in [("/v1/json", COST, "answer"), ("/v1/silent", 0.050_03, "reservation")] {
         assert_eq!(scene.prompt(path, &token, body).await.status, 200);
-        let last = async |code: &str| scene.rows(code).await.pop().map(|row| row.personal);
-        let settled = async || last("agent_cost_settled").await.map(|row| row["detail"]["basis"].clone());
-        until(SECOND * 3, basis, async || settled().await == Some(json!(basis))).await;
+        let last = async |code: &str| scene.rows(code).await.pop();
+        let is_settled = async || {
+            let row = last("agent_cost_settled").await;
+            row.is_some_and(|row| row.personal["detail"]["basis"] == basis)
+        };
+        until(SECOND * 3, basis, is_settled).await;
         let (asked, settled) =
             (last("agent_action").await.unwrap(), last("agent_cost_settled").await.unwrap());
-        assert_eq!(asked["detail"]["reserved_usd"], json!(0.050_03));
-        assert_eq!(asked["detail"].get("cost_usd"), None, "it is not known yet");
-        assert_eq!(settled["detail"]["cost_usd"], json!(cost));
-        assert!(asked["request_id"].is_string() && asked["request_id"] == settled["request_id"], "{asked}");
+        assert_eq!(asked.personal["detail"]["reserved_usd"], json!(0.050_03));
+        assert_eq!(asked.personal["detail"].get("cost_usd"), None, "it is not known yet");
+        assert_eq!(settled.personal["detail"]["cost_usd"], json!(cost));
+        assert!(asked.request_id.is_some() && asked.request_id == settled.request_id);
     }
 }

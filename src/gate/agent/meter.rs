@@ -1,22 +1,23 @@
 //! What a call of a language model has cost, read from its answer while that passes.
 //!
-//! Law: nothing waits for it. Pieces are looked at on their way and never held back; what cannot be
-//! told stays unknown, and then the whole reservation is charged. Zero is a value; absent is not.
+//! Law: nothing waits for it. Pieces are noted on their way, never held back, and read when all have
+//! passed; what cannot be told stays unknown, and then the whole reservation is charged. Zero is a
+//! value; absent is not.
 
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
+use memchr::memmem;
 use serde_json::Value;
 
 use crate::base::MicroUsd;
 use crate::config::{Llm, TokenPrices};
 
-/// A longer answer, or line of a stream, is not read: what it cost stays unknown.
+/// A longer answer is not read: what it cost stays unknown.
 const TEXT_MAX: usize = 4 * 1024 * 1024;
-const LINE_MAX: usize = 256 * 1024;
+/// Of a stream its beginning is looked at, where one provider tells what went in, and its end, where
+/// all of them tell the rest.
+const BEGINNING: usize = 8 * 1024;
+const END: usize = 16 * 1024;
 /// What makes an event worth reading.
 const USAGE: &str = "\"usage\"";
-static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(USAGE));
 
 /// Reads one answer.
 #[derive(Debug)]
@@ -24,9 +25,11 @@ pub(in crate::gate) struct Meter {
     style: Llm,
     prices: TokenPrices,
     form: Form,
-    /// What is here of the text, or of a stream's last line.
+    /// What came, as far as it is looked at: of a stream at least its last [`END`] bytes.
     text: Vec<u8>,
-    is_too_long: bool,
+    beginning: Vec<u8>,
+    /// Bytes that came.
+    length: usize,
     input: Option<u64>,
     output: Option<u64>,
 }
@@ -46,7 +49,8 @@ impl Meter {
             prices,
             form: Form::Other,
             text: Vec::new(),
-            is_too_long: false,
+            beginning: Vec::new(),
+            length: 0,
             input: None,
             output: None,
         }
@@ -64,58 +68,48 @@ impl Meter {
         };
     }
 
+    /// A piece passes. It is copied and not looked at: most of a stream says nothing of its cost.
     pub fn read(&mut self, piece: &[u8]) {
+        self.length = self.length.saturating_add(piece.len());
         match self.form {
             Form::Other => {}
-            Form::Json => self.keep(piece, TEXT_MAX),
+            Form::Json if self.length > TEXT_MAX => self.text = Vec::new(),
+            Form::Json => self.text.extend_from_slice(piece),
             Form::Events => {
-                let mut rest = piece;
-                while let Some(end) = memchr::memchr(b'\n', rest) {
-                    let line = &rest[..end];
-                    // Most lines come whole, and need not be kept.
-                    if self.text.is_empty() && !self.is_too_long && end <= LINE_MAX {
-                        self.line(line);
-                    } else {
-                        self.keep(line, LINE_MAX);
-                        self.kept_line();
-                    }
-                    rest = &rest[end + 1..];
+                let room = BEGINNING.saturating_sub(self.beginning.len());
+                self.beginning.extend_from_slice(&piece[..piece.len().min(room)]);
+                if self.text.len() + piece.len() > 2 * END {
+                    let kept = END.saturating_sub(piece.len());
+                    self.text.drain(..self.text.len().saturating_sub(kept));
                 }
-                self.keep(rest, LINE_MAX);
+                self.text.extend_from_slice(&piece[piece.len().saturating_sub(END)..]);
             }
         }
     }
 
-    fn keep(&mut self, piece: &[u8], most: usize) {
-        if self.text.len() + piece.len() > most {
-            self.is_too_long = true;
-            self.text = Vec::new();
-        }
-        if !self.is_too_long {
-            self.text.extend_from_slice(piece);
+    /// The events of a part of a stream, the last one first: what was said last holds. A line that is
+    /// cut off is none.
+    fn events(&mut self, part: &[u8]) {
+        let Some(end) = memchr::memrchr(b'\n', part) else { return };
+        let mut rest = &part[..end];
+        loop {
+            let begin = memchr::memrchr(b'\n', rest).map_or(0, |at| at + 1);
+            self.line(&rest[begin..]);
+            if begin == 0 || (self.input.is_some() && self.output.is_some()) {
+                return;
+            }
+            rest = &rest[..begin - 1];
         }
     }
 
-    /// A line of a stream that came in pieces is over.
-    fn kept_line(&mut self) {
-        let is_read = !std::mem::take(&mut self.is_too_long);
-        let line = std::mem::take(&mut self.text);
-        if is_read {
-            self.line(&line);
-        }
-        self.text = line;
-        self.text.clear();
-    }
-
-    /// A line of a stream.
     fn line(&mut self, line: &[u8]) {
         if let Some(data) = line.strip_prefix(b"data:").filter(|data| tells_usage(data))
             && let Ok(event) = serde_json::from_slice::<Value>(data)
         {
-            // Anthropic's first event has the input inside `message`.
-            self.note(&event["message"]["usage"], What::Input);
             let what = if event["type"] == "message_start" { What::Input } else { What::Both };
             self.note(&event["usage"], what);
+            // Anthropic's first event has the input inside `message`.
+            self.note(&event["message"]["usage"], What::Input);
         }
     }
 
@@ -129,17 +123,30 @@ impl Meter {
                 (number("input_tokens").map(|input| input + cached), number("output_tokens"))
             }
         };
-        self.input = input.or(self.input);
+        self.input = self.input.or(input);
         if what == What::Both {
-            self.output = output.or(self.output);
+            self.output = self.output.or(output);
         }
     }
 
     /// What it cost, where the answer has said so.
     pub fn cost(mut self) -> Option<MicroUsd> {
-        if self.form == Form::Json && !self.is_too_long {
-            let answer: Value = serde_json::from_slice(&self.text).ok()?;
-            self.note(&answer["usage"], What::Both);
+        match self.form {
+            Form::Other => {}
+            Form::Json => {
+                let answer: Value = serde_json::from_slice(&self.text).ok()?;
+                self.note(&answer["usage"], What::Both);
+            }
+            Form::Events => {
+                let (beginning, end) = (std::mem::take(&mut self.beginning), std::mem::take(&mut self.text));
+                let is_cut = end.len() < self.length;
+                let first =
+                    if is_cut { memchr::memchr(b'\n', &end).map_or(end.len(), |at| at + 1) } else { 0 };
+                self.events(&end[first..]);
+                if is_cut {
+                    self.events(&beginning);
+                }
+            }
         }
         self.prices.of(self.input?, self.output?)
     }
@@ -148,7 +155,7 @@ impl Meter {
 /// Whether a usage stands in it that is not null, as it is in all but the last event of OpenAI. Text
 /// that only speaks of it has other quotes.
 fn tells_usage(data: &[u8]) -> bool {
-    FINDER.find_iter(data).any(|at| {
+    memmem::find_iter(data, USAGE).any(|at| {
         let after = data[at + USAGE.len()..].trim_ascii_start();
         after.strip_prefix(b":").is_some_and(|value| !value.trim_ascii_start().starts_with(b"null"))
     })
@@ -187,6 +194,23 @@ mod tests {
             let json = r#"{"id":1,"usage":{"prompt_tokens":7,"completion_tokens":0}}"#;
             assert_eq!(cost(Llm::Openai, "application/json", json, size), Some(7), "zero is a value");
         }
+    }
+
+    #[test]
+    fn a_long_stream_is_read_at_its_beginning_and_its_end() {
+        let event = "data: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"\\\"usage\\\"\"}}\n\n";
+        let (begin, end) = ANTHROPIC.split_at(ANTHROPIC.find("data: {\"type\":\"message_delta").unwrap());
+        for (count, size) in [(10_000, 1_000), (10_000, 16_384), (3_000, 200_000), (700, 7)] {
+            let long = format!("{begin}{}{end}", event.repeat(count));
+            assert_eq!(cost(Llm::Anthropic, "text/event-stream", &long, size), Some(307), "{count} {size}");
+            let long = format!("{OPENAI}{}", event.repeat(count / 10));
+            assert_eq!(cost(Llm::Openai, "text/event-stream", &long, size), Some(307), "{count} {size}");
+        }
+        let mut meter =
+            Meter::new(Llm::Openai, TokenPrices { input: MicroUsd::ZERO, output: MicroUsd::ZERO });
+        meter.begin("text/event-stream");
+        (0..50_000).for_each(|_| meter.read(event.as_bytes()));
+        assert!(meter.text.capacity() <= 4 * END && meter.beginning.len() == BEGINNING, "it stays small");
     }
 
     #[test]
