@@ -26,6 +26,8 @@ struct Request {
     method: String,
     path: String,
     headers: Vec<(String, String)>,
+    /// What came as JSON, if anything did.
+    body: Value,
 }
 
 impl Backend {
@@ -81,25 +83,26 @@ async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> 
     let mut words = line.split_whitespace();
     let (Some(method), Some(target)) = (words.next(), words.next()) else { return Ok(None) };
     let path = target.split('?').next().unwrap_or(target).to_owned();
-    let mut request = Request { method: method.to_owned(), path, headers: Vec::new() };
+    let mut request = Request { method: method.to_owned(), path, headers: Vec::new(), body: Value::Null };
     loop {
         let mut line = String::new();
         limited.read_line(&mut line).await?;
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         request.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    skip_body(stream, &request).await?;
+    request.body = read_body(stream, &request).await?;
     Ok(Some(request))
 }
 
-/// Reads past a body of known length, which the examples send; the content does not matter here.
-async fn skip_body(stream: &mut BufReader<TcpStream>, request: &Request) -> io::Result<()> {
+/// Reads a body of known length, which the examples send.
+async fn read_body(stream: &mut BufReader<TcpStream>, request: &Request) -> io::Result<Value> {
     let length = request.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
     if length > BODY_LIMIT || request.header("transfer-encoding").is_some() {
         return Err(io::Error::other("the example backend takes small bodies of known length only"));
     }
-    stream.read_exact(&mut vec![0; length]).await?;
-    Ok(())
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    Ok(serde_json::from_slice(&body).unwrap_or_default())
 }
 
 impl Request {
@@ -110,7 +113,7 @@ impl Request {
     /// What the gateway said about the caller.
     fn identity(&self) -> Value {
         let is_identity = |name: &str| {
-            ["x-user-", "x-org-", "x-agent-", "x-auth-", "x-portcullis-", "x-forwarded-"]
+            ["x-user-", "x-org-", "x-agent-", "x-prompt-", "x-auth-", "x-portcullis-", "x-forwarded-"]
                 .iter()
                 .any(|start| name.starts_with(start))
                 || name == "x-request-id"
@@ -129,10 +132,13 @@ fn answer(request: &Request) -> (&'static str, Value) {
             {"id": 2, "title": "Turnover by region"},
         ]}),
         ("GET" | "HEAD", ["reports", id]) => json!({"report": {"id": id, "title": "Visitors in October"}}),
+        ("GET" | "HEAD", ["forecasts"]) => json!({"forecasts": [{"id": 1, "title": "Turnover in spring"}]}),
         ("GET" | "HEAD", ["invoices"]) => {
             json!({"invoices": [{"id": 7, "amount": "120.00 EUR", "paid": false}]})
         }
-        ("POST", ["invoices", id, "pay"]) => json!({"invoice": {"id": id, "paid": true}}),
+        ("POST", ["invoices", id, "pay"]) => {
+            json!({"invoice": {"id": id, "paid": true}, "asked": request.body})
+        }
         _ => return ("404 Not Found", json!({"error": "the example backend has no such page"})),
     };
     ("200 OK", json!({"content": content, "identity_from_the_gateway": request.identity()}))

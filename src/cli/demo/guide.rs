@@ -1,8 +1,13 @@
 //! What the demo prints: where everything is, and calls that work when they are pasted into a
-//! shell one after another. A test pastes them.
+//! POSIX shell one after another. A test pastes them.
+//!
+//! Law: comments hold nothing that a shell which does not know comments would act on, and no call
+//! needs anything but curl and sed.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
+use super::story;
 use crate::application::Credentials;
 use crate::base::Secret;
 use crate::cli::out::{Failure, Out};
@@ -29,6 +34,32 @@ pub struct Guide {
     pub ada: Login,
     pub newcomer: Login,
     pub credentials: Credentials,
+    /// This program, and the configuration that the demo runs with.
+    pub program: PathBuf,
+    pub configuration: PathBuf,
+}
+
+/// Calls that belong together.
+pub struct Section {
+    pub title: &'static str,
+    pub steps: Vec<Step>,
+}
+
+/// Why, and the lines that do it.
+pub struct Step {
+    pub why: &'static str,
+    pub lines: Vec<String>,
+}
+
+impl Step {
+    pub fn new(why: &'static str, lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { why, lines: lines.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// Keeps a value of an answer in a shell variable.
+pub fn take(variable: &str, key: &str, from: &str) -> String {
+    format!(r#"{variable}=$(echo "${from}" | field {key})"#)
 }
 
 impl Guide {
@@ -37,6 +68,7 @@ impl Guide {
         out.line("Portcullis stands in front of an example backend. Nothing of this outlives Ctrl-C.")?;
         out.line("")?;
         out.line(format_args!("  gateway      {gateway}"))?;
+        out.line(format_args!("  approvals    {gateway}/portcullis/"))?;
         out.line(format_args!("  API pages    {gateway}/docs"))?;
         out.line(format_args!("  metrics      http://{admin}/metrics"))?;
         for (who, login) in [("superuser", &self.owner), ("analyst", &self.ada)] {
@@ -44,123 +76,121 @@ impl Guide {
         }
         out.line("")?;
         out.line("Paste these into another shell, one after another:")?;
-        let (begin, end) = (self.steps(&gateway), last_steps(&gateway));
-        for (what, lines) in begin.into_iter().chain(agent_steps(&gateway)).chain(end) {
+        let sections = [self.tools(&gateway), self.people()];
+        for section in sections.into_iter().chain(story::sections(self)).chain([leaving()]) {
             out.line("")?;
-            out.line(format_args!("# {what}"))?;
-            lines.iter().try_for_each(|line| out.line(line))?;
+            out.line(format_args!("# ---- {} ----", section.title))?;
+            for step in &section.steps {
+                out.line("")?;
+                out.line(format_args!("# {}", step.why))?;
+                step.lines.iter().try_for_each(|line| out.line(line))?;
+            }
         }
         out.line("")?;
         out.line("A line per request follows.")
     }
 
-    fn steps(&self, gateway: &str) -> Vec<Step> {
+    fn tools(&self, gateway: &str) -> Section {
         let (key, secret) = (self.credentials.access_key.as_str(), self.credentials.access_secret.expose());
-        let api = format!("{gateway}/api/v1/auth");
-        vec![
-            (
-                "The API wants an application's keys with every call; `field` takes one value out of an answer.",
-                vec![
-                    format!(
-                        "api() {{ curl -sS -H 'X-Access-Key: {key}' -H 'X-Access-Secret: {secret}' \
-                         -H 'Content-Type: application/json' \"$@\"; echo; }}"
-                    ),
-                    r#"field() { sed -E "s/.*\"$1\": ?\"?([^\",}]+).*/\1/"; }"#.to_owned(),
-                ],
-            ),
-            ("Register.", vec![format!("api {api}/register/ -d '{}'", self.newcomer.body())]),
-            (
-                "Log in as Ada, who is an analyst, and keep the tokens.",
-                vec![
-                    format!("LOGIN=$(api {api}/login/email/ -d '{}')", self.ada.body()),
+        let curl = r"curl -sS -w '\n[%{http_code}]\n' -H 'Content-Type: application/json'";
+        let (program, file) = (quoted(&self.program), quoted(&self.configuration));
+        Section {
+            title: "Tools",
+            steps: vec![
+                Step::new(
+                    "The API wants the keys of an application with every call. Each answer ends with its status.",
+                    [
+                        format!("GW={gateway}"),
+                        "API=$GW/api/v1/auth".to_owned(),
+                        format!(
+                            "api() {{ {curl} -H 'X-Access-Key: {key}' -H 'X-Access-Secret: {secret}' \"$@\"; }}"
+                        ),
+                    ],
+                ),
+                Step::new(
+                    "A human calls with an access token, an agent with its own, and says which prompt made it call.",
+                    [
+                        r#"human() { api -H "Authorization: Bearer $ACCESS" "$@"; }"#.to_owned(),
+                        format!(
+                            r#"agent() {{ {curl} -H "Authorization: AgentBearer $AGENT" -H 'X-Prompt-Trace-ID: trace_7f3a2b9c' "$@"; }}"#
+                        ),
+                    ],
+                ),
+                Step::new(
+                    "This takes one value out of an answer.",
+                    [r#"field() { sed -nE "s/.*\"$1\": ?\"?([^\",}]+).*/\1/p"; }"#],
+                ),
+                Step::new(
+                    "Operators have the command line, beside the running gateway.",
+                    [format!("portcullis() {{ {program} --config {file} \"$@\"; }}")],
+                ),
+            ],
+        }
+    }
+
+    fn people(&self) -> Section {
+        Section {
+            title: "People",
+            steps: vec![
+                Step::new("Register.", [format!("api $API/register/ -d '{}'", self.newcomer.body())]),
+                Step::new(
+                    "Log in as Ada, who is an analyst, and keep the tokens.",
+                    [
+                        format!("LOGIN=$(api $API/login/email/ -d '{}')", self.ada.body()),
+                        take("ACCESS", "access_token", "LOGIN"),
+                        take("REFRESH", "refresh_token", "LOGIN"),
+                    ],
+                ),
+                Step::new(
+                    "Allowed: analysts may read reports. The backend shows who the gateway says is calling.",
+                    ["human $GW/reports"],
+                ),
+                Step::new(
+                    "Refused: paying invoices takes another permission, and the answer says which.",
+                    ["human -X POST $GW/invoices/7/pay"],
+                ),
+                Step::new(
+                    "Refused: nobody is calling, whatever headers they invent.",
+                    ["api $GW/reports -H 'X-User-Id: root'"],
+                ),
+                Step::new("Members of Acme see its invoices.", ["human $GW/invoices -H 'X-Org-Slug: acme'"]),
+            ],
+        }
+    }
+}
+
+/// What keeps a session going, and what ends it.
+fn leaving() -> Section {
+    Section {
+        title: "The end of a session",
+        steps: vec![
+            Step::new(
+                "Exchange the refresh token for new tokens.",
+                [
+                    r#"LOGIN=$(api $API/refresh/ -d "{\"refresh_token\":\"$REFRESH\"}")"#.to_owned(),
                     take("ACCESS", "access_token", "LOGIN"),
                     take("REFRESH", "refresh_token", "LOGIN"),
                 ],
             ),
-            (
-                "Allowed: analysts may read reports. The backend shows who the gateway says is calling.",
-                vec![format!("curl -sS {gateway}/reports {BEARER}")],
+            Step::new(
+                "Log out: the access token is dead at once, not when it expires.",
+                [r#"human $API/logout/ -d "{\"refresh_token\":\"$REFRESH\"}""#, "human $GW/reports"],
             ),
-            (
-                "Refused: paying invoices takes another permission, and the answer says which.",
-                vec![format!("curl -sS -X POST {gateway}/invoices/7/pay {BEARER}; echo")],
-            ),
-            (
-                "Refused: nobody is calling, whatever headers they invent.",
-                vec![format!("curl -sS {gateway}/reports -H 'X-User-Id: root'; echo")],
-            ),
-            (
-                "Members of Acme see its invoices.",
-                vec![format!("curl -sS {gateway}/invoices {BEARER} -H 'X-Org-Slug: acme'")],
-            ),
-        ]
+        ],
     }
 }
 
-/// What an agent may do, and what stops it.
-fn agent_steps(gateway: &str) -> Vec<Step> {
-    let tokens = format!("{gateway}/api/v1/auth/ai/tokens");
-    let agent = r#"-H "Authorization: AgentBearer $AGENT""#;
-    let read = format!("curl -sS {gateway}/reports {agent}; echo");
-    let delegation = r#"{"agent_id":"report-bot","permissions":["reports.read"],"circuit_breaker":{"max_requests_total":2}}"#;
-    vec![
-        (
-            "Delegate to an agent: reading reports and nothing else, twice.",
-            vec![
-                format!("DELEGATED=$(api {tokens}/ {BEARER} -d '{delegation}')"),
-                take("AGENT", "token", "DELEGATED"),
-                take("ID", "id", "DELEGATED"),
-                read.clone(),
-            ],
-        ),
-        (
-            "Refused: that was not delegated. Neither may an agent use what is for people only.",
-            vec![
-                format!("curl -sS -X POST {gateway}/invoices/7/pay {agent}; echo"),
-                format!("curl -sS {gateway}/invoices {agent}; echo"),
-            ],
-        ),
-        (
-            "Stop the agent, and let it go on.",
-            vec![
-                format!(r#"api -X POST "{tokens}/$ID/suspend/" {BEARER}"#),
-                read.clone(),
-                format!(r#"api -X POST "{tokens}/$ID/resume/" {BEARER}"#),
-                read.clone(),
-            ],
-        ),
-        ("Its third request is one too many.", vec![read]),
-    ]
+/// A path as one word of a shell.
+fn quoted(path: &std::path::Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
-/// What is done, and the lines that do it.
-type Step = (&'static str, Vec<String>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-const BEARER: &str = r#"-H "Authorization: Bearer $ACCESS""#;
-
-/// Keeps a value of an answer in a shell variable.
-fn take(variable: &str, key: &str, from: &str) -> String {
-    format!(r#"{variable}=$(printf '%s' "${from}" | field {key})"#)
-}
-
-/// What keeps a session going, and what ends it.
-fn last_steps(gateway: &str) -> Vec<Step> {
-    let api = format!("{gateway}/api/v1/auth");
-    vec![
-        (
-            "Exchange the refresh token for new tokens.",
-            vec![
-                format!(r#"LOGIN=$(api {api}/refresh/ -d "{{\"refresh_token\":\"$REFRESH\"}}")"#),
-                take("ACCESS", "access_token", "LOGIN"),
-                take("REFRESH", "refresh_token", "LOGIN"),
-            ],
-        ),
-        (
-            "Log out: the access token is dead at once, not when it expires.",
-            vec![
-                format!(r#"api {api}/logout/ {BEARER} -d "{{\"refresh_token\":\"$REFRESH\"}}""#),
-                format!("curl -sS {gateway}/reports {BEARER}; echo"),
-            ],
-        ),
-    ]
+    #[test]
+    fn a_path_is_one_word_whatever_is_in_it() {
+        assert_eq!(quoted(std::path::Path::new("/a b/it's")), r"'/a b/it'\''s'");
+    }
 }

@@ -5,9 +5,10 @@
 
 mod backend;
 mod guide;
+mod story;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::office::Office;
@@ -51,9 +52,9 @@ impl Demo {
         open::block_on(async {
             let folder = Folder::new()?;
             let backend = Backend::bind().await?;
-            let loaded = self.configuration(folder.path(), backend.address()?)?;
+            let loaded = self.configuration(&folder, backend.address()?)?;
             let _log = log::begin(&loaded.config.telemetry);
-            let guide = seed(&loaded).await?;
+            let guide = seed(&loaded, folder.configuration()).await?;
             let start = Start {
                 loaded,
                 clock: Arc::new(SystemClock),
@@ -70,12 +71,14 @@ impl Demo {
         })
     }
 
-    fn configuration(&self, folder: &Path, backend: SocketAddr) -> Result<Loaded, Failure> {
+    fn configuration(&self, folder: &Folder, backend: SocketAddr) -> Result<Loaded, Failure> {
         let text = include_str!("demo.yaml")
             .replace("PUBLIC", &free(self.public).to_string())
             .replace("ADMIN", &free(self.admin).to_string())
-            .replace("FOLDER", &folder.display().to_string())
+            .replace("FOLDER", &folder.0.display().to_string())
             .replace("BACKEND", &backend.to_string());
+        // The command line reads it; nothing of the environment goes into the demo itself.
+        std::fs::write(folder.configuration(), &text)?;
         config::load_text(&text).map_err(Failure::problem)
     }
 }
@@ -99,8 +102,8 @@ impl Folder {
         Ok(Self(path))
     }
 
-    fn path(&self) -> &Path {
-        &self.0
+    fn configuration(&self) -> PathBuf {
+        self.0.join("portcullis.yaml")
     }
 }
 
@@ -118,7 +121,7 @@ fn made_up() -> String {
 }
 
 /// Puts people, an organization and an application into the new store.
-async fn seed(loaded: &Loaded) -> Result<Guide, Failure> {
+async fn seed(loaded: &Loaded, configuration: PathBuf) -> Result<Guide, Failure> {
     let office = Office::of(Arc::clone(&loaded.config)).await?;
     let owner = Login::new("owner@example.com", password(&office));
     let ada = Login::new("ada@example.com", password(&office));
@@ -147,7 +150,8 @@ async fn seed(loaded: &Loaded) -> Result<Guide, Failure> {
         .map_err(Failure::problem)?;
     change.commit().await?;
     office.app.db.close().await;
-    Ok(Guide { owner, ada, newcomer, credentials })
+    let program = std::env::current_exe()?;
+    Ok(Guide { owner, ada, newcomer, credentials, program, configuration })
 }
 
 #[derive(PartialEq)]

@@ -1,60 +1,124 @@
-//! `demo`: the printed calls, pasted into a shell as they stand, do what is said about them.
+//! `demo`: the printed calls, pasted into a POSIX shell as they stand, do what is said about them.
 //! What the demo made is gone when it ends.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::Place;
+
+/// What each answer is, in order: its status, and something that stands in it.
+const TOLD: [(u16, &str); 34] = [
+    (201, "you@example.com"),
+    (200, "\"x-user-email\": \"ada@example.com\""),
+    (403, "\"missing\":[\"invoices.write\"]"),
+    (401, "AUTH_REQUIRED"),
+    (200, "\"x-org-slug\": \"acme\""),
+    // An agent borrows rights.
+    (201, "\"agent_id\":\"finance-agent\""),
+    (200, "x-budget-remaining: 4.990000"),
+    (403, "\"failed\":\"agent_scope\""),
+    (403, "AGENT_NOT_ALLOWED"),
+    (403, "\"failed\":\"human_permission\""),
+    // A human must agree.
+    (200, "\"amount\": 5"),
+    (202, "pending_confirmation"),
+    (200, "\"payload\":{\"amount\":120}"),
+    (200, "confirmed"),
+    (200, "\"amount\": 120"),
+    (409, "APPROVAL_USED"),
+    // On the page.
+    (202, "pending_confirmation"),
+    (303, "/portcullis/approvals/"),
+    (303, ""),
+    (200, "\"amount\": 300"),
+    // What it must say, and what it may spend.
+    (200, ""),
+    (200, ""),
+    (403, "\"status\":\"suspended\""),
+    (403, "AGENT_TOKEN_STATUS_SUSPENDED"),
+    (200, "\"active\""),
+    (200, "\"x-agent-id\": \"finance-agent\""),
+    (403, "AGENT_TOKEN_SUSPENDED"),
+    // Stop it.
+    (200, "\"active\""),
+    (200, "suspended"),
+    (403, "AGENT_TOKEN_STATUS_SUSPENDED"),
+    (200, "\"active\""),
+    (200, "\"x-prompt-trace-id\": \"trace_7f3a2b9c\""),
+    (200, ""),
+    (403, "AGENT_TOKEN_STATUS_REVOKED"),
+];
+
+/// What stands in the answers after the story.
+const AFTER: [(u16, &str); 2] = [(200, "Logged out"), (401, "TOKEN_INVALID")];
+
+/// A demo that runs until it is told to end.
+struct Demo {
+    process: Child,
+    told: Vec<String>,
+}
+
+impl Demo {
+    fn start(place: &Place) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .args(["demo", "--public", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .env_clear()
+            .env("TMPDIR", place.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the demo starts");
+        let out = BufReader::new(process.stdout.take().expect("a pipe"));
+        let lines = out.lines().map(|line| line.expect("text"));
+        let told = lines.take_while(|line| line != "A line per request follows.").collect();
+        Self { process, told }
+    }
+
+    /// From the first comment on.
+    fn script(&self) -> &[String] {
+        let begin = self.told.iter().position(|line| line.starts_with("# ")).expect("calls are printed");
+        &self.told[begin..]
+    }
+}
+
+/// Each status that was shown, and what was shown before it.
+fn answers(said: &str) -> Vec<(u16, String)> {
+    let mut answers = Vec::new();
+    let mut text = String::new();
+    for line in said.lines() {
+        let status = line.strip_prefix('[').and_then(|line| line.strip_suffix(']'));
+        match status.and_then(|status| status.parse().ok()) {
+            Some(status) => answers.push((status, std::mem::take(&mut text))),
+            None => text.extend([line, "\n"]),
+        }
+    }
+    answers
+}
 
 #[test]
 fn the_printed_calls_work_when_they_are_pasted() {
     let place = Place::empty();
-    let mut demo = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-        .args(["demo", "--public", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-        .env_clear()
-        .env("TMPDIR", place.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the demo starts");
-    let out = BufReader::new(demo.stdout.take().expect("a pipe"));
-    let told: Vec<String> = out
-        .lines()
-        .map(|line| line.expect("text"))
-        .take_while(|line| line != "A line per request follows.")
-        .collect();
-    let begin = told.iter().position(|line| line.starts_with("# ")).expect("calls are printed");
-    let script = told[begin..].join("\n");
-
-    let done = Command::new("bash").args(["-euo", "pipefail", "-c", &script]).output().expect("bash runs");
+    let mut demo = Demo::start(&place);
+    let script = demo.script().join("\n");
+    let done = Command::new("sh").args(["-eu", "-c", &script]).output().expect("sh runs");
     let (said, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    assert!(done.status.success(), "{said}\n{err}");
-    let mut rest = said.as_ref();
-    for part in [
-        "you@example.com",
-        "Turnover by region",
-        "\"x-user-email\": \"ada@example.com\"",
-        "\"missing\":[\"invoices.write\"]",
-        "AUTH_REQUIRED",
-        "\"x-org-slug\": \"acme\"",
-        "\"x-agent-id\": \"report-bot\"",
-        "\"failed\":\"agent_scope\"",
-        "AGENT_NOT_ALLOWED",
-        "suspended",
-        "AGENT_TOKEN_STATUS_SUSPENDED",
-        "\"active\"",
-        "\"x-agent-id\": \"report-bot\"",
-        "MAX_REQUESTS_TOTAL_EXCEEDED",
-        "Logged out",
-        "TOKEN_INVALID",
-    ] {
-        let at = rest.find(part).unwrap_or_else(|| panic!("no {part} where it belongs in:\n{said}\n{err}"));
-        rest = &rest[at + part.len()..];
+    assert!(done.status.success(), "{script}\n{said}\n{err}");
+    let answers = answers(&said);
+    let expected: Vec<_> = TOLD.iter().chain(&AFTER).collect();
+    for (at, ((status, part), (answered, text))) in expected.iter().copied().zip(&answers).enumerate() {
+        assert!(answered == status && text.contains(part), "{at}: {status} {part}, not {answered} {text}");
     }
-
-    let stopped = Command::new("kill").arg(demo.id().to_string()).status().expect("kill runs");
-    assert!(stopped.success() && demo.wait().expect("the demo ends").success());
+    assert_eq!(answers.len(), expected.len(), "{said}\n{err}");
+    for part in ["Turnover by region", "agent scope", "agent_action"] {
+        assert!(said.contains(part), "no {part} in:\n{said}");
+    }
+    let stopped = Command::new("kill").arg(demo.process.id().to_string()).status().expect("kill runs");
+    assert!(stopped.success() && demo.process.wait().expect("the demo ends").success());
     assert_eq!(std::fs::read_dir(place.path()).expect("the folder").count(), 0, "the demo left something");
+    for line in demo.script().iter().filter(|line| line.starts_with('#')) {
+        // A shell that knows no comments (zsh, at its prompt) only says so.
+        assert!(line.chars().all(|c| c.is_ascii_alphanumeric() || "#-:,. ".contains(c)), "{line}");
+    }
 }
 
 #[test]
