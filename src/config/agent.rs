@@ -131,6 +131,17 @@ const fn output_max() -> u32 {
     4096
 }
 
+impl Llm {
+    /// The word of the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Openai => "openai",
+            Self::Anthropic => "anthropic",
+        }
+    }
+}
+
 impl RouteCost {
     fn check(&self, place: &Place, report: &mut Report) {
         match (self.flat_usd, self.llm) {

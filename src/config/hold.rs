@@ -9,6 +9,7 @@ use http::HeaderName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::compare::Comparison;
 use super::place::Place;
 use super::problem::Report;
 use crate::policy::approver::Group;
@@ -64,27 +65,6 @@ pub struct HoldWhen {
     pub when: Comparison,
 }
 
-/// A value in the JSON body, compared. Exactly one comparison.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Comparison {
-    /// Where the value stands (RFC 6901): `/amount`, `/items/0/price`.
-    pub pointer: String,
-    /// A number greater than this waits.
-    pub above: Option<Threshold>,
-    /// A number less than this waits.
-    pub below: Option<Threshold>,
-    /// Exactly this text waits.
-    pub equals: Option<String>,
-}
-
-/// A number to compare with. What a file can say is a number.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Threshold(pub f64);
-
-impl Eq for Threshold {}
-
 /// Who decides.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -132,19 +112,8 @@ impl Hold {
     }
 
     pub(super) fn check(&self, place: &Place, report: &mut Report) {
-        let Self::When(HoldWhen { when }) = self else { return };
-        let place = place.key("when");
-        let is_finite = |number: &Threshold| number.0.is_finite();
-        let is_pointer = when.pointer.starts_with('/') || when.pointer.is_empty();
-        if !is_pointer {
-            report
-                .problem(&place.key("pointer"), format!("`{}` is not a JSON pointer", when.pointer))
-                .hint("begin with `/`: `/amount`");
-        }
-        let numbers = [when.above, when.below];
-        let count = numbers.iter().flatten().count() + usize::from(when.equals.is_some());
-        if count != 1 || !numbers.iter().flatten().all(is_finite) {
-            report.problem(&place, "exactly one comparison").hint("one of `above`, `below`, `equals`");
+        if let Self::When(HoldWhen { when }) = self {
+            when.check(&place.key("when"), report);
         }
     }
 }

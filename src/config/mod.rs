@@ -7,10 +7,12 @@
 mod account;
 mod agent;
 mod allow;
+mod compare;
 mod conform;
 mod effective;
 mod environment;
 pub mod file;
+mod held;
 mod hold;
 mod insecure;
 mod listen;
@@ -41,8 +43,9 @@ pub use account::{
     Registration, Required,
 };
 pub use agent::{AgentDefaults, Agents, Llm, RouteAgents, RouteCost, TokenPrices};
+pub use compare::{Comparison, Scalar, Test, Threshold};
 pub use effective::{Setting, Source};
-pub use hold::{Comparison, Hold, HoldWhen, HoldWord, RouteApprover, RouteApprovers, RouteGroup, Threshold};
+pub use hold::{Hold, HoldWhen, HoldWord, RouteApprover, RouteApprovers, RouteGroup};
 pub use insecure::Insecure;
 pub use listen::{Listen, PublicUrl, Tls};
 pub use load::{Loaded, load, load_text};

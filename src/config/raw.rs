@@ -23,7 +23,7 @@ use super::route::{RawRoute, Route, Surroundings};
 use super::storage::{Keys, RawShared, RawStore};
 use super::token::{Sessions, Tokens};
 use super::upstream::{RawUpstream, Upstream};
-use super::{Config, overlap, storage};
+use super::{Config, held, overlap, storage};
 use crate::policy::seed;
 
 /// The configuration of a Portcullis gateway.
@@ -107,6 +107,12 @@ impl Raw {
         let routes = routes(self.routes, &around, report, &mut permitted);
         overlap::check(&routes, &self.api.prefix, report);
         unused(&upstreams, &routes, report);
+        let organizations = Organizations {
+            is_enabled: self.organizations.enabled,
+            inherit_roles: self.organizations.inherit_roles,
+            max_depth: self.organizations.max_depth,
+        };
+        held::check(&routes, &self.agents, &organizations, report);
         let insecure = permitted.finish(report);
         Some(Config {
             preset: self.preset,
@@ -120,11 +126,7 @@ impl Raw {
             accounts: self.accounts,
             applications: self.applications,
             api: self.api,
-            organizations: Organizations {
-                is_enabled: self.organizations.enabled,
-                inherit_roles: self.organizations.inherit_roles,
-                max_depth: self.organizations.max_depth,
-            },
+            organizations,
             agents: self.agents,
             mail,
             webhooks,

@@ -69,6 +69,28 @@ pub struct RouteRedacting {
     pub on_other: Option<OnOther>,
 }
 
+impl OnOther {
+    /// The word of the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Pass => "pass",
+        }
+    }
+}
+
+impl Redact {
+    /// The word of the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
 impl Redacting {
     pub(super) fn check(&self, place: &Place, report: &mut Report) {
         check_keys(&self.keys, &place.key("keys"), report);

@@ -3,11 +3,13 @@
 //! Law: a JSON body has one reading, or it is refused: the human and the upstream must see the same.
 //! What cannot be found or compared is held. Numbers are compared so that rounding only ever holds.
 
+use std::cmp::Ordering;
+
 use serde_json::Value;
 
 use super::refusal::BodyFlaw;
 use crate::base::json::strict;
-use crate::config::{Comparison, Threshold};
+use crate::config::{Comparison, Scalar, Test, Threshold};
 
 /// How many arrays and objects may stand in one another.
 const DEPTH_MAX: usize = 64;
@@ -59,28 +61,81 @@ fn depth_of(body: &[u8]) -> usize {
 
 /// Whether a body with this value waits for people.
 pub(super) fn is_held(when: &Comparison, body: Option<&Value>) -> bool {
-    let Some(value) = body.and_then(|body| body.pointer(&when.pointer)) else { return true };
-    let crosses = if let Some(bound) = when.above {
-        crosses(value, bound, |number, bound| number > bound)
-    } else if let Some(bound) = when.below {
-        crosses(value, bound, |number, bound| number < bound)
-    } else {
-        when.equals.as_deref().zip(value.as_str()).map(|(wanted, text)| wanted == text)
-    };
-    crosses.unwrap_or(true)
+    let Some(body) = body else { return true };
+    let found = find(body, &when.pointer);
+    when.tests().any(|test| match (test, &found) {
+        (Test::Present, Found::Nothing) => false,
+        (test, Found::Value(value)) => holds(test, value).unwrap_or(true),
+        (_, Found::Nothing | Found::Nowhere) => true,
+    })
 }
 
-/// `None` where it cannot be told. A number that a float only stands near to may be on either side
-/// of a bound that it seems to equal.
-fn crosses(value: &Value, Threshold(bound): Threshold, is_beyond: fn(f64, f64) -> bool) -> Option<bool> {
-    let number = value.as_number()?;
-    let near = number.as_f64()?;
-    let is_exact = number.as_i64().is_some_and(|whole| whole.unsigned_abs() <= 1 << 53);
-    // Bits alike, not values: the comparison is about what stands there.
-    if !is_exact && near.total_cmp(&bound).is_eq() {
-        return None;
+/// What stands where a pointer leads.
+enum Found<'a> {
+    Value(&'a Value),
+    Nothing,
+    /// Something on the way has nothing inside it, or not under names like this.
+    Nowhere,
+}
+
+/// RFC 6901.
+fn find<'a>(body: &'a Value, pointer: &str) -> Found<'a> {
+    let mut value = body;
+    for part in pointer.split('/').skip(1) {
+        let name = part.replace("~1", "/").replace("~0", "~");
+        let is_index =
+            name == "0" || !name.starts_with('0') && name.bytes().all(|byte| byte.is_ascii_digit());
+        let inner = match value {
+            Value::Object(map) => map.get(&name),
+            Value::Array(list) if is_index => name.parse().ok().and_then(|at: usize| list.get(at)),
+            _ => return Found::Nowhere,
+        };
+        match inner {
+            Some(inner) => value = inner,
+            None => return Found::Nothing,
+        }
     }
-    Some(is_beyond(near, bound))
+    Found::Value(value)
+}
+
+/// `None` where it cannot be told: what cannot be compared is of another kind than was thought of.
+fn holds(test: Test<'_>, value: &Value) -> Option<bool> {
+    match test {
+        Test::Above(bound) => order(value, bound).map(Ordering::is_gt),
+        Test::AtLeast(bound) => order(value, bound).map(Ordering::is_ge),
+        Test::Below(bound) => order(value, bound).map(Ordering::is_lt),
+        Test::AtMost(bound) => order(value, bound).map(Ordering::is_le),
+        Test::In(list) => among(list, value),
+        Test::NotIn(list) => among(list, value).map(|is_listed| !is_listed),
+        Test::Present => Some(true),
+        Test::Absent => Some(false),
+    }
+}
+
+/// A number that a float only stands near to may be on either side of a bound that it seems to equal.
+fn order(value: &Value, bound: f64) -> Option<Ordering> {
+    let number = value.as_number()?;
+    let order = number.as_f64()?.partial_cmp(&bound)?;
+    let is_exact = number.as_i64().is_some_and(|whole| whole.unsigned_abs() <= 1 << 53);
+    (is_exact || order.is_ne()).then_some(order)
+}
+
+/// Whether a value is one of these; it must be of the kind of one of them.
+fn among(list: &[Scalar], value: &Value) -> Option<bool> {
+    let mut is_of_a_kind = false;
+    for scalar in list {
+        let is_equal = match (scalar, value) {
+            (Scalar::Text(wanted), Value::String(text)) => wanted == text,
+            (Scalar::Flag(wanted), Value::Bool(is_so)) => wanted == is_so,
+            (Scalar::Number(Threshold(wanted)), Value::Number(_)) => order(value, *wanted)?.is_eq(),
+            _ => continue,
+        };
+        if is_equal {
+            return Some(true);
+        }
+        is_of_a_kind = true;
+    }
+    is_of_a_kind.then_some(false)
 }
 
 #[cfg(test)]
@@ -89,8 +144,16 @@ mod tests {
 
     const JSON: Option<&[u8]> = Some(b"application/json; charset=utf-8");
 
+    fn at(pointer: &str) -> Comparison {
+        Comparison { pointer: pointer.to_owned(), ..Comparison::default() }
+    }
+
+    fn text(text: &str) -> Scalar {
+        Scalar::Text(text.to_owned())
+    }
+
     fn above(bound: f64) -> Comparison {
-        Comparison { pointer: "/amount".to_owned(), above: Some(Threshold(bound)), below: None, equals: None }
+        Comparison { above: Some(Threshold(bound)), ..at("/amount") }
     }
 
     fn held(when: &Comparison, body: &str) -> bool {
@@ -146,15 +209,58 @@ mod tests {
         ] {
             assert_eq!(held(&when, body), expected, "{body}");
         }
-        let negative = Comparison { above: None, below: Some(Threshold(0.0)), ..above(0.0) };
+        let negative = Comparison { below: Some(Threshold(0.0)), ..at("/amount") };
         assert!(held(&negative, r#"{"amount": -1}"#) && !held(&negative, r#"{"amount": 0}"#));
-        let kind = Comparison {
-            pointer: "/kind".to_owned(),
-            above: None,
-            below: None,
-            equals: Some("external".to_owned()),
-        };
+        let least = Comparison { at_least: Some(Threshold(1000.0)), ..at("/amount") };
+        assert!(held(&least, r#"{"amount": 1000}"#) && !held(&least, r#"{"amount": 999}"#));
+        assert!(held(&least, r#"{"amount": 999.99999999999999999999}"#), "it may be less only in its text");
+        let most = Comparison { at_most: Some(Threshold(5.0)), ..at("/amount") };
+        assert!(held(&most, r#"{"amount": 5}"#) && !held(&most, r#"{"amount": 6}"#));
+    }
+
+    #[test]
+    fn what_is_listed_is_held_and_what_is_of_another_kind_too() {
+        let kind = Comparison { equals: Some(text("external")), ..at("/kind") };
         assert!(held(&kind, r#"{"kind": "external"}"#) && !held(&kind, r#"{"kind": "internal"}"#));
-        assert!(held(&kind, r#"{"kind": 1}"#));
+        assert!(held(&kind, r#"{"kind": 1}"#) && held(&kind, r#"{"kind": ["internal"]}"#));
+        let listed =
+            Comparison { listed: Some(vec![text("a"), Scalar::Number(Threshold(7.0))]), ..at("/kind") };
+        for (value, expected) in [
+            ("\"a\"", true),
+            ("\"b\"", false),
+            ("7", true),
+            ("7.0", true),
+            ("8", false),
+            ("7.00000000000000000001", true),
+            ("true", true),
+        ] {
+            assert_eq!(held(&listed, &format!("{{\"kind\": {value}}}")), expected, "{value}");
+        }
+        let unlisted = Comparison { unlisted: Some(vec![text("a"), Scalar::Flag(false)]), ..at("/kind") };
+        for (value, expected) in
+            [("\"a\"", false), ("\"b\"", true), ("false", false), ("true", true), ("1", true), ("null", true)]
+        {
+            assert_eq!(held(&unlisted, &format!("{{\"kind\": {value}}}")), expected, "{value}");
+        }
+        assert!(held(&unlisted, "{}"));
+    }
+
+    #[test]
+    fn what_is_there_or_not_is_told_apart_from_what_cannot_be_looked_into() {
+        let there = Comparison { present: Some(true), ..at("/a/b~1c/0") };
+        let missing = Comparison { present: Some(false), ..at("/a/b~1c/0") };
+        for (body, is_there, is_missing) in [
+            (r#"{"a": {"b/c": [1]}}"#, true, false),
+            (r#"{"a": {"b/c": [null]}}"#, true, false),
+            (r#"{"a": {"b/c": []}}"#, false, true),
+            (r#"{"a": {}}"#, false, true),
+            ("{}", false, true),
+            (r#"{"a": "text"}"#, true, true),
+            (r#"{"a": {"b/c": 7}}"#, true, true),
+            ("[]", true, true),
+        ] {
+            assert_eq!((held(&there, body), held(&missing, body)), (is_there, is_missing), "{body}");
+        }
+        assert!(is_held(&there, None) && is_held(&missing, None));
     }
 }
