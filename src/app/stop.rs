@@ -30,7 +30,7 @@ struct State {
     changes: u64,
 }
 
-/// The handles of every running request, by session or agent token.
+/// The handles of every running request, by session, agent token or approval.
 #[derive(Debug, Clone)]
 pub struct Stops(Arc<[Mutex<HashMap<Id, Entry>>; SHARDS]>);
 
@@ -48,8 +48,8 @@ impl Default for Stops {
 }
 
 impl Stops {
-    /// A handle for something that runs in the name of `session` (or of an agent token), to be held
-    /// while it runs.
+    /// A handle for something that runs in the name of `session` (or of an agent token, or waits for an
+    /// approval), to be held while it runs.
     /// Register first and decide after: a stop in between is then heard.
     pub fn register(&self, session: Id, account: Id) -> StopHandle {
         let mut shard = self.shard(session);
@@ -76,8 +76,8 @@ impl Stops {
                 }
             }
             // Whether it ended or only may less now is found by deciding again.
-            Subject::AgentToken(token) => {
-                if let Some(entry) = self.shard(token).get(&token) {
+            Subject::AgentToken(name) | Subject::Approval(name) => {
+                if let Some(entry) = self.shard(name).get(&name) {
                     entry.state.send_modify(|state| state.changes += 1);
                 }
             }

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::rule::{capacity_of, capacity_of_voter, context, standing};
-use super::{Approval, Reference, State, digest, store};
+use super::{Approval, Reference, State, policy_digest, store};
 use crate::account::{self, Standing};
 use crate::agent::{self, Status};
 use crate::app::{App, Change};
@@ -136,7 +136,7 @@ fn check_session(app: &App, approval: &Approval, person: &Principal) -> Result<(
 async fn lost(app: &App, approval: &Approval) -> Result<Option<Voided>, Error> {
     let config = app.config();
     let route = config.routes.iter().find(|route| route.name == approval.route);
-    if route.is_none_or(|route| digest::policy_digest(route) != approval.policy) {
+    if route.is_none_or(|route| policy_digest(route) != approval.policy) {
         return Ok(Some(Voided::PolicyChanged));
     }
     let token = agent::find(&app.db, agent::Reference::Id(approval.agent_token)).await?;

@@ -4,8 +4,9 @@
 //! same input. The token is made from the id with a key that is not in the store: who reads the
 //! store cannot name an approval on the wire.
 
+use std::time::Duration;
+
 use crate::base::{Id, Secret};
-use crate::config;
 use crate::crypto::digest::{base64url, hmac_sha512, sha256_hex};
 use crate::crypto::seal::SealKey;
 
@@ -21,7 +22,7 @@ pub struct Bound<'a> {
     pub agent_token: Id,
     pub account: Id,
     pub route: &'a str,
-    /// From [`policy_digest`].
+    /// From [`super::policy_digest`].
     pub policy: &'a str,
     pub upstream: &'a str,
     pub method: &'a str,
@@ -64,42 +65,72 @@ pub(super) fn binding_digest(approval: Id, request: &str) -> String {
     fields.end()
 }
 
-/// SHA-256 over everything that a route says, in hex. Another version of the gateway may make
-/// another one of the same route, which only means that people are asked again.
-#[must_use]
-pub fn policy_digest(route: &config::Route) -> String {
-    sha256_hex(format!("{} {route:?}", env!("CARGO_PKG_VERSION")).as_bytes())
-}
-
 /// The confirmation token: 86 characters, as the contract has it (section 26.4).
 pub(super) fn token(seal: &SealKey, id: Id) -> Secret<String> {
     let key = seal.derive("confirmation token");
     Secret::new(base64url(&hmac_sha512(key.expose(), id.to_string().as_bytes())))
 }
 
-struct Fields(Vec<u8>);
+/// Collects what is digested: each field behind its length.
+pub(super) struct Fields(Vec<u8>);
 
 impl Fields {
-    fn new(tag: &str) -> Self {
-        let mut fields = Self(Vec::with_capacity(1024));
+    pub fn new(tag: &str) -> Self {
+        let mut fields = Self(Vec::new());
         fields.text(tag);
         fields
     }
 
-    fn count(&mut self, number: usize) {
-        self.0.extend_from_slice(&(number as u64).to_be_bytes());
+    pub fn count(&mut self, number: usize) {
+        self.number(number as u64);
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub fn number(&mut self, number: u64) {
+        self.0.extend_from_slice(&number.to_be_bytes());
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) {
         self.count(bytes.len());
         self.0.extend_from_slice(bytes);
     }
 
-    fn text(&mut self, text: &str) {
+    pub fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
-    fn end(&self) -> String {
+    /// What is not there differs from what is empty.
+    pub fn maybe(&mut self, text: Option<&str>) {
+        self.count(text.iter().len());
+        text.into_iter().for_each(|text| self.text(text));
+    }
+
+    pub fn flag(&mut self, is_set: bool) {
+        self.number(is_set.into());
+    }
+
+    pub fn span(&mut self, span: Duration) {
+        self.number(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    /// In whatever order they come.
+    pub fn set(&mut self, mut items: Vec<Vec<u8>>) {
+        items.sort();
+        self.count(items.len());
+        items.iter().for_each(|item| self.bytes(item));
+    }
+
+    /// One more text, and then the whole.
+    pub fn and(mut self, text: &str) -> Vec<u8> {
+        self.text(text);
+        self.0
+    }
+
+    /// As a part of something else.
+    pub fn whole(self) -> Vec<u8> {
+        self.0
+    }
+
+    pub fn end(&self) -> String {
         sha256_hex(&self.0)
     }
 }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::agent;
 use crate::audit::Voided;
+use crate::base::Number;
 use crate::http::{
     ApiError, Call, ErrorCode, Fields, FromFields, Json, Nothing, Query, Reply, Row, get, post,
 };
@@ -70,7 +71,9 @@ struct ListQuery {
     route: Option<String>,
     /// What the agent sent as `X-Prompt-Trace-ID`.
     trace: Option<String>,
-    /// How many at most.
+    /// Only those with a lesser `id`: what follows after the last one of a list.
+    before: Option<i64>,
+    /// How many at most; 1000 if absent.
     limit: Option<u32>,
 }
 
@@ -86,6 +89,7 @@ impl FromFields for ListQuery {
             agent_token_id: fields.optional("agent_token_id").text(),
             route: fields.optional("route").text(),
             trace: fields.optional("trace").text(),
+            before: fields.optional("before").parsed(|text| text.parse().map_err(|_| "A number.")),
             limit: fields.optional("limit").parsed(|text| match text.parse() {
                 Ok(number @ 1..=1000) => Ok(number),
                 _ => Err("A number from 1 to 1000."),
@@ -117,6 +121,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Vec<Sho
         agent: query.agent_id,
         route: query.route,
         trace: query.trace,
+        before: query.before.map(Number),
         limit: query.limit,
     };
     let mut all = Vec::new();

@@ -11,6 +11,8 @@ mod decide;
 mod digest;
 mod end;
 mod http;
+mod list;
+mod policy;
 mod request;
 mod rule;
 mod state;
@@ -19,6 +21,7 @@ mod store;
 mod tests;
 mod told;
 mod view;
+mod wait;
 
 use std::time::Duration;
 
@@ -27,27 +30,27 @@ use crate::audit::{ApprovalEvent, Delegation, Step};
 use crate::base::{Id, Number, Secret, Timestamp};
 use crate::crypto::token::TokenDigest;
 use crate::policy::Code;
-use crate::principal::Principal;
 use crate::store::{Error, Source};
 
 pub use claim::{Claim, ClaimError, Outcome, claim};
 pub use content::{Content, content, visible};
 pub use decide::{DecideError, Decided, Decision, SessionNeed, decide, void};
-pub use digest::{Bound, policy_digest, request_digest};
+pub use digest::{Bound, request_digest};
 pub use end::{end_overdue, react, sweep};
 pub use http::rows;
+pub use list::{Filter, list, list_for, may_see, open_for};
+pub use policy::policy_digest;
 pub use request::{Ask, Asked, request};
 pub use rule::{Rules, deciders, may_decide};
 pub use state::{Mode, State};
 pub use told::{Told, Waiting, stands, waiting};
 pub use view::{Shown, shown};
+pub use wait::wait;
 
 /// The series of the numbers that wires show.
 const SERIES: &str = "approval";
 /// How long an approval that is over stays in the store, for whoever asks what happened.
 pub const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
-/// How many one list shows at most.
-const LISTED: u32 = 1000;
 
 /// What an agent asked for, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,73 +180,4 @@ pub async fn find(src: impl Source, reference: &Reference) -> Result<Option<Appr
 #[must_use]
 pub fn token(app: &App, id: Id) -> Secret<String> {
     digest::token(&app.seal, id)
-}
-
-/// Which approvals a list shows. What is absent does not matter.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    pub state: Option<State>,
-    pub agent_token: Option<Id>,
-    pub agent: Option<String>,
-    pub route: Option<String>,
-    pub trace: Option<String>,
-    pub limit: Option<u32>,
-}
-
-impl Filter {
-    fn fits(&self, approval: &Approval, now: Timestamp) -> bool {
-        self.state.is_none_or(|state| approval.state_at(now) == state)
-            && self.agent_token.is_none_or(|token| approval.agent_token == token)
-            && self.agent.as_ref().is_none_or(|agent| approval.agent == *agent)
-            && self.route.as_ref().is_none_or(|route| approval.route == *route)
-            && self.trace.as_ref().is_none_or(|trace| approval.trace.as_ref() == Some(trace))
-    }
-
-    fn limit(&self) -> usize {
-        usize::try_from(self.limit.unwrap_or(LISTED).min(LISTED)).unwrap_or(usize::MAX)
-    }
-}
-
-/// The approvals that this person may see, the newest first: those of the person's own agents, and
-/// those that the person may decide about.
-pub async fn list_for(app: &App, person: &Principal, filter: &Filter) -> Result<Vec<Approval>, Error> {
-    let account = &person.account;
-    let candidates = store::of_person(&app.db, account.site, account.id, filter.state, LISTED).await?;
-    let mut listed = Vec::new();
-    for approval in candidates {
-        if listed.len() == filter.limit() {
-            break;
-        }
-        if filter.fits(&approval, app.now()) && may_see(app, &approval, person).await? {
-            listed.push(approval);
-        }
-    }
-    Ok(listed)
-}
-
-/// What waits for this person's decision, the newest first.
-pub async fn open_for(app: &App, person: &Principal) -> Result<Vec<Approval>, Error> {
-    let pending = Filter { state: Some(State::Pending), ..Filter::default() };
-    let mut open = Vec::new();
-    for approval in list_for(app, person, &pending).await? {
-        if may_decide(app, &approval, person).await? {
-            open.push(approval);
-        }
-    }
-    Ok(open)
-}
-
-/// Whether this person may look at it: as the human behind the agent, or as one who decides.
-pub async fn may_see(app: &App, approval: &Approval, person: &Principal) -> Result<bool, Error> {
-    if approval.account == person.account.id && approval.site == person.account.site {
-        return Ok(true);
-    }
-    may_decide(app, approval, person).await
-}
-
-/// Every approval of a site, the newest first: for operators.
-pub async fn list(app: &App, site: Id, filter: &Filter) -> Result<Vec<Approval>, Error> {
-    let all = store::of_site(&app.db, site, filter.state, LISTED).await?;
-    let now = app.now();
-    Ok(all.into_iter().filter(|approval| filter.fits(approval, now)).take(filter.limit()).collect())
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Approval, Mode, Rules, State};
+use super::{Approval, Filter, Mode, Rules, State};
 use crate::base::{Id, Number, Timestamp};
 use crate::policy::Code;
 use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
@@ -112,40 +112,45 @@ pub(super) async fn by_token(src: impl Source, digest: &str) -> Result<Option<Ap
     optional(src, select().push("WHERE token_digest = ?").bind(digest)).await
 }
 
-/// What a person's agents asked for, and what others than the delegating human may decide about.
-pub(super) async fn of_person(
+/// What fits a filter, the newest first; where `person` is given, what that account's agents asked for
+/// and what others than the delegating human may decide about.
+pub(super) async fn listed(
     src: impl Source,
     site: Id,
-    account: Id,
-    state: Option<State>,
+    person: Option<Id>,
+    filter: &Filter,
     limit: u32,
+    now: Timestamp,
 ) -> Result<Vec<Approval>, Error> {
-    let stmt = select().push("WHERE site_id = ? AND (account_id = ? OR is_shared = ?)");
-    let stmt = as_stored(stmt.bind(site).bind(account).bind(true), state);
-    all(src, stmt.push("ORDER BY number DESC, id LIMIT ?").bind(limit)).await
+    let mut stmt = select().push("WHERE site_id = ?").bind(site);
+    if let Some(account) = person {
+        stmt = stmt.push("AND (account_id = ? OR is_shared = ?)").bind(account).bind(true);
+    }
+    stmt = stmt
+        .and_if(filter.before, "number < ?")
+        .and_if(filter.agent_token, "agent_token_id = ?")
+        .and_if(filter.agent.as_deref(), "agent = ?")
+        .and_if(filter.route.as_deref(), "route = ?")
+        .and_if(filter.trace.as_deref(), "trace = ?");
+    if let Some(state) = filter.state {
+        stmt = standing(stmt, state, now);
+    }
+    all(src, stmt.push("ORDER BY number DESC LIMIT ?").bind(limit)).await
 }
 
-pub(super) async fn of_site(
-    src: impl Source,
-    site: Id,
-    state: Option<State>,
-    limit: u32,
-) -> Result<Vec<Approval>, Error> {
-    let stmt = as_stored(select().push("WHERE site_id = ?").bind(site), state);
-    all(src, stmt.push("ORDER BY number DESC, id LIMIT ?").bind(limit)).await
-}
-
-/// Rows that may be in this state, whether or not somebody has written down what time did.
-fn as_stored(stmt: Stmt, state: Option<State>) -> Stmt {
-    let before = match state {
-        None => return stmt,
-        Some(State::Expired) => State::Pending,
-        Some(State::Lapsed) => State::Approved,
-        Some(State::Indeterminate) => State::Executing,
-        Some(state) => state,
-    };
-    let wanted = state.unwrap_or(before);
-    stmt.push("AND state IN (?, ?)").bind(wanted.name()).bind(before.name())
+/// Those in this state, whether or not somebody has written down yet what time did to them: the same
+/// as [`Approval::state_at`].
+fn standing(stmt: Stmt, state: State, now: Timestamp) -> Stmt {
+    let stmt = stmt.push("AND (state = ?").bind(state.name());
+    match state {
+        State::Pending => stmt.push("AND decide_by > ?)").bind(now),
+        State::Approved => stmt.push("AND execute_by > ?)").bind(now),
+        State::Executing => stmt.push("AND lease_until > ?)").bind(now),
+        State::Expired => stmt.push("OR (state = 'pending' AND decide_by <= ?))").bind(now),
+        State::Lapsed => stmt.push("OR (state = 'approved' AND execute_by <= ?))").bind(now),
+        State::Indeterminate => stmt.push("OR (state = 'executing' AND lease_until <= ?))").bind(now),
+        State::Executed | State::Failed | State::Denied | State::Void => stmt.push(")"),
+    }
 }
 
 /// The latest approval of the same request by the same token in one of these states.

@@ -14,6 +14,8 @@ pub enum Subject {
     Session(Id),
     /// What a human delegated to a program.
     AgentToken(Id),
+    /// Something that waited for people and does not any more, or that was done.
+    Approval(Id),
     Application(Id),
     /// The list of applications: any of them.
     Applications,
@@ -31,6 +33,7 @@ impl Subject {
             Some(("account", id)) => id.parse().ok().map(Self::Account),
             Some(("session", id)) => id.parse().ok().map(Self::Session),
             Some(("agent_token", id)) => id.parse().ok().map(Self::AgentToken),
+            Some(("approval", id)) => id.parse().ok().map(Self::Approval),
             Some(("application", id)) => id.parse().ok().map(Self::Application),
             Some(("organization", id)) => id.parse().ok().map(Self::Organization),
             None if text == "applications" => Some(Self::Applications),
@@ -47,6 +50,7 @@ impl fmt::Display for Subject {
             Self::Account(id) => write!(f, "account:{id}"),
             Self::Session(id) => write!(f, "session:{id}"),
             Self::AgentToken(id) => write!(f, "agent_token:{id}"),
+            Self::Approval(id) => write!(f, "approval:{id}"),
             Self::Application(id) => write!(f, "application:{id}"),
             Self::Organization(id) => write!(f, "organization:{id}"),
             Self::Applications => f.write_str("applications"),
@@ -67,6 +71,7 @@ mod tests {
             Subject::Account(id),
             Subject::Session(id),
             Subject::AgentToken(id),
+            Subject::Approval(id),
             Subject::Application(id),
             Subject::Organization(id),
             Subject::Applications,

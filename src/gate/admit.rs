@@ -68,7 +68,9 @@ pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -
             laps.end_of(Stage::Route);
             let asking = Asking { gate, world: &world, head, route, params: &params };
             let verdict = match (asks, &route.cors) {
-                (Some(_), Some(cors)) => Ok(Verdict::Answer(cors.preflight(answer.granted()))),
+                (Some(_), Some(cors)) => {
+                    return Decision::preflight(route, cors.preflight(answer.granted()));
+                }
                 // The route leaves CORS to its upstream: the question passes, as nobody's.
                 (Some(_), None) => match edge::check(&world, route, head, answer.granted()) {
                     Ok(()) => {
@@ -285,6 +287,7 @@ impl Asking<'_> {
                 }
                 Held::Waits(reply, approval) => {
                     trail.waits(approval);
+                    route.metrics.held();
                     return Ok(Judged::Waits(reply));
                 }
             }
@@ -296,17 +299,19 @@ impl Asking<'_> {
             None => match &route.tariff {
                 None => agent::spend(gate, &grant, &agent::purchase(&grant, route.charge)?, None).await?,
                 Some(tariff) => {
-                    let whole = match std::mem::replace(&mut sending, Sending::Unread) {
-                        Sending::Read(whole) if due.is_none() => whole,
-                        Sending::Unread if due.is_none() => {
-                            self.whole(&permit, body, route.body_max(), &mut laps).await?
-                        }
-                        // What people approved is sent to the byte, and nothing is written into it.
-                        _ => return Err(Rejection::Agent(AgentRefusal::Unpriced)),
+                    let whole = match (&due, std::mem::replace(&mut sending, Sending::Unread)) {
+                        (Some(due), _) => due.body(),
+                        (None, Sending::Read(whole)) => whole,
+                        (None, _) => self.whole(&permit, body, route.body_max(), &mut laps).await?,
                     };
-                    let (paid, whole) = agent::spend_on_call(gate, &grant, tariff, &whole).await?;
-                    body.replace(whole.clone());
-                    sending = Sending::Read(whole);
+                    let (paid, priced) = agent::spend_on_call(gate, &grant, tariff, &whole).await?;
+                    if due.is_none() {
+                        body.replace(priced.clone());
+                        sending = Sending::Read(priced);
+                    } else if priced != whole {
+                        // What people approved is sent to the byte, and nothing is written into it.
+                        return Err(Rejection::Agent(AgentRefusal::Unpriced));
+                    }
                     paid
                 }
             },

@@ -100,9 +100,12 @@ impl Decision {
             Verdict::Reject(rejection)
         });
         let answer_without = if answer.has_cors { &CORS[..] } else { &[] };
-        // A preflight's reply has it all already.
-        let answer = if matches!(verdict, Verdict::Answer(_)) { Vec::new() } else { answer.headers() };
-        Self { verdict, route: Some(Arc::clone(route)), answer, answer_without }
+        Self { verdict, route: Some(Arc::clone(route)), answer: answer.headers(), answer_without }
+    }
+
+    /// The route's own answer to a preflight, which has all that it needs.
+    pub(super) fn preflight(route: &Arc<Route>, reply: Reply) -> Self {
+        Self { route: Some(Arc::clone(route)), ..Self::answered(reply) }
     }
 }
 

@@ -61,7 +61,7 @@ pub use agent::{AgentRefusal, Conjunct, Denial, Ended, Shortage, Spent, Trip, Wa
 pub use decision::{Admitted, Authorization, Decision, Verdict};
 pub use explain::{Explanation, Question, Step, explain};
 pub use head::RequestHead;
-pub use hold::{BodyFlaw, HoldRefusal, Kept};
+pub use hold::{BodyFlaw, HoldRefusal, Kept, Waits};
 pub use permit::Permit;
 pub use person::Key as SessionKey;
 pub use record::{AgentRecord, ApplicationKeys, Person, Records};

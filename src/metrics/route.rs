@@ -31,6 +31,7 @@ pub struct RouteMetrics {
     requests: [OnceLock<IntCounter>; Method::ALL.len() * CLASSES],
     duration: OnceLock<Histogram>,
     allowed: OnceLock<IntCounter>,
+    held: OnceLock<IntCounter>,
     refused: RwLock<Vec<(&'static str, IntCounter)>>,
 }
 
@@ -42,6 +43,7 @@ impl RouteMetrics {
             requests: std::array::from_fn(|_| OnceLock::new()),
             duration: OnceLock::new(),
             allowed: OnceLock::new(),
+            held: OnceLock::new(),
             refused: RwLock::default(),
         }
     }
@@ -62,6 +64,13 @@ impl RouteMetrics {
     pub fn allowed(&self) {
         self.allowed
             .get_or_init(|| self.series.decisions.with_label_values(&[&*self.name, "allow", "none"]))
+            .inc();
+    }
+
+    /// The gate made a request of an agent wait for people.
+    pub fn held(&self) {
+        self.held
+            .get_or_init(|| self.series.decisions.with_label_values(&[&*self.name, "hold", "approval"]))
             .inc();
     }
 
@@ -87,6 +96,7 @@ impl RouteMetrics {
         }
         drop(self.series.duration.remove_label_values(&[&*self.name]));
         drop(self.series.decisions.remove_label_values(&[&*self.name, "allow", "none"]));
+        drop(self.series.decisions.remove_label_values(&[&*self.name, "hold", "approval"]));
         for (reason, _) in self.refused.read().unwrap_or_else(PoisonError::into_inner).iter() {
             drop(self.series.decisions.remove_label_values(&[&*self.name, "deny", reason]));
         }

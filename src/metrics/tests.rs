@@ -19,6 +19,7 @@ fn touched() -> Metrics {
     let metrics = Metrics::new("1.2.3");
     let route = metrics.route("read-reports");
     route.allowed();
+    route.held();
     route.refused("permission");
     route.finished(Method::Get, Class::Success, Duration::from_millis(3));
     metrics.upstream("reports").health("127.0.0.1:9000", Health::Up);
@@ -38,6 +39,7 @@ fn what_a_request_did_is_in_the_text() {
         "portcullis_requests_total{method=\"GET\",route=\"read-reports\",status=\"2xx\"} 1",
         "portcullis_request_duration_seconds_count{route=\"read-reports\"} 1",
         "portcullis_decisions_total{decision=\"allow\",reason=\"none\",route=\"read-reports\"} 1",
+        "portcullis_decisions_total{decision=\"hold\",reason=\"approval\",route=\"read-reports\"} 1",
         "portcullis_decisions_total{decision=\"deny\",reason=\"permission\",route=\"read-reports\"} 1",
         "portcullis_logins_total{method=\"email\",result=\"success\"} 1",
         "portcullis_config_info{sha256=\"abc\"} 1",

@@ -20,8 +20,8 @@ use crate::approval::{
     decide,
 };
 use crate::audit::Suspension;
-use crate::base::Timestamp;
 use crate::base::json::strict;
+use crate::base::{Number, Timestamp};
 use crate::crypto::digest;
 use crate::http::{ApiError, Call, Nothing, Reply};
 use crate::organization;
@@ -29,6 +29,8 @@ use crate::principal::{Principal, Scope};
 
 /// How many that are over the list shows.
 const PAST: u32 = 30;
+/// What names the last one of the page before, by its number.
+const BEFORE: &str = "before=";
 /// What says that a yes was counted and others must follow.
 const COUNTED: &str = "counted";
 /// Fields of a JSON body in which agents explain themselves.
@@ -64,18 +66,28 @@ pub(super) async fn list(call: Call, _: Nothing) -> Result<Reply, ApiError> {
         Err(reply) => return Ok(*reply),
     };
     let now = call.app.now();
-    let waiting = approval::open_for(&call.app, viewer.person).await?;
-    let all = Filter { limit: Some(PAST), ..Filter::default() };
+    let before = call.head.query.strip_prefix(BEFORE).and_then(|number| number.parse().ok());
+    let waiting = match before {
+        Some(_) => Vec::new(),
+        None => approval::open_for(&call.app, viewer.person).await?,
+    };
+    let all = Filter { limit: Some(PAST), before: before.map(Number), ..Filter::default() };
     let mut others = approval::list_for(&call.app, viewer.person, &all).await?;
+    let last = others.last().filter(|_| others.len() == PAST as usize).map(|last| last.number.0);
     others.retain(|other| waiting.iter().all(|one| one.id != other.id));
     let content = html! {
-        h1 { "Waiting for you" }
-        @if waiting.is_empty() { p.empty { "Nothing is waiting for your decision." } }
-        (cards(&waiting, now))
-        @if !others.is_empty() {
-            h2 { "Others" }
-            (cards(&others, now))
+        @if before.is_none() {
+            h1 { "Waiting for you" }
+            @if waiting.is_empty() { p.empty { "Nothing is waiting for your decision." } }
+            (cards(&waiting, now))
+            @if !others.is_empty() { h2 { "Others" } }
+        } @else {
+            p.back { a href=(super::HOME) { "← The latest" } }
+            h1 { "Earlier" }
+            @if others.is_empty() { p.empty { "There are none." } }
         }
+        (cards(&others, now))
+        @if let Some(last) = last { p.back { a href=(format!("{}?{BEFORE}{last}", super::HOME)) { "Earlier →" } } }
     };
     Ok(page(StatusCode::OK, "Approvals", Some(&viewer), &content))
 }
@@ -171,7 +183,11 @@ async fn run(call: &Call, form: &Form, decision: Decision) -> Result<Reply, ApiE
     detail(call, &viewer, &approval, status, Some(text)).await
 }
 
-/// Stops the agent: the human behind it and those who decide may. Only the human can let it go on.
+/// Whether this person may stop the agent: the human whose agent it is, as in the API.
+fn may_stop(approval: &Approval, person: &Principal) -> bool {
+    (approval.account, approval.site) == (person.account.id, person.account.site)
+}
+
 pub(super) async fn stop(call: Call, form: Form) -> Result<Reply, ApiError> {
     let viewer = match viewer(&call) {
         Ok(viewer) => viewer,
@@ -181,6 +197,10 @@ pub(super) async fn stop(call: Call, form: Form) -> Result<Reply, ApiError> {
         return Ok(form::not_ours(&call));
     }
     let Some(approval) = seen(&call, viewer.person).await? else { return Ok(trouble(StatusCode::NOT_FOUND)) };
+    if !may_stop(&approval, viewer.person) {
+        let said = "Only the human whose agent it is can stop it.";
+        return detail(&call, &viewer, &approval, StatusCode::FORBIDDEN, Some(said)).await;
+    }
     let mut change = call.app.change(call.actor()).await?;
     if agent::suspend(&mut change, approval.delegation(), Suspension::Manual).await? {
         change.commit().await?;
@@ -206,8 +226,10 @@ async fn detail(
         Some(id) => organization::by_id(&app.db, id).await?.map(|own| own.name),
         None => None,
     };
-    let token = agent::find(&app.db, agent::Reference::Id(approval.agent_token)).await?;
-    let is_running = token.is_some_and(|token| token.status == agent::Status::Active);
+    let can_be_stopped = may_stop(approval, viewer.person)
+        && agent::find(&app.db, agent::Reference::Id(approval.agent_token))
+            .await?
+            .is_some_and(|token| token.status == agent::Status::Active);
     let decides = state == State::Pending && approval::may_decide(app, approval, viewer.person).await?;
     let content = html! {
         p.back { a href=(super::HOME) { "← All approvals" } }
@@ -219,7 +241,7 @@ async fn detail(
         (words(approval, content.as_ref()))
         (facts(approval, content.as_ref(), human.as_deref(), place.as_deref()))
         @if decides { (decisions(viewer, approval)) }
-        @if is_running { (stopping(viewer, approval)) }
+        @if can_be_stopped { (stopping(viewer, approval)) }
     };
     Ok(page(status, "Approval", Some(viewer), &content))
 }
@@ -327,7 +349,7 @@ fn stopping(viewer: &Viewer<'_>, approval: &Approval) -> Markup {
     html! {
         details.stop {
             summary { "Stop this agent" }
-            p { "Nothing is let through in its name any more, and all that it waits for is void. The human whose agent it is can let it go on later." }
+            p { "Nothing is let through in its name any more, and all that it waits for is void. You can let it go on later." }
             form method="post" action=(format!("{}stop/", path_of(approval))) {
                 (viewer.proof())
                 button.no type="submit" { "Stop this agent" }

@@ -340,3 +340,26 @@ async fn a_person_logs_in_and_decides_by_number() {
     let bad = scene.call("GET", &format!("{PENDING}?state=nonsense"), &Value::Null).await;
     assert_eq!(told(&bad), (400, "VALIDATION_ERROR".to_owned()));
 }
+
+#[tokio::test]
+async fn what_waits_is_counted_and_told_to_pages_of_other_origins_too() {
+    let upstream = Upstream::echo().await;
+    let cors = "cors: { origins: ['https://app.example.com'], expose: [x-portcullis-approval-id] }\n";
+    let scene = scene(&format!("{cors}{}", routes(&upstream))).await;
+    let token = scene.mint(&json!({"permissions": ["reports.read"]})).await.1;
+    let origin = "Origin: https://app.example.com";
+    let held = scene.post("/reports/7", &token, &[origin], "{}").await;
+    let unknown = scene.post("/reports/7", &token, &[origin, &confirmed("nothing")], "{}").await;
+    let flawed = scene.post("/reports/7", &token, &[origin], "{\"a\": 1, \"a\": 2}").await;
+    for (answer, status) in [(&held, 202), (&unknown, 409), (&flawed, 400)] {
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example.com"));
+        assert_eq!(answer.header("access-control-expose-headers"), Some("x-portcullis-approval-id"));
+        assert!(answer.header("vary").is_some_and(|vary| vary.contains("Origin")));
+    }
+    let stranger = scene.post("/reports/7", &token, &["Origin: https://evil.example"], "{}").await;
+    assert_eq!((stranger.status, stranger.header("access-control-allow-origin")), (202, None));
+    let metrics = scene.gateway.running.app.metrics.render();
+    let counted = "portcullis_decisions_total{decision=\"hold\",reason=\"approval\",route=\"reports\"} 2";
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
+}

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::agent::{Scene, bearer, scene};
 use crate::agent_gate::{reader, told};
+use crate::agent_hold::{PENDING, confirmed};
 use crate::support::people::request;
 use crate::support::raw::Answer;
 use crate::support::replica::until;
@@ -22,7 +23,7 @@ const COST: f64 = 0.003;
 /// A model that answers in JSON, in a stream, or without a word about its usage.
 async fn model() -> (Upstream, Scene) {
     let upstream = Upstream::start(|seen| match seen.target() {
-        "/v1/json" | "/hidden/json" => Act::with("Content-Type: application/json\r\n", USAGE),
+        "/v1/json" | "/hidden/json" | "/held" => Act::with("Content-Type: application/json\r\n", USAGE),
         "/hidden/long" => {
             let body = format!("{{\"text\":\"{}\",{}", "x".repeat(4000), &USAGE[1..]);
             Act::with("Content-Type: application/json\r\n", &body)
@@ -60,6 +61,14 @@ routes:
       permission: reports.read
       cost: {{ llm: openai, prices: {{ m: {{ input: 1, output: 100 }} }}, output_max: 500 }}
       redact: {{ keys: [usage, choices], buffer: 1KiB }}
+  - name: held
+    match: {{ path: '/held' }}
+    upstream: up
+    allow: {{ permission: reports.read }}
+    agents:
+      permission: reports.read
+      hold: always
+      cost: {{ llm: openai, prices: {{ m: {{ input: 1, output: 100 }} }}, output_max: 500 }}
 ",
         upstream.address
     );
@@ -181,4 +190,45 @@ async fn what_a_call_has_cost_stands_in_the_trail_beside_what_was_reserved() {
         assert_eq!(settled.personal["detail"]["cost_usd"], json!(cost));
         assert!(asked.request_id.is_some() && asked.request_id == settled.request_id);
     }
+}
+
+#[tokio::test]
+async fn a_call_that_people_approve_is_shown_with_its_cap_and_paid_for_when_it_is_sent() {
+    let (upstream, scene) = model().await;
+    let (id, token) = scene.rich(0.06).await;
+    let body = r#"{"model":"m"}"#;
+    let unpriced = scene.prompt("/held", &token, r#"{"model":"other"}"#).await;
+    assert_eq!(told(&unpriced), (403, "COST_UNKNOWN".to_owned()), "before anybody is asked");
+    let held = scene.prompt("/held", &token, body).await;
+    assert_eq!(held.status, 202, "{}", held.text());
+    let named = held.json()["confirmation_token"].as_str().unwrap().to_owned();
+    let shown = scene.call("GET", &format!("{PENDING}{named}/"), &Value::Null).await.json();
+    assert_eq!(shown["payload"], json!({"max_completion_tokens": 500, "model": "m"}));
+    scene.spends(id, 0.0).await;
+    scene.approve(&named).await;
+    let again = async || {
+        let text = request("POST", "/held", &[bearer(&token), confirmed(&named)], body);
+        exchange(scene.gateway.public(), text).await.expect("an answer")
+    };
+    let answer = again().await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, USAGE));
+    assert!(answer.header("x-budget-remaining").is_some_and(|left| left.starts_with("0.009")));
+    assert_eq!(upstream.last().body, br#"{"max_completion_tokens":500,"model":"m"}"#);
+    scene.spends(id, COST).await;
+    assert_eq!(told(&again().await), (409, "APPROVAL_USED".to_owned()));
+    scene.spends(id, COST).await;
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test]
+async fn a_call_that_is_approved_and_does_not_fit_the_budget_is_refused_and_stays_approved() {
+    let (upstream, scene) = model().await;
+    let (_, token) = scene.rich(0.02).await;
+    let held = scene.prompt("/held", &token, r#"{"model":"m"}"#).await;
+    let named = held.json()["confirmation_token"].as_str().unwrap().to_owned();
+    scene.approve(&named).await;
+    let text = request("POST", "/held", &[bearer(&token), confirmed(&named)], r#"{"model":"m"}"#);
+    let refused = exchange(scene.gateway.public(), text).await.expect("an answer");
+    assert_eq!(told(&refused), (403, "BUDGET_EXCEEDED".to_owned()));
+    assert_eq!((scene.standing(&named).await.as_str(), upstream.count()), ("approved", 0));
 }

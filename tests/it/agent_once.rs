@@ -59,7 +59,10 @@ async fn prefer_wait_holds_the_answer_until_people_have_decided() {
     };
     tokio::time::sleep(Duration::from_millis(200)).await;
     scene.approve(&named).await;
-    let answer = tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("soon").unwrap();
+    let answer = tokio::time::timeout(Duration::from_secs(2), waiting)
+        .await
+        .expect("at once, not when it is looked for")
+        .unwrap();
     assert_eq!((answer.status, &answer.json()["approval"]), (202, &json!("approved")));
     let patient = scene.post("/reports/8", &token, &["Prefer: wait=1"], "{}").await;
     assert_eq!((patient.status, &patient.json()["approval"]), (202, &json!("pending")));
@@ -85,19 +88,43 @@ async fn every_step_is_in_the_trail() {
     }
 }
 
+/// Gateways, what Ada calls with, and the token of her agent.
+async fn delegated(dialect: Dialect) -> (Upstream, Arc<Replicas>, Vec<String>, String) {
+    let upstream = Upstream::echo().await;
+    let yaml = format!("{}{}", crate::agent::YAML, routes(&upstream));
+    let replicas = Arc::new(Replicas::on(dialect, &yaml).await);
+    let here = &replicas.here;
+    let keys = here.application("web", &[]).await;
+    let ada = here.user("ada", &keys).await;
+    here.grant(ada.id, permission("reports")).await;
+    let lines = [&keys.lines()[..], &[ada.bearer()]].concat();
+    let mint =
+        json!({"permissions": ["reports.read"], "circuit_breaker": {"max_requests_per_minute": 1_000_000}});
+    let minted = here.call("POST", "/ai/tokens/", &lines, &mint).await.json();
+    let token = minted["token"].as_str().expect("a token").to_owned();
+    (upstream, replicas, lines, token)
+}
+
 on_one_and_on_two! {
-    async fn t2_of_sixty_four_who_use_an_approval_one_reaches_the_upstream(dialect: Dialect) {
-        let upstream = Upstream::echo().await;
-        let yaml = format!("{}{}", crate::agent::YAML, routes(&upstream));
-        let replicas = Arc::new(Replicas::on(dialect, &yaml).await);
+    async fn who_waits_hears_of_a_decision_wherever_it_is_made(dialect: Dialect) {
+        let (_upstream, replicas, lines, token) = delegated(dialect).await;
         let here = &replicas.here;
-        let keys = here.application("web", &[]).await;
-        let ada = here.user("ada", &keys).await;
-        here.grant(ada.id, permission("reports")).await;
-        let lines = [&keys.lines()[..], &[ada.bearer()]].concat();
-        let mint = json!({"permissions": ["reports.read"], "circuit_breaker": {"max_requests_per_minute": 1_000_000}});
-        let minted = here.call("POST", "/ai/tokens/", &lines, &mint).await.json();
-        let token = minted["token"].as_str().expect("a token").to_owned();
+        let held = exchange(here.public(), post("/reports/7", &token, &[], "{}")).await.expect("an answer");
+        let named = held.json()["confirmation_token"].as_str().expect("a token").to_owned();
+        let elsewhere = replicas.nth(1).public();
+        let text = post("/reports/7", &token, &["Prefer: wait=20"], "{}");
+        let waiting = spawn(async move { exchange(elsewhere, text).await.expect("an answer") });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let path = format!("{PENDING}{named}/confirm/");
+        assert_eq!(here.call("POST", &path, &lines, &Value::Null).await.status, 200);
+        let soon = Duration::from_secs(3);
+        let answer = tokio::time::timeout(soon, waiting).await.expect("sooner than it is looked for").unwrap();
+        assert_eq!((answer.status, &answer.json()["approval"]), (202, &json!("approved")));
+    }
+
+    async fn t2_of_sixty_four_who_use_an_approval_one_reaches_the_upstream(dialect: Dialect) {
+        let (upstream, replicas, lines, token) = delegated(dialect).await;
+        let here = &replicas.here;
         for round in 0..crate::support::times(2, 20) {
             let body = format!("{{\"round\": {round}}}");
             let held = exchange(here.public(), post("/reports/7", &token, &[], &body)).await.expect("an answer");

@@ -10,7 +10,8 @@ use portcullis::approval::{
 };
 use portcullis::audit::{self, Actor};
 use portcullis::base::Number;
-use portcullis::policy::{Approvers, Code};
+use portcullis::policy::approver::Group;
+use portcullis::policy::{Approver, Approvers, Code};
 use portcullis::store::DEFAULT_SITE;
 use regex::Regex;
 use serde_json::json;
@@ -19,7 +20,7 @@ use crate::agent::{Scene, bearer, scene};
 use crate::agent_gate::routes;
 use crate::support::Upstream;
 use crate::support::forms::{Browser, LIST, LOGIN, cookie_of, form};
-use crate::support::people::{PASSWORD, TRUSTING, elsewhere};
+use crate::support::people::{PASSWORD, TRUSTING, elsewhere, role};
 
 pub async fn with_pages() -> Scene {
     let upstream = Upstream::echo().await;
@@ -246,6 +247,29 @@ async fn a_no_has_a_reason_and_an_agent_can_be_stopped() {
     let token = agent::find(&scene.gateway.running.app.db, OfToken::Id(stopped.agent_token)).await.unwrap();
     assert_eq!(token.unwrap().status, agent::Status::Suspended);
     assert!(!browser.get(&page_of(&stopped)).await.text().contains("stop/"));
+}
+
+#[tokio::test]
+async fn who_only_decides_about_an_agent_cannot_stop_it() {
+    let scene = with_pages().await;
+    let eve = scene.gateway.account("eve", |_| {}).await;
+    scene.gateway.grant(eve, role("viewer")).await;
+    let viewers = Group { any_of: vec![Approver::Role(Code::parse("viewer").unwrap())], need: 1 };
+    let approval = scene.asked_of(Approvers(vec![viewers]), "bot", "/reports/7", "{}", None).await;
+    let mut browser = Browser::new(&scene.gateway);
+    browser.log_in("eve").await;
+    let page = page_of(&approval);
+    let shown = browser.get(&page).await.text();
+    assert!(shown.contains("approve/") && !shown.contains("stop/"), "{shown}");
+    let refused = browser.post(&format!("{page}stop/"), &[]).await;
+    assert!(refused.status == 403 && refused.text().contains("Only the human"), "{}", refused.text());
+    assert_eq!(scene.stands(&approval).await, State::Pending);
+    assert_eq!(browser.post(&format!("{page}approve/"), &[]).await.status, 303);
+    assert_eq!(scene.stands(&approval).await, State::Approved);
+    let mut ada = Browser::new(&scene.gateway);
+    ada.log_in("ada").await;
+    assert_eq!(ada.post(&format!("{page}stop/"), &[]).await.status, 303);
+    assert_eq!(scene.stands(&approval).await, State::Void);
 }
 
 /// What would run, or change what a reader sees, were it not text.

@@ -1,6 +1,8 @@
 //! What an approval promises, on every database.
 
 mod asking;
+mod listing;
+mod policy;
 
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use crate::crypto::keyring::{Keyring, Member, Purpose};
 use crate::on_every_store;
 use crate::policy::approver::Group;
 use crate::policy::{Approver, Approvers};
+use crate::principal::Principal;
 use crate::rbac::{self, Granted};
 use crate::session::{self, Device, Login, Method};
 use crate::store::DEFAULT_SITE;

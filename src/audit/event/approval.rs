@@ -96,9 +96,20 @@ impl ApprovalEvent {
         }
     }
 
-    /// Nobody's rights change: what an approval opens is read from the store each time.
-    pub const fn subjects(&self) -> Vec<Subject> {
-        Vec::new()
+    /// Nobody's rights change: what an approval opens is read from the store each time. Whoever waits for
+    /// it is told of what ends the waiting.
+    pub fn subjects(&self) -> Vec<Subject> {
+        match self.step {
+            Step::Requested { .. } | Step::Voted | Step::Claimed | Step::Rearmed => Vec::new(),
+            Step::Approved { .. }
+            | Step::Denied { .. }
+            | Step::Expired
+            | Step::Lapsed
+            | Step::Voided { .. }
+            | Step::Executed { .. }
+            | Step::Failed { .. }
+            | Step::Indeterminate => vec![Subject::Approval(self.approval)],
+        }
     }
 
     pub const fn about(&self) -> About {

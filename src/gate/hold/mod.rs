@@ -6,6 +6,7 @@
 
 mod body;
 mod refusal;
+mod words;
 
 use std::time::Duration;
 
@@ -33,12 +34,11 @@ use crate::policy::Approvers;
 use crate::store::Error;
 
 pub use refusal::{BodyFlaw, HoldRefusal};
+pub use words::Waits;
 
 const APPROVAL_ID: HeaderName = HeaderName::from_static("x-portcullis-approval-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
-/// How often a request that waits looks whether people have decided.
-const LOOK_EVERY: Duration = Duration::from_millis(300);
 const IDEMPOTENCY_KEY_MAX: usize = 255;
 
 /// How a route holds what agents ask.
@@ -155,6 +155,11 @@ impl Question<'_> {
         };
         let flaw = |flaw| Rejection::Held(HoldRefusal::Body(flaw));
         let value = body::read(of(&CONTENT_TYPE), &body).map_err(flaw)?;
+        // What would be written into a call of a language model is written before people see it.
+        let body = match &self.route.tariff {
+            Some(tariff) => tariff.call(&body)?.body,
+            None => body,
+        };
         // What is coded cannot be looked into, so it waits.
         let is_plain = of(&CONTENT_ENCODING).is_none_or(|coding| coding.eq_ignore_ascii_case(b"identity"));
         if let Some(when) = &self.holding.when
@@ -260,17 +265,10 @@ impl Question<'_> {
     }
 
     /// Waits until people have decided, as long as the agent prefers and the route allows.
-    async fn wait(&self, mut approval: Approval, wait: Duration) -> Result<Approval, Rejection> {
+    async fn wait(&self, approval: Approval, wait: Duration) -> Result<Approval, Rejection> {
         let app = &self.gate.app;
-        if wait.is_zero() {
-            return Ok(approval);
-        }
-        let until = tokio::time::Instant::now() + wait;
-        while approval.state_at(app.now()) == State::Pending && tokio::time::Instant::now() < until {
-            tokio::time::sleep_until(until.min(tokio::time::Instant::now() + LOOK_EVERY)).await;
-            let found = approval::find(&app.db, &Reference::Id(approval.id)).await;
-            approval = found.map_err(|error| silent(&error))?.ok_or_else(|| told(Told::Unknown))?;
-        }
+        let found = approval::wait(app, approval, wait).await.map_err(|error| silent(&error))?;
+        let approval = found.ok_or_else(|| told(Told::Unknown))?;
         approval::stands(&approval, app.now()).map_err(told)?;
         Ok(approval)
     }
@@ -285,6 +283,11 @@ enum Presented {
 impl Due {
     pub fn id(&self) -> Id {
         self.approval.id
+    }
+
+    /// What is sent, to the byte.
+    pub fn body(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.content.body)
     }
 
     /// Takes the approval. From here on it is sent, or given back because it was not.

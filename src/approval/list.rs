@@ -1,0 +1,111 @@
+//! Lists of approvals: for people, of what they may see, and for operators.
+//!
+//! Law: the store filters and pages; who may look at what is shared is judged for each. Whoever may see
+//! little is not shown less of it because others' stands before.
+
+use std::collections::HashMap;
+
+use super::rule::capacity_of;
+use super::{Approval, State, may_decide, store};
+use crate::app::App;
+use crate::base::{Id, Number};
+use crate::policy::approver::Capacity;
+use crate::principal::Principal;
+use crate::store::Error;
+
+/// How many one list shows at most.
+const LISTED: u32 = 1000;
+/// How many are read at a time.
+const PAGE: u32 = 500;
+/// How many of those that are shared are looked at for one list: nobody makes the gateway read for long.
+const LOOKED_AT: u32 = 20_000;
+
+/// Which approvals a list shows. What is absent does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// As it stands at this moment.
+    pub state: Option<State>,
+    pub agent_token: Option<Id>,
+    pub agent: Option<String>,
+    pub route: Option<String>,
+    pub trace: Option<String>,
+    /// Only those with a lesser number: what follows after the last one of a list.
+    pub before: Option<Number>,
+    /// At most 1000.
+    pub limit: Option<u32>,
+}
+
+impl Filter {
+    fn limit(&self) -> u32 {
+        self.limit.unwrap_or(LISTED).min(LISTED)
+    }
+}
+
+/// The approvals that this person may see, the newest first: those of the person's own agents, and
+/// those that the person may decide about.
+pub async fn list_for(app: &App, person: &Principal, filter: &Filter) -> Result<Vec<Approval>, Error> {
+    let account = &person.account;
+    let most = usize::try_from(filter.limit()).unwrap_or(usize::MAX);
+    let (mut listed, mut looked_at) = (Vec::new(), 0);
+    let mut filter = filter.clone();
+    // What the person is in an organization is the same for all of its approvals.
+    let mut known: HashMap<Option<Id>, Capacity> = HashMap::new();
+    while listed.len() < most && looked_at < LOOKED_AT {
+        let page = store::listed(&app.db, account.site, Some(account.id), &filter, PAGE, app.now()).await?;
+        let is_last = page.len() < PAGE as usize;
+        filter.before = page.last().map(|last| last.number);
+        looked_at += PAGE;
+        for approval in page {
+            let is_own = approval.account == account.id;
+            if is_own || decides(app, &approval, person, &mut known).await? {
+                listed.push(approval);
+            }
+        }
+        if is_last {
+            break;
+        }
+    }
+    listed.truncate(most);
+    Ok(listed)
+}
+
+/// Whether a person decides about another's.
+async fn decides(
+    app: &App,
+    approval: &Approval,
+    person: &Principal,
+    known: &mut HashMap<Option<Id>, Capacity>,
+) -> Result<bool, Error> {
+    if let Some(capacity) = known.get(&approval.organization) {
+        return Ok(approval.rules.approvers.admit(capacity));
+    }
+    let capacity = capacity_of(app, approval, person).await?;
+    let decides = approval.rules.approvers.admit(&capacity);
+    known.insert(approval.organization, capacity);
+    Ok(decides)
+}
+
+/// What waits for this person's decision, the newest first.
+pub async fn open_for(app: &App, person: &Principal) -> Result<Vec<Approval>, Error> {
+    let pending = Filter { state: Some(State::Pending), ..Filter::default() };
+    let mut open = Vec::new();
+    for approval in list_for(app, person, &pending).await? {
+        if may_decide(app, &approval, person).await? {
+            open.push(approval);
+        }
+    }
+    Ok(open)
+}
+
+/// Whether this person may look at it: as the human behind the agent, or as one who decides.
+pub async fn may_see(app: &App, approval: &Approval, person: &Principal) -> Result<bool, Error> {
+    if approval.account == person.account.id && approval.site == person.account.site {
+        return Ok(true);
+    }
+    may_decide(app, approval, person).await
+}
+
+/// Every approval of a site, the newest first: for operators.
+pub async fn list(app: &App, site: Id, filter: &Filter) -> Result<Vec<Approval>, Error> {
+    store::listed(&app.db, site, None, filter, filter.limit(), app.now()).await
+}

@@ -1,0 +1,64 @@
+//! What lists promise: the store's filters say the same as the approvals themselves, and pages miss nothing.
+
+use super::*;
+
+on_every_store! {
+    async fn a_list_filters_by_what_an_approval_is_now(store: TestStore) {
+        let scene = Scene::on(store).await;
+        let [pending, denied, approved, lapsing] = ["1", "2", "3", "4"].map(|body| scene.ask(body));
+        let all = [pending.await, denied.await, approved.await, lapsing.await];
+        scene.deny(&all[1]).await.unwrap();
+        scene.approve(&scene.ada, &all[3]).await.unwrap();
+        scene.app.clock.advance(2 * MINUTE);
+        scene.approve(&scene.ada, &all[2]).await.unwrap();
+        for step in 0..4 {
+            let now = scene.app.now();
+            let known = list_for(&scene.app, &scene.ada, &Filter::default()).await.unwrap();
+            assert_eq!(known.len(), 4);
+            for state in State::ALL {
+                let filter = Filter { state: Some(state), ..Filter::default() };
+                let wanted: Vec<_> = known.iter().filter(|one| one.state_at(now) == state).cloned().collect();
+                assert_eq!(list_for(&scene.app, &scene.ada, &filter).await.unwrap(), wanted, "{step}: {state:?}");
+                assert_eq!(list(&scene.app, DEFAULT_SITE, &filter).await.unwrap(), wanted, "{step}: {state:?}");
+            }
+            scene.app.clock.advance(4 * MINUTE);
+        }
+    }
+
+    async fn a_list_filters_by_agent_route_and_trace(store: TestStore) {
+        let scene = Scene::on(store).await;
+        let asked = scene.ask("{}").await;
+        let fits = async |filter: Filter| !list_for(&scene.app, &scene.ada, &filter).await.unwrap().is_empty();
+        let text = |text: &str| Some(text.to_owned());
+        assert!(fits(Filter { agent: text("robot"), route: text("pay"), ..Filter::default() }).await);
+        assert!(fits(Filter { agent_token: Some(asked.agent_token), ..Filter::default() }).await);
+        assert!(!fits(Filter { agent_token: Some(asked.id), ..Filter::default() }).await);
+        assert!(!fits(Filter { agent: text("Robot"), ..Filter::default() }).await);
+        assert!(!fits(Filter { route: text("pays"), ..Filter::default() }).await);
+        assert!(fits(Filter { trace: asked.trace.clone(), ..Filter::default() }).await);
+        assert!(!fits(Filter { trace: text("another"), ..Filter::default() }).await);
+    }
+
+    async fn pages_follow_one_another_and_miss_nothing(store: TestStore) {
+        let scene = Scene::on(store).await;
+        let stranger = person(&scene.app, &[]).await;
+        for number in 0..7 {
+            scene.ask(&number.to_string()).await;
+        }
+        let whole = list_for(&scene.app, &scene.ada, &Filter::default()).await.unwrap();
+        assert_eq!(whole.len(), 7);
+        let mut paged = Vec::new();
+        loop {
+            let before = paged.last().map(|last: &Approval| last.number);
+            let filter = Filter { before, limit: Some(3), ..Filter::default() };
+            let page = list_for(&scene.app, &scene.ada, &filter).await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            assert!(page.len() <= 3);
+            paged.extend(page);
+        }
+        assert_eq!(paged, whole);
+        assert!(list_for(&scene.app, &stranger, &Filter::default()).await.unwrap().is_empty());
+    }
+}
