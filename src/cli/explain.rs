@@ -23,7 +23,7 @@ use crate::store::DEFAULT_SITE;
 
 /// Say whether a request would pass, and which condition says no
 ///
-/// Exit code 0 when it would be forwarded, 1 when it would be refused.
+/// Exit code 0 when it would be forwarded, or wait for people first, 1 when it would be refused.
 #[derive(clap::Args, Debug)]
 pub struct Explain {
     /// Who asks: e-mail address, phone number, user name, number or id; nobody if absent
@@ -38,6 +38,9 @@ pub struct Explain {
     /// The application whose keys come with the request
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
+    /// What an agent would send, as JSON: some of it may wait for people, or cost
+    #[arg(long, value_name = "JSON", requires = "agent")]
+    body: Option<String>,
     /// The host that is asked; that of `public_url` if absent
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
@@ -94,6 +97,7 @@ impl Explain {
             agent: agent.as_ref(),
             organization: self.org.as_deref(),
             application,
+            body: self.body.as_ref().map(String::as_bytes),
         };
         let gate = server::open_gate(app, &config).map_err(Failure::problem)?;
         Ok(explain(&gate, &question).await?)
@@ -114,6 +118,7 @@ fn as_json(told: &Explanation) -> Value {
             .map(|step| json!({"name": step.name, "passed": step.is_passed, "detail": step.detail}))
             .collect::<Value>(),
         "policy": told.policy.as_ref().map(condition),
+        "waits": told.waits.name(),
         "refusal": told.refusal.as_ref().map(|refusal| json!({
             "status": refusal.status().as_u16(),
             "code": refusal.code(),

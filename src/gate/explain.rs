@@ -3,6 +3,7 @@
 //! Law: nothing is counted, used up, read from a request or written; the answer is the pipeline's,
 //! because the same judges give it. Every condition is shown with its own answer.
 
+mod after;
 mod agent;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use ::http::Method;
 
 use super::authorize::{Asked, authorize, organization_of};
+use super::hold::Waits;
 use super::permit::Organization;
 use super::person::Snapshot;
 use super::rejection::{Flaw, Rejection};
@@ -27,6 +29,9 @@ use crate::policy::table::Params;
 use crate::principal::{ApplicationFacts, SessionFacts};
 use crate::store::Error;
 
+/// The step that shows every condition of the policy.
+const POLICY: &str = "policy";
+
 /// What would be asked, and by whom.
 #[derive(Debug, Clone)]
 pub struct Question<'a> {
@@ -40,6 +45,8 @@ pub struct Question<'a> {
     /// The slug that the request would name.
     pub organization: Option<&'a str>,
     pub application: Option<Arc<ApplicationFacts>>,
+    /// What an agent would send, as JSON, where that is known.
+    pub body: Option<&'a [u8]>,
 }
 
 /// What came of it, step by step.
@@ -48,8 +55,10 @@ pub struct Explanation {
     pub steps: Vec<Step>,
     /// The policy with every condition; `None` where anyone may pass or no route was found.
     pub policy: Option<Explained>,
-    /// `None`: the request would be forwarded.
+    /// `None`: the request would be forwarded, or wait for people first.
     pub refusal: Option<Rejection>,
+    /// Whether it would wait for people, if it is not refused.
+    pub waits: Waits,
 }
 
 /// One step of the pipeline.
@@ -66,7 +75,7 @@ pub struct Step {
 /// The store's, where it does not say who the account is.
 pub async fn explain(gate: &Gate, question: &Question<'_>) -> Result<Explanation, Error> {
     let world = gate.world();
-    let mut told = Explanation { steps: Vec::new(), policy: None, refusal: None };
+    let mut told = Explanation { steps: Vec::new(), policy: None, refusal: None, waits: Waits::No };
     let path = question.target.path().to_owned();
     let outcome = match world.find(question.host, &path, &question.method) {
         Target::Route(route, params) => {
@@ -140,7 +149,7 @@ async fn of_route(
     if let Err(refusal) = authorize(world, &asked) {
         return Ok(Err(refusal));
     }
-    told.pass("policy", route.rule.allow.to_string());
+    told.pass(POLICY, route.rule.allow.to_string());
     Ok(rewrite::check(world, &asked, question.host, question.target.path(), &question.method))
 }
 
@@ -179,7 +188,7 @@ impl Explanation {
 
     fn fail(&mut self, refusal: &Rejection) {
         let is_policys = refusal.failed().is_some() && !matches!(refusal, Rejection::Agent(_));
-        let name = if is_policys { "policy" } else { "refused" };
+        let name = if is_policys { POLICY } else { "refused" };
         let missing: Vec<&str> = refusal.missing().iter().map(Code::as_str).collect();
         let failed = refusal.failed().map(|failed| format!(", failed: {failed}")).unwrap_or_default();
         let missing =
@@ -193,15 +202,26 @@ impl Explanation {
 impl fmt::Display for Explanation {
     /// For a human: a line per step, the policy as a tree, and what to do about it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The conditions stand below the step that asked them, or below what was said in its place.
+        let mut policy = self.policy.as_ref();
         for step in &self.steps {
             let mark = if step.is_passed { "yes" } else { "no" };
             writeln!(f, "{mark:<8}{:<18}{}", step.name, step.detail)?;
+            if step.name == POLICY {
+                policy.take().map_or(Ok(()), |policy| tree(policy, 0, f))?;
+            }
         }
-        if let Some(policy) = &self.policy {
-            tree(policy, 0, f)?;
-        }
+        policy.map_or(Ok(()), |policy| tree(policy, 0, f))?;
         match &self.refusal {
-            None => writeln!(f, "The request would be forwarded."),
+            None => f.write_str(match self.waits {
+                Waits::No => "The request would be forwarded.\n",
+                Waits::Yes => {
+                    "The request would wait for people (202), and be forwarded once they have approved it.\n"
+                }
+                Waits::ByBody => {
+                    "The request would be forwarded, or wait for people: that depends on its body.\n"
+                }
+            }),
             Some(refusal) => writeln!(f, "{} {}", refusal.text(), refusal.remedy()),
         }
     }

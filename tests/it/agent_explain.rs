@@ -7,12 +7,13 @@ use http::Method;
 use portcullis::account::{self, Account};
 use portcullis::agent::{self, AgentToken, Reference};
 use portcullis::base::Number;
-use portcullis::gate::{CanonicalTarget, Explanation, Question, explain};
+use portcullis::gate::{CanonicalTarget, Explanation, Question, Waits, explain};
 use portcullis::server;
 use serde_json::json;
 
-use crate::agent::Scene;
+use crate::agent::{Scene, scene};
 use crate::agent_gate::{reader, told, with_upstream};
+use crate::support::Upstream;
 use crate::support::people::permission;
 
 impl Scene {
@@ -22,18 +23,30 @@ impl Scene {
     }
 
     async fn explain(&self, path: &str, id: i64, organization: Option<&str>) -> Explanation {
+        self.explain_call(Method::GET, path, id, organization, None).await
+    }
+
+    async fn explain_call(
+        &self,
+        method: Method,
+        path: &str,
+        id: i64,
+        organization: Option<&str>,
+        body: Option<&[u8]>,
+    ) -> Explanation {
         let app = &self.gateway.running.app;
         let gate = server::open_gate(app, &app.config()).unwrap();
         let target = CanonicalTarget::parse(path.as_bytes(), server::rules(&app.config()).target).unwrap();
         let token = self.token(id).await;
         let question = Question {
-            method: Method::GET,
+            method,
             host: "127.0.0.1",
             target,
             account: None,
             agent: Some(&token),
             organization,
             application: None,
+            body,
         };
         explain(&gate, &question).await.unwrap()
     }
@@ -77,7 +90,7 @@ async fn what_is_explained_of_an_agent_is_what_is_decided() {
         "yes     token",
         "yes     agent scope       reports.read among reports.read",
         "yes     human permission  reports.read",
-        "yes     rate              60 requests a minute",
+        "yes     rate              60 requests a minute, one more suspends it",
         "The request would be forwarded.",
     ] {
         assert!(passes.contains(line), "{line}\n{passes}");
@@ -140,4 +153,83 @@ async fn to_explain_counts_nothing() {
     let none = scene.mint(&reader(&none)).await;
     let told = scene.agree("/reports/7", &none, None).await;
     assert!(told.contains("no      total             0 of 0"), "{told}");
+}
+
+/// Whatever comes after the double check.
+fn full(upstream: &Upstream) -> String {
+    let up = format!("upstreams: {{ up: {{ servers: ['{}'], breaker: 'off' }} }}\n", upstream.address);
+    up + "agents: { confirm: ['write:invoices'] }
+roles: [ { code: finance } ]
+routes:
+  - { name: orders, match: { path: '/orders' }, upstream: up, allow: signed_in, limit: { requests: 100, per: 1m }, agents: { permission: reports.read, cost: { flat_usd: 0.10 }, hold: { when: { pointer: /amount, above: 1000 } }, approvers: { any_of: [ { delegator: true }, { role: finance } ], need: 2 } } }
+  - { name: invoices, match: { path: '/invoices' }, upstream: up, allow: { max_age: 5m }, agents: { permission: 'write:invoices' } }
+  - { name: models, match: { path: '/models' }, upstream: up, allow: signed_in, agents: { permission: reports.read, cost: { llm: openai, prices: { m: { input: 1, output: 100 } }, output_max: 500 } } }
+  - { name: dear, match: { path: '/dear' }, upstream: up, allow: signed_in, agents: { permission: reports.read, cost: { flat_usd: 7 } } }
+"
+}
+
+#[tokio::test]
+async fn waiting_for_people_limits_and_the_budget_are_explained() {
+    let upstream = Upstream::echo().await;
+    let scene = scene(&full(&upstream)).await;
+    let breaker = json!({"max_requests_per_minute": 30, "max_requests_total": 40});
+    let (id, token) = scene.mint(&reader(&json!({"budget_limit_usd": 2, "circuit_breaker": breaker}))).await;
+    let ask = async |path, body: Option<&str>| {
+        scene.explain_call(Method::POST, path, id, None, body.map(str::as_bytes)).await
+    };
+    let told = ask("/orders", None).await;
+    let text = told.to_string();
+    assert_eq!((told.waits, &told.refusal), (Waits::ByBody, &None), "{text}");
+    for line in [
+        "yes     limit             100 requests in 60 s on this route, with its human's",
+        "yes     hold              it waits for people if /amount is above 1000, or cannot be found or compared",
+        "yes     decided by        2 of: the delegating human or who has the role finance",
+        "yes     time              10 min to decide, then 5 min to execute; `Prefer: wait` up to 30 s",
+        "yes     rate              30 requests a minute, one more suspends it",
+        "yes     total             0 of 40 requests were handed out to be spent; 40 and what is unspent are left",
+        "yes     cost              0.100000 USD",
+        "yes     budget            0.000000 of 2.000000 USD were handed out to be spent; 2.000000",
+        "that depends on its body.",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    for (body, waits, status) in [
+        (r#"{"amount": 5}"#, Waits::No, 200),
+        (r#"{"amount": 5000}"#, Waits::Yes, 202),
+        (r#"{"amount": "5"}"#, Waits::Yes, 202),
+    ] {
+        assert_eq!(ask("/orders", Some(body)).await.waits, waits, "{body}");
+        assert_eq!(scene.post("/orders", &token, &[], body).await.status, status, "{body}");
+    }
+    let text = ask("/orders", None).await.to_string();
+    assert!(text.contains("of 40 requests were handed out") && !text.contains("0 of 40 requests"), "{text}");
+    let text = ask("/models", None).await.to_string();
+    assert!(text.contains("cost              what a language model takes (m)"), "{text}");
+    let text = ask("/models", Some(r#"{"model": "m"}"#)).await.to_string();
+    assert!(text.contains("at most 0.05"), "{text}");
+    let unknown = ask("/models", Some(r#"{"model": "n"}"#)).await;
+    assert_eq!(unknown.refusal.map(|no| no.code()), Some("COST_UNKNOWN"));
+    let dear = ask("/dear", None).await.refusal.map(|no| no.code());
+    assert_eq!(dear, Some("BUDGET_EXCEEDED"));
+    assert_eq!(scene.post("/dear", &token, &[], "").await.code(), "BUDGET_EXCEEDED");
+}
+
+#[tokio::test]
+async fn what_is_always_held_says_by_which_rule_and_in_what_session() {
+    let upstream = Upstream::echo().await;
+    let scene = scene(&full(&upstream)).await;
+    let invoices = json!({"permissions": ["write:invoices"], "organization": "acme-corp", "expires_in": 90});
+    let (id, _) = scene.mint(&invoices).await;
+    let told = scene.explain_call(Method::POST, "/invoices", id, None, None).await;
+    let text = told.to_string();
+    assert_eq!(told.waits, Waits::Yes, "{text}");
+    for line in [
+        "hold              it waits for people: `agents.confirm` holds write:invoices",
+        "decided by        the delegating human, logged in within the last 5 min",
+        "s left",
+        "yes     cost              nothing",
+        "would wait for people (202)",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
 }

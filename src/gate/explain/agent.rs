@@ -1,12 +1,11 @@
 //! The same for an agent: its token, its human and the double check, condition by condition.
 //!
 //! Law: the pipeline's judges, in the pipeline's order. Every condition is shown with its own
-//! answer also after the first no; the refusal is the one that the agent would get. Rate and
-//! totals are shown as limits, because what is left of them is known to the running gateway alone.
+//! answer also after the first no; the refusal is the one that the agent would get.
 
 use std::sync::Arc;
 
-use super::super::agent::{self as agents, AgentRefusal, Grant, Shortage, Trip};
+use super::super::agent::{self as agents, AgentRefusal, Grant};
 use super::super::authorize::{Asked, OfAgent, authorize};
 use super::super::person::Snapshot;
 use super::super::rejection::Rejection;
@@ -14,9 +13,9 @@ use super::super::route::Route;
 use super::super::slices::agent_of;
 use super::super::world::World;
 use super::super::{Gate, application, rewrite};
-use super::{Explanation, Question, standing_of};
+use super::{Explanation, POLICY, Question, after, standing_of};
 use crate::agent::{AgentToken, Status, reason_name};
-use crate::base::{MicroUsd, Timestamp};
+use crate::base::Timestamp;
 use crate::policy::Code;
 use crate::policy::judge::Answer;
 use crate::policy::table::Params;
@@ -24,25 +23,25 @@ use crate::principal::ApplicationFacts;
 use crate::store::Error;
 
 /// Collects answers; the first no is the one that counts.
-struct Told<'a> {
+pub(super) struct Told<'a> {
     explanation: &'a mut Explanation,
     refusal: Option<Rejection>,
 }
 
 impl Told<'_> {
-    fn ask(&mut self, name: &'static str, detail: String, answer: Result<(), Rejection>) {
+    pub fn ask(&mut self, name: &'static str, detail: String, answer: Result<(), Rejection>) {
         self.show(name, answer.is_ok(), detail);
         if let Err(refusal) = answer {
             self.refusal.get_or_insert(refusal);
         }
     }
 
-    fn show(&mut self, name: &'static str, is_passed: bool, detail: String) {
+    pub fn show(&mut self, name: &'static str, is_passed: bool, detail: String) {
         self.explanation.step(name, is_passed, detail);
     }
 }
 
-fn or(is_so: bool, refusal: AgentRefusal) -> Result<(), Rejection> {
+pub(super) fn or(is_so: bool, refusal: AgentRefusal) -> Result<(), Rejection> {
     if is_so { Ok(()) } else { Err(Rejection::Agent(refusal)) }
 }
 
@@ -74,33 +73,17 @@ pub(super) async fn explain(
     let name = application.as_ref().map_or("none".to_owned(), |application| application.name.to_string());
     told.ask("application", name, of_application(question, token, at.0, application.as_deref()));
     of_time(&mut told, token, gate.app.now());
-    let limits = token.limits;
-    told.ask(
-        "rate",
-        format!("{} requests a minute; what is left is not asked", limits.per_minute),
-        or(limits.per_minute > 0 || limits.suspend_after == 0, AgentRefusal::Tripped(Trip::Rate)),
-    );
+    after::of_rate(&mut told, token);
     if let Some(person) = record.person {
         let human = Arc::new(Snapshot::imagined(person, &world.catalogue));
         let grant = Grant::new([0; 32], record.token, record.slug);
         of_route(gate, world, question, at, &mut told, (&human, &grant), application.as_ref()).await;
     }
-    told.ask(
-        "total",
-        format!("{} of {} requests were handed out to be spent", token.granted.requests, limits.total),
-        or(limits.total > 0, AgentRefusal::Tripped(Trip::Total)),
-    );
-    if let Some(charge) = at.0.charge {
-        let shortage = Shortage { required: charge.money, remaining: limits.budget };
-        told.ask(
-            "budget",
-            format!(
-                "it costs {} USD; of {} USD {} were handed out to be spent",
-                charge.money, limits.budget, token.granted.money
-            ),
-            or(limits.budget > MicroUsd::ZERO, AgentRefusal::NoBudget(shortage)),
-        );
-    }
+    after::of_limit(&mut told, at.0);
+    let waits = after::of_hold(&mut told, world, at.0, question.body);
+    after::of_total(&mut told, token);
+    after::of_budget(&mut told, token, at.0, question.body);
+    told.explanation.waits = waits;
     Ok(told.refusal.map_or(Ok(()), Err))
 }
 
@@ -116,6 +99,11 @@ fn of_application(
     }
 }
 
+/// How long there still is.
+fn left(until: Timestamp, now: Timestamp) -> String {
+    if until <= now { "over".to_owned() } else { format!("{} s left", until.since(now).as_secs()) }
+}
+
 /// State, expiry and sign of life.
 fn of_time(told: &mut Told<'_>, token: &AgentToken, now: Timestamp) {
     let reason = token.suspended_reason.filter(|_| token.status == Status::Suspended);
@@ -125,10 +113,12 @@ fn of_time(told: &mut Told<'_>, token: &AgentToken, now: Timestamp) {
         format!("{} of {}: {}{reason}", token.number.0, token.agent, token.status.name()),
         or(token.status == Status::Active, AgentRefusal::Status(token.status)),
     );
-    let expiry = format!("ends {}", token.expires_at.rfc3339());
+    let expiry = format!("ends {}, {}", token.expires_at.rfc3339(), left(token.expires_at, now));
     told.ask("expiry", expiry, or(token.expires_at > now, AgentRefusal::Overdue));
     let heartbeat = match (token.limits.heartbeat_every, token.heartbeat_due_at) {
-        (Some(every), Some(due_at)) => format!("every {every} s, the next until {}", due_at.rfc3339()),
+        (Some(every), Some(due_at)) => {
+            format!("every {every} s, the next until {}, {}", due_at.rfc3339(), left(due_at, now))
+        }
         _ => "none is asked for".to_owned(),
     };
     let is_alive = token.heartbeat_due_at.is_none_or(|due_at| due_at >= now);
@@ -181,7 +171,7 @@ async fn of_route(
     told.show("organization", standing == agents::Standing::Good, named);
     let policy = asked.with_facts(|facts| route.allow.explain(facts));
     let is_allowed = policy.as_ref().is_none_or(|policy| policy.answer == Answer::Yes);
-    told.show("policy", is_allowed, format!("{}, for the human", route.rule.allow));
+    told.show(POLICY, is_allowed, format!("{}, for the human", route.rule.allow));
     told.explanation.policy = policy;
     let judged = authorize(world, &asked).and_then(|_permit| {
         rewrite::check(world, &asked, question.host, question.target.path(), &question.method)
