@@ -33,6 +33,7 @@
 //! - **access token**: a short-lived JWT that names a session; it carries no rights.
 //! - **refresh token**: opaque, stored hashed, used once; presenting a used one ends the family.
 //! - **agent token**: what a human delegated to a program: some permissions, within limits, until it ends.
+//! - **one-time code**: six digits sent to an address or number, which prove that it is whose it should be.
 //! - **approval**: a held request of an agent that waits for a human (on the wire: *pending action*).
 //! - **route**: host + path + methods, an upstream and an `allow` policy.
 //! - **permit**: the proof, as a type, that a request may be forwarded.
@@ -60,6 +61,7 @@ pub mod account;
 pub mod rbac;
 pub mod session;
 pub mod application;
+pub mod otp;
 pub mod organization;
 pub mod agent;
 pub mod approval;

@@ -17,7 +17,7 @@ use crate::store::{Error, Source};
 
 pub use record::{
     Account, Channel, Field, MustChange, NewAccount, NotAReference, NotAUsername, PasswordHash, Reference,
-    Standing, Username,
+    Standing, Target, Username,
 };
 pub use view::{Preferences, User, user};
 
@@ -163,6 +163,20 @@ pub async fn verify(change: &mut Change<'_>, account: Id, channel: Channel, how:
         Channel::Phone => Contact::Phone,
     };
     change.record(AccountEvent::ContactVerified { account, contact, how }).await?;
+    Ok(true)
+}
+
+/// Puts a wished-for address or number, which was proved, in the place of the present one. `false`
+/// where something else is wished for by now.
+///
+/// # Errors
+/// [`WriteError::Taken`] where somebody else has it; the change is then over.
+pub async fn take_wish(change: &mut Change<'_>, account: Id, proved: &Target) -> Result<bool, WriteError> {
+    let now = change.now();
+    if store::take_wish(change.tx(), account, proved, now).await? == 0 {
+        return Ok(false);
+    }
+    change.record(AccountEvent::ContactChanged { account, contact: proved.contact() }).await?;
     Ok(true)
 }
 

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
+use crate::audit::Contact;
 use crate::base::{Email, Id, Number, Phone, Timestamp};
 use crate::principal::AccountFacts;
 use crate::store::FromRow;
@@ -117,6 +118,24 @@ impl Account {
     #[must_use]
     pub fn custom_fields(&self) -> Value {
         self.custom_fields.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null)
+    }
+
+    /// How the person is reached.
+    #[must_use]
+    pub fn has(&self, contact: Contact) -> Option<Target> {
+        match contact {
+            Contact::Email => self.email.clone().map(Target::Email),
+            Contact::Phone => self.phone.clone().map(Target::Phone),
+        }
+    }
+
+    /// How the person wants to be reached, once it is proved to be theirs.
+    #[must_use]
+    pub fn wished(&self, contact: Contact) -> Option<Target> {
+        match contact {
+            Contact::Email => self.pending_email.clone().map(Target::Email),
+            Contact::Phone => self.pending_phone.clone().map(Target::Phone),
+        }
     }
 
     /// What a decision about a request may ask.
@@ -293,6 +312,39 @@ impl NewAccount {
 pub enum Channel {
     Email,
     Phone,
+}
+
+/// An address or a number to reach a person by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Email(Email),
+    Phone(Phone),
+}
+
+impl Target {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Email(email) => email.as_str(),
+            Self::Phone(phone) => phone.as_str(),
+        }
+    }
+
+    #[must_use]
+    pub const fn contact(&self) -> Contact {
+        match self {
+            Self::Email(_) => Contact::Email,
+            Self::Phone(_) => Contact::Phone,
+        }
+    }
+
+    #[must_use]
+    pub const fn channel(&self) -> Channel {
+        match self {
+            Self::Email(_) => Channel::Email,
+            Self::Phone(_) => Channel::Phone,
+        }
+    }
 }
 
 /// Whether a password is the person's own choice.

@@ -1,7 +1,7 @@
 //! The SQL of accounts and of the passwords they had.
 //! Law: whatever must hold is a condition of the write, and the row count says whether it held.
 
-use super::{Account, Channel, Field, MustChange, NewAccount, PasswordHash, Reference, Username};
+use super::{Account, Channel, Field, MustChange, NewAccount, PasswordHash, Reference, Target, Username};
 use crate::base::{Id, Number, Timestamp};
 use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
 
@@ -175,6 +175,25 @@ pub(super) async fn verify(tx: &mut Tx, id: Id, channel: Channel, now: Timestamp
                                AND phone IS NOT NULL AND is_phone_verified = ?"),
     };
     tx.execute(stmt.bind(true).bind(now).bind(id).bind(false)).await
+}
+
+/// The wish is read before it is taken away, because MySQL reads what it has written already.
+pub(super) async fn take_wish(tx: &mut Tx, id: Id, proved: &Target, now: Timestamp) -> Result<u64, Error> {
+    let stmt = match proved {
+        Target::Email(email) => sql("UPDATE account SET email = pending_email, pending_email = NULL, \
+                                     is_email_verified = ?, updated_at = ? WHERE id = ? AND pending_email = ?")
+        .bind(true)
+        .bind(now)
+        .bind(id)
+        .bind(email),
+        Target::Phone(phone) => sql("UPDATE account SET phone = pending_phone, pending_phone = NULL, \
+                                     is_phone_verified = ?, updated_at = ? WHERE id = ? AND pending_phone = ?")
+        .bind(true)
+        .bind(now)
+        .bind(id)
+        .bind(phone),
+    };
+    tx.execute(stmt).await
 }
 
 pub(super) async fn lock(

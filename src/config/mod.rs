@@ -17,6 +17,7 @@ mod hold;
 mod insecure;
 mod listen;
 mod load;
+mod login;
 mod notice;
 mod operation;
 mod overlap;
@@ -31,6 +32,7 @@ mod route;
 mod scalar;
 mod schema;
 mod seal;
+mod sms;
 mod storage;
 mod token;
 mod tree;
@@ -49,6 +51,7 @@ pub use hold::{Hold, HoldWhen, HoldWord, RouteApprover, RouteApprovers, RouteGro
 pub use insecure::Insecure;
 pub use listen::{Listen, PublicUrl, Tls};
 pub use load::{Loaded, load, load_text};
+pub use login::{Login, Otp};
 pub use notice::{Mail, MailTls, MailVia, Notice, Smtp, Webhook};
 pub use operation::{
     Audit, BodyLimits, Connections, Cors, Drain, Hashing, HeadLimits, Limits, LogForm, LogLevel, Telemetry,
@@ -62,6 +65,7 @@ pub use rights::Organizations;
 pub use route::{Identity, Limit, LimitBy, Route, RouteAudit, RouteTimeouts, TargetRules};
 pub use schema::schema;
 pub use seal::{NoSealKey, SEAL_KEY_LEN, make_seal_key, seal_key};
+pub use sms::{Sms, SmsVia, Twilio};
 pub use storage::{Database, Keys, Shared, Store};
 pub use token::{Algorithm, Claim, Claims, Sessions, Tokens, WhenFull};
 pub use upstream::{
@@ -82,11 +86,13 @@ pub struct Config {
     pub tokens: Tokens,
     pub sessions: Sessions,
     pub accounts: Accounts,
+    pub login: Login,
     pub applications: Applications,
     pub api: Api,
     pub organizations: Organizations,
     pub agents: Agents,
     pub mail: Option<Mail>,
+    pub sms: Option<Sms>,
     pub webhooks: Vec<Webhook>,
     /// What the file declares, by itself: the layer above the seeds and the store.
     pub definitions: Definitions,

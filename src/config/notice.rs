@@ -145,6 +145,15 @@ pub enum Notice {
     /// It was sent: with success, without, or with an end that nobody knows.
     #[serde(rename = "approval.executed")]
     ApprovalExecuted,
+    /// A code that its reader asked for. Nobody else is told.
+    #[serde(skip)]
+    Code,
+    /// An account's e-mail address or phone number is another one now: for its owner alone.
+    #[serde(skip)]
+    ContactChanged,
+    /// Somebody tried to register with the address of an account: for its owner alone.
+    #[serde(skip)]
+    RegistrationRepeated,
 }
 
 impl Notice {
@@ -157,6 +166,9 @@ impl Notice {
             Self::ApprovalDecided => "approval.decided",
             Self::ApprovalExpired => "approval.expired",
             Self::ApprovalExecuted => "approval.executed",
+            Self::Code => "account.code",
+            Self::ContactChanged => "account.contact_changed",
+            Self::RegistrationRepeated => "account.registration_repeated",
         }
     }
 }
@@ -330,13 +342,13 @@ pub(super) fn webhooks(
     checked
 }
 
-fn timeout(span: Duration, place: &Place, report: &mut Report) {
+pub(super) fn timeout(span: Duration, place: &Place, report: &mut Report) {
     if span < Duration::from_secs(1) || span > TIMEOUT_MAX {
         report.problem(&place.key("timeout"), "between 1s and 30s");
     }
 }
 
-fn authorities(
+pub(super) fn authorities(
     path: Option<&PathBuf>,
     place: &Place,
     files: &Files<'_>,
@@ -349,7 +361,7 @@ fn authorities(
 }
 
 /// Whether what is sent to this host stays on this machine.
-fn is_here(host: &str) -> bool {
+pub(super) fn is_here(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
     bare == "localhost"
         || bare.ends_with(".localhost")

@@ -13,6 +13,7 @@ use super::agent::Agents;
 use super::file::Files;
 use super::insecure::{Insecure, Permitted};
 use super::listen::{Listen, PublicUrl};
+use super::login::Login;
 use super::notice::{RawMail, RawWebhook, webhooks};
 use super::operation::{Audit, Cors, Drain, Limits, Telemetry};
 use super::place::Place;
@@ -20,6 +21,7 @@ use super::preset::Preset;
 use super::problem::Report;
 use super::rights::{Organizations, RawGroup, RawOrganizations, RawPermission, RawRights, RawRole};
 use super::route::{RawRoute, Route, Surroundings};
+use super::sms::RawSms;
 use super::storage::{Keys, RawShared, RawStore};
 use super::token::{Sessions, Tokens};
 use super::upstream::{RawUpstream, Upstream};
@@ -44,12 +46,15 @@ pub(super) struct Raw {
     tokens: Tokens,
     sessions: Sessions,
     accounts: Accounts,
+    login: Login,
     applications: Applications,
     api: Api,
     organizations: RawOrganizations,
     agents: Agents,
     /// How mail is sent; `null`: none is.
     mail: Option<RawMail>,
+    /// How text messages are sent; `null`: none is.
+    sms: Option<RawSms>,
     /// Programs that are told what happened.
     webhooks: Vec<RawWebhook>,
     /// Permissions beside the seeded ones.
@@ -103,6 +108,7 @@ impl Raw {
             body: self.limits.body.bytes,
         };
         let mail = self.mail.and_then(|raw| raw.check(files, report, &mut permitted));
+        let sms = self.sms.and_then(|raw| raw.check(files, report, &mut permitted));
         let webhooks = webhooks(self.webhooks, files, report, &mut permitted);
         let routes = routes(self.routes, &around, report, &mut permitted);
         overlap::check(&routes, &self.api.prefix, report);
@@ -124,11 +130,13 @@ impl Raw {
             tokens: self.tokens,
             sessions: self.sessions,
             accounts: self.accounts,
+            login: self.login,
             applications: self.applications,
             api: self.api,
             organizations,
             agents: self.agents,
             mail,
+            sms,
             webhooks,
             definitions,
             upstreams,
@@ -158,6 +166,7 @@ impl Raw {
         self.tokens.check(report, permitted);
         self.sessions.check(&self.tokens, report);
         self.accounts.check(report, permitted);
+        self.login.check(report);
         self.api.check(report);
         self.audit.check(report);
         self.limits.check(report);

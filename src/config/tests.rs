@@ -38,6 +38,7 @@ fn full_files() -> tempfile::TempDir {
         "secrets/store",
         "secrets/redis",
         "secrets/mail",
+        "secrets/sms",
         "secrets/webhook",
     ] {
         let path = folder.path().join(file);

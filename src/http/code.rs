@@ -97,6 +97,13 @@ codes! {
     PasswordlessAccount = BAD_REQUEST "PASSWORDLESS_ACCOUNT_USE_SET_INITIAL_PASSWORD"
         "Passwordless accounts must set their first password via the dedicated endpoint",
 
+    // One-time codes.
+    NoEmail = BAD_REQUEST "NO_EMAIL" "No email address on account",
+    NoPhone = BAD_REQUEST "NO_PHONE" "No phone number on account",
+    OtpVerificationFailed = BAD_REQUEST "OTP_VERIFICATION_FAILED" "No verification code found",
+    /// The gateway is not configured to do it.
+    FeatureDisabled = NOT_FOUND "FEATURE_DISABLED" "This feature is not enabled",
+
     // Organizations.
     OrgNotFound = NOT_FOUND "ORG_NOT_FOUND" "Organization not found",
 

@@ -17,6 +17,10 @@ pub enum Bucket {
     Logout,
     /// Endpoints at which a password is checked although the caller is signed in, or judged.
     Password,
+    /// Asking for a one-time code.
+    OtpRequest,
+    /// Every endpoint that takes a one-time code.
+    OtpVerify,
 }
 
 const fn window(limit: u32, per: Duration) -> Window {
@@ -37,6 +41,8 @@ impl Bucket {
             Self::Refresh => "refresh",
             Self::Logout => "logout",
             Self::Password => "password",
+            Self::OtpRequest => "otp_request",
+            Self::OtpVerify => "otp_verify",
         }
     }
 
@@ -48,6 +54,8 @@ impl Bucket {
             Self::Register => &const { [window(3, HOUR), window(10, DAY)] },
             Self::Refresh | Self::Logout => &const { [window(30, MINUTE)] },
             Self::Password => &const { [window(10, MINUTE)] },
+            Self::OtpRequest => &const { [window(5, HOUR)] },
+            Self::OtpVerify => &const { [window(5, MINUTE)] },
         }
     }
 }

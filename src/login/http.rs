@@ -53,7 +53,7 @@ pub fn rows() -> Vec<Row> {
             .open()
             .limit(Bucket::Register)
             .codes(&[Code::RegistrationClosed, Code::CsrfFailed, Code::Overloaded])
-            .audited(&["account_created", "registration_repeated", "login"])
+            .audited(&["account_created", "registration_repeated", "code_sent", "login"])
             .about("Register an account"),
         post("/login/email/", login_email)
             .open()

@@ -10,12 +10,15 @@ use serde_json::Map;
 
 use super::by_password::Entered;
 use super::{Rights, claims_of};
-use crate::account::{self, Account, NewAccount, PasswordHash, Reference, WriteError};
-use crate::app::App;
+use crate::account::{self, Account, NewAccount, PasswordHash, Reference, Target, WriteError};
+use crate::app::{App, Change};
 use crate::audit::{AccountEvent, Actor, Contact, How};
 use crate::base::{Email, Id, Phone, Secret};
+use crate::config::Notice;
 use crate::crypto::password::Overloaded;
 use crate::metrics::{LoginMethod, LoginResult};
+use crate::notify::{self, Letter, Occasion};
+use crate::otp;
 use crate::session::{self, Device, Method, StartError};
 use crate::store::Error;
 
@@ -116,8 +119,28 @@ async fn repeated(
     let mut change = app.change(newcomer.actor.clone()).await?;
     let (id, now) = (change.new_id(), change.now());
     change.record(AccountEvent::RegistrationRepeated { account, contact }).await?;
+    tell_owner(&mut change, account).await?;
     change.commit().await?;
     Ok(Registered::Shown(Box::new(Account::imagined(new, id, now))))
+}
+
+/// Tells whose address it is, once a day; one that was never proved gets another code to prove it.
+async fn tell_owner(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
+    let Some(owner) = account::by_id(change.tx(), account).await? else { return Ok(()) };
+    let Some(to) = owner.email.clone() else { return Ok(()) };
+    if !owner.is_email_verified {
+        return otp::ask(change, &owner, &Target::Email(to)).await;
+    }
+    let config = change.app().config();
+    let host = &config.public_url.host;
+    let key = format!("{account}:{}", change.now().days());
+    let occasion = Occasion { notice: Notice::RegistrationRepeated, site: owner.site, key, until: None };
+    let subject = format!("You have an account at {host} already");
+    let text = format!(
+        "Somebody tried to register at {host} with what belongs to your account. If it was you: log in, there is nothing \
+         to register. If it was not, you need not do anything.\n"
+    );
+    notify::write_to(change, &occasion, Letter { account, to, subject, text }).await
 }
 
 enum Failed {
@@ -148,6 +171,11 @@ async fn create(app: &App, newcomer: &Newcomer, new: &NewAccount) -> Result<Regi
         Err(WriteError::Taken(_)) => return Err(Failed::Taken),
         Err(WriteError::Store(cause)) => return Err(cause.into()),
     };
+    for contact in [Contact::Email, Contact::Phone] {
+        if let Some(target) = account.has(contact) {
+            otp::ask(&mut change, &account, &target).await?;
+        }
+    }
     if !logs_in {
         change.commit().await?;
         return Ok(Registered::Shown(Box::new(account)));

@@ -174,6 +174,7 @@ label!(
     /// How people and programs are told what happened.
     NoticeChannel {
         Mail = "mail",
+        Sms = "sms",
         Webhook = "webhook",
     }
 );

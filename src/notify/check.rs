@@ -10,7 +10,7 @@ use crate::config::Config;
 /// One way out.
 #[derive(Debug)]
 pub struct Checked {
-    /// `mail`, or the name of a webhook.
+    /// `mail`, `sms`, or the name of a webhook.
     pub name: String,
     /// What is good about it, or what is wrong.
     pub outcome: Result<&'static str, String>,
@@ -26,6 +26,13 @@ pub async fn check(config: &Arc<Config>) -> Vec<Checked> {
             Err(why) => Err((*why).to_owned()),
         };
         all.push(Checked { name: "mail".to_owned(), outcome });
+    }
+    if let Some(texter) = &ways.sms {
+        let outcome = match texter {
+            Ok(texter) => texter.check().await,
+            Err(why) => Err((*why).to_owned()),
+        };
+        all.push(Checked { name: "sms".to_owned(), outcome });
     }
     for (name, caller) in &ways.webhooks {
         let outcome = match caller {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::mail::Mailer;
+use super::sms::Texter;
 use super::store::{self, Waiting};
 use super::webhook::Caller;
 use super::{Channel, Content, context};
@@ -60,14 +61,16 @@ type Destination = (Channel, String);
 pub(super) struct Ways {
     config: Arc<Config>,
     pub mail: Option<Result<Mailer, &'static str>>,
+    pub sms: Option<Result<Texter, &'static str>>,
     pub webhooks: BTreeMap<String, Result<Caller, &'static str>>,
 }
 
 impl Ways {
     pub fn of(config: Arc<Config>) -> Self {
         let mail = config.mail.as_ref().map(|mail| Mailer::new(mail, &config));
+        let sms = config.sms.as_ref().map(Texter::new);
         let webhooks = config.webhooks.iter().map(|hook| (hook.name.clone(), Caller::new(hook))).collect();
-        Self { config, mail, webhooks }
+        Self { config, mail, sms, webhooks }
     }
 }
 
@@ -138,17 +141,20 @@ impl Courier {
         let told = Told { id: row.id, notice: &row.notice, at: row.created_at };
         let opened = self.app.seal.open(&context(row.id), &row.content).ok();
         let content = opened.and_then(|plain| serde_json::from_slice(plain.expose()).ok());
-        match (content, &ways.mail, ways.webhooks.get(&row.target)) {
-            (Some(Content::Mail { to, subject, text }), Some(Ok(mailer)), _) => {
-                mailer.send(&told, &to, &subject, &text).await
-            }
-            (Some(Content::Webhook { data }), _, Some(Ok(caller))) => {
-                caller.call(&told, &data, self.app.now()).await
-            }
-            (Some(Content::Mail { .. }), Some(Err(why)), _)
-            | (Some(Content::Webhook { .. }), _, Some(Err(why))) => Outcome::Later((*why).to_owned()),
-            (Some(_), ..) => Outcome::Never("the configuration no longer names it".to_owned()),
-            (None, ..) => Outcome::Never("it does not open: the seal key is another".to_owned()),
+        match content {
+            Some(Content::Mail { to, subject, text }) => match &ways.mail {
+                Some(Ok(mailer)) => mailer.send(&told, &to, &subject, &text).await,
+                way => no_way(way.as_ref()),
+            },
+            Some(Content::Sms { to, text }) => match &ways.sms {
+                Some(Ok(texter)) => texter.send(&told, &to, &text).await,
+                way => no_way(way.as_ref()),
+            },
+            Some(Content::Webhook { data }) => match ways.webhooks.get(&row.target) {
+                Some(Ok(caller)) => caller.call(&told, &data, self.app.now()).await,
+                way => no_way(way),
+            },
+            None => Outcome::Never("it does not open: the seal key is another".to_owned()),
         }
     }
 
@@ -217,9 +223,18 @@ impl Courier {
     fn count(&self, row: &Waiting, outcome: NoticeOutcome) {
         let channel = match row.channel {
             Channel::Mail => NoticeChannel::Mail,
+            Channel::Sms => NoticeChannel::Sms,
             Channel::Webhook => NoticeChannel::Webhook,
         };
         self.app.metrics.notice(channel, outcome);
+    }
+}
+
+/// What comes of a row whose way out cannot be used, or is named no more.
+fn no_way<T>(way: Option<&Result<T, &'static str>>) -> Outcome {
+    match way {
+        Some(Err(why)) => Outcome::Later((*why).to_owned()),
+        _ => Outcome::Never("the configuration no longer names it".to_owned()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The outbox: what people and programs are told, by mail and by signed webhooks.
+//! The outbox: what people and programs are told, by mail, text message and signed webhooks.
 //!
 //! Law: what is to be told is written in the [`Change`] that it tells of, so that nothing is told
 //! that did not happen and nothing that happened is forgotten. Delivering it is a task of its own
@@ -9,7 +9,10 @@
 mod check;
 mod courier;
 mod mail;
+mod sms;
 mod store;
+#[cfg(test)]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -21,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::app::{App, Change};
-use crate::base::{Email, Id, Timestamp};
+use crate::base::{Email, Id, Phone, Timestamp};
 use crate::config::Notice;
 use crate::crypto::digest;
 use crate::store::Error;
@@ -39,6 +42,7 @@ pub const KEPT_FOR: Duration = Duration::from_hours(7 * 24);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Channel {
     Mail,
+    Sms,
     Webhook,
 }
 
@@ -48,12 +52,13 @@ impl Channel {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Mail => "mail",
+            Self::Sms => "sms",
             Self::Webhook => "webhook",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Mail, Self::Webhook].into_iter().find(|channel| channel.name() == name)
+        [Self::Mail, Self::Sms, Self::Webhook].into_iter().find(|channel| channel.name() == name)
     }
 }
 
@@ -78,10 +83,19 @@ pub struct Letter {
     pub text: String,
 }
 
+/// A text message to one person.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub account: Id,
+    pub to: Phone,
+    pub text: String,
+}
+
 /// What a row holds, sealed.
 #[derive(Serialize, Deserialize)]
 enum Content {
     Mail { to: String, subject: String, text: String },
+    Sms { to: String, text: String },
     Webhook { data: Value },
 }
 
@@ -103,6 +117,17 @@ pub async fn write_to(change: &mut Change<'_>, occasion: &Occasion, letter: Lett
     let Letter { account, to, subject, text } = letter;
     let content = Content::Mail { to: to.to_string(), subject: one_line(&subject), text };
     let entry = Entry { occasion, channel: Channel::Mail, target: "", account: Some(account), content };
+    enter(change, entry).await
+}
+
+/// Puts a text message into the outbox, unless none can be sent. Told once, as mail is.
+pub async fn text_to(change: &mut Change<'_>, occasion: &Occasion, message: Message) -> Result<(), Error> {
+    if change.app().config().sms.is_none() {
+        return Ok(());
+    }
+    let Message { account, to, text } = message;
+    let content = Content::Sms { to: to.to_string(), text };
+    let entry = Entry { occasion, channel: Channel::Sms, target: "", account: Some(account), content };
     enter(change, entry).await
 }
 

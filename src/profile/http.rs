@@ -6,9 +6,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::input::ProfileChange;
-use crate::account::{self, Account, Field, Taken, User, WriteError, user};
+use crate::account::{self, Account, Field, Taken, Target, User, WriteError, user};
+use crate::base::{Email, Phone};
 use crate::http::{ApiError, Call, ErrorCode, Json, Nothing, Row, get, patch};
 use crate::login;
+use crate::otp;
 use crate::principal::Principal;
 
 /// Endpoints for people about themselves.
@@ -26,7 +28,7 @@ pub fn rows() -> Vec<Row> {
                 ErrorCode::AccountLocked,
                 ErrorCode::Overloaded,
             ])
-            .audited(&["profile_changed", "contact_pending", "login_failed", "account_locked"])
+            .audited(&["profile_changed", "contact_pending", "code_sent", "login_failed", "account_locked"])
             .about("Change my profile"),
         get("/me/roles/", roles).person().about("My roles and permissions"),
     ]
@@ -84,6 +86,7 @@ async fn change(call: Call, Json(body): Json<ProfileChange>) -> Result<Json<Chan
     let person = call.person()?;
     let account = read(&call, person).await?;
     let mut fields = body.plain;
+    fields.extend(withdrawn(&account, body.new_email.as_ref(), body.new_phone.as_ref()));
     let new_email = body.new_email.filter(|email| account.email.as_ref() != Some(email));
     let new_phone = body.new_phone.filter(|phone| account.phone.as_ref() != Some(phone));
     let verification_required =
@@ -108,10 +111,30 @@ async fn change(call: Call, Json(body): Json<ProfileChange>) -> Result<Json<Chan
     }))
 }
 
+/// Whoever asks for the address or number that they have wishes for no other one any more.
+fn withdrawn(account: &Account, email: Option<&Email>, phone: Option<&Phone>) -> Vec<Field> {
+    let mut fields = Vec::new();
+    if email.is_some() && account.email.as_ref() == email && account.pending_email.is_some() {
+        fields.push(Field::PendingEmail(None));
+    }
+    if phone.is_some() && account.phone.as_ref() == phone && account.pending_phone.is_some() {
+        fields.push(Field::PendingPhone(None));
+    }
+    fields
+}
+
 async fn write(call: &Call, account: &Account, fields: &[Field]) -> Result<Account, ApiError> {
     let mut change = call.app.change(call.actor()).await?;
     match account::edit(&mut change, account.id, fields).await {
         Ok(Some(edited)) => {
+            for field in fields {
+                let target = match field {
+                    Field::PendingEmail(Some(email)) => Target::Email(email.clone()),
+                    Field::PendingPhone(Some(phone)) => Target::Phone(phone.clone()),
+                    _ => continue,
+                };
+                otp::ask(&mut change, &edited, &target).await?;
+            }
             change.commit().await?;
             Ok(edited)
         }

@@ -6,12 +6,13 @@
 use crate::config::{Config, Docs, Preset, Required};
 use crate::http::openapi::{self, Keys};
 use crate::http::{Row, Table, page, wellknown};
-use crate::{agent, approval, gate, login, profile, web};
+use crate::{agent, approval, gate, login, otp, profile, web};
 
 /// The endpoints of the native API and those at the root.
 fn rows() -> Vec<Row> {
     let mut rows = wellknown::rows();
     rows.extend(login::rows());
+    rows.extend(otp::rows());
     rows.extend(profile::rows());
     rows.extend(agent::rows());
     rows.extend(approval::rows());

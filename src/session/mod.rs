@@ -261,6 +261,23 @@ pub async fn end_all(change: &mut Change<'_>, account: Id, reason: EndReason) ->
     Ok(ended)
 }
 
+/// Ends every session of an account but this one; how many there were.
+pub async fn end_others(
+    change: &mut Change<'_>,
+    account: Id,
+    keep: Id,
+    reason: EndReason,
+) -> Result<u32, Error> {
+    let now = change.now();
+    let mut ended = 0;
+    for session in store::live_of(change.tx(), account, now).await? {
+        if session.id != keep {
+            ended += u32::from(end_one(change, &session, reason).await?);
+        }
+    }
+    Ok(ended)
+}
+
 /// Logs out of one session. `false` where it was over already.
 pub async fn log_out(change: &mut Change<'_>, account: Id, session: Id) -> Result<bool, Error> {
     let now = change.now();

@@ -19,6 +19,7 @@ mod applications;
 mod bearer;
 mod browser;
 mod cli;
+mod codes;
 mod cors;
 mod drain;
 mod endpoints;

@@ -27,6 +27,17 @@ pub enum Contact {
     Phone,
 }
 
+impl Contact {
+    /// The word in the store.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Phone => "phone",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum AccountEvent {
@@ -79,6 +90,23 @@ pub enum AccountEvent {
         contact: Contact,
         how: How,
     },
+    /// A contact that waited was confirmed, and took the place of the one before.
+    ContactChanged {
+        account: Id,
+        contact: Contact,
+    },
+    /// A one-time code is on its way.
+    CodeSent {
+        account: Id,
+        purpose: &'static str,
+        contact: Contact,
+    },
+    /// Somebody typed another code than the one that was sent.
+    CodeRefused {
+        account: Id,
+        purpose: &'static str,
+        contact: Contact,
+    },
     FlagsChanged {
         account: Id,
         is_staff: bool,
@@ -101,6 +129,9 @@ impl AccountEvent {
             Self::ContactPending { .. } => "contact_pending",
             Self::ContactVerified { contact: Contact::Email, .. } => "email_verified",
             Self::ContactVerified { contact: Contact::Phone, .. } => "phone_verified",
+            Self::ContactChanged { .. } => "contact_changed",
+            Self::CodeSent { .. } => "code_sent",
+            Self::CodeRefused { .. } => "code_refused",
             Self::FlagsChanged { .. } => "account_flags_changed",
         }
     }
@@ -111,7 +142,9 @@ impl AccountEvent {
             Self::Created { .. }
             | Self::RegistrationRepeated { .. }
             | Self::PasswordRehashed { .. }
-            | Self::ContactPending { .. } => Vec::new(),
+            | Self::ContactPending { .. }
+            | Self::CodeSent { .. }
+            | Self::CodeRefused { .. } => Vec::new(),
             Self::Locked { account, .. } => account.iter().copied().map(Subject::Account).collect(),
             Self::Unlocked { account, .. }
             | Self::Deactivated { account }
@@ -119,6 +152,7 @@ impl AccountEvent {
             | Self::PasswordChanged { account, .. }
             | Self::ProfileChanged { account, .. }
             | Self::ContactVerified { account, .. }
+            | Self::ContactChanged { account, .. }
             | Self::FlagsChanged { account, .. } => vec![Subject::Account(*account)],
         }
     }
@@ -136,6 +170,9 @@ impl AccountEvent {
             | Self::ProfileChanged { account, .. }
             | Self::ContactPending { account, .. }
             | Self::ContactVerified { account, .. }
+            | Self::ContactChanged { account, .. }
+            | Self::CodeSent { account, .. }
+            | Self::CodeRefused { account, .. }
             | Self::FlagsChanged { account, .. } => Some(*account),
         }
     }

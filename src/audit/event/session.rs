@@ -15,6 +15,7 @@ pub enum EndReason {
     /// A newer login took its place.
     Limit,
     PasswordChanged,
+    ContactChanged,
     AccountLocked,
     AccountDeactivated,
     ApplicationDisabled,

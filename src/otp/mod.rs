@@ -1,0 +1,253 @@
+//! One-time codes: six digits that prove that an address or a number is theirs who typed them.
+//!
+//! Law: a code counts for one purpose, one channel, one account and the one place it was sent to,
+//! for minutes, and once. Five wrong tries end it, and a new code does not bring them back. Only a
+//! keyed digest is stored; the digits themselves leave through the outbox and nowhere else.
+
+mod contact;
+mod digits;
+mod http;
+mod store;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::time::Duration;
+
+use crate::account::{Account, Target};
+use crate::app::{App, Change};
+use crate::audit::{AccountEvent, Actor, Contact};
+use crate::base::{Id, Secret, Timestamp};
+use crate::config::Notice;
+use crate::notify::{self, Letter, Message, Occasion};
+use crate::store::{Error, FromRow};
+
+pub use contact::ask;
+pub use digits::{Digits, NotDigits};
+pub use http::rows;
+
+/// Wrong tries before a code is worth nothing.
+const TRIES: i64 = 5;
+/// Codes that one account is sent on one channel for one purpose before [`FORGOTTEN_AFTER`].
+const SENDS: i64 = 5;
+/// The shortest time between two of them.
+pub const COOL_DOWN: Duration = Duration::from_mins(1);
+/// How long tries and sendings are counted, from the first sending on.
+const FORGOTTEN_AFTER: Duration = Duration::from_hours(1);
+
+/// What a code is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// An address or number is to count as the account's own.
+    Contact,
+}
+
+impl Purpose {
+    /// The word in the store and in the audit trail.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Contact => "contact",
+        }
+    }
+}
+
+/// Which code of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Which {
+    pub account: Id,
+    pub purpose: Purpose,
+    pub channel: Contact,
+}
+
+/// Something that a person is to be sent.
+#[derive(Debug)]
+pub struct Errand<'a> {
+    pub account: &'a Account,
+    pub purpose: Purpose,
+    pub to: &'a Target,
+}
+
+/// A code that is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    pub id: Id,
+    pub expires_at: Timestamp,
+}
+
+/// Why no code is on its way.
+#[derive(Debug)]
+pub enum NotSent {
+    /// One was sent a moment ago, or enough for now.
+    TooSoon {
+        until: Timestamp,
+    },
+    /// The configuration sends no mail, or no text messages.
+    NoWay,
+    Store(Error),
+}
+
+impl From<Error> for NotSent {
+    fn from(cause: Error) -> Self {
+        Self::Store(cause)
+    }
+}
+
+/// A code as stored.
+#[derive(FromRow)]
+struct Stored {
+    id: Id,
+    code_digest: String,
+    target: String,
+    used_at: Option<Timestamp>,
+    tries: i64,
+    sent_at: Timestamp,
+    sends: i64,
+    forget_at: Timestamp,
+}
+
+/// Whether a code can be sent on this channel at all.
+#[must_use]
+pub fn has_way(app: &App, channel: Contact) -> bool {
+    let config = app.config();
+    match channel {
+        Contact::Email => config.mail.is_some(),
+        Contact::Phone => config.sms.is_some(),
+    }
+}
+
+/// Puts a new code into the outbox; the one before it counts no more.
+///
+/// # Errors
+/// [`NotSent`]; the change may go on without it.
+pub async fn send(change: &mut Change<'_>, errand: &Errand<'_>) -> Result<Sent, NotSent> {
+    let (app, now) = (change.app(), change.now());
+    let Errand { account, purpose, to } = *errand;
+    if !has_way(app, to.contact()) {
+        return Err(NotSent::NoWay);
+    }
+    let which = Which { account: account.id, purpose, channel: to.contact() };
+    let digits = Digits::generate(app.random.as_ref());
+    let sent = Sent { id: change.new_id(), expires_at: now.plus(app.config().login.otp.valid_for) };
+    let code_digest = digest(app, which, sent.id, &digits);
+    let new = store::New { sent, code_digest: &code_digest, link_digest: None, target: to.as_str(), now };
+    if store::replace(change.tx(), which, &new).await? == 0 {
+        let until = match store::find(change.tx(), which).await? {
+            Some(stored) if stored.sends >= SENDS => stored.forget_at,
+            Some(stored) => stored.sent_at.plus(COOL_DOWN),
+            None => now.plus(COOL_DOWN),
+        };
+        return Err(NotSent::TooSoon { until });
+    }
+    let occasion = Occasion {
+        notice: Notice::Code,
+        site: account.site,
+        key: sent.id.to_string(),
+        until: Some(sent.expires_at),
+    };
+    let host = &app.config().public_url.host;
+    match to {
+        Target::Email(email) => {
+            let (subject, text) = words::letter(purpose, host, &digits, sent.expires_at);
+            let letter = Letter { account: account.id, to: email.clone(), subject, text };
+            notify::write_to(change, &occasion, letter).await?;
+        }
+        Target::Phone(phone) => {
+            let text = words::message(host, &digits);
+            let message = Message { account: account.id, to: phone.clone(), text };
+            notify::text_to(change, &occasion, message).await?;
+        }
+    }
+    let (purpose, contact) = (purpose.name(), to.contact());
+    change.record(AccountEvent::CodeSent { account: account.id, purpose, contact }).await?;
+    Ok(sent)
+}
+
+/// A code that was right a moment ago; [`spend`] it in the change that it is for.
+#[derive(Debug)]
+pub struct Proof {
+    which: Which,
+    id: Id,
+    target: String,
+}
+
+impl Proof {
+    /// The address or number that the code went to.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Tells this proof from every other one.
+    #[must_use]
+    pub const fn id(&self) -> Id {
+        self.id
+    }
+}
+
+/// Why a code proves nothing.
+#[derive(Debug)]
+pub enum Refused {
+    /// None was sent, or it was used.
+    Unknown,
+    /// Its time or its tries are over.
+    Over,
+    /// It is another one; so many tries are left.
+    Wrong {
+        left: i64,
+    },
+    Store(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(cause: Error) -> Self {
+        Self::Store(cause)
+    }
+}
+
+/// Compares a code with the one that was sent. A wrong one costs a try, whatever comes after.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn check(app: &App, which: Which, digits: &Digits, actor: Actor) -> Result<Proof, Refused> {
+    let mut change = app.change(actor).await?;
+    let now = change.now();
+    // The try is taken before anything is read, so that tries at once come one after the other.
+    let taken = store::take_try(change.tx(), which, now).await? > 0;
+    let Some(stored) = store::find(change.tx(), which).await? else { return Err(Refused::Unknown) };
+    if !taken {
+        let is_used = stored.used_at.is_some();
+        return Err(if is_used { Refused::Unknown } else { Refused::Over });
+    }
+    if Secret::new(stored.code_digest) == Secret::new(digest(app, which, stored.id, digits)) {
+        // Nothing is written: a right code costs no try.
+        return Ok(Proof { which, id: stored.id, target: stored.target });
+    }
+    let (purpose, contact) = (which.purpose.name(), which.channel);
+    change.record(AccountEvent::CodeRefused { account: which.account, purpose, contact }).await?;
+    change.commit().await?;
+    Err(Refused::Wrong { left: TRIES - stored.tries })
+}
+
+/// Uses a code up. `false` where somebody else did, or its time is over by now.
+pub async fn spend(change: &mut Change<'_>, proof: &Proof) -> Result<bool, Error> {
+    let now = change.now();
+    Ok(store::spend(change.tx(), proof.which, proof.id, now).await? > 0)
+}
+
+/// The digest by which a code is known: of this code, sent to this account, for this purpose.
+fn digest(app: &App, which: Which, id: Id, digits: &Digits) -> String {
+    use crate::crypto::digest::{hex, hmac_sha256};
+    let key = app.seal.derive("one-time codes");
+    let (purpose, channel) = (which.purpose.name(), which.channel.name());
+    let text = Secret::new(format!("{purpose}:{channel}:{}:{id}:{}", which.account, digits.expose()));
+    hex(&hmac_sha256(key.expose(), text.expose().as_bytes()))
+}
+
+/// Removes codes that are over and forgotten; how many.
+pub async fn sweep(app: &App) -> Result<u64, Error> {
+    let mut tx = app.db.begin().await?;
+    let gone = store::sweep(&mut tx, app.now()).await?;
+    tx.commit().await?;
+    Ok(gone)
+}

@@ -1,0 +1,89 @@
+//! The SQL of one-time codes.
+//!
+//! Law: sending, trying and using are one conditional write each, and the row count decides.
+
+use super::{COOL_DOWN, FORGOTTEN_AFTER, SENDS, Sent, Stored, TRIES, Which};
+use crate::base::{Id, Timestamp};
+use crate::store::{Error, Source, Stmt, Tx, sql};
+
+/// A code to be written.
+pub(super) struct New<'a> {
+    pub sent: Sent,
+    pub code_digest: &'a str,
+    pub link_digest: Option<&'a str>,
+    pub target: &'a str,
+    pub now: Timestamp,
+}
+
+/// The condition that names a row.
+fn at(stmt: Stmt, which: Which) -> Stmt {
+    stmt.push("WHERE account_id = ? AND purpose = ? AND channel = ?")
+        .bind(which.account)
+        .bind(which.purpose.name())
+        .bind(which.channel.name())
+}
+
+/// Puts a code in the place of the one before; 0 where it is too soon, or there were enough.
+///
+/// `forget_at` is written last because MySQL, unlike the others, reads what it has written already.
+pub(super) async fn replace(tx: &mut Tx, which: Which, new: &New<'_>) -> Result<u64, Error> {
+    let (now, forget_at) = (new.now, new.now.plus(FORGOTTEN_AFTER));
+    prepare(tx, which, new).await?;
+    let stmt = sql("UPDATE one_time_code SET id = ?, code_digest = ?, link_digest = ?, target = ?, \
+                    sent_at = ?, expires_at = ?, used_at = NULL,")
+    .bind(new.sent.id)
+    .bind(new.code_digest)
+    .bind(new.link_digest)
+    .bind(new.target)
+    .bind(now)
+    .bind(new.sent.expires_at)
+    .push("tries = CASE WHEN forget_at <= ? THEN 0 ELSE tries END,")
+    .bind(now)
+    .push("sends = CASE WHEN forget_at <= ? THEN 1 ELSE sends + 1 END,")
+    .bind(now)
+    .push("forget_at = CASE WHEN forget_at <= ? THEN ? ELSE forget_at END")
+    .bind(now)
+    .bind(forget_at);
+    let stmt = at(stmt, which).push("AND (forget_at <= ? OR (sends < ? AND sent_at <= ?))").bind(now);
+    tx.execute(stmt.bind(SENDS).bind(now.minus(COOL_DOWN))).await
+}
+
+/// Makes sure that there is a row to write into. One that was just made holds no code and counts
+/// nothing.
+async fn prepare(tx: &mut Tx, which: Which, new: &New<'_>) -> Result<(), Error> {
+    let never = Timestamp::from_millis(0);
+    let stmt = sql("INSERT INTO one_time_code (account_id, purpose, channel, id, code_digest, target, \
+                    sent_at, expires_at, tries, sends, forget_at) VALUES (?, ?, ?, ?, '', '', ?, ?, 0, 0, ?)")
+    .bind(which.account)
+    .bind(which.purpose.name())
+    .bind(which.channel.name())
+    .bind(new.sent.id)
+    .bind(never)
+    .bind(never)
+    .bind(never);
+    tx.execute(stmt.upsert(&["account_id", "purpose", "channel"], &[])).await.map(drop)
+}
+
+pub(super) async fn find(mut src: impl Source, which: Which) -> Result<Option<Stored>, Error> {
+    let stmt = sql("SELECT id, code_digest, target, used_at, tries, sent_at, sends, forget_at \
+                    FROM one_time_code");
+    src.optional(at(stmt, which)).await
+}
+
+/// Takes a try of a code that is in force; 0 where none is, or no try is left.
+pub(super) async fn take_try(tx: &mut Tx, which: Which, now: Timestamp) -> Result<u64, Error> {
+    let stmt = at(sql("UPDATE one_time_code SET tries = tries + 1"), which);
+    let stmt = stmt.push("AND used_at IS NULL AND expires_at > ? AND tries < ?").bind(now).bind(TRIES);
+    tx.execute(stmt).await
+}
+
+/// Uses the code with this id; 0 where it is used, replaced or over.
+pub(super) async fn spend(tx: &mut Tx, which: Which, id: Id, now: Timestamp) -> Result<u64, Error> {
+    let stmt = at(sql("UPDATE one_time_code SET used_at = ?").bind(now), which);
+    tx.execute(stmt.push("AND id = ? AND used_at IS NULL AND expires_at > ?").bind(id).bind(now)).await
+}
+
+pub(super) async fn sweep(tx: &mut Tx, now: Timestamp) -> Result<u64, Error> {
+    tx.execute(sql("DELETE FROM one_time_code WHERE forget_at < ? AND expires_at < ?").bind(now).bind(now))
+        .await
+}
