@@ -246,8 +246,8 @@ async fn upstreams(config: &Config, found: &mut Findings) {
 /// Whether mail and webhooks would go out. Nothing is sent.
 async fn notices(config: &Arc<Config>, found: &mut Findings) {
     for Checked { name, outcome } in notify::check(config).await {
-        let what = if name == "mail" { "mail" } else { "webhook" };
-        let of = if name == "mail" { String::new() } else { format!("{name}: ") };
+        let what = if ["mail", "sms"].contains(&name.as_str()) { name.as_str() } else { "webhook" };
+        let of = if what == name { String::new() } else { format!("{name}: ") };
         match outcome {
             Ok(text) => found.add(Verdict::Good, what, format!("{of}{text}")),
             Err(problem) => found.add(Verdict::Doubtful, what, format!("{of}{problem}")),
