@@ -246,7 +246,11 @@ async fn upstreams(config: &Config, found: &mut Findings) {
 /// Whether mail and webhooks would go out. Nothing is sent.
 async fn notices(config: &Arc<Config>, found: &mut Findings) {
     for Checked { name, outcome } in notify::check(config).await {
-        let what = if ["mail", "sms"].contains(&name.as_str()) { name.as_str() } else { "webhook" };
+        let what = match name.as_str() {
+            "mail" => "mail",
+            "sms" => "sms",
+            _ => "webhook",
+        };
         let of = if what == name { String::new() } else { format!("{name}: ") };
         match outcome {
             Ok(text) => found.add(Verdict::Good, what, format!("{of}{text}")),

@@ -7,6 +7,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::insecure::{Insecure, Permitted};
+use super::notice::is_here;
 use super::place::Place;
 use super::problem::Report;
 use super::scalar::{As, Span};
@@ -16,6 +18,7 @@ use super::scalar::{As, Span};
 #[serde(deny_unknown_fields)]
 pub struct Login {
     pub otp: Otp,
+    pub reset: Reset,
 }
 
 /// One-time codes, by mail and by text message.
@@ -27,14 +30,45 @@ pub struct Otp {
     pub valid_for: Duration,
 }
 
+/// Forgotten passwords.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reset {
+    /// The page that links in mail lead to, which gets `token` and sets the new password; `null`:
+    /// mail holds the code alone.
+    pub link: Option<String>,
+}
+
 /// The longest that somebody may take to type six digits (six digits can be guessed).
 const CODE_MAX: Duration = Duration::from_mins(15);
 
 impl Login {
-    pub(super) fn check(&self, report: &mut Report) {
+    pub(super) fn check(&self, report: &mut Report, permitted: &mut Permitted) {
         let place = Place::root().key("login");
+        if let Some(link) = &self.reset.link {
+            check_link(link, &place.key("reset").key("link"), report, permitted);
+        }
         if self.otp.valid_for < Duration::from_mins(1) || self.otp.valid_for > CODE_MAX {
             report.problem(&place.key("otp").key("valid_for"), "between 1m and 15m");
         }
+    }
+}
+
+/// A link in a mail is opened by whoever reads it, over whatever network they are in.
+fn check_link(link: &str, place: &Place, report: &mut Report, permitted: &mut Permitted) {
+    let parsed = link.parse::<http::Uri>().ok();
+    let host = parsed.as_ref().and_then(http::Uri::host).filter(|host| !host.is_empty());
+    let scheme = parsed.as_ref().and_then(http::Uri::scheme_str);
+    let (Some(host), Some(scheme @ ("https" | "http"))) = (host, scheme) else {
+        report.problem(place, "not a URL").hint("write `https://app.example.com/reset`");
+        return;
+    };
+    if link.contains(['#', '@', ' ']) {
+        report.problem(place, "a link has neither a user nor a fragment");
+    }
+    if scheme == "http" && !is_here(host) && !permitted.has(Insecure::UnencryptedNotices) {
+        report
+            .problem(place, "what opens an account would cross the network for everyone to read")
+            .hint("write `https://…`; `insecure: [unencrypted_notices]` accepts the risk");
     }
 }

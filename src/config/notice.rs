@@ -151,6 +151,9 @@ pub enum Notice {
     /// An account's e-mail address or phone number is another one now: for its owner alone.
     #[serde(skip)]
     ContactChanged,
+    /// An account's password is another one now: for its owner alone.
+    #[serde(skip)]
+    PasswordChanged,
     /// Somebody tried to register with the address of an account: for its owner alone.
     #[serde(skip)]
     RegistrationRepeated,
@@ -168,6 +171,7 @@ impl Notice {
             Self::ApprovalExecuted => "approval.executed",
             Self::Code => "account.code",
             Self::ContactChanged => "account.contact_changed",
+            Self::PasswordChanged => "account.password_changed",
             Self::RegistrationRepeated => "account.registration_repeated",
         }
     }

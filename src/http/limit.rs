@@ -17,6 +17,7 @@ pub enum Bucket {
     Logout,
     /// Endpoints at which a password is checked although the caller is signed in, or judged.
     Password,
+    PasswordReset,
     /// Asking for a one-time code.
     OtpRequest,
     /// Every endpoint that takes a one-time code.
@@ -41,6 +42,7 @@ impl Bucket {
             Self::Refresh => "refresh",
             Self::Logout => "logout",
             Self::Password => "password",
+            Self::PasswordReset => "password_reset",
             Self::OtpRequest => "otp_request",
             Self::OtpVerify => "otp_verify",
         }
@@ -54,6 +56,7 @@ impl Bucket {
             Self::Register => &const { [window(3, HOUR), window(10, DAY)] },
             Self::Refresh | Self::Logout => &const { [window(30, MINUTE)] },
             Self::Password => &const { [window(10, MINUTE)] },
+            Self::PasswordReset => &const { [window(3, HOUR), window(10, DAY)] },
             Self::OtpRequest => &const { [window(5, HOUR)] },
             Self::OtpVerify => &const { [window(5, MINUTE)] },
         }

@@ -28,14 +28,14 @@ pub enum Identifier {
 }
 
 impl Identifier {
-    fn door(&self, site: Id) -> Door {
+    pub(super) fn door(&self, site: Id) -> Door {
         match self {
             Self::Email(email) => Door::email(site, email),
             Self::Phone(phone) => Door::phone(site, phone),
         }
     }
 
-    fn reference(&self) -> Reference {
+    pub(super) fn reference(&self) -> Reference {
         match self {
             Self::Email(email) => Reference::Email(email.clone()),
             Self::Phone(phone) => Reference::Phone(phone.clone()),

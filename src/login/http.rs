@@ -9,6 +9,7 @@ use super::by_password::{self, Identifier, Visitor, log_in};
 use super::input::{LoginEmail, LoginPhone, PasswordChange, PasswordStrength, Refresh, Register};
 use super::password::{self, Wish, policy_of};
 use super::register::{self, Newcomer, Registered, Then};
+use super::reset_http;
 use super::show::{self, Carrier, Done, Registration, Tokens, carrier_of};
 use super::{Rights, claims_of, rights_of};
 use crate::account::{self, Account};
@@ -48,7 +49,7 @@ const LOGIN_EVENTS: &[&str] = &[
 /// The endpoints of this slice.
 #[must_use]
 pub fn rows() -> Vec<Row> {
-    vec![
+    let mut rows = vec![
         post("/register/", register)
             .open()
             .limit(Bucket::Register)
@@ -104,7 +105,9 @@ pub fn rows() -> Vec<Row> {
             .unaudited("judges a text and changes nothing")
             .about("Judge a password"),
         get("/password/requirements/", password_requirements).open().about("What a password must be"),
-    ]
+    ];
+    rows.extend(reset_http::rows());
+    rows
 }
 
 async fn register(
@@ -318,7 +321,7 @@ async fn password_requirements(call: Call, _: Nothing) -> Result<Json<show::Pass
     Ok(Json(show::PasswordRequirements { requirements: policy.requirements(), min_length, max_length }))
 }
 
-fn refuse_weak(field: &str, weaknesses: &[Weakness]) -> Result<(), ApiError> {
+pub(super) fn refuse_weak(field: &str, weaknesses: &[Weakness]) -> Result<(), ApiError> {
     if weaknesses.is_empty() {
         return Ok(());
     }

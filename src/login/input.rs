@@ -18,12 +18,12 @@ const TOKEN_MAX: usize = 512;
 
 /// The two fields in which a phone number comes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Pair {
+pub(super) enum Pair {
     Required,
     Optional,
 }
 
-fn phone(fields: &mut Fields, pair: Pair) -> Option<Phone> {
+pub(super) fn phone(fields: &mut Fields, pair: Pair) -> Option<Phone> {
     let (code, number) = match pair {
         Pair::Required => (
             fields.required("phone_country_code").max(CODE_MAX).text(),

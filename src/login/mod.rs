@@ -10,6 +10,8 @@ mod input;
 mod lockout;
 mod password;
 mod register;
+mod reset;
+mod reset_http;
 mod show;
 mod store;
 #[cfg(test)]

@@ -112,7 +112,7 @@ pub(super) async fn change(app: &App, wish: Wish) -> Result<Strength, Refused> {
     let strength = Strength::of(policy.score(wish.new.expose(), &owner));
     let was = reauthenticate(app, &account, wish.present, &wish.actor).await?;
     let history = config.accounts.password.history;
-    if is_used(app, &account, was, &wish.new, history).await? {
+    if is_used::<Refused>(app, account.id, Some(was), &wish.new, history).await? {
         return Err(Refused::Reused);
     }
     let hash = PasswordHash::new(app.hasher.hash(wish.new).await?);
@@ -127,7 +127,7 @@ pub(super) async fn change(app: &App, wish: Wish) -> Result<Strength, Refused> {
     Ok(strength)
 }
 
-fn owner_of(account: &Account) -> Owner<'_> {
+pub(super) fn owner_of(account: &Account) -> Owner<'_> {
     Owner {
         email: account.email.as_ref().map(crate::base::Email::as_str),
         username: account.username.as_ref().map(account::Username::as_str),
@@ -201,19 +201,18 @@ async fn note_failure(app: &App, account: Id, attempt: &Attempt, actor: Actor) -
 }
 
 /// Whether it is the present password or one of the last `history`. With no history any will do.
-async fn is_used(
+pub(super) async fn is_used<E: From<Error> + From<Overloaded>>(
     app: &App,
-    account: &Account,
-    was: &PasswordHash,
+    account: Id,
+    was: Option<&PasswordHash>,
     new: &Secret<String>,
     history: u32,
-) -> Result<bool, Refused> {
+) -> Result<bool, E> {
     if history == 0 {
         return Ok(false);
     }
-    let mut hashes = account::former_passwords(&app.db, account.id, history).await?;
-    hashes.insert(0, was.clone());
-    for hash in hashes {
+    let former = account::former_passwords(&app.db, account, history).await?;
+    for hash in was.into_iter().chain(&former) {
         if app.hasher.verify(hash.expose(), new.clone()).await? != Match::No {
             return Ok(true);
         }

@@ -6,12 +6,13 @@
 
 mod agent;
 mod approval;
+mod owner;
 
 use futures::future::BoxFuture;
 
 use crate::account;
 use crate::app::Change;
-use crate::audit::{AgentEvent, Event};
+use crate::audit::{AccountEvent, AgentEvent, Event};
 use crate::base::{Email, Id};
 use crate::config::Notice;
 use crate::store::Error;
@@ -36,6 +37,9 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
         match event {
             Event::Agent(AgentEvent::Suspended { of, reason }) => {
                 agent::suspended(change, *of, *reason).await
+            }
+            Event::Account(AccountEvent::PasswordChanged { account, .. }) => {
+                owner::password_changed(change, *account).await
             }
             Event::Approval(event) => approval::tell(change, event).await,
             _ => Ok(()),

@@ -31,7 +31,7 @@ pub(super) fn target_of(account: &Account, channel: Contact) -> Option<Target> {
 /// # Errors
 /// The store's.
 pub async fn ask(change: &mut Change<'_>, account: &Account, to: &Target) -> Result<(), Error> {
-    match send(change, &Errand { account, purpose: Purpose::Contact, to }).await {
+    match send(change, &Errand { account, purpose: Purpose::Contact, to, link: None }).await {
         Ok(Sent { .. }) | Err(NotSent::TooSoon { .. } | NotSent::NoWay) => Ok(()),
         Err(NotSent::Store(cause)) => Err(cause),
     }

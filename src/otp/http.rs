@@ -96,7 +96,7 @@ async fn request(call: Call, Json(body): Json<Wanted>) -> Result<Json<OnItsWay>,
     };
     let to = contact::target_of(&account, body.otp_type).ok_or_else(|| ApiError::new(missing))?;
     let mut change = app.change(call.actor()).await?;
-    let errand = Errand { account: &account, purpose: Purpose::Contact, to: &to };
+    let errand = Errand { account: &account, purpose: Purpose::Contact, to: &to, link: None };
     let sent = send(&mut change, &errand).await.map_err(|refused| match refused {
         NotSent::TooSoon { until } => ApiError::new(Code::RateLimited)
             .saying("A code was sent a moment ago.")

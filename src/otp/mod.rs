@@ -14,13 +14,16 @@ mod words;
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+
 use crate::account::{Account, Target};
 use crate::app::{App, Change};
-use crate::audit::{AccountEvent, Actor, Contact};
+use crate::audit::{AccountEvent, Actor, Contact, Event};
 use crate::base::{Id, Secret, Timestamp};
 use crate::config::Notice;
+use crate::crypto::token::{Token, TokenDigest};
 use crate::notify::{self, Letter, Message, Occasion};
-use crate::store::{Error, FromRow};
+use crate::store::{Error, FromRow, Source};
 
 pub use contact::ask;
 pub use digits::{Digits, NotDigits};
@@ -40,6 +43,8 @@ const FORGOTTEN_AFTER: Duration = Duration::from_hours(1);
 pub enum Purpose {
     /// An address or number is to count as the account's own.
     Contact,
+    /// A forgotten password is to be replaced.
+    Reset,
 }
 
 impl Purpose {
@@ -48,6 +53,7 @@ impl Purpose {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Contact => "contact",
+            Self::Reset => "reset",
         }
     }
 }
@@ -66,6 +72,8 @@ pub struct Errand<'a> {
     pub account: &'a Account,
     pub purpose: Purpose,
     pub to: &'a Target,
+    /// The page of a link that does the same as the code; it goes out by mail alone.
+    pub link: Option<&'a str>,
 }
 
 /// A code that is on its way.
@@ -122,7 +130,7 @@ pub fn has_way(app: &App, channel: Contact) -> bool {
 /// [`NotSent`]; the change may go on without it.
 pub async fn send(change: &mut Change<'_>, errand: &Errand<'_>) -> Result<Sent, NotSent> {
     let (app, now) = (change.app(), change.now());
-    let Errand { account, purpose, to } = *errand;
+    let Errand { account, purpose, to, link } = *errand;
     if !has_way(app, to.contact()) {
         return Err(NotSent::NoWay);
     }
@@ -130,7 +138,10 @@ pub async fn send(change: &mut Change<'_>, errand: &Errand<'_>) -> Result<Sent, 
     let digits = Digits::generate(app.random.as_ref());
     let sent = Sent { id: change.new_id(), expires_at: now.plus(app.config().login.otp.valid_for) };
     let code_digest = digest(app, which, sent.id, &digits);
-    let new = store::New { sent, code_digest: &code_digest, link_digest: None, target: to.as_str(), now };
+    let token = link.filter(|_| to.contact() == Contact::Email).map(|_| Token::generate(app.random.as_ref()));
+    let link_digest = token.as_ref().map(Token::digest);
+    let link_digest = link_digest.as_ref().map(TokenDigest::as_str);
+    let new = store::New { sent, code_digest: &code_digest, link_digest, target: to.as_str(), now };
     if store::replace(change.tx(), which, &new).await? == 0 {
         let until = match store::find(change.tx(), which).await? {
             Some(stored) if stored.sends >= SENDS => stored.forget_at,
@@ -148,7 +159,10 @@ pub async fn send(change: &mut Change<'_>, errand: &Errand<'_>) -> Result<Sent, 
     let host = &app.config().public_url.host;
     match to {
         Target::Email(email) => {
-            let (subject, text) = words::letter(purpose, host, &digits, sent.expires_at);
+            let link = link.zip(token.as_ref()).map(|(page, token)| words::link(page, token));
+            let words =
+                words::Letter { purpose, host, digits: &digits, link: link.as_ref(), until: sent.expires_at };
+            let (subject, text) = words.write();
             let letter = Letter { account: account.id, to: email.clone(), subject, text };
             notify::write_to(change, &occasion, letter).await?;
         }
@@ -163,7 +177,31 @@ pub async fn send(change: &mut Change<'_>, errand: &Errand<'_>) -> Result<Sent, 
     Ok(sent)
 }
 
-/// A code that was right a moment ago; [`spend`] it in the change that it is for.
+/// What a link proves that was sent and neither used nor replaced, and whose time is not over.
+///
+/// # Errors
+/// The store's.
+pub async fn by_link(
+    src: impl Source,
+    purpose: Purpose,
+    token: &Secret<String>,
+    now: Timestamp,
+) -> Result<Option<Proof>, Error> {
+    store::by_link(src, purpose, &TokenDigest::of(token.expose()), now).await
+}
+
+/// Ends what was sent for another password: this one is newer.
+pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, Result<(), Error>> {
+    Box::pin(async move {
+        if let Event::Account(AccountEvent::PasswordChanged { account, .. }) = event {
+            let now = change.now();
+            store::end_all(change.tx(), *account, Purpose::Reset, now).await?;
+        }
+        Ok(())
+    })
+}
+
+/// A code or link that was right a moment ago; [`spend`] it in the change that it is for.
 #[derive(Debug)]
 pub struct Proof {
     which: Which,
@@ -172,6 +210,18 @@ pub struct Proof {
 }
 
 impl Proof {
+    /// Whose code it was.
+    #[must_use]
+    pub const fn account(&self) -> Id {
+        self.which.account
+    }
+
+    /// By what it went out.
+    #[must_use]
+    pub const fn contact(&self) -> Contact {
+        self.which.channel
+    }
+
     /// The address or number that the code went to.
     #[must_use]
     pub fn target(&self) -> &str {
@@ -224,7 +274,8 @@ pub async fn check(app: &App, which: Which, digits: &Digits, actor: Actor) -> Re
         return Ok(Proof { which, id: stored.id, target: stored.target });
     }
     let (purpose, contact) = (which.purpose.name(), which.channel);
-    change.record(AccountEvent::CodeRefused { account: which.account, purpose, contact }).await?;
+    let account = Some(which.account);
+    change.record(AccountEvent::CodeRefused { account, purpose, contact }).await?;
     change.commit().await?;
     Err(Refused::Wrong { left: TRIES - stored.tries })
 }

@@ -2,9 +2,14 @@
 //!
 //! Law: sending, trying and using are one conditional write each, and the row count decides.
 
-use super::{COOL_DOWN, FORGOTTEN_AFTER, SENDS, Sent, Stored, TRIES, Which};
+use super::{COOL_DOWN, FORGOTTEN_AFTER, Proof, Purpose, SENDS, Sent, Stored, TRIES, Which};
+use crate::audit::Contact;
 use crate::base::{Id, Timestamp};
-use crate::store::{Error, Source, Stmt, Tx, sql};
+use crate::crypto::token::TokenDigest;
+use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
+use crate::text_column;
+
+text_column!(Contact, |text| [Contact::Email, Contact::Phone].into_iter().find(|one| one.name() == text));
 
 /// A code to be written.
 pub(super) struct New<'a> {
@@ -81,6 +86,44 @@ pub(super) async fn take_try(tx: &mut Tx, which: Which, now: Timestamp) -> Resul
 pub(super) async fn spend(tx: &mut Tx, which: Which, id: Id, now: Timestamp) -> Result<u64, Error> {
     let stmt = at(sql("UPDATE one_time_code SET used_at = ?").bind(now), which);
     tx.execute(stmt.push("AND id = ? AND used_at IS NULL AND expires_at > ?").bind(id).bind(now)).await
+}
+
+/// What a link was sent for, as the store has it.
+#[derive(FromRow)]
+struct Linked {
+    account: Id,
+    channel: Contact,
+    id: Id,
+    target: String,
+}
+
+/// What a link proves that is in force.
+pub(super) async fn by_link(
+    mut src: impl Source,
+    purpose: Purpose,
+    digest: &TokenDigest,
+    now: Timestamp,
+) -> Result<Option<Proof>, Error> {
+    let stmt = sql("SELECT account_id AS account, channel, id, target FROM one_time_code \
+                    WHERE link_digest = ? AND purpose = ? AND used_at IS NULL AND expires_at > ?");
+    let found: Option<Linked> =
+        src.optional(stmt.bind(digest.as_str()).bind(purpose.name()).bind(now)).await?;
+    Ok(found.map(|Linked { account, channel, id, target }| {
+        let which = Which { account, purpose, channel };
+        Proof { which, id, target }
+    }))
+}
+
+/// Uses up every code of an account for this purpose.
+pub(super) async fn end_all(
+    tx: &mut Tx,
+    account: Id,
+    purpose: Purpose,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let stmt =
+        sql("UPDATE one_time_code SET used_at = ? WHERE account_id = ? AND purpose = ? AND used_at IS NULL");
+    tx.execute(stmt.bind(now).bind(account).bind(purpose.name())).await
 }
 
 pub(super) async fn sweep(tx: &mut Tx, now: Timestamp) -> Result<u64, Error> {

@@ -45,7 +45,7 @@ impl Scene {
         let account = account::by_id(&self.app.db, self.account.id).await?.unwrap();
         let to = contact::target_of(&account, channel).unwrap();
         let mut change = self.app.change(Actor::system()).await?;
-        let errand = Errand { account: &account, purpose: Purpose::Contact, to: &to };
+        let errand = Errand { account: &account, purpose: Purpose::Contact, to: &to, link: None };
         let sent = send(&mut change, &errand).await?;
         change.commit().await?;
         Ok(sent)
@@ -214,7 +214,7 @@ on_every_store! {
         let code = scene.code(Contact::Email).await;
         assert_eq!(scene.last().await.to, "new@example.com");
         let proof = scene.check(Contact::Email, &code).await.unwrap();
-        scene.app.clock.advance(std::time::Duration::from_secs(1));
+        scene.app.clock.advance(Duration::from_secs(1));
         let confirmed = scene.confirm(mine, &proof).await.unwrap();
         assert_eq!(confirmed, Confirmed::Changed(Target::Email(email("new@example.com"))));
         let account = scene.stored().await;
@@ -334,7 +334,9 @@ fn a_text_message_tells_phones_where_its_code_belongs() {
 fn a_subject_holds_no_code() {
     let until = Timestamp::from_millis(1_795_168_800_000);
     let digits = Digits::parse("012345").unwrap();
-    let (subject, text) = words::letter(Purpose::Contact, "gw.example.com", &digits, until);
+    let host = "gw.example.com";
+    let letter = words::Letter { purpose: Purpose::Contact, host, digits: &digits, link: None, until };
+    let (subject, text) = letter.write();
     assert!(!subject.contains("012345") && text.contains("    012345\n"));
     assert!(text.contains("until 2026-11-20 10:00 UTC"), "{text}");
 }

@@ -4,22 +4,44 @@
 //! for, because a person who is asked for it by somebody else must be able to see that.
 
 use super::{Digits, Purpose};
-use crate::base::Timestamp;
+use crate::base::{Secret, Timestamp};
+use crate::crypto::token::Token;
 
-/// Subject and text of a mail.
-pub(super) fn letter(purpose: Purpose, host: &str, digits: &Digits, until: Timestamp) -> (String, String) {
-    let what = match purpose {
-        Purpose::Contact => "It confirms that this address is yours.",
-    };
-    (
-        format!("Your code for {host}"),
-        format!(
-            "Your code for {host} is\n\n    {}\n\n{what} It counts once, until {} UTC. Nobody will ask you for it: type it \
-             yourself, and only there.\n\nIf you did not ask for it, you need not do anything.\n",
-            digits.expose(),
-            clock(until)
-        ),
-    )
+/// What a mail with a code says.
+pub(super) struct Letter<'a> {
+    pub purpose: Purpose,
+    pub host: &'a str,
+    pub digits: &'a Digits,
+    pub link: Option<&'a Secret<String>>,
+    pub until: Timestamp,
+}
+
+impl Letter<'_> {
+    /// Subject and text.
+    pub(super) fn write(&self) -> (String, String) {
+        let Self { purpose, host, digits, link, until } = self;
+        let what = match purpose {
+            Purpose::Contact => "It confirms that this address is yours.",
+            Purpose::Reset => "It lets you set a new password in the place of the one that you forgot.",
+        };
+        let link = link
+            .map_or(String::new(), |link| format!("This link does the same:\n\n    {}\n\n", link.expose()));
+        (
+            format!("Your code for {host}"),
+            format!(
+                "Your code for {host} is\n\n    {}\n\n{what} It counts once, until {} UTC. Nobody will ask you for it: type \
+                 it yourself, and only there.\n\n{link}If you did not ask for it, you need not do anything.\n",
+                digits.expose(),
+                clock(*until)
+            ),
+        )
+    }
+}
+
+/// A link to a page of the configuration's, with the token that it hands over.
+pub(super) fn link(page: &str, token: &Token) -> Secret<String> {
+    let sign = if page.contains('?') { '&' } else { '?' };
+    Secret::new(format!("{page}{sign}token={}", token.expose()))
 }
 
 /// A text message. The last line lets phones fill the code in on this host and on no other

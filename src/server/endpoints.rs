@@ -83,6 +83,8 @@ mod tests {
                 "POST /login/email/",
                 "POST /login/phone/",
                 "POST /logout/",
+                "POST /password/reset/confirm/",
+                "POST /password/reset/request/",
                 "POST /password/strength/",
                 "POST /refresh/",
                 "POST /register/",

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::audit;
-use portcullis::base::{Clock as _, SystemClock, TestClock};
+use portcullis::base::{Clock as _, SystemClock, SystemRandom, TestClock};
+use portcullis::config;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::people::{Keys, PASSWORD, TRUSTING, User, elsewhere};
-use crate::support::raw::Answer;
+use crate::support::people::{Keys, PASSWORD, TRUSTING, User, elsewhere, request};
+use crate::support::raw::{Answer, exchange};
 use crate::support::replica::until;
 use crate::support::smtp::{Letter, Smtp};
 use crate::support::{Act, Gateway, Upstream};
@@ -29,7 +30,7 @@ pub struct Post {
 
 impl Post {
     pub async fn start(more: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = sealed();
         let mail = Smtp::plain().await;
         let created = "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}";
         let sms = Upstream::start(move |_| Act::Answer(created.as_bytes().to_vec())).await;
@@ -85,6 +86,13 @@ impl Post {
         let rows = audit::tail(&self.gateway.running.app.db, 0, 1000).await.unwrap();
         rows.into_iter().map(|row| row.code).collect()
     }
+}
+
+/// A folder with a seal key, which only the preset `development` makes by itself.
+fn sealed() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    config::make_seal_key(&folder.path().join("seal.key"), &SystemRandom).unwrap();
+    folder
 }
 
 fn secret(folder: &TempDir) -> String {
@@ -213,8 +221,66 @@ async fn a_new_address_takes_effect_when_it_is_confirmed_and_the_old_one_is_told
 }
 
 #[tokio::test]
+async fn a_forgotten_password_is_replaced_by_the_link_of_the_configuration_and_by_no_other() {
+    let post = Post::start("login: { reset: { link: 'https://app.example.com/reset' } }\n").await;
+    let ada = post.gateway.user("ada", &post.keys).await;
+    let asked = json!({"email": "ada@example.com"}).to_string();
+    let lines = [
+        &post.keys.lines()[..],
+        &[
+            elsewhere(),
+            "X-Forwarded-Host: evil.example".to_owned(),
+            "Forwarded: host=evil.example".to_owned(),
+        ],
+    ]
+    .concat();
+    let evil = request("POST", "/api/v1/auth/password/reset/request/", &lines, &asked);
+    let known = exchange(post.gateway.public(), evil.replace("gw.test", "evil.example")).await.unwrap();
+    assert_eq!(known.status, 200, "{}", known.text());
+    let letter = post.letter(1).await;
+    let text = text_of(&letter);
+    assert!(!letter.text.contains("evil.example"), "{text}");
+    let (_, rest) = text.split_once("https://app.example.com/reset?token=").expect("a link");
+    let token = rest.split_whitespace().next().unwrap().to_owned();
+    assert!(!known.text().contains(&token) && !known.text().contains(&code_in(&text)));
+    let unknown = post.call(None, "/password/reset/request/", json!({"email": "nobody@example.com"})).await;
+    assert_eq!((unknown.status, unknown.json()["message"].clone()), (200, known.json()["message"].clone()));
+    let new = "Another-horse-7-staple";
+    let uses = (0..6).map(|n| {
+        let body = json!({"token": token, "new_password": format!("{new}{n}")});
+        post.call(None, "/password/reset/confirm/", body)
+    });
+    let answers = futures::future::join_all(uses).await;
+    let won: Vec<usize> = (0..6).filter(|n| answers[*n].status == 200).collect();
+    assert_eq!(won.len(), 1, "{:?}", answers.iter().map(|answer| answer.status).collect::<Vec<_>>());
+    let lines = [&post.keys.lines()[..], &[ada.bearer()]].concat();
+    assert_eq!(post.gateway.call("GET", "/me/", &lines, &Value::Null).await.status, 401);
+    let old = post.call(None, "/refresh/", json!({"refresh_token": ada.refresh})).await;
+    assert_eq!(old.code(), "REFRESH_FAILED");
+    let body = json!({"email": "ada@example.com", "password": format!("{new}{}", won[0])});
+    assert_eq!(post.call(None, "/login/email/", body).await.status, 200);
+    let notice = post.letter(2).await;
+    assert!(text_of(&notice).contains("is another one now"), "{}", notice.text);
+    let rows = audit::tail(&post.gateway.running.app.db, 0, 1000).await.unwrap();
+    let log = format!("{rows:?} {:?}", post.gateway.access_log().await);
+    assert!(!log.contains(&token) && !log.contains("staple"));
+    for _ in 0..4 {
+        post.call(None, "/password/reset/request/", json!({"email": "ada@example.com"})).await;
+    }
+    let same = [&post.keys.lines()[..], &["X-Forwarded-For: 10.9.9.9".to_owned()]].concat();
+    let mut last = 0;
+    for _ in 0..4 {
+        let body = json!({"email": "ada@example.com"});
+        last = post.gateway.call("POST", "/password/reset/request/", &same, &body).await.status;
+    }
+    assert_eq!(last, 429, "three an hour from one address");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(post.mail.taken().len() <= 3, "however many ask, one mail a minute");
+}
+
+#[tokio::test]
 async fn where_nothing_can_be_sent_no_code_is_promised() {
-    let gateway = Gateway::start("preset: medium\n").await;
+    let gateway = Gateway::start_in(sealed(), "preset: medium\n").await.unwrap();
     let keys = gateway.application("web", &[]).await;
     let ada = gateway.user("ada", &keys).await;
     let lines = [&keys.lines()[..], &[ada.bearer()]].concat();

@@ -101,11 +101,20 @@ pub enum AccountEvent {
         purpose: &'static str,
         contact: Contact,
     },
-    /// Somebody typed another code than the one that was sent.
+    /// Somebody typed another code than the one that was sent; `account` is set where there is one.
     CodeRefused {
-        account: Id,
+        account: Option<Id>,
         purpose: &'static str,
         contact: Contact,
+    },
+    /// Somebody forgot a password; `account` is set where one has the identifier.
+    ResetRequested {
+        account: Option<Id>,
+        identifier_digest: String,
+    },
+    /// A forgotten password was replaced.
+    ResetCompleted {
+        account: Id,
     },
     FlagsChanged {
         account: Id,
@@ -132,6 +141,8 @@ impl AccountEvent {
             Self::ContactChanged { .. } => "contact_changed",
             Self::CodeSent { .. } => "code_sent",
             Self::CodeRefused { .. } => "code_refused",
+            Self::ResetRequested { .. } => "password_reset_request",
+            Self::ResetCompleted { .. } => "password_reset_complete",
             Self::FlagsChanged { .. } => "account_flags_changed",
         }
     }
@@ -144,7 +155,9 @@ impl AccountEvent {
             | Self::PasswordRehashed { .. }
             | Self::ContactPending { .. }
             | Self::CodeSent { .. }
-            | Self::CodeRefused { .. } => Vec::new(),
+            | Self::CodeRefused { .. }
+            | Self::ResetRequested { .. }
+            | Self::ResetCompleted { .. } => Vec::new(),
             Self::Locked { account, .. } => account.iter().copied().map(Subject::Account).collect(),
             Self::Unlocked { account, .. }
             | Self::Deactivated { account }
@@ -159,7 +172,9 @@ impl AccountEvent {
 
     pub const fn account(&self) -> Option<Id> {
         match self {
-            Self::Locked { account, .. } => *account,
+            Self::Locked { account, .. }
+            | Self::CodeRefused { account, .. }
+            | Self::ResetRequested { account, .. } => *account,
             Self::Created { account, .. }
             | Self::RegistrationRepeated { account, .. }
             | Self::Unlocked { account, .. }
@@ -172,7 +187,7 @@ impl AccountEvent {
             | Self::ContactVerified { account, .. }
             | Self::ContactChanged { account, .. }
             | Self::CodeSent { account, .. }
-            | Self::CodeRefused { account, .. }
+            | Self::ResetCompleted { account }
             | Self::FlagsChanged { account, .. } => Some(*account),
         }
     }

@@ -3,6 +3,7 @@
 mod cookie;
 mod lock;
 mod password;
+mod reset;
 mod way_in;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -79,7 +80,11 @@ fn ring() -> Keyring {
 
 impl Scene {
     async fn on(store: TestStore, yaml: &'static str) -> Self {
-        let app = TestApp::on(store, With { yaml, reactions: vec![session::react], appliers: vec![] }).await;
+        let app = TestApp::on(
+            store,
+            With { yaml, reactions: vec![session::react, crate::otp::react], appliers: vec![] },
+        )
+        .await;
         app.set_keyring(ring());
         Self { app, table: Table::new("/api/v1/auth", rows()) }
     }

@@ -1,0 +1,183 @@
+//! Forgotten passwords: a code or a link, sent to an address or number that is theirs, sets a new one.
+//!
+//! Law: known and unknown are answered alike, for the same hashes. Code and link are one thing in
+//! two forms: either ends both. The new password is judged before it is told whether the code was
+//! right, and hashed only where it was. Who resets a password is logged out everywhere.
+
+use super::by_password::Identifier;
+use super::password::{is_used, owner_of, policy_of};
+use crate::account::{self, Account, MustChange, NewPassword, PasswordHash, Standing, Target};
+use crate::app::App;
+use crate::audit::{AccountEvent, Actor, How};
+use crate::base::{Email, Id, Secret, Timestamp};
+use crate::crypto::password::Overloaded;
+use crate::crypto::password::policy::{Owner, Weakness};
+use crate::otp::{self, Digits, Errand, NotSent, Proof, Purpose, Which};
+use crate::store::Error;
+
+/// What whoever asks is told, whoever they are.
+#[derive(Debug)]
+pub(super) struct Promise {
+    pub(super) id: Id,
+    pub(super) expires_at: Timestamp,
+}
+
+/// Why not even that is told.
+#[derive(Debug)]
+pub(super) enum NotAsked {
+    /// Nothing can be sent this way to anyone.
+    NoWay,
+    Store(Error),
+}
+
+impl From<Error> for NotAsked {
+    fn from(cause: Error) -> Self {
+        Self::Store(cause)
+    }
+}
+
+impl Identifier {
+    fn target(&self) -> Target {
+        match self {
+            Self::Email(email) => Target::Email(email.clone()),
+            Self::Phone(phone) => Target::Phone(phone.clone()),
+        }
+    }
+}
+
+/// Sends a code, and a link where the configuration names its page, to whoever has this address or
+/// number; to nobody where no account that may act has it.
+pub(super) async fn request(app: &App, asked: &Identifier, actor: Actor) -> Result<Promise, NotAsked> {
+    let (target, config) = (asked.target(), app.config());
+    if !otp::has_way(app, target.contact()) {
+        return Err(NotAsked::NoWay);
+    }
+    let account = account::find(&app.db, actor.site, &asked.reference()).await?;
+    let identifier_digest = asked.door(actor.site).digest().to_owned();
+    let mut change = app.change(actor).await?;
+    let known = account.as_ref().map(|account| account.id);
+    change.record(AccountEvent::ResetRequested { account: known, identifier_digest }).await?;
+    if let Some(account) = account.filter(|account| account.standing(app.now()) == Standing::Good) {
+        let link = config.login.reset.link.as_deref();
+        let errand = Errand { account: &account, purpose: Purpose::Reset, to: &target, link };
+        match otp::send(&mut change, &errand).await {
+            Ok(_) | Err(NotSent::TooSoon { .. } | NotSent::NoWay) => {}
+            Err(NotSent::Store(cause)) => return Err(cause.into()),
+        }
+    }
+    let promise = Promise { id: change.new_id(), expires_at: change.now().plus(config.login.otp.valid_for) };
+    change.commit().await?;
+    Ok(promise)
+}
+
+/// By what somebody proves that they may.
+#[derive(Debug)]
+pub(super) enum Key {
+    Code(Identifier, Digits),
+    Link(Secret<String>),
+}
+
+/// Why a password was not reset.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Not the code or link of an account that may have it: which of these is nobody's business.
+    Wrong,
+    Weak(Vec<Weakness>),
+    /// It is the present one, or one of the last.
+    Reused,
+    Overloaded,
+    Store(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(cause: Error) -> Self {
+        Self::Store(cause)
+    }
+}
+
+impl From<Overloaded> for Refused {
+    fn from(Overloaded: Overloaded) -> Self {
+        Self::Overloaded
+    }
+}
+
+/// Sets a new password for whoever holds the key.
+pub(super) async fn confirm(app: &App, key: Key, new: Secret<String>, actor: Actor) -> Result<(), Refused> {
+    let said = match &key {
+        Key::Code(Identifier::Email(email), _) => Some(email.clone()),
+        Key::Code(..) | Key::Link(_) => None,
+    };
+    judge(app, &new, &Owner { email: said.as_ref().map(Email::as_str), username: None })?;
+    let proof = prove(app, key, &actor).await?;
+    let account = account::by_id(&app.db, proof.account()).await?.ok_or(Refused::Wrong)?;
+    let proved = account.has(proof.contact()).filter(|target| target.as_str() == proof.target());
+    let Some(target) = proved.filter(|_| account.standing(app.now()) == Standing::Good) else {
+        return Err(Refused::Wrong);
+    };
+    judge(app, &new, &owner_of(&account))?;
+    let (config, was) = (app.config(), account.password_hash.as_ref());
+    let history = config.accounts.password.history;
+    if is_used::<Refused>(app, account.id, was, &new, history).await? {
+        return Err(Refused::Reused);
+    }
+    let hash = PasswordHash::new(app.hasher.hash(new).await?);
+    write(app, &account, &proof, &target, &hash, actor).await
+}
+
+async fn write(
+    app: &App,
+    account: &Account,
+    proof: &Proof,
+    target: &Target,
+    hash: &PasswordHash,
+    actor: Actor,
+) -> Result<(), Refused> {
+    let history = app.config().accounts.password.history;
+    let was = account.password_hash.as_ref();
+    let mut change = app.change(actor).await?;
+    // The account's row first, as everywhere where both are written.
+    if !account::hold(&mut change, account.id).await? || !otp::spend(&mut change, proof).await? {
+        return Err(Refused::Wrong);
+    }
+    let new = NewPassword { was, hash, must_change: MustChange::No, how: How::Owner, history };
+    if !account::set_password(&mut change, account.id, new).await? {
+        return Err(Refused::Wrong);
+    }
+    change.record(AccountEvent::ResetCompleted { account: account.id }).await?;
+    // What the code was sent to is theirs.
+    account::verify(&mut change, account.id, target.channel(), How::Owner).await?;
+    change.commit().await?;
+    Ok(())
+}
+
+fn judge(app: &App, new: &Secret<String>, owner: &Owner<'_>) -> Result<(), Refused> {
+    let weaknesses = policy_of(&app.config().accounts.password).check(new.expose(), owner);
+    if weaknesses.is_empty() { Ok(()) } else { Err(Refused::Weak(weaknesses)) }
+}
+
+/// What the key proves. A wrong one leaves the same trace whether or not there is an account.
+async fn prove(app: &App, key: Key, actor: &Actor) -> Result<Proof, Refused> {
+    let (asked, digits) = match key {
+        Key::Link(token) => {
+            let found = otp::by_link(&app.db, Purpose::Reset, &token, app.now()).await?;
+            return found.ok_or(Refused::Wrong);
+        }
+        Key::Code(asked, digits) => (asked, digits),
+    };
+    let (account, contact) =
+        (account::find(&app.db, actor.site, &asked.reference()).await?, asked.target().contact());
+    if let Some(account) = &account {
+        let which = Which { account: account.id, purpose: Purpose::Reset, channel: contact };
+        match otp::check(app, which, &digits, actor.clone()).await {
+            Ok(proof) => return Ok(proof),
+            Err(otp::Refused::Wrong { .. }) => return Err(Refused::Wrong),
+            Err(otp::Refused::Store(cause)) => return Err(cause.into()),
+            Err(otp::Refused::Unknown | otp::Refused::Over) => {}
+        }
+    }
+    let (account, purpose) = (account.map(|account| account.id), Purpose::Reset.name());
+    let mut change = app.change(actor.clone()).await?;
+    change.record(AccountEvent::CodeRefused { account, purpose, contact }).await?;
+    change.commit().await?;
+    Err(Refused::Wrong)
+}
