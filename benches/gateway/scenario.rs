@@ -132,6 +132,7 @@ impl Scenario {
              shared: '{shared}'\n\
              keys: {{ seal_file: {at}/seal.key }}\n\
              applications: {{ required: nowhere }}\n\
+             agents: {{ max_tokens: 0 }}\n\
              limits: {{ connections: {{ total: 20000, per_address: 20000 }} }}\n\
              permissions: [ {{ code: reports.read }} ]\n\
              upstreams: {{ reports: {{ servers: [\"{backend}\"], assertion: identity }} }}\n\

@@ -17,6 +17,7 @@ use super::view::{Shown, shown};
 use super::{
     AgentToken, Fault, Limits, Mint, MintError, NarrowError, Narrowed, Narrowing, Reference, Status, mint,
 };
+use crate::account::{self, Standing};
 use crate::app::App;
 use crate::audit::Suspension;
 use crate::base::{Id, Slug};
@@ -32,6 +33,8 @@ const LISTED: u32 = 1000;
 const UNNAMED: &str = "unknown";
 /// What an agent may ask about itself.
 const OWN_CALLS: [Window; 1] = [Window { limit: 60, per: Duration::from_mins(1) }];
+/// What all agents at one address may ask about themselves.
+const FROM_AN_ADDRESS: [Window; 1] = [Window { limit: 1200, per: Duration::from_mins(1) }];
 
 /// Endpoints for what humans delegate.
 #[must_use]
@@ -40,7 +43,7 @@ pub fn rows() -> Vec<Row> {
         post("/ai/tokens/", create)
             .person()
             .strict()
-            .codes(&[ErrorCode::PermissionDenied, ErrorCode::AgentsStopped])
+            .codes(&[ErrorCode::PermissionDenied, ErrorCode::AgentsStopped, ErrorCode::TooManyAgentTokens])
             .audited(&["agent_token_created"])
             .about("Delegate to an agent; the token is shown once"),
         get("/ai/tokens/", list).person().about("My agent tokens, the newest first"),
@@ -178,6 +181,7 @@ impl From<MintError> for ApiError {
                 denied(format!("User does not have permission '{first}'.")).with("missing", missing)
             }
             MintError::Refused => Self::new(ErrorCode::Unauthorized).saying("Invalid or expired token"),
+            MintError::TooMany => Self::new(ErrorCode::TooManyAgentTokens),
             MintError::Killed => Self::new(ErrorCode::AgentsStopped),
             MintError::Store(cause) => cause.into(),
         }
@@ -371,7 +375,11 @@ async fn paced_caller(call: &Call) -> Result<AgentToken, ApiError> {
 /// # Errors
 /// 429 above the limit.
 pub async fn count_own(call: &Call, token: &AgentToken) -> Result<(), ApiError> {
-    let hit = call.app.shared.hit(&format!("agent-call:{}", token.id), &OWN_CALLS).await;
+    count(call, &format!("agent-call:{}", token.id), &OWN_CALLS).await
+}
+
+async fn count(call: &Call, key: &str, windows: &[Window]) -> Result<(), ApiError> {
+    let hit = call.app.shared.hit(key, windows).await;
     let hit = hit.map_err(ApiError::unavailable)?;
     if hit.is_allowed {
         return Ok(());
@@ -388,12 +396,19 @@ pub async fn calling(call: &Call) -> Result<AgentToken, ApiError> {
         return Err(ApiError::new(ErrorCode::AirsDisabled));
     }
     let text = call.agent()?;
+    // Whoever guesses costs a reading each time.
+    count(call, &format!("agent-address:{}", call.head.client), &FROM_AN_ADDRESS).await?;
     let found = super::presented(&call.app.db, text.expose()).await?;
     let token = found.ok_or_else(|| ApiError::new(ErrorCode::AgentTokenNotFound))?;
     if call.application.as_ref().is_some_and(|application| token.application != Some(application.id)) {
         return Err(ApiError::new(ErrorCode::TokenAppMismatch));
     }
-    if let Err(fault) = token.check(call.app.now()) {
+    let now = call.app.now();
+    let human = account::by_id(&call.app.db, token.account).await?;
+    if human.is_none_or(|human| human.standing(now) != Standing::Good) {
+        return Err(ApiError::new(ErrorCode::AgentTokenStatusSuspended));
+    }
+    if let Err(fault) = token.check(now) {
         super::settle(&call.app, token.delegation(), fault).await?;
         return Err(refused(fault));
     }

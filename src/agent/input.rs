@@ -8,6 +8,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde_json::Value;
 
+use crate::base::visible::is_hidden;
 use crate::base::{MicroUsd, Slug};
 use crate::http::{Fields, FromFields, Unknown};
 use crate::policy::Code;
@@ -97,7 +98,7 @@ pub(super) struct Narrower {
 impl FromFields for MintBody {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         Some(Self {
-            agent_id: fields.optional("agent_id").max(AGENT_MAX).or_null().text(),
+            agent_id: fields.optional("agent_id").max(AGENT_MAX).or_null().parsed(label),
             lifetime: lifetime(fields),
             permissions: permissions(fields),
             organization: fields.optional("organization").or_null().parsed(Slug::parse),
@@ -127,6 +128,14 @@ impl FromFields for NarrowBody {
             dead_mans_switch: switch(fields),
         })
     }
+}
+
+/// A name that looks alike in a terminal, a mail and a page: people decide by it.
+fn label(text: &str) -> Result<String, &'static str> {
+    if text.contains(|c| is_hidden(c) || c.is_whitespace() && c != ' ') {
+        return Err("Only characters that can be seen are allowed.");
+    }
+    Ok(text.to_owned())
 }
 
 fn lifetime(fields: &mut Fields) -> Option<Duration> {

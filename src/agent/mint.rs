@@ -45,6 +45,8 @@ pub enum MintError {
     NotHeld(Vec<Code>),
     /// The human may not act any more.
     Refused,
+    /// As many tokens of this human are alive as may be.
+    TooMany,
     /// Everything was stopped while this was being minted.
     Killed,
     Store(Error),
@@ -97,6 +99,10 @@ pub(super) async fn mint_since(
         return Err(MintError::Killed);
     }
     let (id, now) = (change.new_id(), change.now());
+    let most = app.config().agents.max_tokens;
+    if most > 0 && store::count_alive(change.tx(), account, now).await? >= i64::from(most) {
+        return Err(MintError::TooMany);
+    }
     let token = AgentToken {
         id,
         number: change.number(SERIES).await?,

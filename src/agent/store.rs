@@ -64,7 +64,9 @@ struct TokenRow {
 }
 
 impl TokenRow {
-    fn with(self, permissions: Vec<Code>) -> AgentToken {
+    /// The codes are looked up by halves. Databases sort by their own language's rules.
+    fn with(self, mut permissions: Vec<Code>) -> AgentToken {
+        permissions.sort_unstable();
         AgentToken {
             id: self.id,
             number: self.number,
@@ -132,7 +134,7 @@ pub(super) async fn by_digest(src: impl Source, digest: &str) -> Result<Option<A
 
 async fn optional(mut src: impl Source, stmt: Stmt) -> Result<Option<AgentToken>, Error> {
     let Some(row) = src.optional::<TokenRow>(stmt).await? else { return Ok(None) };
-    let codes = sql("SELECT code FROM agent_token_permission WHERE token_id = ? ORDER BY code").bind(row.id);
+    let codes = sql("SELECT code FROM agent_token_permission WHERE token_id = ?").bind(row.id);
     let codes = src.all::<(Code,)>(codes).await?;
     Ok(Some(row.with(codes.into_iter().map(|(code,)| code).collect())))
 }
@@ -150,7 +152,7 @@ pub(super) async fn list(
     for page in rows.chunks(200) {
         let ids = page.iter().map(|row| row.id);
         let of = sql("SELECT token_id, code FROM agent_token_permission WHERE token_id IN").list(ids);
-        for (id, code) in src.all::<(Id, Code)>(of.push("ORDER BY token_id, code")).await? {
+        for (id, code) in src.all::<(Id, Code)>(of).await? {
             codes.entry(id).or_default().push(code);
         }
     }
@@ -159,6 +161,14 @@ pub(super) async fn list(
         row.with(own)
     };
     Ok(rows.into_iter().map(with).collect())
+}
+
+/// How many of one human's tokens have neither been revoked nor come to their end.
+pub(super) async fn count_alive(mut src: impl Source, account: Id, now: Timestamp) -> Result<i64, Error> {
+    let stmt = sql("SELECT COUNT(*) FROM agent_token WHERE account_id = ? \
+                    AND status IN ('ACTIVE', 'SUSPENDED') AND expires_at > ?");
+    let (count,): (i64,) = src.one(stmt.bind(account).bind(now)).await?;
+    Ok(count)
 }
 
 pub(super) async fn delegators(mut src: impl Source, site: Id) -> Result<Vec<Id>, Error> {

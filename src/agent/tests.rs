@@ -26,7 +26,8 @@ use crate::store::testing::TestStore;
 const HOUR: Duration = Duration::from_hours(1);
 
 const YAML: &str = "
-permissions: [ { code: reports }, { code: reports.read, parent: reports }, { code: pay } ]
+agents: { max_tokens: 40 }
+permissions: [ { code: reports }, { code: reports.read, parent: reports }, { code: pay }, { code: a-b }, { code: a.c }, { code: a_e }, { code: a_d }, { code: aa }, { code: a1 } ]
 ";
 
 struct Scene {
@@ -199,6 +200,29 @@ on_every_store! {
         assert!(presented(&scene.app.db, &text.expose()[1..]).await.unwrap().is_none());
         let listed = list(&scene.app.db, DEFAULT_SITE, Some(scene.account.id), 10).await.unwrap();
         assert_eq!(listed, [found]);
+    }
+
+    async fn of_many_minted_at_once_as_many_live_as_may(store: TestStore) {
+        let scene = Scene::on(store).await;
+        let tried = join_all((0..50).map(|_| scene.try_mint(&["reports"]))).await;
+        let (minted, refused): (Vec<_>, Vec<_>) = tried.into_iter().partition(Result::is_ok);
+        assert_eq!(minted.len(), 40);
+        assert!(refused.into_iter().all(|one| matches!(one, Err(MintError::TooMany))));
+        scene.app.clock.advance(HOUR);
+        assert!(scene.try_mint(&["reports"]).await.is_ok(), "what has come to its end makes room");
+    }
+
+    async fn a_code_is_found_whatever_language_the_database_sorts_by(store: TestStore) {
+        let scene = Scene::on(store).await;
+        let codes = ["a-b", "a.c", "a_e", "a_d", "aa", "a1"].map(code);
+        let mut everything = scene.human.clone();
+        let assignments = Assignments { permissions: codes.to_vec(), ..Assignments::default() };
+        everything.rights = scene.app.catalogue().rights(&assignments).into();
+        let ask = Mint { human: &everything, permissions: codes.to_vec(), ..scene.ask(&[]) };
+        let minted = mint(&scene.app, Actor::system(), ask).await.unwrap().0;
+        let read = find(&scene.app.db, Reference::Id(minted.id)).await.unwrap().unwrap();
+        assert!(read.permissions.is_sorted() && read.permissions.len() == 6, "{:?}", read.permissions);
+        assert_eq!(list(&scene.app.db, DEFAULT_SITE, None, 10).await.unwrap()[0].permissions, read.permissions);
     }
 
     async fn t10_nothing_is_minted_of_nothing_or_of_what_the_human_lacks(store: TestStore) {

@@ -1,9 +1,8 @@
 //! The request itself, as it is kept: sealed, whole, and readable for those who decide about it.
 //!
 //! Law: what is kept is what will be sent; credentials are never among it. What is shown is the
-//! same, with nothing cut, and with what cannot be seen made visible.
+//! same.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -97,55 +96,4 @@ fn place(id: Id, part: &str) -> String {
 pub async fn content(app: &App, approval: &Approval) -> Result<Option<Content>, Error> {
     let sealed = store::sealed(&app.db, approval.id).await?;
     sealed.map(|sealed| Content::open(app, approval.id, &sealed)).transpose()
-}
-
-/// Bytes as text in which everything can be seen: what is not UTF-8, control characters (but line
-/// ends and tabs), characters without width and those that turn the direction of writing are
-/// written as `\u{…}` or `\x..`.
-#[must_use]
-pub fn visible(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if is_hidden(c) {
-                let _ = write!(out, "{}", c.escape_unicode());
-            } else {
-                out.push(c);
-            }
-        }
-        for byte in chunk.invalid() {
-            let _ = write!(out, "\\x{byte:02x}");
-        }
-    }
-    out
-}
-
-fn is_hidden(c: char) -> bool {
-    if c == '\n' || c == '\t' {
-        return false;
-    }
-    c.is_control()
-        || matches!(
-            c as u32,
-            0xad | 0x34f | 0x61c | 0x115f | 0x1160 | 0x17b4 | 0x17b5 | 0x180b..=0x180f | 0x200b..=0x200f
-                | 0x2028..=0x202e | 0x2060..=0x206f | 0x3164 | 0xfe00..=0xfe0f | 0xfeff | 0xffa0
-                | 0xfff0..=0xfffb | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff
-        )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_seen_is_written_out_and_nothing_is_cut() {
-        assert_eq!(visible("{\"to\": \"zoë\"}\n".as_bytes()), "{\"to\": \"zoë\"}\n");
-        assert_eq!(
-            visible("a\u{202e}b\u{200b}c\u{feff}\r\u{1b}".as_bytes()),
-            "a\\u{202e}b\\u{200b}c\\u{feff}\\u{d}\\u{1b}"
-        );
-        assert_eq!(visible(b"\xff\xfe!"), "\\xff\\xfe!");
-        assert_eq!(visible("\u{e0041}".as_bytes()), "\\u{e0041}");
-        assert_eq!(visible(&vec![b'x'; 100_000]).len(), 100_000);
-    }
 }

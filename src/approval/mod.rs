@@ -32,8 +32,9 @@ use crate::crypto::token::TokenDigest;
 use crate::policy::Code;
 use crate::store::{Error, Source};
 
+pub use crate::base::visible;
 pub use claim::{Claim, ClaimError, Outcome, claim};
-pub use content::{Content, content, visible};
+pub use content::{Content, content};
 pub use decide::{DecideError, Decided, Decision, SessionNeed, decide, void};
 pub use digest::{Bound, request_digest};
 pub use end::{end_overdue, react, sweep};

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use super::digest::binding_digest;
-use super::{Approval, Content, Mode, Rules, SERIES, State, digest, store};
+use super::store::{self, Waiting};
+use super::{Approval, Content, Mode, Rules, SERIES, State, digest};
+use crate::account;
 use crate::agent::{self, AgentToken};
 use crate::app::App;
 use crate::audit::{Actor, Step};
@@ -15,8 +17,10 @@ use crate::crypto::token::TokenDigest;
 use crate::policy::Code;
 use crate::store::Error;
 
-/// How many of a token's questions may wait at a time.
+/// How many of a token's questions may wait at once.
 const OPEN_MAX: i64 = 20;
+/// The same for all tokens of one human.
+const OPEN_PER_HUMAN: i64 = 100;
 /// How long the same is not asked again after a no.
 const COOL_DOWN: Duration = Duration::from_mins(5);
 /// How often a database that gave up is asked again.
@@ -77,7 +81,9 @@ async fn write(app: &App, actor: &Actor, ask: Ask<'_>) -> Result<Asked, Error> {
     let mut change = app.change(actor.clone()).await?;
     let now = change.now();
     let token = ask.token;
-    if !agent::hold_active(&mut change, token.id).await? {
+    // The account's row first, as everywhere: what waits for one human is counted one after the other.
+    if !account::hold(&mut change, token.account).await? || !agent::hold_active(&mut change, token.id).await?
+    {
         return Ok(Asked::Stopped);
     }
     let open = [State::Pending, State::Approved];
@@ -92,7 +98,10 @@ async fn write(app: &App, actor: &Actor, ask: Ask<'_>) -> Result<Asked, Error> {
     {
         return Ok(Asked::Denied { reason: denied.reason, retry_after: wait });
     }
-    if store::count_open(change.tx(), token.id, now).await? >= OPEN_MAX {
+    let of_token = store::count_open(change.tx(), Waiting::Of(token.id), now).await?;
+    if of_token >= OPEN_MAX
+        || store::count_open(change.tx(), Waiting::For(token.account), now).await? >= OPEN_PER_HUMAN
+    {
         return Ok(Asked::TooMany);
     }
     let id = change.new_id();

@@ -166,10 +166,24 @@ pub(super) async fn of_request(
 }
 
 /// How many of a token's approvals wait for somebody.
-pub(super) async fn count_open(mut src: impl Source, agent_token: Id, now: Timestamp) -> Result<i64, Error> {
-    let stmt = sql("SELECT COUNT(*) FROM approval WHERE agent_token_id = ? AND \
+/// Whose open approvals are counted.
+#[derive(Clone, Copy)]
+pub(super) enum Waiting {
+    /// An agent token's.
+    Of(Id),
+    /// A human's, of all that was delegated.
+    For(Id),
+}
+
+pub(super) async fn count_open(mut src: impl Source, whose: Waiting, now: Timestamp) -> Result<i64, Error> {
+    let stmt = sql("SELECT COUNT(*) FROM approval WHERE \
                     ((state = 'pending' AND decide_by > ?) OR (state = 'approved' AND execute_by > ?))");
-    let (count,): (i64,) = src.one(stmt.bind(agent_token).bind(now).bind(now)).await?;
+    let stmt = stmt.bind(now).bind(now);
+    let stmt = match whose {
+        Waiting::Of(agent_token) => stmt.push("AND agent_token_id = ?").bind(agent_token),
+        Waiting::For(account) => stmt.push("AND account_id = ?").bind(account),
+    };
+    let (count,): (i64,) = src.one(stmt).await?;
     Ok(count)
 }
 

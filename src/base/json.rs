@@ -3,6 +3,7 @@
 //! Law: an object that names a key twice is refused, at any depth, because two readers may each
 //! believe another of the two values. Nesting is bounded by the parser (127 levels).
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -38,6 +39,27 @@ impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(StrictVisitor).map(Self)
     }
+}
+
+/// Whether two keys of one object, at any depth, differ in nothing but case: there are readers that
+/// take them for one, and either of them may win.
+#[must_use]
+pub fn has_alike_keys(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(has_alike_keys),
+        Value::Object(map) => {
+            let mut names = HashSet::with_capacity(map.len());
+            map.iter().any(|(key, value)| !names.insert(folded(key)) || has_alike_keys(value))
+        }
+        _ => false,
+    }
+}
+
+/// A name as readers that do not mind case compare it.
+#[must_use]
+pub fn folded(name: &str) -> String {
+    // Upper case first: there are letters whose only way to their like leads over it.
+    name.to_uppercase().to_lowercase()
 }
 
 struct StrictVisitor;

@@ -11,6 +11,7 @@ pub mod random;
 pub mod secret;
 pub mod text;
 pub mod time;
+pub mod visible;
 
 pub use id::{Id, Number};
 pub use money::MicroUsd;
@@ -18,3 +19,4 @@ pub use random::{Random, SystemRandom};
 pub use secret::Secret;
 pub use text::{Email, Phone, Slug};
 pub use time::{Clock, SystemClock, TestClock, Timestamp};
+pub use visible::visible;

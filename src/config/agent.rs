@@ -25,6 +25,9 @@ pub struct Agents {
     /// The longest life of a token; what asks for more gets this.
     #[serde(with = "As::<Span>")]
     pub max_lifetime: Duration,
+    /// How many tokens of one human may be alive at once. 0: any number.
+    #[schemars(range(max = 1_000_000_000))]
+    pub max_tokens: u32,
     /// The life of a token that does not say how long.
     #[serde(with = "As::<Span>")]
     pub default_lifetime: Duration,

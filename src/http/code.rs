@@ -69,6 +69,8 @@ codes! {
     /// What was to be changed has been revoked, or its time is over.
     AgentTokenEnded = CONFLICT "AGENT_TOKEN_ENDED" "The agent token has ended",
     IdempotencyKeyReused = CONFLICT "IDEMPOTENCY_KEY_REUSED" "This Idempotency-Key came with something else before",
+    /// As many tokens of this human are alive as may be.
+    TooManyAgentTokens = TOO_MANY_REQUESTS "TOO_MANY_AGENT_TOKENS" "Too many of your agent tokens are alive. Revoke some first",
     /// The kill switch was thrown while a token was being minted.
     AgentsStopped = CONFLICT "AGENTS_STOPPED" "All agents were stopped at this moment",
 

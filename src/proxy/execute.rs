@@ -47,8 +47,7 @@ pub(super) async fn execute(
         match attempt(connectors, session, ctx, &peer, body).await {
             Ok(upstream) => break (upstream, peer),
             Err(Failed { error, was_sent }) => {
-                // What people approved is sent once, whatever its method.
-                let is_once = ctx.forward.as_ref().is_none_or(|forward| forward.held.is_some());
+                let is_once = ctx.forward.as_ref().is_none_or(|forward| forward.is_once());
                 let may_repeat = !was_sent || (!is_once && session.req_header().method.is_idempotent());
                 let is_theirs = *error.esource() == ErrorSource::Upstream;
                 let is_slow = *error.etype() == ErrorType::ReadTimedout;

@@ -42,6 +42,14 @@ pub struct Forward {
     pub watch: Option<Watch>,
 }
 
+impl Forward {
+    /// Whether it must not be sent again once a server may have seen some of it, whatever its
+    /// method: people approved it once, or it was counted and paid for once.
+    pub fn is_once(&self) -> bool {
+        self.held.is_some() || self.watch.is_some()
+    }
+}
+
 /// A request that is sent exactly as it was kept, once.
 pub struct Held {
     /// All of its headers beside what the gateway writes.

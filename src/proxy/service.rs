@@ -303,6 +303,7 @@ impl ProxyHttp for Edge {
         is_reused: bool,
     ) -> Box<Error> {
         let can_repeat = session.req_header().method.is_idempotent()
+            && !ctx.forward.as_ref().is_none_or(|forward| forward.is_once())
             && !session.as_ref().retry_buffer_truncated()
             && session.response_written().is_none()
             && ctx.may_try_again()

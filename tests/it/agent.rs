@@ -202,15 +202,17 @@ async fn t10_what_is_absurd_empty_unknown_or_not_held_is_refused_and_not_stored(
         r#""dead_mans_switch": {"heartbeat_required_every": -5}"#,
         r#""dead_mans_switch": {"every": 5}"#,
         r#""agent_id": 5"#,
+        r#""agent_id": "robot\u001b[2J""#,
+        r#""agent_id": "robot\u202eone""#,
+        r#""agent_id": "robot\nSubject: yes""#,
         r#""surprise": 1"#,
         r#""is_superuser": true"#,
     ] {
         let answer = scene.mint_text(&format!("{{{permitted}, {field}}}")).await;
         assert_eq!(told(&answer), (400, "VALIDATION_ERROR".to_owned()), "{field}: {}", answer.text());
     }
-    let long = "x".repeat(101);
-    let answer = scene.mint_text(&format!(r#"{{{permitted}, "agent_id": "{long}"}}"#)).await;
-    assert_eq!(answer.status, 400);
+    let long = format!(r#"{{{permitted}, "agent_id": "{}"}}"#, "x".repeat(101));
+    assert_eq!(scene.mint_text(&long).await.status, 400);
     for (slug, status) in [("nowhere", 404), ("ACME CORP", 400)] {
         let answer = scene.mint_text(&format!(r#"{{{permitted}, "organization": "{slug}"}}"#)).await;
         assert_eq!(answer.status, status, "{slug}");

@@ -285,7 +285,7 @@ async fn t9_t15_the_streams_of_a_stopped_agent_are_cut_within_a_second() {
     let mut killed = open_stream(&scene, &token).await;
     scene.call("POST", "/ai/tokens/revoke-all/", &Value::Null).await;
     assert!(is_cut(&mut killed).await, "killed");
-    let token = scene.mint(&reader(&json!({}))).await.1;
+    let (id, token) = scene.mint(&reader(&json!({}))).await;
     let mut locked = open_stream(&scene, &token).await;
     scene
         .gateway
@@ -294,6 +294,8 @@ async fn t9_t15_the_streams_of_a_stopped_agent_are_cut_within_a_second() {
     assert!(is_cut(&mut locked).await, "its human is locked");
     let refused = scene.ask("/reports/7", &token, &[]).await;
     assert_eq!(told(&refused), (403, "AGENT_TOKEN_STATUS_SUSPENDED".to_owned()));
+    let refused = scene.as_agent("POST", &format!("/ai/tokens/{id}/heartbeat/"), &token).await;
+    assert_eq!(told(&refused), (403, "AGENT_TOKEN_STATUS_SUSPENDED".to_owned()), "nor is it kept alive");
     scene.gateway.change(async |change| assert!(account::unlock(change, scene.ada.id).await.unwrap())).await;
     let mut again = Client::connect(scene.gateway.public()).await;
     again.send(get("/reports/live", &[&bearer(&token)])).await;

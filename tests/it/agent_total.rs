@@ -9,12 +9,12 @@ use portcullis::base::Id;
 use portcullis::store::Dialect;
 use serde_json::{Value, json};
 
-use crate::agent::bearer;
+use crate::agent::{bearer, scene};
 use crate::agent_gate::{reader, routes, told, with_upstream};
 use crate::on_one_and_on_two;
 use crate::support::people::{TRUSTING, permission};
 use crate::support::upstream::spawn;
-use crate::support::{Replicas, Upstream};
+use crate::support::{Act, Replicas, Upstream};
 
 /// Many requests of one agent at once, on one gateway or on two.
 pub struct Storm {
@@ -85,6 +85,15 @@ on_one_and_on_two! {
         let shown = storm.shown().await;
         assert_eq!((&shown["current_request_count"], &shown["suspended_reason"]), (&json!(41), &json!("RATE_LIMIT")));
     }
+}
+
+#[tokio::test]
+async fn t7_what_a_server_broke_off_is_not_sent_a_second_time_for_one_count() {
+    let upstream = Upstream::start(|_| Act::Close).await;
+    let scene = scene(&routes(&upstream)).await;
+    let token = scene.mint(&reader(&json!({}))).await.1;
+    assert_eq!(scene.ask("/reports/7", &token, &[]).await.status, 502);
+    assert_eq!(upstream.count(), 1, "a person's request may be repeated, an agent's is counted once");
 }
 
 #[tokio::test]

@@ -41,6 +41,21 @@ on_every_store! {
         assert!(matches!(scene.asked("more").await, Asked::Open(_)));
     }
 
+    async fn t12_a_hundred_questions_wait_for_one_human_at_most(store: TestStore) {
+        let mut scene = Scene::on(store).await;
+        for agent in 0..6 {
+            scene.token = minted(&scene.app, &scene.ada).await;
+            for n in 0..20 {
+                let asked = scene.asked(&n.to_string()).await;
+                assert_eq!(matches!(asked, Asked::Open(_)), agent < 5, "{agent}.{n}: {asked:?}");
+            }
+        }
+        let open = open_for(&scene.app, &scene.ada).await.unwrap();
+        assert_eq!(open.len(), 100);
+        scene.deny(&open[0]).await.unwrap();
+        assert!(matches!(scene.asked("more").await, Asked::Open(_)));
+    }
+
     async fn the_request_is_kept_sealed_and_read_back_exactly(store: TestStore) {
         let scene = Scene::on(store).await;
         let approval = scene.ask("{\"iban\": \"FR76\"}").await;

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::refusal::BodyFlaw;
-use crate::base::json::strict;
+use crate::base::json::{folded, has_alike_keys, strict};
 use crate::config::{Comparison, Scalar, Test, Threshold};
 
 /// How many arrays and objects may stand in one another.
@@ -27,11 +27,27 @@ pub(super) fn read(content_type: Option<&[u8]>, body: &[u8]) -> Result<Option<Va
     if content_type.is_none() && !looks {
         return Ok(None);
     }
-    std::str::from_utf8(body).map_err(|_| BodyFlaw::NotUtf8)?;
+    // Whoever decodes it otherwise reads something else in it.
+    if content_type.is_some_and(is_charset_foreign) || std::str::from_utf8(body).is_err() {
+        return Err(BodyFlaw::NotUtf8);
+    }
     if depth_of(body) > DEPTH_MAX {
         return Err(BodyFlaw::TooDeep);
     }
-    strict(body).map(Some).map_err(|_| BodyFlaw::Malformed)
+    let value = strict(body).map_err(|_| BodyFlaw::Malformed)?;
+    // Readers that do not mind the case of names take either of two.
+    if has_alike_keys(&value) { Err(BodyFlaw::AlikeKeys) } else { Ok(Some(value)) }
+}
+
+/// Whether a type names a character set that is not UTF-8, or cannot be read as far as that.
+fn is_charset_foreign(content_type: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(content_type) else { return true };
+    let named = text.split(';').skip(1).filter_map(|part| part.split_once('='));
+    let mut charsets = named.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    !charsets.all(|(_, value)| {
+        let value = value.trim().trim_matches('"');
+        value.eq_ignore_ascii_case("utf-8") || value.eq_ignore_ascii_case("utf8")
+    })
 }
 
 fn is_json(content_type: &[u8]) -> bool {
@@ -74,7 +90,8 @@ pub(super) fn is_held(when: &Comparison, body: Option<&Value>) -> bool {
 enum Found<'a> {
     Value(&'a Value),
     Nothing,
-    /// Something on the way has nothing inside it, or not under names like this.
+    /// Something on the way has nothing inside it, or not under names like this, or under a name
+    /// that some readers take for this one.
     Nowhere,
 }
 
@@ -92,10 +109,17 @@ fn find<'a>(body: &'a Value, pointer: &str) -> Found<'a> {
         };
         match inner {
             Some(inner) => value = inner,
+            None if has_like(value, &name) => return Found::Nowhere,
             None => return Found::Nothing,
         }
     }
     Found::Value(value)
+}
+
+/// Whether an object has a name that differs from this one in nothing but case.
+fn has_like(value: &Value, name: &str) -> bool {
+    let wanted = folded(name);
+    value.as_object().is_some_and(|map| map.keys().any(|key| folded(key) == wanted))
 }
 
 /// `None` where it cannot be told: what cannot be compared is of another kind than was thought of.
@@ -176,6 +200,32 @@ mod tests {
         assert!(read(JSON, nested(64).as_bytes()).is_ok());
         assert_eq!(read(JSON, nested(65).as_bytes()), Err(BodyFlaw::TooDeep));
         assert!(read(JSON, br#"{"a": "[[[[\"{"}"#).is_ok());
+    }
+
+    #[test]
+    fn names_that_differ_in_case_are_refused_together_and_held_alone() {
+        for body in [
+            r#"{"amount": 1, "Amount": 999999}"#,
+            r#"{"a": [{"to": 1, "TO": 2}]}"#,
+            "{\"k\": 1, \"\u{212a}\": 2}",
+            "{\"s\": 1, \"\u{17f}\": 2}",
+        ] {
+            assert_eq!(read(JSON, body.as_bytes()), Err(BodyFlaw::AlikeKeys), "{body}");
+        }
+        assert!(held(&above(1000.0), r#"{"Amount": 1}"#));
+        let present = Comparison { present: Some(true), ..at("/force") };
+        assert!(held(&present, r#"{"Force": false}"#) && !held(&present, r#"{"forced": 1}"#));
+    }
+
+    #[test]
+    fn another_character_set_is_refused() {
+        for charset in ["utf-7", "utf-16", "\"UTF-32\"", "iso-8859-1", "utf-8; charset=utf-7", "\u{ff}"] {
+            let content_type = format!("application/json; charset={charset}");
+            assert_eq!(read(Some(content_type.as_bytes()), b"{}"), Err(BodyFlaw::NotUtf8), "{charset}");
+        }
+        for fine in ["application/json; charset=UTF8", "application/json; profile=\"x\"; Charset=\"utf-8\""] {
+            assert!(read(Some(fine.as_bytes()), b"{}").is_ok(), "{fine}");
+        }
     }
 
     #[test]

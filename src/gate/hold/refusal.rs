@@ -32,6 +32,8 @@ pub enum BodyFlaw {
     NotUtf8,
     /// Not JSON, or a key stands twice.
     Malformed,
+    /// Two keys of an object differ in nothing but case.
+    AlikeKeys,
     TooDeep,
 }
 
@@ -98,6 +100,7 @@ impl BodyFlaw {
             Self::ByteOrderMark => "Send JSON without a byte order mark.",
             Self::NotUtf8 => "Send JSON as UTF-8.",
             Self::Malformed => "Send one JSON value in which no key stands twice.",
+            Self::AlikeKeys => "Send JSON in which no two keys of an object differ in nothing but case.",
             Self::TooDeep => "Send JSON that is nested at most 64 levels deep.",
         }
     }
