@@ -53,10 +53,9 @@ impl Bucket {
     pub const fn windows(self) -> &'static [Window] {
         match self {
             Self::Login => &const { [window(5, MINUTE), window(20, HOUR)] },
-            Self::Register => &const { [window(3, HOUR), window(10, DAY)] },
+            Self::Register | Self::PasswordReset => &const { [window(3, HOUR), window(10, DAY)] },
             Self::Refresh | Self::Logout => &const { [window(30, MINUTE)] },
             Self::Password => &const { [window(10, MINUTE)] },
-            Self::PasswordReset => &const { [window(3, HOUR), window(10, DAY)] },
             Self::OtpRequest => &const { [window(5, HOUR)] },
             Self::OtpVerify => &const { [window(5, MINUTE)] },
         }

@@ -18,6 +18,9 @@ pub struct Waiting {
 
 impl Waiting {
     /// The six digits in it.
+    ///
+    /// # Panics
+    /// Where there are none.
     pub fn code(&self) -> String {
         let words = self.text.split(|c: char| !c.is_ascii_digit());
         words.into_iter().find(|word| word.len() == 6).expect("a code").to_owned()
@@ -31,6 +34,9 @@ struct Row {
 }
 
 /// Everything that waits, the oldest first.
+///
+/// # Panics
+/// Where the store does not answer, or a row does not open.
 pub async fn waiting(app: &App) -> Vec<Waiting> {
     let rows = sql("SELECT id, content FROM outbox WHERE state = 'WAITING' ORDER BY id");
     let rows: Vec<Row> = (&app.db).all(rows).await.unwrap();

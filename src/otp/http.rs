@@ -119,6 +119,7 @@ async fn request(call: Call, Json(body): Json<Wanted>) -> Result<Json<OnItsWay>,
 
 /// An e-mail address is confirmed.
 #[derive(Debug, Serialize, JsonSchema)]
+#[expect(clippy::struct_field_names, reason = "the keys of the wire")]
 struct EmailVerified {
     message: &'static str,
     email_verified: bool,
@@ -130,6 +131,7 @@ struct EmailVerified {
 
 /// A phone number is confirmed.
 #[derive(Debug, Serialize, JsonSchema)]
+#[expect(clippy::struct_field_names, reason = "the keys of the wire")]
 struct PhoneVerified {
     message: &'static str,
     phone_verified: bool,
