@@ -101,7 +101,9 @@ impl Fields {
     /// What is not there differs from what is empty.
     pub fn maybe(&mut self, text: Option<&str>) {
         self.count(text.iter().len());
-        text.into_iter().for_each(|text| self.text(text));
+        if let Some(text) = text {
+            self.text(text);
+        }
     }
 
     pub fn flag(&mut self, is_set: bool) {
@@ -116,7 +118,9 @@ impl Fields {
     pub fn set(&mut self, mut items: Vec<Vec<u8>>) {
         items.sort();
         self.count(items.len());
-        items.iter().for_each(|item| self.bytes(item));
+        for item in &items {
+            self.bytes(item);
+        }
     }
 
     /// One more text, and then the whole.

@@ -8,8 +8,8 @@
 
 use super::digest::Fields;
 use crate::config::{
-    Assertion, Comparison, Hold, HoldWord, Identity, Rewrite, Route, RouteAgents, RouteApprovers, RouteCost,
-    RouteRedact, RouteRedacting, Scalar, TargetRules, Test,
+    Assertion, Comparison, Hold, HoldWord, Identity, Llm, OnOther, Rewrite, Route, RouteAgents,
+    RouteApprovers, RouteCost, RouteRedact, RouteRedacting, Scalar, TargetRules, Test,
 };
 use crate::policy::allow::Named;
 use crate::policy::{Allow, Approver, Approvers, Condition};
@@ -157,7 +157,7 @@ fn of_redact(redact: &RouteRedact) -> Vec<u8> {
             let keys = keys.as_ref().map(|keys| keys.iter().map(|key| key.clone().into_bytes()));
             fields.flag(keys.is_some());
             fields.set(keys.into_iter().flatten().collect());
-            fields.maybe(on_other.map(|other| other.name()));
+            fields.maybe(on_other.map(OnOther::name));
         }
     }
     fields.whole()
@@ -168,7 +168,7 @@ fn of_cost(cost: &RouteCost) -> Vec<u8> {
     let mut fields = Fields::new("cost");
     fields.flag(flat_usd.is_some());
     fields.number(flat_usd.map_or(0, |money| money.as_micros().unsigned_abs()));
-    fields.maybe(llm.map(|llm| llm.name()));
+    fields.maybe(llm.map(Llm::name));
     fields.count(prices.len());
     for (model, price) in prices {
         fields.text(model);
