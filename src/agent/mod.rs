@@ -230,6 +230,11 @@ pub async fn by_digest(src: impl Source, digest: &str) -> Result<Option<AgentTok
     store::by_digest(src, digest).await
 }
 
+/// The digest by which a token is known, whatever has become of it.
+pub async fn digest_of(src: impl Source, id: Id) -> Result<Option<String>, Error> {
+    store::digest_of(src, id).await
+}
+
 /// Notes when tokens were used last.
 pub async fn note_uses(app: &App, uses: &[(Id, Timestamp)]) -> Result<(), Error> {
     let mut tx = app.db.begin().await?;

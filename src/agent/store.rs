@@ -132,6 +132,11 @@ pub(super) async fn by_digest(src: impl Source, digest: &str) -> Result<Option<A
     optional(src, select().push("WHERE digest = ?").bind(digest)).await
 }
 
+pub(super) async fn digest_of(mut src: impl Source, id: Id) -> Result<Option<String>, Error> {
+    let stmt = sql("SELECT digest FROM agent_token WHERE id = ?").bind(id);
+    Ok(src.optional::<(String,)>(stmt).await?.map(|(digest,)| digest))
+}
+
 async fn optional(mut src: impl Source, stmt: Stmt) -> Result<Option<AgentToken>, Error> {
     let Some(row) = src.optional::<TokenRow>(stmt).await? else { return Ok(None) };
     let codes = sql("SELECT code FROM agent_token_permission WHERE token_id = ?").bind(row.id);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decide::missing;
-use super::{Approval, State, store};
+use super::{Answered, Approval, Copying, State, answer, store};
 use crate::agent;
 use crate::app::App;
 use crate::audit::{Actor, Step, Voided};
@@ -52,6 +52,8 @@ impl From<Error> for ClaimError {
 #[derive(Debug)]
 pub struct Claim {
     held: Option<Held>,
+    /// The answer, where it is kept.
+    copying: Option<Box<Copying>>,
 }
 
 #[derive(Debug)]
@@ -83,7 +85,7 @@ pub async fn claim(app: &Arc<App>, actor: &Actor, approval: &Approval) -> Result
                 );
                 let held = Held { app: Arc::clone(app), approval, actor: actor.clone(), _renewing: stop };
                 app.metrics.approval(State::Executing.into());
-                return Ok(Claim { held: Some(held) });
+                return Ok(Claim { held: Some(held), copying: None });
             }
         }
     };
@@ -138,23 +140,29 @@ async fn prolong(app: &App, approval: &Approval, until: Timestamp) -> Result<boo
 }
 
 impl Claim {
-    /// What is executed.
+    /// The same, and the answer is kept.
     #[must_use]
-    pub fn approval(&self) -> Option<&Approval> {
-        self.held.as_ref().map(|held| &*held.approval)
+    pub fn copying(mut self) -> Self {
+        self.copying = Some(Box::default());
+        self
+    }
+
+    /// The copy of the answer, where it is kept.
+    pub fn copy(&mut self) -> Option<&mut Copying> {
+        self.copying.as_deref_mut()
     }
 
     /// Writes down what came of it, in the background.
     pub fn settle(mut self, outcome: Outcome) {
         if let Some(held) = self.held.take() {
-            held.settle_soon(outcome);
+            held.settle_soon(outcome, self.copying.take());
         }
     }
 
     /// Writes down what came of it before anything else happens.
     pub async fn settled(mut self, outcome: Outcome) {
         if let Some(held) = self.held.take() {
-            held.settle(outcome).await;
+            held.settle(outcome, self.copying.take()).await;
         }
     }
 }
@@ -162,32 +170,34 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
-            held.settle_soon(Outcome::Unsent);
+            held.settle_soon(Outcome::Unsent, None);
         }
     }
 }
 
 impl Held {
-    fn settle_soon(self, outcome: Outcome) {
+    fn settle_soon(self, outcome: Outcome, copying: Option<Box<Copying>>) {
         let tasks = self.app.tasks.clone();
-        tasks.spawn("write the end of an approval", async move { self.settle(outcome).await });
+        tasks.spawn("write the end of an approval", async move { self.settle(outcome, copying).await });
     }
 
-    async fn settle(self, outcome: Outcome) {
+    async fn settle(self, outcome: Outcome, copying: Option<Box<Copying>>) {
+        let answered = copying.and_then(|copying| copying.answered());
+        let answered = answered.filter(|_| matches!(outcome, Outcome::Answered(_)));
         for _ in 1..TRIES {
-            match self.write(outcome).await {
+            match self.write(outcome, answered.as_ref()).await {
                 Ok(()) => return,
                 Err(error) => tracing::warn!(%error, "the end of an approval was not written; trying again"),
             }
             tokio::time::sleep(AGAIN).await;
         }
-        if let Err(error) = self.write(outcome).await {
+        if let Err(error) = self.write(outcome, answered.as_ref()).await {
             // Its lease ends, and then it is indeterminate.
             tracing::error!(%error, "the end of an approval was not written");
         }
     }
 
-    async fn write(&self, outcome: Outcome) -> Result<(), Error> {
+    async fn write(&self, outcome: Outcome, answered: Option<&Answered>) -> Result<(), Error> {
         let (approval, id, claim) = (&self.approval, self.approval.id, self.approval.claims);
         let mut change = self.app.change(self.actor.clone()).await?;
         let now = change.now();
@@ -205,7 +215,14 @@ impl Held {
                 (State::Lapsed, None, Step::Lapsed)
             }
         };
-        if store::finish(change.tx(), id, claim, state, status, now).await? > 0 {
+        let rows = match state {
+            State::Indeterminate => store::give_up(change.tx(), approval, now).await?,
+            _ => store::finish(change.tx(), id, claim, state, status, now).await?,
+        };
+        if rows > 0 {
+            if let Some(answered) = answered {
+                answer::keep(&mut change, id, answered).await?;
+            }
             change.record(approval.event(step)).await?;
             change.commit().await?;
             self.app.metrics.approval(state.into());

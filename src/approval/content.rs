@@ -28,6 +28,8 @@ pub struct Content {
     pub body: Vec<u8>,
     /// Where the agent called from.
     pub client: IpAddr,
+    /// Whether its connection was encrypted.
+    pub is_https: bool,
     /// The agent's own `Idempotency-Key`, if it sent one.
     pub idempotency_key: Option<String>,
 }
@@ -42,6 +44,8 @@ struct Head {
     /// Values in base64url: a header may hold bytes that are no text.
     headers: Vec<(String, String)>,
     client: IpAddr,
+    #[serde(default)]
+    is_https: bool,
     idempotency_key: Option<String>,
 }
 
@@ -54,6 +58,7 @@ impl Content {
             target: self.target.clone(),
             headers: self.headers.iter().map(|(name, value)| (name.clone(), base64url(value))).collect(),
             client: self.client,
+            is_https: self.is_https,
             idempotency_key: self.idempotency_key.clone(),
         };
         let head = serde_json::to_vec(&head).map_err(|error| Error::Broken { cause: error.to_string() })?;
@@ -81,6 +86,7 @@ impl Content {
             headers,
             body: body.expose().clone(),
             client: head.client,
+            is_https: head.is_https,
             idempotency_key: head.idempotency_key,
         })
     }

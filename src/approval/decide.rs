@@ -206,7 +206,7 @@ async fn approve(
         return Ok(Decided::Counted { missing });
     }
     let execute_by = now.plus(approval.execute_within);
-    if store::approve(change.tx(), approval.id, by, execute_by, now).await? == 0 {
+    if store::approve(change.tx(), approval, by, execute_by, now).await? == 0 {
         return Err(DecideError::Over(State::Expired));
     }
     change.record(approval.event(Step::Approved { execute_by })).await?;

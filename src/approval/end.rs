@@ -6,7 +6,7 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::{Approval, KEPT_FOR, State, store};
+use super::{Approval, KEPT_FOR, State, answer, store};
 use crate::app::{App, Change};
 use crate::audit::{Actor, AgentEvent, Event, Step, Voided};
 use crate::store::Error;
@@ -44,7 +44,7 @@ async fn end(change: &mut Change<'_>, approval: &Approval) -> Result<Option<Stat
     let (rows, state, step) = match approval.state {
         State::Pending => (store::expire(change.tx(), id, now).await?, State::Expired, Step::Expired),
         State::Approved => (store::lapse(change.tx(), id, now).await?, State::Lapsed, Step::Lapsed),
-        _ => (store::abandon(change.tx(), id, now).await?, State::Indeterminate, Step::Indeterminate),
+        _ => (store::abandon(change.tx(), approval, now).await?, State::Indeterminate, Step::Indeterminate),
     };
     if rows == 0 {
         return Ok(None);
@@ -75,11 +75,14 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
     .boxed()
 }
 
-/// Removes approvals that have been over for [`KEPT_FOR`]; how many.
+/// Drops what is kept of approvals and has had its time: answers, and requests that cannot be sent
+/// again any more. Removes approvals that have been over for [`KEPT_FOR`]; how many.
 pub async fn sweep(app: &App) -> Result<u64, Error> {
-    let before = app.now().minus(KEPT_FOR);
+    let now = app.now();
     let mut tx = app.db.begin().await?;
-    let gone = store::sweep(&mut tx, before).await?;
+    answer::forget(&mut tx, now).await?;
+    store::forget_requests(&mut tx, now).await?;
+    let gone = store::sweep(&mut tx, now.minus(KEPT_FOR)).await?;
     tx.commit().await?;
     Ok(gone)
 }

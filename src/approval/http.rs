@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::decide::REASON_MAX;
 use super::{
     Approval, DecideError, Decided, Decision, Filter, Reference, SessionNeed, Shown, State, Told, content,
-    decide, shown, stands, waiting,
+    decide, given, result, shown, stands, waiting,
 };
 use crate::agent;
 use crate::audit::Voided;
@@ -45,9 +45,11 @@ pub fn rows() -> Vec<Row> {
                 ErrorCode::ApprovalDenied,
                 ErrorCode::ApprovalExpired,
                 ErrorCode::ApprovalVoid,
+                ErrorCode::ResultTooLarge,
+                ErrorCode::RedactionImpossible,
                 ErrorCode::RateLimited,
             ])
-            .about("What an agent wants to do, exactly; to the agent itself, where that stands"),
+            .about("What an agent wants to do, exactly; to the agent itself, where that stands, or what was answered"),
         yes(
             post("/ai/pending-actions/{token}/confirm/", confirm).person(),
             "Approve what an agent wants to do",
@@ -154,8 +156,14 @@ async fn poll(call: &Call) -> Result<Reply, ApiError> {
     agent::count_own(call, &token).await?;
     let found = super::find(&call.app.db, &Reference::of(call.param("token")?)).await?;
     let approval = found.filter(|approval| approval.agent_token == token.id).ok_or(Told::Unknown)?;
-    stands(&approval, call.app.now())?;
-    Ok(Reply::json(StatusCode::ACCEPTED, &waiting(&call.app, &approval)))
+    match stands(&approval, call.app.now()) {
+        Ok(_) => Ok(Reply::json(StatusCode::ACCEPTED, &waiting(&call.app, &approval))),
+        Err(Told::Used(state)) => {
+            let answer = result(&call.app, &approval, state).await??;
+            Ok(Reply::json(StatusCode::OK, &given(&answer)))
+        }
+        Err(other) => Err(other.into()),
+    }
 }
 
 impl From<Told> for ApiError {
@@ -163,6 +171,8 @@ impl From<Told> for ApiError {
         match told {
             Told::Unknown | Told::Mismatch => Self::new(ErrorCode::ApprovalUnknown),
             Told::Used(state) => Self::new(ErrorCode::ApprovalUsed).with("state", state.name()),
+            Told::TooLarge(state) => Self::new(ErrorCode::ResultTooLarge).with("state", state.name()),
+            Told::Withheld(state) => Self::new(ErrorCode::RedactionImpossible).with("state", state.name()),
             Told::Denied { reason, retry_after } => {
                 let denied = Self::new(ErrorCode::ApprovalDenied).with("reason", reason);
                 match retry_after {

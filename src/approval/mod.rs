@@ -5,11 +5,13 @@
 //! stranger. Taking an approval to be executed happens before the first byte is sent, and is taken
 //! back only where none was.
 
+mod answer;
 mod claim;
 mod content;
 mod decide;
 mod digest;
 mod end;
+mod errand;
 mod http;
 mod list;
 mod policy;
@@ -32,20 +34,21 @@ use crate::crypto::token::TokenDigest;
 use crate::policy::Code;
 use crate::store::{Error, Source};
 
-pub use crate::base::visible;
+pub use answer::{ANSWER_KEPT_FOR, ANSWER_MAX, Answer, Answered, Copying, answered};
 pub use claim::{Claim, ClaimError, Outcome, claim};
 pub use content::{Content, content};
 pub use decide::{DecideError, Decided, Decision, SessionNeed, decide, void};
 pub use digest::{Bound, request_digest};
 pub use end::{end_overdue, react, sweep};
+pub use errand::take_errands;
 pub use http::rows;
 pub use list::{Filter, list, list_for, may_see, open_for};
 pub use policy::policy_digest;
 pub use request::{Ask, Asked, request};
 pub use rule::{Rules, deciders, may_decide};
 pub use state::{Mode, State};
-pub use told::{Told, Waiting, stands, waiting};
-pub use view::{Shown, shown};
+pub use told::{Told, Waiting, result, stands, waiting};
+pub use view::{Given, Shown, given, shown};
 pub use wait::wait;
 
 /// The series of the numbers that wires show.
@@ -90,8 +93,12 @@ pub struct Approval {
     /// What the human said who denied it.
     pub reason: Option<String>,
     pub execute_by: Option<Timestamp>,
+    /// Sent twice it does no more than sent once, as its route says.
+    pub is_idempotent: bool,
     /// How often it was taken to be executed.
     pub claims: i64,
+    /// When the gateway sends it, or tries again, where that is its task.
+    pub send_at: Option<Timestamp>,
     /// Until when whoever executes it is believed alive.
     pub lease_until: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
@@ -110,6 +117,14 @@ impl Approval {
             State::Executing if is_over(self.lease_until) => State::Indeterminate,
             state => state,
         }
+    }
+
+    /// Whether it may be sent again although it may have been sent.
+    #[must_use]
+    pub fn may_be_repeated(&self, now: Timestamp) -> bool {
+        let is_in_time = self.execute_by.is_some_and(|limit| limit > now);
+        let is_unknown = self.state_at(now) == State::Indeterminate;
+        self.is_idempotent && is_unknown && is_in_time && self.claims < store::CLAIMS_MAX
     }
 
     /// Until when what it waits for can still happen.

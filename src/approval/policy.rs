@@ -8,7 +8,7 @@
 
 use super::digest::Fields;
 use crate::config::{
-    Assertion, Comparison, Hold, HoldWord, Identity, Llm, OnOther, Rewrite, Route, RouteAgents,
+    Assertion, Comparison, Hold, HoldMode, HoldWord, Identity, Llm, OnOther, Rewrite, Route, RouteAgents,
     RouteApprovers, RouteCost, RouteRedact, RouteRedacting, Scalar, TargetRules, Test,
 };
 use crate::policy::allow::Named;
@@ -116,6 +116,9 @@ fn of_agents(agents: &RouteAgents) -> Vec<u8> {
         redact,
         cost,
         hold,
+        mode,
+        is_result_replayed,
+        is_idempotent,
         approvers,
         decide_within,
         execute_within,
@@ -133,6 +136,17 @@ fn of_agents(agents: &RouteAgents) -> Vec<u8> {
     fields.span(*decide_within);
     fields.span(*execute_within);
     fields.set(bound_headers.iter().map(|name| name.to_ascii_lowercase().into_bytes()).collect());
+    // Younger than the form: digested only where they are said, so that an upgrade ends nothing.
+    let younger = [
+        ("sealed", *mode == HoldMode::Sealed),
+        ("replay_result", *is_result_replayed),
+        ("idempotent", *is_idempotent),
+    ];
+    let said = younger.iter().filter(|(_, is_said)| *is_said);
+    let said: Vec<Vec<u8>> = said.map(|(name, _)| name.as_bytes().to_vec()).collect();
+    if !said.is_empty() {
+        fields.set(said);
+    }
     fields.whole()
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::digest::binding_digest;
 use super::store::{self, Waiting};
-use super::{Approval, Content, Mode, Rules, SERIES, State, digest};
+use super::{Approval, Content, Mode, Rules, SERIES, State, digest, stands};
 use crate::account;
 use crate::agent::{self, AgentToken};
 use crate::app::App;
@@ -25,6 +25,8 @@ const OPEN_PER_HUMAN: i64 = 100;
 const COOL_DOWN: Duration = Duration::from_mins(5);
 /// How often a database that gave up is asked again.
 const TRIES: usize = 5;
+/// In which states the same request may have somebody to wait for.
+const WAITING: [State; 4] = [State::Pending, State::Approved, State::Executing, State::Indeterminate];
 const TITLE_MAX: usize = 300;
 
 /// What an agent wants to do.
@@ -34,6 +36,7 @@ pub struct Ask<'a> {
     pub route: &'a str,
     pub permission: &'a Code,
     pub mode: Mode,
+    pub is_idempotent: bool,
     pub rules: &'a Rules,
     pub policy: &'a str,
     pub request: &'a str,
@@ -59,8 +62,7 @@ pub enum Asked {
 /// Asks, unless the same waits already.
 pub async fn request(app: &App, actor: &Actor, ask: Ask<'_>) -> Result<Asked, Error> {
     // The usual case of a repeated question costs no write.
-    let open = [State::Pending, State::Approved];
-    let known = store::of_request(&app.db, ask.token.id, ask.request, open).await?;
+    let known = store::of_request(&app.db, ask.token.id, ask.request, WAITING).await?;
     if let Some(known) = still_open(known, app.now()) {
         return Ok(Asked::Open(Box::new(known)));
     }
@@ -74,7 +76,7 @@ pub async fn request(app: &App, actor: &Actor, ask: Ask<'_>) -> Result<Asked, Er
 }
 
 fn still_open(known: Option<Approval>, now: Timestamp) -> Option<Approval> {
-    known.filter(|known| known.state_at(now).is_open())
+    known.filter(|known| stands(known, now).is_ok())
 }
 
 async fn write(app: &App, actor: &Actor, ask: Ask<'_>) -> Result<Asked, Error> {
@@ -86,12 +88,11 @@ async fn write(app: &App, actor: &Actor, ask: Ask<'_>) -> Result<Asked, Error> {
     {
         return Ok(Asked::Stopped);
     }
-    let open = [State::Pending, State::Approved];
-    let known = store::of_request(change.tx(), token.id, ask.request, open).await?;
+    let known = store::of_request(change.tx(), token.id, ask.request, WAITING).await?;
     if let Some(known) = still_open(known, now) {
         return Ok(Asked::Open(Box::new(known)));
     }
-    let denied = [State::Denied, State::Denied];
+    let denied = [State::Denied; 4];
     let denied = store::of_request(change.tx(), token.id, ask.request, denied).await?;
     if let Some(denied) = denied
         && let Some(wait) = cooling(&denied, now)
@@ -133,7 +134,9 @@ async fn write(app: &App, actor: &Actor, ask: Ask<'_>) -> Result<Asked, Error> {
         decided_by: None,
         reason: None,
         execute_by: None,
+        is_idempotent: ask.is_idempotent,
         claims: 0,
+        send_at: None,
         lease_until: None,
         ended_at: None,
         status: None,

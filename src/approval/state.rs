@@ -65,12 +65,6 @@ impl State {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
-
-    /// Whether it still waits for somebody.
-    #[must_use]
-    pub const fn is_open(self) -> bool {
-        matches!(self, Self::Pending | Self::Approved)
-    }
 }
 
 impl From<State> for ApprovalState {

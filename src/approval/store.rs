@@ -10,6 +10,9 @@ use crate::base::{Id, Number, Timestamp};
 use crate::policy::Code;
 use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
 
+/// How often something is taken to be executed that may have been sent before.
+pub(super) const CLAIMS_MAX: i64 = 5;
+
 #[derive(FromRow)]
 struct ApprovalRow {
     id: Id,
@@ -39,7 +42,9 @@ struct ApprovalRow {
     decided_by: Option<Id>,
     reason: Option<String>,
     execute_by: Option<Timestamp>,
+    is_idempotent: bool,
     claims: i64,
+    send_at: Option<Timestamp>,
     lease_until: Option<Timestamp>,
     ended_at: Option<Timestamp>,
     status: Option<i64>,
@@ -77,7 +82,9 @@ impl ApprovalRow {
             decided_by: self.decided_by,
             reason: self.reason,
             execute_by: self.execute_by,
+            is_idempotent: self.is_idempotent,
             claims: self.claims,
+            send_at: self.send_at,
             lease_until: self.lease_until,
             ended_at: self.ended_at,
             status: self.status.and_then(|status| u16::try_from(status).ok()),
@@ -89,7 +96,8 @@ fn select() -> Stmt {
     sql("SELECT id, number, site_id, state, agent_token_id, agent, account_id, application_id, \
          organization_id, route, permission, mode, method, path, title, trace, policy_digest, \
          request_digest, binding_digest, rules, execute_within, created_at, decide_by, decided_at, \
-         decided_by, reason, execute_by, claims, lease_until, ended_at, status FROM approval")
+         decided_by, reason, execute_by, is_idempotent, claims, send_at, lease_until, ended_at, status \
+         FROM approval")
 }
 
 async fn optional(mut src: impl Source, stmt: Stmt) -> Result<Option<Approval>, Error> {
@@ -158,10 +166,11 @@ pub(super) async fn of_request(
     src: impl Source,
     agent_token: Id,
     request: &str,
-    states: [State; 2],
+    states: [State; 4],
 ) -> Result<Option<Approval>, Error> {
-    let stmt = select().push("WHERE agent_token_id = ? AND request_digest = ? AND state IN (?, ?)");
-    let stmt = stmt.bind(agent_token).bind(request).bind(states[0].name()).bind(states[1].name());
+    let stmt = select().push("WHERE agent_token_id = ? AND request_digest = ? AND state IN (?, ?, ?, ?)");
+    let stmt = stmt.bind(agent_token).bind(request);
+    let stmt = states.iter().fold(stmt, |stmt, state| stmt.bind(state.name()));
     optional(src, stmt.push("ORDER BY number DESC, id LIMIT 1")).await
 }
 
@@ -203,8 +212,8 @@ pub(super) async fn insert(
     let stmt = sql("INSERT INTO approval (id, number, site_id, token_digest, state, agent_token_id, agent, \
          account_id, application_id, organization_id, route, permission, mode, method, path, title, trace, \
          policy_digest, request_digest, binding_digest, rules, is_shared, execute_within, created_at, \
-         decide_by, claims, head, body) VALUES")
-    .push("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)")
+         decide_by, is_idempotent, claims, head, body) VALUES")
+    .push("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)")
     .bind(approval.id)
     .bind(approval.number)
     .bind(approval.site)
@@ -230,6 +239,7 @@ pub(super) async fn insert(
     .bind(i64::try_from(approval.execute_within.as_millis()).unwrap_or(i64::MAX))
     .bind(approval.created_at)
     .bind(approval.decide_by)
+    .bind(approval.is_idempotent)
     .bind(sealed.head)
     .bind(sealed.body);
     tx.execute(stmt).await.map(drop)
@@ -262,14 +272,16 @@ pub(super) async fn vote(tx: &mut Tx, id: Id, voter: Id, now: Timestamp) -> Resu
 
 pub(super) async fn approve(
     tx: &mut Tx,
-    id: Id,
+    approval: &Approval,
     by: Id,
     execute_by: Timestamp,
     now: Timestamp,
 ) -> Result<u64, Error> {
-    let stmt = sql("UPDATE approval SET state = 'approved', decided_at = ?, decided_by = ?, execute_by = ? \
-                    WHERE id = ? AND state = 'pending' AND decide_by > ?");
-    tx.execute(stmt.bind(now).bind(by).bind(execute_by).bind(id).bind(now)).await
+    let send_at = (approval.mode == Mode::Sealed).then_some(now);
+    let stmt =
+        sql("UPDATE approval SET state = 'approved', decided_at = ?, decided_by = ?, execute_by = ?, \
+                    send_at = ? WHERE id = ? AND state = 'pending' AND decide_by > ?");
+    tx.execute(stmt.bind(now).bind(by).bind(execute_by).bind(send_at).bind(approval.id).bind(now)).await
 }
 
 pub(super) async fn deny(
@@ -287,23 +299,43 @@ pub(super) async fn deny(
 
 /// Ends what waits and cannot be had any more.
 pub(super) async fn void(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
-    let stmt = sql("UPDATE approval SET state = 'void', ended_at = ?, head = NULL, body = NULL \
+    let stmt =
+        sql("UPDATE approval SET state = 'void', ended_at = ?, send_at = NULL, head = NULL, body = NULL \
                     WHERE id = ? AND state IN ('pending', 'approved')");
     tx.execute(stmt.bind(now).bind(id)).await
 }
 
-/// Takes an approval to be executed, if it is this very one and its time still runs.
+/// Takes an approval to be executed, if it is this very one and its time still runs. What may have
+/// been sent is taken again only where that does no harm, and not without end.
 pub(super) async fn claim(
     tx: &mut Tx,
     approval: &Approval,
     lease_until: Timestamp,
     now: Timestamp,
 ) -> Result<u64, Error> {
-    let stmt = sql("UPDATE approval SET state = 'executing', claims = claims + 1, lease_until = ? \
-                    WHERE id = ? AND state = 'approved' AND claims = ? AND execute_by > ? \
-                    AND request_digest = ? AND policy_digest = ?");
+    let stmt = sql("UPDATE approval SET state = 'executing', claims = claims + 1, lease_until = ?, \
+                    ended_at = NULL WHERE id = ? AND claims = ? AND execute_by > ? \
+                    AND request_digest = ? AND policy_digest = ? AND (state = 'approved'");
     let stmt = stmt.bind(lease_until).bind(approval.id).bind(approval.claims).bind(now);
-    tx.execute(stmt.bind(approval.request.as_str()).bind(approval.policy.as_str())).await
+    let stmt = stmt.bind(approval.request.as_str()).bind(approval.policy.as_str());
+    let again =
+        stmt.push("OR (is_idempotent = ? AND claims < ? AND body IS NOT NULL").bind(true).bind(CLAIMS_MAX);
+    let again = again.push("AND (state = 'indeterminate' OR (state = 'executing' AND lease_until <= ?))))");
+    tx.execute(again.bind(now)).await
+}
+
+/// What the gateway is to send now.
+pub(super) async fn errands(src: impl Source, now: Timestamp, limit: u32) -> Result<Vec<Approval>, Error> {
+    let stmt =
+        select().push("WHERE send_at <= ? AND execute_by > ? AND (state = 'approved'").bind(now).bind(now);
+    let stmt = stmt.push("OR (state = 'indeterminate' AND is_idempotent = ? AND claims < ?))").bind(true);
+    all(src, stmt.bind(CLAIMS_MAX).push("ORDER BY send_at, id LIMIT ?").bind(limit)).await
+}
+
+/// Takes one of these to try it; 0 where somebody else has. Nobody else tries before `until`.
+pub(super) async fn take_errand(tx: &mut Tx, approval: &Approval, until: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE approval SET send_at = ? WHERE id = ? AND send_at = ? AND claims = ?");
+    tx.execute(stmt.bind(until).bind(approval.id).bind(approval.send_at).bind(approval.claims)).await
 }
 
 /// Says that whoever executes it is alive; 0 where it is not executed by this claim any more.
@@ -329,8 +361,21 @@ pub(super) async fn finish(
     now: Timestamp,
 ) -> Result<u64, Error> {
     let stmt = sql("UPDATE approval SET state = ?, status = ?, ended_at = ?, lease_until = NULL, \
-                    head = NULL, body = NULL WHERE id = ? AND state = 'executing' AND claims = ?");
+                    send_at = NULL, head = NULL, body = NULL \
+                    WHERE id = ? AND state = 'executing' AND claims = ?");
     tx.execute(stmt.bind(state.name()).bind(status).bind(now).bind(id).bind(claim)).await
+}
+
+/// Ends what was claimed and nobody knows the end of. What may be sent again is kept for that.
+pub(super) async fn give_up(tx: &mut Tx, approval: &Approval, now: Timestamp) -> Result<u64, Error> {
+    let stmt = indeterminate(approval.is_idempotent, now)
+        .push("WHERE id = ? AND state = 'executing' AND claims = ?");
+    tx.execute(stmt.bind(approval.id).bind(approval.claims)).await
+}
+
+fn indeterminate(is_idempotent: bool, now: Timestamp) -> Stmt {
+    let stmt = sql("UPDATE approval SET state = 'indeterminate', ended_at = ?, lease_until = NULL").bind(now);
+    if is_idempotent { stmt } else { stmt.push(", send_at = NULL, head = NULL, body = NULL") }
 }
 
 pub(super) async fn expire(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
@@ -340,16 +385,24 @@ pub(super) async fn expire(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, E
 }
 
 pub(super) async fn lapse(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
-    let stmt = sql("UPDATE approval SET state = 'lapsed', ended_at = ?, head = NULL, body = NULL \
+    let stmt =
+        sql("UPDATE approval SET state = 'lapsed', ended_at = ?, send_at = NULL, head = NULL, body = NULL \
                     WHERE id = ? AND state = 'approved' AND execute_by <= ?");
     tx.execute(stmt.bind(now).bind(id).bind(now)).await
 }
 
 /// Gives up on whoever was executing it.
-pub(super) async fn abandon(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
-    let stmt = sql("UPDATE approval SET state = 'indeterminate', ended_at = ?, lease_until = NULL, \
-                    head = NULL, body = NULL WHERE id = ? AND state = 'executing' AND lease_until <= ?");
-    tx.execute(stmt.bind(now).bind(id).bind(now)).await
+pub(super) async fn abandon(tx: &mut Tx, approval: &Approval, now: Timestamp) -> Result<u64, Error> {
+    let stmt = indeterminate(approval.is_idempotent, now);
+    let stmt = stmt.push("WHERE id = ? AND state = 'executing' AND lease_until <= ?");
+    tx.execute(stmt.bind(approval.id).bind(now)).await
+}
+
+/// Drops the requests that were kept to be sent again, once they cannot be.
+pub(super) async fn forget_requests(tx: &mut Tx, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE approval SET send_at = NULL, head = NULL, body = NULL \
+                    WHERE state = 'indeterminate' AND head IS NOT NULL AND (execute_by <= ? OR claims >= ?)");
+    tx.execute(stmt.bind(now).bind(CLAIMS_MAX)).await
 }
 
 /// Approvals whose time is over although their state does not say so.
@@ -377,5 +430,8 @@ pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> 
     let votes = sql("DELETE FROM approval_vote WHERE approval_id IN \
                      (SELECT id FROM approval WHERE ended_at < ?)");
     tx.execute(votes.bind(before)).await?;
+    let results = sql("DELETE FROM approval_result WHERE approval_id IN \
+                       (SELECT id FROM approval WHERE ended_at < ?)");
+    tx.execute(results.bind(before)).await?;
     tx.execute(sql("DELETE FROM approval WHERE ended_at < ?").bind(before)).await
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::request::cooling;
-use super::{Approval, State, token};
+use super::{Answer, Answered, Approval, Mode, State, answered, token};
 use crate::app::App;
 use crate::base::Timestamp;
+use crate::store::Error;
 
 /// Why an agent cannot go on with an approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,10 @@ pub enum Told {
     Mismatch,
     /// It was executed, or is being executed.
     Used(State),
+    /// It was executed, and its answer was more than is kept.
+    TooLarge(State),
+    /// It was executed, and its answer could not be cleaned of what agents may not read.
+    Withheld(State),
     Denied {
         reason: Option<String>,
         /// How long the same must not be asked for again.
@@ -38,7 +43,8 @@ pub struct Waiting {
     confirmation_token: String,
     /// RFC 3339, UTC.
     expires_at: String,
-    /// `pending` or `approved`.
+    /// `pending` or `approved`; where the gateway sends it also `executing`; `indeterminate` where it
+    /// may be sent again.
     approval: &'static str,
     approval_id: String,
 }
@@ -50,6 +56,9 @@ pub struct Waiting {
 pub fn stands(approval: &Approval, now: Timestamp) -> Result<State, Told> {
     match approval.state_at(now) {
         state @ (State::Pending | State::Approved) => Ok(state),
+        // The gateway is at it, and the answer comes.
+        State::Executing if approval.mode == Mode::Sealed => Ok(State::Executing),
+        State::Indeterminate if approval.may_be_repeated(now) => Ok(State::Indeterminate),
         state @ (State::Executing | State::Executed | State::Failed | State::Indeterminate) => {
             Err(Told::Used(state))
         }
@@ -59,6 +68,19 @@ pub fn stands(approval: &Approval, now: Timestamp) -> Result<State, Told> {
         state @ (State::Expired | State::Lapsed) => Err(Told::Over(state)),
         State::Void => Err(Told::Void),
     }
+}
+
+/// The kept answer of an approval that was used and is in this state now.
+///
+/// # Errors
+/// [`Told`] where there is none.
+pub async fn result(app: &App, approval: &Approval, state: State) -> Result<Result<Answer, Told>, Error> {
+    Ok(match answered(app, approval).await? {
+        Some(Answered::Whole(answer)) => Ok(answer),
+        Some(Answered::TooLarge) => Err(Told::TooLarge(state)),
+        Some(Answered::Withheld) => Err(Told::Withheld(state)),
+        None => Err(Told::Used(state)),
+    })
 }
 
 /// What an agent is told whose request waits.

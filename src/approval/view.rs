@@ -7,10 +7,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Approval, Content};
+use super::{Answer, Approval, Content};
 use crate::app::App;
 use crate::base::Timestamp;
 use crate::base::json::strict;
+use crate::crypto::digest::base64;
 
 /// What an agent wants to do.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -31,12 +32,19 @@ pub struct Shown {
     method: String,
     /// The path that will be asked for.
     endpoint: String,
+    /// The host that was asked for; null once it is over.
+    host: Option<String>,
     /// Path and query exactly as they will be sent; null once it is over.
     target: Option<String>,
     /// Name and value of each header that will be sent as it came.
     headers: Vec<[String; 2]>,
     /// The JSON body; `{}` where there is none, or another kind of body.
     payload: Value,
+    /// The body, exactly; null where it is no UTF-8, and once it is over.
+    body: Option<String>,
+    /// The body in base64, where it is no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
     /// The prompt that caused it, as the agent says.
     trace: Option<String>,
     /// SHA-256 over this approval and everything that will be sent.
@@ -52,10 +60,43 @@ pub struct Shown {
     status: Option<u16>,
 }
 
+/// What an upstream answered to what was approved.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "PendingActionResult")]
+pub struct Given {
+    status: u16,
+    /// Name and value of each header, in the order in which they came.
+    headers: Vec<[String; 2]>,
+    /// Null where it is no UTF-8.
+    body: Option<String>,
+    /// The body in base64, where it is no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+/// A kept answer for an answer.
+#[must_use]
+pub fn given(answer: &Answer) -> Given {
+    let (body, body_base64) = text_or_base64(&answer.body);
+    Given { status: answer.status, headers: pairs(&answer.headers), body, body_base64 }
+}
+
+/// Bytes as JSON can say them without changing them.
+fn text_or_base64(bytes: &[u8]) -> (Option<String>, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (None, Some(base64(bytes))),
+    }
+}
+
+fn pairs(headers: &[(String, Vec<u8>)]) -> Vec<[String; 2]> {
+    headers.iter().map(|(name, value)| [name.clone(), String::from_utf8_lossy(value).into_owned()]).collect()
+}
+
 /// An approval for an answer, with its content where that is still kept.
 #[must_use]
 pub fn shown(app: &App, approval: &Approval, content: Option<&Content>) -> Shown {
-    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (body, body_base64) = content.map(|content| text_or_base64(&content.body)).unwrap_or_default();
     let headers = content.map(|content| content.headers.as_slice()).unwrap_or_default();
     Shown {
         id: approval.number.0,
@@ -68,9 +109,12 @@ pub fn shown(app: &App, approval: &Approval, content: Option<&Content>) -> Shown
         mode: approval.mode.name(),
         method: approval.method.clone(),
         endpoint: approval.path.clone(),
+        host: content.map(|content| content.authority.clone()),
         target: content.map(|content| content.target.clone()),
-        headers: headers.iter().map(|(name, value)| [name.clone(), lossy(value)]).collect(),
+        headers: pairs(headers),
         payload: content.and_then(|content| strict(&content.body).ok()).unwrap_or_else(|| json!({})),
+        body,
+        body_base64,
         trace: approval.trace.clone(),
         binding_digest: approval.binding.clone(),
         confirmation_token: super::token(app, approval.id).expose().clone(),

@@ -119,6 +119,12 @@ impl Out {
     }
 }
 
+/// The beginning of a line on standard error that somebody goes on with.
+pub fn draft(text: impl Display) {
+    let mut error = std::io::stderr();
+    drop(write!(error, "{text}").and_then(|()| error.flush()));
+}
+
 /// A remark for people, on standard error; nothing depends on it.
 pub fn note(text: impl Display) {
     drop(writeln!(std::io::stderr(), "{text}"));

@@ -23,6 +23,17 @@ impl FromStdin {
     pub fn read(self) -> Result<Secret<String>, Failure> {
         if self.password_stdin { from_stdin() } else { ask() }
     }
+
+    /// A password that somebody has. One line ending at its end is not part of it.
+    pub fn ask_for(self) -> Result<Secret<String>, Failure> {
+        if self.password_stdin {
+            return from_stdin();
+        }
+        if !std::io::stdin().is_terminal() {
+            return Err(Failure::usage("nobody can be asked here: use --password-stdin"));
+        }
+        Ok(Secret::new(rpassword::prompt_password("Password: ")?))
+    }
 }
 
 fn from_stdin() -> Result<Secret<String>, Failure> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-use super::hold::{Hold, RouteApprovers, check_bound};
+use super::hold::{Hold, HoldMode, RouteApprovers, check_bound};
 use super::place::Place;
 use super::problem::Report;
 use super::redact::{Redacting, RouteRedact};
@@ -74,6 +74,14 @@ pub struct RouteAgents {
     pub cost: Option<RouteCost>,
     /// Which requests wait until people have approved them.
     pub hold: Hold,
+    /// Who sends what was approved.
+    pub mode: HoldMode,
+    /// Whether the agent may have the answer again within an hour, by asking again for what was executed.
+    #[serde(rename = "replay_result")]
+    pub is_result_replayed: bool,
+    /// Whether it does no harm to send the same twice: what broke off halfway may then be sent again.
+    #[serde(rename = "idempotent")]
+    pub is_idempotent: bool,
     /// Who decides; absent: the human who delegated.
     pub approvers: Option<RouteApprovers>,
     /// How long people may take to decide.
@@ -195,6 +203,12 @@ impl RouteAgents {
                     format!("no permission is called `{}`, and no org role grants it", self.permission),
                 )
                 .hint("declare it under `permissions`, or let a role of `organizations.roles` grant it");
+        }
+        let is_metered = self.cost.as_ref().is_some_and(|cost| cost.llm.is_some());
+        if self.mode == HoldMode::Sealed && is_metered {
+            report
+                .problem(&place.key("mode"), "calls of a language model are sent while their agent waits")
+                .hint("remove `mode: sealed`, or `cost: {llm: …}`");
         }
         if let Some(cost) = &self.cost {
             cost.check(&place.key("cost"), report);

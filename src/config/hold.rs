@@ -65,6 +65,16 @@ pub struct HoldWhen {
     pub when: Comparison,
 }
 
+/// Who sends what was approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HoldMode {
+    /// The agent, once more and with the confirmation token.
+    Retry,
+    /// The gateway, as soon as it is approved; the agent asks for the answer.
+    Sealed,
+}
+
 /// Who decides.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -47,7 +47,7 @@ pub use account::{
 pub use agent::{AgentDefaults, Agents, Llm, RouteAgents, RouteCost, TokenPrices};
 pub use compare::{Comparison, Scalar, Test, Threshold};
 pub use effective::{Setting, Source};
-pub use hold::{Hold, HoldWhen, HoldWord, RouteApprover, RouteApprovers, RouteGroup};
+pub use hold::{Hold, HoldMode, HoldWhen, HoldWord, RouteApprover, RouteApprovers, RouteGroup};
 pub use insecure::Insecure;
 pub use listen::{Listen, PublicUrl, Tls};
 pub use load::{Loaded, load, load_text};

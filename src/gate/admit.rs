@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::again::Standing;
-use super::agent::{self, AgentRefusal, Grant, Paid, Trail};
+use super::agent::{self, AgentRefusal, Charge, Entry, Grant, Paid, Trail};
 use super::authenticate::{Caller, authenticate};
 use super::authorize::{Asked, OfAgent, authorize, organization_of};
 use super::body::BodySource;
@@ -93,9 +93,13 @@ thread_local! {
 }
 
 /// How long each step took, where the request is one of those that are timed.
-struct Laps<'a>(Option<(&'a Metrics, Instant)>);
+pub(super) struct Laps<'a>(Option<(&'a Metrics, Instant)>);
 
 impl<'a> Laps<'a> {
+    pub const fn untimed() -> Self {
+        Self(None)
+    }
+
     fn begin(metrics: &'a Metrics) -> Self {
         let left = UNTIMED.get();
         UNTIMED.set(left.checked_sub(1).unwrap_or(TIMED - 1));
@@ -121,21 +125,28 @@ impl<'a> Laps<'a> {
 /// What was found about an agent's request.
 enum Judged<'l> {
     Passes(Box<Passing<'l>>),
-    /// It waits for people, and this is what the agent is told.
-    Waits(Reply),
+    /// It is not sent, because it waits for people or was sent before, and this is the answer.
+    Answered(Reply),
 }
 
 /// An agent's request that may be sent.
-struct Passing<'l> {
-    permit: Permit,
-    has_failures: bool,
-    paid: Paid,
-    sending: Sending,
-    laps: Laps<'l>,
+pub(super) struct Passing<'l> {
+    pub permit: Permit,
+    pub has_failures: bool,
+    pub paid: Paid,
+    pub sending: Sending,
+    pub laps: Laps<'l>,
+}
+
+impl Passing<'_> {
+    /// The money that it takes.
+    pub fn charge(&self) -> Charge {
+        self.paid.spent.charge()
+    }
 }
 
 /// What of a request is sent.
-enum Sending {
+pub(super) enum Sending {
     /// What comes, as it comes, unless somebody must read it first.
     Unread,
     /// What came: this is its body.
@@ -145,12 +156,12 @@ enum Sending {
 }
 
 /// A request to a route.
-struct Asking<'a> {
-    gate: &'a Gate,
-    world: &'a Arc<World>,
-    head: &'a RequestHead,
-    route: &'a Arc<Route>,
-    params: &'a Params<'a, 'a>,
+pub(super) struct Asking<'a> {
+    pub gate: &'a Gate,
+    pub world: &'a Arc<World>,
+    pub head: &'a RequestHead,
+    pub route: &'a Arc<Route>,
+    pub params: &'a Params<'a, 'a>,
 }
 
 impl Asking<'_> {
@@ -219,14 +230,24 @@ impl Asking<'_> {
         let mut trail = Trail::default();
         let outcome = self.judge_agent(&mut trail, body, laps).await;
         let charge = match &outcome {
-            Ok(Judged::Passes(passing)) => Some(passing.paid.spent.charge()),
-            Ok(Judged::Waits(_)) | Err(_) => None,
+            Ok(Judged::Passes(passing)) => Some(passing.charge()),
+            Ok(Judged::Answered(_)) | Err(_) => None,
         };
         let entry = trail.decided(self.gate, self.route, self.head, charge, outcome.as_ref().err());
-        let passing = match outcome? {
-            Judged::Passes(passing) => *passing,
-            Judged::Waits(reply) => return Ok(Verdict::Answer(reply)),
-        };
+        match outcome? {
+            Judged::Passes(passing) => self.dispatch(*passing, entry, body, answer).await,
+            Judged::Answered(reply) => Ok(Verdict::Answer(reply)),
+        }
+    }
+
+    /// An agent's request that may be sent, its entry in the trail, and who waits for its end.
+    pub(super) async fn dispatch(
+        &self,
+        passing: Passing<'_>,
+        entry: Option<Entry>,
+        body: &mut dyn BodySource,
+        answer: &mut Answer,
+    ) -> Result<Verdict, Rejection> {
         let Passing { permit, has_failures, paid: Paid { mut spent, left }, sending, laps } = passing;
         if let Some(entry) = entry {
             spent.entered(entry);
@@ -288,7 +309,11 @@ impl Asking<'_> {
                 Held::Waits(reply, approval) => {
                     trail.waits(approval);
                     route.metrics.held();
-                    return Ok(Judged::Waits(reply));
+                    return Ok(Judged::Answered(reply));
+                }
+                Held::Replayed(reply, approval) => {
+                    trail.replayed(approval);
+                    return Ok(Judged::Answered(reply));
                 }
             }
         }
@@ -324,7 +349,7 @@ impl Asking<'_> {
     }
 
     /// Whether agent and human may do this here, in one judgement that names what fails.
-    async fn judge_delegation(
+    pub(super) async fn judge_delegation(
         &self,
         snapshot: &Arc<Snapshot>,
         grant: &Grant,

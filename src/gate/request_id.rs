@@ -48,7 +48,8 @@ impl RequestIds {
         }
     }
 
-    fn fresh(&self) -> RequestId {
+    /// A new one.
+    pub fn fresh(&self) -> RequestId {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let id = (u128::from(self.process) << 64) | u128::from(number);
         let text = bytes::Bytes::from(hex(&id.to_be_bytes()));

@@ -15,7 +15,7 @@ mod store;
 pub mod testing;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub mod tls;
 mod webhook;
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! Whose certificates are believed when the gateway itself calls out.
+//! Whose certificates are believed when the gateway itself calls out, or is called by its command line.
 //!
-//! Law: those that the system trusts, and those that the configuration names; there is no way to
+//! Law: those that the system trusts, and those that are named; there is no way to
 //! believe anyone's.
 
 use std::sync::Arc;
@@ -10,10 +10,13 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 /// Why nothing can be called.
-pub(super) type Unusable = &'static str;
+pub type Unusable = &'static str;
 
 /// The TLS of a client; `authorities` are PEM.
-pub(super) fn client(authorities: Option<&[u8]>) -> Result<ClientConfig, Unusable> {
+///
+/// # Errors
+/// [`Unusable`].
+pub fn client(authorities: Option<&[u8]>) -> Result<ClientConfig, Unusable> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(system.certs);

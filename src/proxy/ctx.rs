@@ -15,6 +15,7 @@ use super::forward::Forward;
 use super::record::{Line, Recorder};
 use super::slot::Slot;
 use super::upstream::{Chosen, Outcome};
+use crate::approval::Copying;
 use crate::gate::head::BodyLength;
 use crate::gate::request_id::RequestId;
 use crate::gate::rules::Hardening;
@@ -147,6 +148,19 @@ impl Ctx {
 }
 
 impl Ctx {
+    /// The copy of the answer, where that is kept.
+    pub(super) fn copy(&mut self) -> Option<&mut Copying> {
+        self.forward.as_mut()?.watch.as_mut()?.copy()
+    }
+
+    /// Tells whoever waits for the end of what was sent without a client, and writes its line.
+    pub(super) async fn conclude(mut self) {
+        let ended = self.ended();
+        if let Some(watch) = self.forward.as_mut().and_then(|forward| forward.watch.take()) {
+            watch.concluded(ended).await;
+        }
+    }
+
     /// How it ended, for who waits for that.
     fn ended(&self) -> Ended {
         match (self.attempt.started, self.attempt.outcome) {

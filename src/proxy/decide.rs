@@ -8,8 +8,10 @@ use ::http::{HeaderName, HeaderValue};
 use async_trait::async_trait;
 
 use super::forward::Forward;
+use crate::approval::Approval;
 use crate::gate::body::BodySource;
 use crate::gate::head::RequestHead;
+use crate::gate::request_id::RequestId;
 use crate::gate::rules::EdgeRules;
 use crate::gate::{Rejection, Route};
 use crate::http::Reply;
@@ -60,4 +62,8 @@ pub trait Decide: Send + Sync {
     fn rules(&self) -> Arc<EdgeRules>;
 
     async fn decide(&self, head: &RequestHead, body: &mut dyn BodySource) -> Decided;
+
+    /// The same of something that people approved and that is sent without a client; `None` where
+    /// there is nothing to send.
+    async fn decide_errand(&self, approval: &Approval, id: RequestId) -> Option<(Box<RequestHead>, Decided)>;
 }

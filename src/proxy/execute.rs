@@ -13,10 +13,10 @@ use ::http::{HeaderValue, Method, StatusCode, Uri, Version};
 use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
-use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 
+use super::client::{Body, Client, up};
 use super::connectors::Connectors;
 use super::ctx::Ctx;
 use super::forward::Held;
@@ -32,23 +32,23 @@ const INFORMATIONAL: usize = 8;
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 const DRAIN_FOR: Duration = Duration::from_secs(30);
 
-/// Sends the request of `session` with this body.
+/// Sends the request with this body, and its answer to `client`.
 ///
 /// # Errors
 /// What went wrong, for `fail_to_proxy`; the answer may have begun.
 pub(super) async fn execute(
     connectors: &Connectors,
-    session: &mut Session,
+    mut client: Client<'_>,
     ctx: &mut Ctx,
     body: &Bytes,
 ) -> Result<()> {
     let (mut upstream, peer) = loop {
         let peer = service::next_peer(ctx)?;
-        match attempt(connectors, session, ctx, &peer, body).await {
+        match attempt(connectors, &mut client, ctx, &peer, body).await {
             Ok(upstream) => break (upstream, peer),
             Err(Failed { error, was_sent }) => {
                 let is_once = ctx.forward.as_ref().is_none_or(|forward| forward.is_once());
-                let may_repeat = !was_sent || (!is_once && session.req_header().method.is_idempotent());
+                let may_repeat = !was_sent || (!is_once && ctx.method.is_idempotent());
                 let is_theirs = *error.esource() == ErrorSource::Upstream;
                 let is_slow = *error.etype() == ErrorType::ReadTimedout;
                 if !(may_repeat && is_theirs && ctx.may_try_again()) || is_slow {
@@ -57,7 +57,7 @@ pub(super) async fn execute(
             }
         }
     };
-    let relayed = relay(session, ctx, &mut upstream).await;
+    let relayed = relay(&mut client, ctx, &mut upstream).await;
     if relayed.as_ref().is_err_and(|error| *error.esource() == ErrorSource::Downstream) {
         drain(ctx, &mut upstream).await;
     }
@@ -67,7 +67,8 @@ pub(super) async fn execute(
     } else {
         upstream.shutdown().await;
     }
-    relayed?.finish(session).await
+    relayed?.finish(&mut client, ctx).await?;
+    client.done()
 }
 
 /// Who reads what an agent's call cost from its answer.
@@ -102,7 +103,7 @@ struct Failed {
 /// Connects, sends everything and reads the head of the answer.
 async fn attempt(
     connectors: &Connectors,
-    session: &mut Session,
+    client: &mut Client<'_>,
     ctx: &mut Ctx,
     peer: &HttpPeer,
     body: &Bytes,
@@ -116,7 +117,7 @@ async fn attempt(
     })?;
     // Before the first byte: whoever drops this halfway must not take it for unsent.
     ctx.attempt.was_sent = true;
-    match send(&mut upstream, session, ctx, peer, body).await {
+    match send(&mut upstream, client, ctx, peer, body).await {
         Ok(()) => Ok(upstream),
         Err(error) => Err(Failed { error, was_sent: true }),
     }
@@ -124,7 +125,7 @@ async fn attempt(
 
 async fn send(
     upstream: &mut HttpSession,
-    session: &mut Session,
+    client: &mut Client<'_>,
     ctx: &Ctx,
     peer: &HttpPeer,
     body: &Bytes,
@@ -132,7 +133,7 @@ async fn send(
     upstream.set_read_timeout(peer.options.read_timeout);
     upstream.set_write_timeout(peer.options.write_timeout);
     let is_h2 = matches!(upstream, HttpSession::H2(_));
-    let request = request_for(session, ctx, peer, body, is_h2)?;
+    let request = request_for(client, ctx, peer, body, is_h2)?;
     let sent = async {
         upstream.write_request_header(Box::new(request)).await?;
         if !body.is_empty() {
@@ -141,37 +142,21 @@ async fn send(
         upstream.finish_request_body().await
     };
     sent.await.map_err(up)?;
-    unless_gone(session, upstream.read_response_header()).await
-}
-
-/// What the upstream does, unless the client leaves meanwhile.
-pub(super) async fn unless_gone<T>(
-    session: &mut Session,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    tokio::select! {
-        biased;
-        done = work => done.map_err(up),
-        said = session.as_downstream_mut().read_body_or_idle(true) => {
-            let said = said.and_then(|_| Error::e_explain(ErrorType::ConnectError, "a body that was not announced"));
-            said.map_err(down)
-        }
-    }
+    client.unless_gone(upstream.read_response_header()).await
 }
 
 fn request_for(
-    session: &Session,
+    client: &Client<'_>,
     ctx: &Ctx,
     peer: &HttpPeer,
     body: &Bytes,
     is_h2: bool,
 ) -> Result<RequestHeader> {
-    let (Some(head), Some(forward)) = (&ctx.head, &ctx.forward) else {
-        return Error::e_explain(ErrorType::InternalError, "nothing was permitted");
-    };
+    let nothing = || Error::explain(ErrorType::InternalError, "nothing was permitted");
+    let (Some(head), Some(forward)) = (&ctx.head, &ctx.forward) else { return Err(nothing()) };
     let mut request = match &forward.held {
         Some(held) => as_kept(&head.method, held)?,
-        None => hygiene::onward(session.req_header(), forward),
+        None => hygiene::onward(client.request().ok_or_else(nothing)?, forward),
     };
     hygiene::stamp(&mut request, head, forward, ctx.attempt.chosen.as_ref())?;
     let expects_none = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
@@ -205,13 +190,13 @@ fn as_kept(method: &Method, held: &Held) -> Result<RequestHeader> {
 }
 
 /// Streams the answer to the client, all but its end.
-async fn relay(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession) -> Result<End> {
+async fn relay(client: &mut Client<'_>, ctx: &mut Ctx, upstream: &mut HttpSession) -> Result<End> {
     let mut answer = head_of(upstream)?;
     for _ in 0..INFORMATIONAL {
         if !answer.status.is_informational() || answer.status == StatusCode::SWITCHING_PROTOCOLS {
             break;
         }
-        unless_gone(session, upstream.read_response_header()).await?;
+        client.unless_gone(upstream.read_response_header()).await?;
         answer = head_of(upstream)?;
     }
     // Nobody asked for another protocol.
@@ -236,18 +221,18 @@ async fn relay(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession)
     if let Some(redaction) = redaction
         && redact::treatment(ctx, &redaction, &answer)? == Treatment::Rewrite
     {
-        redact::relay(session, ctx, upstream, answer, &redaction).await?;
+        redact::relay(client, ctx, upstream, answer, &redaction).await?;
         return Ok(End::default());
     }
     let is_bare = ctx.method == Method::HEAD
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let has_length = answer.headers.contains_key(header::CONTENT_LENGTH);
-    if !is_bare && !has_length && !session.is_http2() && ctx.knows_chunks() {
+    if !is_bare && !has_length && client.takes_chunks(ctx) {
         answer.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
-    session.write_response_header(Box::new(answer), is_bare).await.map_err(down)?;
+    client.head(ctx, answer, if is_bare { Body::None } else { Body::Some }).await?;
     let mut end = End { is_open: !is_bare, ..End::default() };
-    while let Some(piece) = unless_gone(session, upstream.read_response_body()).await? {
+    while let Some(piece) = client.unless_gone(upstream.read_response_body()).await? {
         if let Some(watch) = watch_of(ctx) {
             watch.passes(&piece);
         }
@@ -256,10 +241,10 @@ async fn relay(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession)
             break;
         }
         if !is_bare {
-            session.write_response_body(Some(piece), false).await.map_err(down)?;
+            client.piece(ctx, piece).await?;
         }
     }
-    if let (HttpSession::H2(h2), true) = (upstream, session.is_http2()) {
+    if let (HttpSession::H2(h2), true) = (upstream, client.is_http2()) {
         end.trailers = h2.read_trailers().await.map_err(up)?;
     }
     Ok(end)
@@ -276,33 +261,16 @@ struct End {
 }
 
 impl End {
-    async fn finish(self, session: &mut Session) -> Result<()> {
+    async fn finish(self, client: &mut Client<'_>, ctx: &mut Ctx) -> Result<()> {
         let Self { is_open, piece, trailers } = self;
-        match trailers {
-            _ if !is_open => Ok(()),
-            Some(trailers) => {
-                session.write_response_body(piece, false).await.map_err(down)?;
-                session.write_response_trailers(trailers).await.map_err(down)
-            }
-            None => session.write_response_body(piece, true).await.map_err(down),
+        if is_open {
+            return client.end(ctx, piece, trailers).await;
         }
+        Client::bare(ctx);
+        Ok(())
     }
-}
-
-#[expect(clippy::unnecessary_box_returns, reason = "the framework's errors come in boxes")]
-fn up(mut error: Box<Error>) -> Box<Error> {
-    error.as_up();
-    error
 }
 
 fn head_of(upstream: &HttpSession) -> Result<ResponseHeader> {
     upstream.response_header().cloned().ok_or_else(|| Error::new_up(ErrorType::InvalidHTTPHeader))
-}
-
-#[expect(clippy::unnecessary_box_returns, reason = "the framework's errors come in boxes")]
-pub(super) fn down(mut error: Box<Error>) -> Box<Error> {
-    if *error.esource() == ErrorSource::Unset {
-        error.as_down();
-    }
-    error
 }

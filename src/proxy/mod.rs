@@ -5,10 +5,12 @@
 
 mod admission;
 mod arrive;
+mod client;
 mod connection;
 mod connectors;
 mod ctx;
 mod decide;
+mod errand;
 mod execute;
 mod forward;
 mod hygiene;
@@ -26,6 +28,7 @@ pub mod upstream;
 mod wire;
 
 pub use decide::{Decide, Decided, Decision, Found};
+pub use errand::Errands;
 pub use forward::{Forward, Held, Subject, Until};
 pub use hygiene::foreign_cookies;
 pub use listen::Phase;

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::client::HttpSession;
-use pingora::proxy::Session;
 
+use super::client::{Body, Client};
 use super::ctx::Ctx;
-use super::execute::{down, unless_gone, watch_of};
+use super::execute::watch_of;
 use super::service::refused;
 use crate::gate::Rejection;
 use crate::gate::redact::{Broken, Redaction, Rewriter, Treatment};
@@ -24,13 +24,21 @@ use crate::gate::redact::{Broken, Redaction, Rewriter, Treatment};
 pub(super) fn treatment(ctx: &mut Ctx, redaction: &Redaction, answer: &ResponseHeader) -> Result<Treatment> {
     match redaction.judge(answer.status, &answer.headers) {
         Ok(treatment) => Ok(treatment),
-        Err(_) => refused(ctx, Rejection::RedactionImpossible),
+        Err(_) => impossible(ctx),
     }
+}
+
+/// None of it may be passed on, or no more of it; and nothing of it is kept.
+fn impossible<T>(ctx: &mut Ctx) -> Result<T> {
+    if let Some(copy) = ctx.copy() {
+        copy.withhold();
+    }
+    refused(ctx, Rejection::RedactionImpossible)
 }
 
 /// Sends what is left of an answer.
 pub(super) async fn relay(
-    session: &mut Session,
+    client: &mut Client<'_>,
     ctx: &mut Ctx,
     upstream: &mut HttpSession,
     mut answer: ResponseHeader,
@@ -43,17 +51,18 @@ pub(super) async fn relay(
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if is_bare {
         ctx.ending.status = answer.status.as_u16();
-        session.write_response_header(Box::new(answer), true).await.map_err(down)?;
+        client.head(ctx, answer, Body::None).await?;
+        Client::bare(ctx);
         // To its end, so that the connection can be used again.
-        while unless_gone(session, upstream.read_response_body()).await?.is_some() {}
+        while client.unless_gone(upstream.read_response_body()).await?.is_some() {}
         return Ok(());
     }
     let mut text = Text { rewriter: redaction.rewriter(), length: 0, out: Vec::new() };
     let is_over = loop {
-        match next(session, ctx, upstream).await? {
+        match next(client, ctx, upstream).await? {
             None => break true,
             Some(piece) if text.take(&piece).is_err() => {
-                return refused(ctx, Rejection::RedactionImpossible);
+                return impossible(ctx);
             }
             Some(_) if text.length > redaction.buffer => break false,
             Some(_) => {}
@@ -61,28 +70,28 @@ pub(super) async fn relay(
     };
     if is_over {
         if text.end().is_err() {
-            return refused(ctx, Rejection::RedactionImpossible);
+            return impossible(ctx);
         }
         answer.insert_header(header::CONTENT_LENGTH, text.out.len())?;
-    } else if !ctx.knows_chunks() {
+    } else if !client.sees_cuts(ctx) {
         // The end of the connection would be the end of the text, and could not be told from a cut.
-        return refused(ctx, Rejection::RedactionImpossible);
-    } else if !session.is_http2() {
+        return impossible(ctx);
+    } else if client.takes_chunks(ctx) {
         answer.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
     ctx.ending.status = answer.status.as_u16();
     let is_empty = is_over && text.out.is_empty();
-    session.write_response_header(Box::new(answer), is_empty).await.map_err(down)?;
-    text.send(session).await?;
+    client.head(ctx, answer, if is_empty { Body::None } else { Body::Some }).await?;
+    text.send(client, ctx).await?;
     if !is_over {
-        rest(session, ctx, upstream, text).await?;
+        rest(client, ctx, upstream, text).await?;
     }
-    session.write_response_body(None, true).await.map_err(down)
+    client.end(ctx, None, None).await
 }
 
 /// The next piece of an answer. What it cost is read before anything of it is taken out.
-async fn next(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession) -> Result<Option<Bytes>> {
-    let piece = unless_gone(session, upstream.read_response_body()).await?;
+async fn next(client: &mut Client<'_>, ctx: &mut Ctx, upstream: &mut HttpSession) -> Result<Option<Bytes>> {
+    let piece = client.unless_gone(upstream.read_response_body()).await?;
     if let (Some(watch), Some(piece)) = (watch_of(ctx), &piece) {
         watch.passes(piece);
     }
@@ -91,18 +100,18 @@ async fn next(session: &mut Session, ctx: &mut Ctx, upstream: &mut HttpSession) 
 
 /// What comes after the part that was read first.
 async fn rest(
-    session: &mut Session,
+    client: &mut Client<'_>,
     ctx: &mut Ctx,
     upstream: &mut HttpSession,
     mut text: Text,
 ) -> Result<()> {
-    while let Some(piece) = next(session, ctx, upstream).await? {
+    while let Some(piece) = next(client, ctx, upstream).await? {
         if text.take(&piece).is_err() {
-            return refused(ctx, Rejection::RedactionImpossible);
+            return impossible(ctx);
         }
-        text.send(session).await?;
+        text.send(client, ctx).await?;
     }
-    if text.end().is_err() { refused(ctx, Rejection::RedactionImpossible) } else { Ok(()) }
+    if text.end().is_err() { impossible(ctx) } else { Ok(()) }
 }
 
 /// A text on its way through.
@@ -125,12 +134,12 @@ impl Text {
         if self.length == 0 { Ok(()) } else { self.rewriter.finish() }
     }
 
-    async fn send(&mut self, session: &mut Session) -> Result<()> {
+    async fn send(&mut self, client: &mut Client<'_>, ctx: &mut Ctx) -> Result<()> {
         // An empty chunk would be the last one.
         if self.out.is_empty() {
             return Ok(());
         }
         let ready = Bytes::from(std::mem::take(&mut self.out));
-        session.write_response_body(Some(ready), false).await.map_err(down)
+        client.piece(ctx, ready).await
     }
 }

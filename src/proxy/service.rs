@@ -19,9 +19,11 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
+use super::client::Client;
 use super::connectors::Connectors;
 use super::ctx::Ctx;
 use super::decide::{Decide, Decided, Decision, Found};
+use super::errand::Errands;
 use super::execute::execute;
 use super::forward::Forward;
 use super::incoming::{self, Body, Pace};
@@ -56,9 +58,9 @@ pub struct Patience {
 pub struct Edge {
     pub(super) decide: Arc<dyn Decide>,
     pub(super) recorder: Arc<Recorder>,
-    pub(super) ids: RequestIds,
+    pub(super) ids: Arc<RequestIds>,
     pub(super) patience: Patience,
-    connectors: Connectors,
+    connectors: Arc<Connectors>,
 }
 
 impl Edge {
@@ -68,7 +70,17 @@ impl Edge {
         ids: RequestIds,
         patience: Patience,
     ) -> Self {
-        Self { decide, recorder, ids, patience, connectors: Connectors::new() }
+        Self { decide, recorder, ids: Arc::new(ids), patience, connectors: Arc::new(Connectors::new()) }
+    }
+
+    /// What sends without a client, by the same decisions and over the same connections.
+    pub fn errands(&self) -> Errands {
+        Errands {
+            decide: Arc::clone(&self.decide),
+            recorder: Arc::clone(&self.recorder),
+            ids: Arc::clone(&self.ids),
+            connectors: Arc::clone(&self.connectors),
+        }
     }
 
     fn pace(&self) -> Pace {
@@ -122,7 +134,8 @@ impl Edge {
         };
         // Boxed here and below: what most requests never do must not make the future of all of
         // them larger, which is moved once per request.
-        Box::pin(execute(&self.connectors, session, ctx, &whole)).await?;
+        let client = Client::of(session, ctx);
+        Box::pin(execute(&self.connectors, client, ctx, &whole)).await?;
         Ok(true)
     }
 
@@ -319,17 +332,7 @@ impl ProxyHttp for Edge {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
         let failed = |error_code| FailToProxy { error_code, can_reuse_downstream: false };
-        let is_upstreams = *error.esource() == ErrorSource::Upstream;
-        // An upstream that waits for the rest of a request cannot answer it: were that its failure,
-        // clients that stall could open its breaker for everybody.
-        let is_stalled = is_upstreams && *error.etype() == ErrorType::ReadTimedout && !ctx.owes_nothing();
-        let blamed = if is_stalled { Some(Rejection::RequestTimeout) } else { blame(error) };
-        let rejection = ctx.refusal.take().or(blamed);
-        if is_upstreams && !is_stalled {
-            ctx.attempt.outcome = Some(Outcome::Failed);
-            // The path and whoever asked are in the access log; this says what the network did.
-            tracing::warn!(id = ctx.request_id(), error = %error.etype().as_str(), "an upstream failed");
-        }
+        let rejection = blame(error, ctx);
         let has_answered = session.response_written().is_some_and(|head| !head.status.is_informational());
         match rejection {
             Some(rejection) if !has_answered => {
@@ -406,8 +409,23 @@ pub(super) fn refused<T>(ctx: &mut Ctx, rejection: Rejection) -> Result<T> {
     Error::e_explain(REFUSED, "refused by the gateway")
 }
 
-/// Whose fault an error is. `None`: the client is gone, there is nobody to tell.
-fn blame(error: &Error) -> Option<Rejection> {
+/// Notes why a request failed. `None`: the client is gone, there is nobody to tell.
+pub(super) fn blame(error: &Error, ctx: &mut Ctx) -> Option<Rejection> {
+    let is_upstreams = *error.esource() == ErrorSource::Upstream;
+    // An upstream that waits for the rest of a request cannot answer it: were that its failure,
+    // clients that stall could open its breaker for everybody.
+    let is_stalled = is_upstreams && *error.etype() == ErrorType::ReadTimedout && !ctx.owes_nothing();
+    if is_upstreams && !is_stalled {
+        ctx.attempt.outcome = Some(Outcome::Failed);
+        // The path and whoever asked are in the access log; this says what the network did.
+        tracing::warn!(id = ctx.request_id(), error = %error.etype().as_str(), "an upstream failed");
+    }
+    let known = ctx.refusal.take();
+    known.or_else(|| if is_stalled { Some(Rejection::RequestTimeout) } else { fault(error) })
+}
+
+/// Whose fault an error is.
+fn fault(error: &Error) -> Option<Rejection> {
     match (error.esource(), error.etype()) {
         (
             ErrorSource::Upstream,

@@ -13,13 +13,15 @@ use async_trait::async_trait;
 
 use super::StartError;
 use crate::app::{App, Signal};
+use crate::approval::Approval;
 use crate::base::Id;
 use crate::config::{self, Config, UpstreamHost};
 use crate::gate::body::BodySource;
 use crate::gate::head::{Kind, RequestHead};
+use crate::gate::request_id::RequestId;
 use crate::gate::rules::{EdgeRules, Hardening};
 use crate::gate::target::{Doubtful, TargetRules};
-use crate::gate::{self, Admitted, Gate, Kept, Permit, Rejection, Standing, Verdict, admit};
+use crate::gate::{self, Admitted, Errand, Gate, Kept, Permit, Rejection, Standing, Verdict, admit};
 use crate::metrics::Metrics;
 use crate::proxy::upstream::{Tls, Upstream, watch_over};
 use crate::proxy::{Decide, Decided, Decision, Forward, Found, Held, Subject, Until, foreign_cookies};
@@ -105,7 +107,21 @@ impl Decide for Bridge {
     }
 
     async fn decide(&self, head: &RequestHead, body: &mut dyn BodySource) -> Decided {
-        let gate::Decision { verdict, route, answer, answer_without } = admit(&self.gate, head, body).await;
+        let decision = admit(&self.gate, head, body).await;
+        self.decided(decision, head)
+    }
+
+    async fn decide_errand(&self, approval: &Approval, id: RequestId) -> Option<(Box<RequestHead>, Decided)> {
+        let rules = self.rules();
+        let Errand { head, decision } = gate::errand(&self.gate, approval, &rules, id).await?;
+        let decided = self.decided(decision, &head);
+        Some((head, decided))
+    }
+}
+
+impl Bridge {
+    fn decided(&self, decision: gate::Decision, head: &RequestHead) -> Decided {
+        let gate::Decision { verdict, route, answer, answer_without } = decision;
         let found = match (route, &verdict) {
             (Some(route), _) => Found::Route(route),
             (None, Verdict::Answer(_)) => Found::BuiltIn,
@@ -121,9 +137,7 @@ impl Decide for Bridge {
         };
         Decided { decision, found, answer, answer_without }
     }
-}
 
-impl Bridge {
     fn forward(&self, admitted: Admitted, head: &RequestHead) -> Result<Forward, Rejection> {
         let Admitted { permit, target, stamps, authorization, has_failures, spent, kept } = admitted;
         let rule = &permit.route().rule;

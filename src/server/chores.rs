@@ -60,7 +60,7 @@ pub(super) fn start(app: &Arc<App>) {
         AGENTS,
         |app| async move { approval::end_overdue(&app).await.map(drop) },
     );
-    every(app, "sweep approvals", HOUR, |app| async move { approval::sweep(&app).await.map(drop) });
+    every(app, "sweep approvals", MINUTE, |app| async move { approval::sweep(&app).await.map(drop) });
     every(app, "sweep agent tokens", HOUR, |app| async move { agent::sweep(&app).await.map(drop) });
     every(app, "sweep sessions", HOUR, |app| async move { session::sweep(&app).await.map(drop) });
     every(app, "forget failed logins", HOUR, |app| async move { login::sweep(&app).await.map(drop) });

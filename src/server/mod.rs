@@ -8,6 +8,7 @@ mod assemble;
 mod bridge;
 mod chores;
 mod endpoints;
+mod errand;
 mod operator;
 mod reactions;
 mod redirect;
@@ -40,6 +41,7 @@ use crate::store;
 
 use assemble::Ground;
 use bridge::{Bridge, Reach};
+use errand::Sending;
 use operator::Operator;
 use redirect::Redirect;
 
@@ -235,6 +237,13 @@ impl Running {
         let ids = RequestIds::new(self.app.random.as_ref());
         let bridge: Arc<Bridge> = Arc::clone(&self.bridge);
         let edge = Edge::new(bridge, Arc::clone(&self.recorder), ids, patience);
+        errand::start(Sending {
+            app: Arc::clone(&self.app),
+            gate: Arc::clone(&self.bridge.gate),
+            errands: edge.errands(),
+            phase: self.phase.subscribe(),
+            open: self.open.clone(),
+        });
         let public = Public::new(edge, limits(config), threads, self.phase.subscribe());
         let speech = match &config.listen.tls {
             None => Speech::Plain { h2c: config.listen.h2c },

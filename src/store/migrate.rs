@@ -40,6 +40,7 @@ pub const FILES: &[File] = files! {
     "0010_budget"
     "0011_approval"
     "0012_outbox"
+    "0013_result"
     "0015_otp"
 };
 

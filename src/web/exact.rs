@@ -5,7 +5,7 @@
 
 use maud::{Markup, html};
 
-use crate::approval::visible;
+use crate::base::visible;
 
 /// Bytes as they are, with what cannot be seen written out and marked.
 pub(super) fn exact(bytes: &[u8]) -> Markup {

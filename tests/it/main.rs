@@ -13,6 +13,8 @@ mod agent_once;
 mod agent_redact;
 mod agent_llm;
 mod agent_redis;
+mod agent_replay;
+mod agent_sealed;
 mod agent_seed;
 mod agent_total;
 mod applications;

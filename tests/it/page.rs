@@ -55,6 +55,7 @@ impl Scene {
             headers: vec![("content-type".to_owned(), b"application/json".to_vec())],
             body: body.as_bytes().to_vec(),
             client: "192.0.2.7".parse().unwrap(),
+            is_https: false,
             idempotency_key: None,
         };
         let policy = policy_digest(&app.config().routes[0]);
@@ -78,6 +79,7 @@ impl Scene {
             route: "reports",
             permission: &Code::parse("reports.read").unwrap(),
             mode: Mode::Retry,
+            is_idempotent: false,
             rules: &rules,
             policy: &policy,
             request: &request,

@@ -134,6 +134,7 @@ async fn an_old_login_does_not_approve_what_asks_for_a_new_one() {
         route: "pay",
         permission: &code("pay"),
         mode: Mode::Retry,
+        is_idempotent: false,
         rules: &strict.rules,
         policy: &scene.policy(),
         request: &scene.digest(&content),

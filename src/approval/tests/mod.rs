@@ -1,6 +1,7 @@
 //! What an approval promises, on every database.
 
 mod asking;
+mod executing;
 mod listing;
 mod policy;
 
@@ -40,6 +41,8 @@ struct Scene {
     ada: Principal,
     token: AgentToken,
     approvers: Approvers,
+    mode: Mode,
+    is_idempotent: bool,
 }
 
 fn code(text: &str) -> Code {
@@ -115,6 +118,7 @@ fn content_of(body: &str) -> Content {
         headers: vec![("content-type".to_owned(), b"application/json".to_vec())],
         body: body.as_bytes().to_vec(),
         client: "192.0.2.7".parse().unwrap(),
+        is_https: false,
         idempotency_key: None,
     }
 }
@@ -126,7 +130,8 @@ impl Scene {
         rbac::configure(&app, app.config().definitions.clone()).await.unwrap();
         let ada = person(&app, &[Granted::Permission(code("pay"))]).await;
         let token = minted(&app, &ada).await;
-        Self { app, ada, token, approvers: Approvers::delegator() }
+        let approvers = Approvers::delegator();
+        Self { app, ada, token, approvers, mode: Mode::Retry, is_idempotent: false }
     }
 
     fn policy(&self) -> String {
@@ -157,7 +162,8 @@ impl Scene {
             token: &self.token,
             route: "pay",
             permission: &code("pay"),
-            mode: Mode::Retry,
+            mode: self.mode,
+            is_idempotent: self.is_idempotent,
             rules: &rules,
             policy: &self.policy(),
             request: &self.digest(&content),

@@ -43,6 +43,8 @@ pub enum Verdict {
     Deny,
     /// It waits for people.
     Hold,
+    /// It was answered as it was when people had approved it; nothing was sent.
+    Replay,
     /// It was told to slow down.
     Limit,
 }

@@ -31,7 +31,8 @@ use super::world::World;
 use super::{Gate, application};
 use crate::agent::{self as delegation, Fault};
 use crate::audit::{Actor, Suspension};
-use crate::base::Timestamp;
+use crate::base::{Id, Timestamp};
+use crate::crypto::digest::unhex;
 use crate::metrics::Limiter;
 use crate::policy::Judgement;
 use crate::principal::ApplicationFacts;
@@ -45,7 +46,7 @@ pub(super) use judge::Standing;
 pub(super) use llm::Tariff;
 pub(super) use refusal::budget_left;
 pub use refusal::{AgentRefusal, Conjunct, Denial, Shortage, Trip};
-pub(super) use trail::{Trail, actor_of};
+pub(super) use trail::{Entry, Trail, actor_of};
 pub(super) use usage::Used;
 pub use watch::{Ended, Watch};
 
@@ -86,7 +87,41 @@ pub(super) async fn authenticate(
     if let Err(Rejection::Agent(AgentRefusal::Unknown)) = &found {
         failures.count(head.client, head.at);
     }
-    let mut snapshot = found?;
+    acting(gate, world, head, route, found?, application, trail).await
+}
+
+/// The same of a token that the gateway acts for by itself.
+pub(super) async fn known(
+    gate: &Gate,
+    world: &World,
+    head: &RequestHead,
+    route: &Route,
+    token: Id,
+    trail: &mut Trail,
+) -> Result<Caller, Rejection> {
+    if !world.config.agents.is_enabled {
+        return Err(Rejection::Agent(AgentRefusal::Disabled));
+    }
+    if gate.app.view_age() > VIEW_MAX {
+        return Err(Rejection::Unavailable(Silent::View));
+    }
+    let digest = delegation::digest_of(&gate.app.db, token).await.map_err(|error| silent(&error))?;
+    let digest: Option<Digest> = digest.and_then(|digest| unhex(&digest)?.try_into().ok());
+    let digest = digest.ok_or(Rejection::Agent(AgentRefusal::Unknown))?;
+    let snapshot = gate.agents.of_digest(digest, sources(gate, world, head.at)).await?;
+    acting(gate, world, head, route, snapshot, None, trail).await
+}
+
+/// An agent that is known, if its token may act at this moment.
+async fn acting(
+    gate: &Gate,
+    world: &World,
+    head: &RequestHead,
+    route: &Route,
+    mut snapshot: Arc<Snapshot>,
+    application: Option<Arc<ApplicationFacts>>,
+    trail: &mut Trail,
+) -> Result<Caller, Rejection> {
     let mut grant = granted(&snapshot)?;
     trail.know(&snapshot, &grant);
     application::check_match(&snapshot.principal, application.as_deref())?;

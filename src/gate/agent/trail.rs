@@ -48,7 +48,8 @@ pub(in crate::gate) struct Entry {
 pub(in crate::gate) struct Trail {
     known: Option<(Arc<Snapshot>, Arc<Grant>)>,
     approval: Option<Id>,
-    waits: bool,
+    /// What became of it where it was not sent.
+    instead: Option<Verdict>,
 }
 
 impl Trail {
@@ -65,7 +66,13 @@ impl Trail {
     /// The request waits for people.
     pub fn waits(&mut self, approval: Id) {
         self.approval = Some(approval);
-        self.waits = true;
+        self.instead = Some(Verdict::Hold);
+    }
+
+    /// The request was executed before, and is answered as it was then.
+    pub fn replayed(&mut self, approval: Id) {
+        self.approval = Some(approval);
+        self.instead = Some(Verdict::Replay);
     }
 
     /// Writes down what became of the request. Of a stranger there is nothing to write.
@@ -80,13 +87,13 @@ impl Trail {
         let (snapshot, grant) = self.known.as_ref()?;
         let charge = charge.filter(|charge| charge.money > MicroUsd::ZERO);
         let money = |price| charge.filter(|charge| charge.price == price).map(|charge| charge.money);
-        let verdict = match refusal {
-            None if self.waits => Verdict::Hold,
-            None if is_read(&head.method) && !is_sampled(gate, route) => return None,
-            None => Verdict::Allow,
-            Some(Rejection::Limited(_)) => Verdict::Limit,
-            Some(Rejection::Agent(AgentRefusal::Status(_))) if !is_due(grant, head.at) => return None,
-            Some(_) => Verdict::Deny,
+        let verdict = match (refusal, self.instead) {
+            (None, Some(instead)) => instead,
+            (None, None) if is_read(&head.method) && !is_sampled(gate, route) => return None,
+            (None, None) => Verdict::Allow,
+            (Some(Rejection::Limited(_)), _) => Verdict::Limit,
+            (Some(Rejection::Agent(AgentRefusal::Status(_))), _) if !is_due(grant, head.at) => return None,
+            (Some(_), _) => Verdict::Deny,
         };
         let decided = Decided {
             of: grant.token.delegation(),

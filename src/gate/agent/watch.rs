@@ -11,7 +11,7 @@ use ::http::HeaderValue;
 use super::super::Gate;
 use super::cache::Grant;
 use super::count::Spent;
-use crate::approval::{Claim, Outcome};
+use crate::approval::{Claim, Copying, Outcome};
 use crate::audit::Suspension;
 
 /// How a request ended, as the proxy saw it.
@@ -27,6 +27,15 @@ pub enum Ended {
     Failed,
     /// The client left before there was an answer.
     Left,
+}
+
+/// What that is for something that people approved.
+const fn outcome(how: Ended) -> Outcome {
+    match how {
+        Ended::Unsent | Ended::Unreached => Outcome::Unsent,
+        Ended::Answered(status) => Outcome::Answered(status),
+        Ended::Failed | Ended::Left => Outcome::Unknown,
+    }
 }
 
 /// Who waits for the end of an agent's request. What a request reserved is settled here too.
@@ -72,18 +81,40 @@ impl Watch {
         }
     }
 
+    /// The copy of the answer, where that is kept.
+    pub fn copy(&mut self) -> Option<&mut Copying> {
+        self.claim.as_mut()?.copy()
+    }
+
     /// The request is over.
     pub fn ended(mut self, how: Ended) {
+        self.settle(how);
+        if let Some(claim) = self.claim.take() {
+            claim.settle(outcome(how));
+        }
+        self.judge(how);
+    }
+
+    /// The same of what the gateway sent by itself, and written down when this returns.
+    pub async fn concluded(mut self, how: Ended) {
+        self.settle(how);
+        if let Some(claim) = self.claim.take() {
+            claim.settled(outcome(how)).await;
+        }
+        // It is tried again from here: that is no failure of an agent that does nothing.
+        if how != Ended::Unreached {
+            self.judge(how);
+        }
+    }
+
+    fn settle(&mut self, how: Ended) {
         if let Some(spent) = self.spent.take().filter(|_| !matches!(how, Ended::Unsent | Ended::Unreached)) {
             self.gate.note_usage(self.grant.token.id, spent.keep());
         }
-        if let Some(claim) = self.claim.take() {
-            claim.settle(match how {
-                Ended::Unsent | Ended::Unreached => Outcome::Unsent,
-                Ended::Answered(status) => Outcome::Answered(status),
-                Ended::Failed | Ended::Left => Outcome::Unknown,
-            });
-        }
+    }
+
+    /// What it says about the agent.
+    fn judge(self, how: Ended) {
         match how {
             Ended::Unsent | Ended::Left => {}
             Ended::Answered(status) if status < 500 => {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use super::Gate;
 use super::agent::{AgentRefusal, Grant};
 use super::body::BodySource;
-use super::head::RequestHead;
+use super::head::{RequestHead, Scheme};
 use super::rejection::{Rejection, Silent};
 use super::route::Route;
 use super::target::CanonicalTarget;
@@ -27,7 +27,7 @@ use crate::approval::{
 };
 use crate::audit::{Actor, Voided};
 use crate::base::Id;
-use crate::config::{self, Comparison, Config, Hold, HoldWord, RouteApprovers};
+use crate::config::{self, Comparison, Config, Hold, HoldMode, HoldWord, RouteApprovers};
 use crate::crypto::token::TokenDigest;
 use crate::http::Reply;
 use crate::policy::Approvers;
@@ -46,8 +46,12 @@ const IDEMPOTENCY_KEY_MAX: usize = 255;
 pub(super) struct Holding {
     /// What about a request makes it wait; `None`: every one does.
     when: Option<Comparison>,
+    /// Who sends what was approved.
+    mode: Mode,
+    is_result_replayed: bool,
+    is_idempotent: bool,
     rules: Rules,
-    policy: String,
+    pub policy: String,
     /// The headers that are kept, by name.
     bound: Vec<HeaderName>,
     decide_within: Duration,
@@ -74,6 +78,12 @@ impl Holding {
         bound.dedup();
         Some(Self {
             when,
+            mode: match agents.mode {
+                HoldMode::Retry => Mode::Retry,
+                HoldMode::Sealed => Mode::Sealed,
+            },
+            is_result_replayed: agents.is_result_replayed,
+            is_idempotent: agents.is_idempotent,
             rules: Rules::new(approvers, &rule.allow),
             policy: approval::policy_digest(rule),
             bound,
@@ -112,6 +122,8 @@ pub(super) enum Held {
     Free(Bytes),
     /// It waits, and this is what the agent is told.
     Waits(Reply, Id),
+    /// It was executed, and this is what the upstream answered then.
+    Replayed(Reply, Id),
     /// People have approved it.
     Due(Box<Due>),
 }
@@ -120,6 +132,8 @@ pub(super) enum Held {
 pub(super) struct Due {
     approval: Approval,
     content: Content,
+    /// Whether its answer is kept.
+    is_copied: bool,
 }
 
 /// A request that is sent as it was approved, and the right to send it.
@@ -176,6 +190,7 @@ impl Question<'_> {
             headers,
             body: body.to_vec(),
             client: self.head.client,
+            is_https: self.head.scheme == Scheme::Https,
             idempotency_key,
         };
         let digest = self.digest(&content);
@@ -184,12 +199,12 @@ impl Question<'_> {
             Some(token) => match self.present(token, &digest).await? {
                 Presented::Waits(approval) => *approval,
                 Presented::Approved(approval) => return self.due(*approval).await,
+                Presented::Answered(reply, id) => return Ok(Held::Replayed(reply, id)),
             },
         };
         let approval = self.wait(approval, wait).await?;
-        let name = HeaderValue::try_from(approval.id.to_string()).map_err(|_| Rejection::Internal)?;
         let told = approval::waiting(&self.gate.app, &approval);
-        Ok(Held::Waits(Reply::json(StatusCode::ACCEPTED, &told).with(APPROVAL_ID, name), approval.id))
+        Ok(Held::Waits(named(Reply::json(StatusCode::ACCEPTED, &told), approval.id)?, approval.id))
     }
 
     fn digest(&self, content: &Content) -> String {
@@ -216,7 +231,8 @@ impl Question<'_> {
             token: &self.grant.token,
             route: &self.route.rule.name,
             permission,
-            mode: Mode::Retry,
+            mode: self.holding.mode,
+            is_idempotent: self.holding.is_idempotent,
             rules: &self.holding.rules,
             policy: &self.holding.policy,
             request: digest,
@@ -242,7 +258,12 @@ impl Question<'_> {
         let found = approval::find(&app.db, &named).await.map_err(|error| silent(&error))?;
         let own = found.filter(|approval| approval.agent_token == self.grant.token.id);
         let approval = own.ok_or_else(|| told(Told::Unknown))?;
-        let state = approval::stands(&approval, app.now()).map_err(told)?;
+        let state = match approval::stands(&approval, app.now()) {
+            Err(Told::Used(state)) if self.holding.is_result_replayed && approval.request == digest => {
+                return self.replay(&approval, state).await;
+            }
+            stands => stands.map_err(told)?,
+        };
         if approval.route == self.route.rule.name && approval.policy != self.holding.policy {
             let voided = approval::void(app, self.actor, &approval, Voided::PolicyChanged).await;
             voided.map_err(|error| silent(&error))?;
@@ -252,16 +273,26 @@ impl Question<'_> {
             return Err(told(Told::Mismatch));
         }
         Ok(match state {
-            State::Approved if approval.mode == Mode::Retry => Presented::Approved(Box::new(approval)),
+            State::Approved | State::Indeterminate if approval.mode == Mode::Retry => {
+                Presented::Approved(Box::new(approval))
+            }
             _ => Presented::Waits(Box::new(approval)),
         })
+    }
+
+    /// What the upstream answered when it was executed.
+    async fn replay(&self, approval: &Approval, state: State) -> Result<Presented, Rejection> {
+        let answer = approval::result(&self.gate.app, approval, state).await;
+        let answer = answer.map_err(|error| silent(&error))?.map_err(told)?;
+        Ok(Presented::Answered(named(answer.again(), approval.id)?, approval.id))
     }
 
     async fn due(&self, approval: Approval) -> Result<Held, Rejection> {
         let content = approval::content(&self.gate.app, &approval).await.map_err(|error| silent(&error))?;
         // Nothing is kept of what is over: somebody was faster.
         let content = content.ok_or_else(|| told(Told::Used(State::Executing)))?;
-        Ok(Held::Due(Box::new(Due { approval, content })))
+        let is_copied = self.holding.is_result_replayed;
+        Ok(Held::Due(Box::new(Due { approval, content, is_copied })))
     }
 
     /// Waits until people have decided, as long as the agent prefers and the route allows.
@@ -269,8 +300,11 @@ impl Question<'_> {
         let app = &self.gate.app;
         let found = approval::wait(app, approval, wait).await.map_err(|error| silent(&error))?;
         let approval = found.ok_or_else(|| told(Told::Unknown))?;
-        approval::stands(&approval, app.now()).map_err(told)?;
-        Ok(approval)
+        match approval::stands(&approval, app.now()) {
+            // The gateway was quick; its answer is asked for where it is kept.
+            Err(Told::Used(_)) if approval.mode == Mode::Sealed => Ok(approval),
+            stands => stands.map_err(told).map(|_| approval),
+        }
     }
 }
 
@@ -278,9 +312,15 @@ impl Question<'_> {
 enum Presented {
     Waits(Box<Approval>),
     Approved(Box<Approval>),
+    Answered(Reply, Id),
 }
 
 impl Due {
+    /// What the gateway sends by itself.
+    pub fn errand(approval: Approval, content: Content) -> Self {
+        Self { approval, content, is_copied: true }
+    }
+
     pub fn id(&self) -> Id {
         self.approval.id
     }
@@ -292,8 +332,9 @@ impl Due {
 
     /// Takes the approval. From here on it is sent, or given back because it was not.
     pub async fn claim(self: Box<Self>, gate: &Gate, actor: &Actor) -> Result<Kept, Rejection> {
-        let Self { approval, content } = *self;
+        let Self { approval, content, is_copied } = *self;
         let claim = match approval::claim(&gate.app, actor, &approval).await {
+            Ok(claim) if is_copied => claim.copying(),
             Ok(claim) => claim,
             Err(ClaimError::Store(error)) => return Err(silent(&error)),
             Err(ClaimError::Void(_)) => return Err(told(Told::Void)),
@@ -310,6 +351,12 @@ impl Due {
         let stamps = [(APPROVAL_ID, value(&id)?), (IDEMPOTENCY_KEY, value(key)?)];
         Ok(Kept { claim, headers, body: Bytes::from(content.body), stamps })
     }
+}
+
+/// The same answer with the approval's name on it.
+fn named(reply: Reply, id: Id) -> Result<Reply, Rejection> {
+    let name = HeaderValue::try_from(id.to_string()).map_err(|_| Rejection::Internal)?;
+    Ok(reply.with(APPROVAL_ID, name))
 }
 
 /// What somebody is told who came too late.

@@ -50,6 +50,10 @@ impl HoldRefusal {
                 "Send exactly what was approved: method, host, path, query, bound headers and body."),
             Self::Told(Told::Used(_)) => row(S::CONFLICT, "APPROVAL_USED", "approval_used",
                 "The approval was used", "One approval is executed once; see `state`, and ask again if it must be."),
+            Self::Told(Told::TooLarge(_)) => row(S::CONFLICT, "RESULT_TOO_LARGE", "approval_too_large",
+                "It was executed, and the answer was too large to be kept", "See `state`; ask the service what came of it."),
+            Self::Told(Told::Withheld(_)) => row(S::BAD_GATEWAY, "REDACTION_IMPOSSIBLE", "approval_withheld",
+                "It was executed, and the answer cannot be cleaned of what agents may not read", "See `state`."),
             Self::Told(Told::Denied { .. }) => row(S::FORBIDDEN, "APPROVAL_DENIED", "approval_denied",
                 "A human denied this", "See `reason`, and do not ask for the same again."),
             Self::Told(Told::Over(_)) => row(S::GONE, "APPROVAL_EXPIRED", "approval_expired",
@@ -80,7 +84,9 @@ impl HoldRefusal {
     /// What the answer says beside the code.
     pub(in crate::gate) fn extend(&self, body: &mut Map<String, Value>) {
         match self {
-            Self::Told(Told::Used(state) | Told::Over(state)) => {
+            Self::Told(
+                Told::Used(state) | Told::Over(state) | Told::TooLarge(state) | Told::Withheld(state),
+            ) => {
                 body.insert("state".into(), json!(state.name()));
             }
             Self::Told(Told::Denied { reason, .. }) => {

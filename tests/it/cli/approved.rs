@@ -20,7 +20,9 @@ fn yaml(upstream: &Upstream) -> String {
 listen: {{ public: 127.0.0.1:0, admin: 127.0.0.1:0, trusted_proxies: [127.0.0.1/32] }}
 applications: {{ required: nowhere }}
 upstreams: {{ up: {{ servers: ['{}'], breaker: 'off' }} }}
-routes: [ {{ name: act, match: {{ path: '/act' }}, upstream: up, allow: signed_in, agents: {{ permission: users.view, hold: always }} }} ]
+routes:
+  - {{ name: act, match: {{ path: '/act' }}, upstream: up, allow: signed_in, agents: {{ permission: users.view, hold: always }} }}
+  - {{ name: sealed, match: {{ path: '/sealed' }}, upstream: up, allow: signed_in, agents: {{ permission: users.view, hold: always, mode: sealed }} }}
 ",
         upstream.address
     )
@@ -43,24 +45,95 @@ fn text(of: &Value, key: &str) -> String {
     of[key].as_str().expect("a text").to_owned()
 }
 
+/// A place with Ada, who has delegated to an agent.
+struct Delegated {
+    place: Place,
+    upstream: Upstream,
+    gateway: Gateway,
+    human: [String; 1],
+    agent: String,
+    /// After the gateway, which must be gone before its store is.
+    _shared: Shared,
+}
+
+impl Delegated {
+    async fn new() -> Self {
+        let upstream = Upstream::echo().await;
+        let shared = Shared::new().await;
+        let yaml = format!("{}{}", shared.yaml(&shared.store.address(), &redis_url()), yaml(&upstream));
+        let place = Place::with(&yaml);
+        let created =
+            place.run_with("user create ada@example.com --superuser --password-stdin", "SecureP@ss1!x");
+        assert_eq!(created.code, 0, "{}", created.err);
+        let gateway = Gateway::start(&place);
+        let ada = json!({"email": "ada@example.com", "password": "SecureP@ss1!x"});
+        let login = api(&gateway, "/login/email/", &[], &ada).await;
+        let human = [format!("Authorization: Bearer {}", text(&login, "access_token"))];
+        let limits = json!({"max_requests_per_minute": 100_000, "max_requests_total": 100_000, "max_failed_requests": 100_000});
+        let mint = json!({"permissions": ["users.view"], "circuit_breaker": limits});
+        let minted = api(&gateway, "/ai/tokens/", &human, &mint).await;
+        let agent = format!("Authorization: AgentBearer {}", text(&minted, "token"));
+        Self { place, upstream, gateway, human, agent, _shared: shared }
+    }
+
+    /// What the agent is given for a request that people then approve.
+    async fn approved(&self, path: &str, body: &str) -> String {
+        let held =
+            send(&self.gateway, path, std::slice::from_ref(&self.agent), body).await.expect("an answer");
+        assert_eq!(held.status, 202, "{}", held.text());
+        let named = text(&held.json(), "confirmation_token");
+        api(&self.gateway, &format!("/ai/pending-actions/{named}/confirm/"), &self.human, &json!({})).await;
+        named
+    }
+
+    async fn die_after(&mut self, millis: usize) {
+        tokio::time::sleep(Duration::from_millis(u64::try_from(millis).unwrap())).await;
+        self.gateway.signal("KILL");
+        self.gateway = Gateway::start(&self.place);
+    }
+
+    /// How often the upstream has seen this body.
+    fn sent(&self, body: &str) -> usize {
+        self.upstream.seen().iter().filter(|seen| seen.body == body.as_bytes()).count()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whenever_a_gateway_is_killed_what_it_sends_by_itself_is_sent_once_at_most() {
+    let mut scene = Delegated::new().await;
+    let mut all = Vec::new();
+    for round in 0..times(4, 50) {
+        let body = format!("{{\"round\": {round}}}");
+        let named = scene.approved("/sealed", &body).await;
+        // Around the moment in which the gateway looks for what is to be sent.
+        scene.die_after(350 + round * 23 % 300).await;
+        assert!(scene.sent(&body) <= 1, "round {round}");
+        all.push((named, body));
+    }
+    for (named, body) in &all {
+        let path = format!("/api/v1/auth/ai/pending-actions/{named}/");
+        let ask = async |lines: &[String]| {
+            let mut client = Client::connect(scene.gateway.public).await;
+            client.send(request("GET", &path, lines, "")).await;
+            client.answer().await.expect("an answer")
+        };
+        // What was being sent is believed alive for a while. People may look as often as they like.
+        until(Duration::from_secs(40), "it is over", async || {
+            let state = ask(&scene.human).await.json()["state"].clone();
+            state == "executed" || state == "indeterminate"
+        })
+        .await;
+        let told = ask(std::slice::from_ref(&scene.agent)).await;
+        let is_known = told.status == 200 || told.json()["state"] == "indeterminate";
+        assert!(is_known, "{body}: {}", told.text());
+        let least = usize::from(told.status == 200);
+        assert!((least..=1).contains(&scene.sent(body)), "{body}: sent {} times", scene.sent(body));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whenever_a_gateway_is_killed_what_was_approved_is_sent_once_at_most() {
-    let upstream = Upstream::echo().await;
-    let shared = Shared::new().await;
-    let place =
-        Place::with(&format!("{}{}", shared.yaml(&shared.store.address(), &redis_url()), yaml(&upstream)));
-    let created = place.run_with("user create ada@example.com --superuser --password-stdin", "SecureP@ss1!x");
-    assert_eq!(created.code, 0, "{}", created.err);
-    let mut gateway = Gateway::start(&place);
-    let ada = json!({"email": "ada@example.com", "password": "SecureP@ss1!x"});
-    let login = api(&gateway, "/login/email/", &[], &ada).await;
-    let human = [format!("Authorization: Bearer {}", text(&login, "access_token"))];
-    let limits = json!({"max_requests_per_minute": 100_000, "max_requests_total": 100_000, "max_failed_requests": 100_000});
-    let mint = json!({"permissions": ["users.view"], "circuit_breaker": limits});
-    let agent = format!(
-        "Authorization: AgentBearer {}",
-        text(&api(&gateway, "/ai/tokens/", &human, &mint).await, "token")
-    );
+    let Delegated { place, upstream, mut gateway, human, agent, _shared } = Delegated::new().await;
     let mut broken_off = None;
     for round in 0..times(4, 50) {
         let body = format!("{{\"round\": {round}}}");

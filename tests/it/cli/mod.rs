@@ -5,6 +5,7 @@ mod approved;
 mod config;
 mod crash;
 mod crowd;
+mod decide;
 mod demo;
 mod gateway;
 mod people;
@@ -53,6 +54,13 @@ impl Place {
 
     pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path().join(name), text).expect("the file can be written");
+    }
+
+    /// Lets nobody but its owner read a file.
+    pub fn close(&self, name: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let closed = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(self.path().join(name), closed).expect("the file's mode can be set");
     }
 
     /// Runs `portcullis` with the words of a line.

@@ -1,8 +1,12 @@
 //! `portcullis approvals …`: what agents want to do, and what became of it.
 //!
-//! Law: an operator looks and decides nothing here: who decides is a person of the rule, logged in.
-//! What cannot be seen in a terminal is made visible, and nothing is cut.
+//! Law: an operator looks and decides nothing here: who decides is a person of the rule, logged in to
+//! the running gateway. What cannot be seen in a terminal is made visible, and nothing is cut.
 
+mod decide;
+mod gateway;
+
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,13 +14,15 @@ use clap::Subcommand;
 
 use super::office::Office;
 use super::open;
-use super::out::{AsJson, Failure, Format, Out};
-use crate::approval::{self, Approval, Filter, Reference, State, visible};
+use super::out::{AsJson, Failure, Format, Out, draft};
+use crate::approval::{self, Approval, Filter, Reference, State};
+use crate::base::visible;
 use crate::store::DEFAULT_SITE;
+use decide::Word;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// See what agents want to do and people decide about
+/// See what agents want to do, and decide about it
 #[derive(clap::Args, Debug)]
 pub struct Approvals {
     #[command(subcommand)]
@@ -45,6 +51,16 @@ enum Command {
     },
     /// Print each approval that comes to wait, until stopped
     Watch,
+    /// Approve what an agent wants to do, as a person who logs in to the running gateway
+    Approve(decide::Which),
+    /// Deny what an agent wants to do, as a person who logs in to the running gateway
+    Deny {
+        #[command(flatten)]
+        which: decide::Which,
+        /// What the agent is told
+        #[arg(long)]
+        reason: Option<String>,
+    },
 }
 
 fn state(text: &str) -> Result<State, String> {
@@ -55,16 +71,32 @@ fn state(text: &str) -> Result<State, String> {
 impl Approvals {
     pub fn run(&self, path: &Path, out: &mut Out) -> Result<(), Failure> {
         open::block_on(async {
-            let office = Office::open(path).await?;
             match &self.command {
                 Command::List { state, limit, json } => {
-                    list(&office, *state, *limit, json.format(), out).await
+                    list(&Office::open(path).await?, *state, *limit, json.format(), out).await
                 }
-                Command::Show { approval, json } => show(&office, approval, json.format(), out).await,
-                Command::Watch => watch(&office, out).await,
+                Command::Show { approval, json } => {
+                    show(&Office::open(path).await?, approval, json.format(), out).await
+                }
+                Command::Watch => watch(&Office::open(path).await?, out).await,
+                Command::Approve(which) => decide::decide(path, which, Word::Approve, out).await,
+                Command::Deny { which, reason } => {
+                    decide::decide(path, which, Word::Deny { reason: reason.as_deref() }, out).await
+                }
             }
         })
     }
+}
+
+/// A line that somebody types. `instead`: what to do where nobody can be asked.
+fn ask(question: &str, instead: &str) -> Result<String, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage(format_args!("nobody can be asked here: {instead}")));
+    }
+    draft(question);
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    Ok(line.trim().to_owned())
 }
 
 async fn list(

@@ -1,0 +1,29 @@
+//! What the gateway itself sends once people have approved it.
+//!
+//! Law: any replica may try, one at a time does, and a try that ends without a claim is another
+//! one's a moment later. To try is not to send: what is sent is claimed first, like everything else.
+
+use std::time::Duration;
+
+use super::{Approval, store};
+use crate::app::App;
+use crate::store::Error;
+
+/// When something is tried again that could not be sent.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// Takes up to so many approvals that the gateway is to send now, and that nobody else tries.
+pub async fn take_errands(app: &App, limit: u32) -> Result<Vec<Approval>, Error> {
+    let now = app.now();
+    let mut taken = Vec::new();
+    for approval in store::errands(&app.db, now, limit).await? {
+        let mut tx = app.db.begin().await?;
+        // No change of a state: only what comes of it leaves an event.
+        let rows = store::take_errand(&mut tx, &approval, now.plus(AGAIN_AFTER)).await?;
+        tx.commit().await?;
+        if rows > 0 {
+            taken.push(approval);
+        }
+    }
+    Ok(taken)
+}
