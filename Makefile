@@ -26,8 +26,8 @@ test-long: ## The same with the full race counts; slow, for before a release
 	cargo test --locked --doc
 	PORTCULLIS_TEST_LONG=1 scripts/test-servers exec cargo nextest run --locked --profile long
 
-fuzz: ## Fuzz what faces the network (needs a nightly toolchain and cargo-fuzz)
-	@scripts/need build
+fuzz: ## Fuzz what faces the network, a minute for each target
+	@scripts/need build fuzz
 	@scripts/fuzz
 
 bench: ## Measure the gateway against a bare Pingora pass-through

@@ -224,6 +224,28 @@ pub async fn set_activity(change: &mut Change<'_>, account: Id, activity: Activi
     Ok(true)
 }
 
+/// Whether somebody is shut out for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ban {
+    Imposed,
+    Lifted,
+}
+
+/// Bans an account, which switches it off too, or lifts a ban, which switches it on again (contract
+/// section 21). `false` where it is so already.
+pub async fn set_ban(change: &mut Change<'_>, account: Id, ban: Ban) -> Result<bool, Error> {
+    let now = change.now();
+    if store::set_banned(change.tx(), account, ban == Ban::Imposed, now).await? == 0 {
+        return Ok(false);
+    }
+    let event = match ban {
+        Ban::Imposed => AccountEvent::Banned { account },
+        Ban::Lifted => AccountEvent::Unbanned { account },
+    };
+    change.record(event).await?;
+    Ok(true)
+}
+
 /// Changes fields of a profile; the account afterwards.
 ///
 /// # Errors

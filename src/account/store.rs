@@ -218,6 +218,12 @@ pub(super) async fn set_active(tx: &mut Tx, id: Id, is_active: bool, now: Timest
     tx.execute(stmt.bind(is_active).bind(now).bind(id).bind(is_active)).await
 }
 
+pub(super) async fn set_banned(tx: &mut Tx, id: Id, is_banned: bool, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE account SET is_banned = ?, is_active = ?, updated_at = ? \
+                    WHERE id = ? AND is_banned <> ?");
+    tx.execute(stmt.bind(is_banned).bind(!is_banned).bind(now).bind(id).bind(is_banned)).await
+}
+
 /// Writes these fields of a profile and no others, so that two edits of different fields both stay.
 pub(super) async fn edit(tx: &mut Tx, id: Id, fields: &[Field], now: Timestamp) -> Result<u64, Error> {
     let mut stmt = sql("UPDATE account SET updated_at = ?").bind(now);

@@ -165,6 +165,21 @@ on_every_store! {
         assert_eq!(read(&app, &account).await.standing(app.now()), Standing::Good);
     }
 
+    async fn a_banned_account_may_do_nothing_until_the_ban_is_lifted(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let account = make(&app, &ada()).await.unwrap();
+        assert!(!in_change!(app, |change| set_ban(&mut change, account.id, Ban::Lifted)));
+        assert!(in_change!(app, |change| set_ban(&mut change, account.id, Ban::Imposed)));
+        assert!(!in_change!(app, |change| set_ban(&mut change, account.id, Ban::Imposed)));
+        let banned = read(&app, &account).await;
+        assert_eq!((banned.standing(app.now()), banned.is_active), (Standing::Banned, false));
+        assert!(!in_change!(app, |change| note_login(&mut change, &account)));
+        assert!(!in_change!(app, |change| hold(&mut change, account.id)));
+        assert!(in_change!(app, |change| set_ban(&mut change, account.id, Ban::Lifted)));
+        assert_eq!(read(&app, &account).await.standing(app.now()), Standing::Good);
+        assert_eq!(codes(&app).await, ["account_created", "account_banned", "account_unbanned"]);
+    }
+
     async fn what_was_not_given_cannot_be_verified(store: TestStore) {
         let app = TestApp::on(store, With::default()).await;
         let account = make(&app, &NewAccount { phone: None, ..ada() }).await.unwrap();

@@ -72,7 +72,7 @@ pub struct HeadLimits {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BodyLimits {
-    /// The longest pause between two parts of a body.
+    /// The longest pause between two parts of a body, and until a client takes more of an answer.
     #[serde(with = "As::<Span>")]
     pub pause: Duration,
     /// The largest body on a route that does not say otherwise.

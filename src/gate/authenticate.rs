@@ -118,8 +118,8 @@ fn ticket_of(head: &RequestHead) -> Option<&str> {
 
 async fn redeem(gate: &Gate, head: &RequestHead, text: &str) -> Result<Ticket, Rejection> {
     let app = &gate.app;
-    Ticket::redeem(text, &app.seal, &app.shared, head.at).await.map_err(|refused| match refused {
+    Ticket::redeem(text, &app.seal, &app.db, head.at).await.map_err(|refused| match refused {
         ticket::Refused::Invalid => Rejection::TokenInvalid,
-        ticket::Refused::Silent => Rejection::Unavailable(Silent::Shared),
+        ticket::Refused::Silent => Rejection::Unavailable(Silent::Store),
     })
 }

@@ -78,7 +78,7 @@ fn request_line(line: &[u8]) -> Result<(), BadFraming> {
 }
 
 /// At most one blank, then digits without sign or leading zero, fewer than 2^63.
-fn is_plain_decimal(value: &[u8]) -> bool {
+pub fn is_plain_decimal(value: &[u8]) -> bool {
     let digits = value.strip_prefix(b" ").unwrap_or(value);
     let is_short = (1..=18).contains(&digits.len());
     let has_one_form = digits == b"0" || digits.first() != Some(&b'0');

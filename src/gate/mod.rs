@@ -21,7 +21,7 @@ mod edge;
 mod errand;
 mod explain;
 mod failure;
-mod framing;
+pub mod framing;
 pub mod head;
 mod hold;
 mod identity;

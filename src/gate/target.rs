@@ -79,6 +79,10 @@ impl CanonicalTarget {
         } else {
             scan.rewrite(path, query)?
         };
+        // What is encoded on the way through may be three times as long.
+        if text.len() > rules.max {
+            return Err(BadTarget::TooLong);
+        }
         if scan.has_encoded_slash && rules.encoded_slash == Doubtful::Refuse {
             return Err(BadTarget::Separator);
         }

@@ -86,6 +86,9 @@ fn every_ambiguous_target_is_refused() {
     }
     assert_eq!(CanonicalTarget::parse(b"/a\xff", STRICT).unwrap_err(), BadTarget::Byte);
     assert_eq!(strict(&format!("/{}", "a".repeat(8192))), Err(BadTarget::TooLong));
+    // A byte that is encoded on the way through counts as the three that it becomes.
+    assert_eq!(strict(&format!("/{}", "|".repeat(2731))), Err(BadTarget::TooLong));
+    assert!(strict(&format!("/{}", "|".repeat(2730))).is_ok());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Law: a ticket opens one handshake, once, within 30 s, as the session that asked for it and in
 //! the organization it named then. It is sealed, so nothing of it can be read or chosen; that it
-//! was used is remembered among all replicas, and where that memory is silent the ticket is refused.
+//! was used is written into the store, and where that cannot be done the ticket is refused.
 
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use serde::Serialize;
 
 use super::person::Key;
 use crate::base::{Id, Random, Slug, Timestamp};
-use crate::crypto::digest::{base64url, hex, unbase64url};
+use crate::crypto::digest::{base64url, unbase64url};
 use crate::crypto::seal::SealKey;
 use crate::http::{ApiError, Call, Json, Nothing, Row, post};
-use crate::shared::{Shared, Window};
+use crate::session;
+use crate::store::Db;
 
 /// How long a ticket waits for its handshake.
 pub const VALID_FOR: Duration = Duration::from_secs(30);
@@ -24,8 +25,6 @@ const NONCE: usize = 16;
 const FIXED: usize = 16 + 16 + 16 + 8 + NONCE;
 /// No application: an id that nothing has.
 const NONE: Id = Id::from_u128(0);
-/// A used ticket is remembered a little longer than it could have been valid.
-const ONCE: [Window; 1] = [Window { limit: 1, per: Duration::from_secs(35) }];
 
 /// What a ticket stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,21 +58,19 @@ impl Ticket {
     }
 
     /// Uses the ticket up.
-    pub async fn redeem(
-        text: &str,
-        seal: &SealKey,
-        shared: &Shared,
-        now: Timestamp,
-    ) -> Result<Self, Refused> {
+    pub async fn redeem(text: &str, seal: &SealKey, db: &Db, now: Timestamp) -> Result<Self, Refused> {
         let sealed = unbase64url(text).ok_or(Refused::Invalid)?;
         let plain = seal.open(CONTEXT, &sealed).map_err(|_| Refused::Invalid)?;
         let (ticket, ends_at, nonce) = read(plain.expose()).ok_or(Refused::Invalid)?;
         if ends_at <= now {
             return Err(Refused::Invalid);
         }
-        let key = format!("ws-ticket:{}", hex(&nonce));
-        let hit = shared.hit(&key, &ONCE).await.map_err(|_| Refused::Silent)?;
-        if hit.is_allowed { Ok(ticket) } else { Err(Refused::Invalid) }
+        let nonce = Id::from_u128(u128::from_be_bytes(nonce));
+        match session::use_ticket(db, nonce, ends_at).await {
+            Ok(session::Ticket::Good) => Ok(ticket),
+            Ok(session::Ticket::UsedBefore) => Err(Refused::Invalid),
+            Err(_) => Err(Refused::Silent),
+        }
     }
 }
 
@@ -145,11 +142,9 @@ async fn issue(call: Call, _: Nothing) -> Result<Json<Issued>, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::base::TestClock;
     use crate::base::random::SeededRandom;
+    use crate::store::testing::TestStore;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -160,36 +155,38 @@ mod tests {
         Ticket { key, organization }
     }
 
-    fn shared() -> Shared {
-        Shared::memory(Arc::new(TestClock::at(NOW)))
-    }
-
     #[tokio::test]
     async fn a_ticket_opens_one_handshake() {
-        let (seal, random, shared) = (SealKey::from_bytes([7; 32]), SeededRandom::new(1), shared());
+        let (seal, random, store) =
+            (SealKey::from_bytes([7; 32]), SeededRandom::new(1), TestStore::sqlite().await);
         let text = ticket().issue(&seal, &random, NOW);
         let later = NOW.plus(Duration::from_secs(29));
-        assert_eq!(Ticket::redeem(&text, &seal, &shared, later).await, Ok(ticket()));
-        assert_eq!(Ticket::redeem(&text, &seal, &shared, later).await, Err(Refused::Invalid));
+        assert_eq!(Ticket::redeem(&text, &seal, store.db(), later).await, Ok(ticket()));
+        assert_eq!(Ticket::redeem(&text, &seal, store.db(), later).await, Err(Refused::Invalid));
     }
 
     #[tokio::test]
     async fn of_many_at_once_one_wins() {
-        let (seal, random, shared) = (SealKey::from_bytes([7; 32]), SeededRandom::new(1), shared());
+        let (seal, random, store) =
+            (SealKey::from_bytes([7; 32]), SeededRandom::new(1), TestStore::sqlite().await);
         let text = ticket().issue(&seal, &random, NOW);
-        let all = (0..50).map(|_| Ticket::redeem(&text, &seal, &shared, NOW));
+        let all = (0..50).map(|_| Ticket::redeem(&text, &seal, store.db(), NOW));
         let won = futures::future::join_all(all).await.into_iter().flatten().count();
         assert_eq!(won, 1);
     }
 
     #[tokio::test]
     async fn a_ticket_that_is_over_or_changed_opens_nothing() {
-        let (seal, random, shared) = (SealKey::from_bytes([7; 32]), SeededRandom::new(1), shared());
+        let (seal, random, store) =
+            (SealKey::from_bytes([7; 32]), SeededRandom::new(1), TestStore::sqlite().await);
         let text = ticket().issue(&seal, &random, NOW);
-        assert_eq!(Ticket::redeem(&text, &seal, &shared, NOW.plus(VALID_FOR)).await, Err(Refused::Invalid));
+        assert_eq!(
+            Ticket::redeem(&text, &seal, store.db(), NOW.plus(VALID_FOR)).await,
+            Err(Refused::Invalid)
+        );
         let other = SealKey::from_bytes([8; 32]);
         for (text, seal) in [(&text[1..], &seal), (&text, &other), ("", &seal), ("AAAA", &seal)] {
-            assert_eq!(Ticket::redeem(text, seal, &shared, NOW).await, Err(Refused::Invalid));
+            assert_eq!(Ticket::redeem(text, seal, store.db(), NOW).await, Err(Refused::Invalid));
         }
     }
 

@@ -19,8 +19,6 @@ use crate::gate::rules::EdgeRules;
 use crate::gate::{Flaw, Rejection};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// A client that takes less than this is holding the answer, not reading it.
-const SLOWEST_READER: usize = 256;
 /// How long what a client still sends is read before its connection is used again.
 const DRAIN_FOR: Duration = Duration::from_secs(1);
 
@@ -32,7 +30,6 @@ pub(super) fn settle(session: &mut Session, patience: &Patience) {
     }
     session.set_read_timeout(Some(patience.body));
     session.set_write_timeout(Some(patience.write));
-    session.set_min_send_rate(Some(SLOWEST_READER));
     session.set_total_drain_timeout(Some(DRAIN_FOR));
 }
 

@@ -65,15 +65,12 @@ impl<'a> Client<'a> {
     pub(super) async fn unless_gone<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let mut work = pin!(work);
         if let Some(session) = &mut self.session {
-            let said = tokio::select! {
+            let left = tokio::select! {
                 biased;
                 done = &mut work => return done.map_err(up),
-                said = session.as_downstream_mut().read_body_or_idle(true) => said,
+                left = leaves(session) => left,
             };
-            let unannounced = || Error::explain(ErrorType::ConnectError, "a body that was not announced");
-            if let Err(error) = said.and_then(|_| Err::<(), _>(unannounced())) {
-                self.leaves(down(error))?;
-            }
+            self.lost_by(left)?;
         }
         work.await.map_err(up)
     }
@@ -82,7 +79,7 @@ impl<'a> Client<'a> {
     ///
     /// # Errors
     /// How, where that ends the request.
-    fn leaves(&mut self, error: Box<Error>) -> Result<()> {
+    fn lost_by(&mut self, error: Box<Error>) -> Result<()> {
         if self.parting == Parting::End {
             return Err(error);
         }
@@ -94,7 +91,14 @@ impl<'a> Client<'a> {
     }
 
     fn wrote(&mut self, done: Result<()>) -> Result<()> {
-        done.or_else(|error| self.leaves(down(error)))
+        done.or_else(|error| self.lost_by(down(error)))
+    }
+
+    /// A head that comes before that of the answer. No copy has it.
+    pub(super) async fn foretold(&mut self, answer: ResponseHeader) -> Result<()> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let done = session.write_response_header(Box::new(answer), false).await;
+        self.wrote(done)
     }
 
     /// The head of the answer; whether a body follows, it does not always say itself.
@@ -153,6 +157,18 @@ impl<'a> Client<'a> {
     pub(super) fn done(self) -> Result<()> {
         self.lost.map_or(Ok(()), Err)
     }
+}
+
+/// Ends when the client leaves. One that already sends its next request gets this answer and then the
+/// end of its connection, whenever that request came: what is after the answer is not read.
+async fn leaves(session: &mut Session) -> Box<Error> {
+    let said = session.as_downstream_mut().read_body_or_idle(true).await;
+    let error = said.err().unwrap_or_else(|| Error::new(ErrorType::ConnectError));
+    if *error.etype() == ErrorType::ConnectError {
+        session.set_keepalive(None);
+        std::future::pending::<()>().await;
+    }
+    down(error)
 }
 
 /// Whether something follows a head.

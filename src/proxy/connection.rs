@@ -53,6 +53,7 @@ pub(super) struct Door {
     options: HttpServerOptions,
     head_within: Duration,
     idle_for: Duration,
+    write_within: Duration,
     closing: Closing,
 }
 
@@ -89,12 +90,17 @@ impl Door {
             options,
             head_within: patience.head,
             idle_for: patience.idle,
+            write_within: patience.write,
             closing: Closing::default(),
         }
     }
 
     pub(super) const fn head_within(&self) -> Duration {
         self.head_within
+    }
+
+    pub(super) const fn write_within(&self) -> Duration {
+        self.write_within
     }
 
     /// Idle connections end here; those with a request end after it.

@@ -39,6 +39,14 @@ impl Connectors {
         Ok(HttpSession::H1(Http1::new_with_options(stream, peer)))
     }
 
+    /// Ends an exchange that is not complete. Over HTTP/2 its connection goes on without it.
+    pub(super) async fn abandon(&self, mut session: HttpSession, peer: &HttpPeer) {
+        session.shutdown().await;
+        if let HttpSession::H2(_) = session {
+            self.framework.release_http_session(session, peer, peer.options.idle_timeout).await;
+        }
+    }
+
     /// Keeps the connection of an exchange that is complete on both sides.
     pub(super) async fn keep(&self, session: HttpSession, peer: &HttpPeer, chosen: Option<&Chosen>) {
         match (session, waits_at(peer, chosen)) {

@@ -16,6 +16,7 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 
+use super::answer::read_head;
 use super::client::{Body, Client, up};
 use super::connectors::Connectors;
 use super::ctx::Ctx;
@@ -28,6 +29,8 @@ use crate::gate::redact::Treatment;
 
 /// Informational answers that an upstream may send before its real one.
 const INFORMATIONAL: usize = 8;
+/// For the answer of a server that reads no more.
+const EARLY: Duration = Duration::from_secs(1);
 /// How much of an answer, and for how long, is read for what it cost when the client is gone.
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 const DRAIN_FOR: Duration = Duration::from_secs(30);
@@ -42,30 +45,32 @@ pub(super) async fn execute(
     ctx: &mut Ctx,
     body: &Bytes,
 ) -> Result<()> {
-    let (mut upstream, peer) = loop {
+    let (mut upstream, sent, peer) = loop {
         let peer = service::next_peer(ctx)?;
         match attempt(connectors, &mut client, ctx, &peer, body).await {
-            Ok(upstream) => break (upstream, peer),
+            Ok((upstream, sent)) => break (upstream, sent, peer),
             Err(Failed { error, was_sent }) => {
                 let is_once = ctx.forward.as_ref().is_none_or(|forward| forward.is_once());
                 let may_repeat = !was_sent || (!is_once && ctx.method.is_idempotent());
                 let is_theirs = *error.esource() == ErrorSource::Upstream;
-                let is_slow = *error.etype() == ErrorType::ReadTimedout;
-                if !(may_repeat && is_theirs && ctx.may_try_again()) || is_slow {
+                // A slow server may still be at it, and an answer that makes no sense is one.
+                let is_final =
+                    matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::InvalidHTTPHeader);
+                if !(may_repeat && is_theirs && ctx.may_try_again()) || is_final {
                     return Err(error);
                 }
             }
         }
     };
-    let relayed = relay(&mut client, ctx, &mut upstream).await;
+    let relayed = relay(&mut client, ctx, &mut upstream, peer.options.read_timeout).await;
     if relayed.as_ref().is_err_and(|error| *error.esource() == ErrorSource::Downstream) {
         drain(ctx, &mut upstream).await;
     }
     // Before the client has everything: its next request may come at once, and wants a connection.
-    if relayed.is_ok() && upstream.response_done() {
+    if relayed.is_ok() && sent == Sent::Whole && upstream.response_done() {
         connectors.keep(upstream, &peer, ctx.attempt.chosen.as_ref()).await;
     } else {
-        upstream.shutdown().await;
+        connectors.abandon(upstream, &peer).await;
     }
     relayed?.finish(&mut client, ctx).await?;
     client.done()
@@ -79,6 +84,10 @@ pub(super) fn watch_of(ctx: &mut Ctx) -> Option<&mut Watch> {
 /// Reads an answer to its end that nobody waits for any more, because it says what it cost.
 async fn drain(ctx: &mut Ctx, upstream: &mut HttpSession) {
     let Some(watch) = watch_of(ctx) else { return };
+    // Without its last head there is no body yet, and the framework has none to read.
+    if upstream.response_header().is_none_or(|head| head.status.is_informational()) {
+        return;
+    }
     let mut bytes = 0;
     let reading = async {
         while let Ok(Some(piece)) = upstream.read_response_body().await {
@@ -91,6 +100,14 @@ async fn drain(ctx: &mut Ctx, upstream: &mut HttpSession) {
     };
     // What was not said by then stays unknown.
     let _ = tokio::time::timeout(DRAIN_FOR, reading).await;
+}
+
+/// How much of a request its server has when it answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Whole,
+    /// It answered before it had read everything.
+    Partly,
 }
 
 /// An attempt that came to nothing.
@@ -107,7 +124,7 @@ async fn attempt(
     ctx: &mut Ctx,
     peer: &HttpPeer,
     body: &Bytes,
-) -> Result<HttpSession, Failed> {
+) -> Result<(HttpSession, Sent), Failed> {
     let connected = connectors.connect(peer, ctx.attempt.chosen.as_ref()).await;
     let mut upstream = connected.map_err(|error| {
         if let Some(forward) = &ctx.forward {
@@ -118,8 +135,11 @@ async fn attempt(
     // Before the first byte: whoever drops this halfway must not take it for unsent.
     ctx.attempt.was_sent = true;
     match send(&mut upstream, client, ctx, peer, body).await {
-        Ok(()) => Ok(upstream),
-        Err(error) => Err(Failed { error, was_sent: true }),
+        Ok(sent) => Ok((upstream, sent)),
+        Err(error) => {
+            connectors.abandon(upstream, peer).await;
+            Err(Failed { error, was_sent: true })
+        }
     }
 }
 
@@ -129,8 +149,7 @@ async fn send(
     ctx: &Ctx,
     peer: &HttpPeer,
     body: &Bytes,
-) -> Result<()> {
-    upstream.set_read_timeout(peer.options.read_timeout);
+) -> Result<Sent> {
     upstream.set_write_timeout(peer.options.write_timeout);
     let is_h2 = matches!(upstream, HttpSession::H2(_));
     let request = request_for(client, ctx, peer, body, is_h2)?;
@@ -141,8 +160,16 @@ async fn send(
         }
         upstream.finish_request_body().await
     };
-    sent.await.map_err(up)?;
-    client.unless_gone(upstream.read_response_header()).await
+    let span = peer.options.read_timeout;
+    match sent.await {
+        Ok(()) => read_head(client, upstream, span).await.map(|()| Sent::Whole),
+        // A server that refuses a body may do so before it has read it, and read no more.
+        Err(_) if !body.is_empty() && read_head(client, upstream, Some(EARLY)).await.is_ok() => {
+            upstream.set_read_timeout(span);
+            Ok(Sent::Partly)
+        }
+        Err(error) => Err(up(error)),
+    }
 }
 
 fn request_for(
@@ -190,25 +217,30 @@ fn as_kept(method: &Method, held: &Held) -> Result<RequestHeader> {
 }
 
 /// Streams the answer to the client, all but its end.
-async fn relay(client: &mut Client<'_>, ctx: &mut Ctx, upstream: &mut HttpSession) -> Result<End> {
+async fn relay(
+    client: &mut Client<'_>,
+    ctx: &mut Ctx,
+    upstream: &mut HttpSession,
+    span: Option<Duration>,
+) -> Result<End> {
     let mut answer = head_of(upstream)?;
     for _ in 0..INFORMATIONAL {
         if !answer.status.is_informational() || answer.status == StatusCode::SWITCHING_PROTOCOLS {
             break;
         }
-        client.unless_gone(upstream.read_response_header()).await?;
+        pass_on(client, ctx, answer).await?;
+        read_head(client, upstream, span).await?;
         answer = head_of(upstream)?;
     }
     // Nobody asked for another protocol.
     if answer.status.is_informational() {
         return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
     }
-    hygiene::clean_answer(&mut answer, ctx)?;
-    let hops: Vec<HeaderName> =
-        answer.headers.keys().filter(|name| hygiene::is_hop_by_hop(name)).cloned().collect();
-    for name in &hops {
-        answer.remove_header(name);
+    if let (Some(chosen), HttpSession::H1(_)) = (&ctx.attempt.chosen, &*upstream) {
+        chosen.hears(&answer.headers);
     }
+    hygiene::clean_answer(&mut answer, ctx)?;
+    take_off_hops(&mut answer);
     // Of the connection to the upstream, which is not the client's.
     answer.set_version(Version::HTTP_11);
     ctx.attempt.head_took = ctx.attempt.started.map(|started| started.elapsed());
@@ -244,10 +276,34 @@ async fn relay(client: &mut Client<'_>, ctx: &mut Ctx, upstream: &mut HttpSessio
             client.piece(ctx, piece).await?;
         }
     }
-    if let (HttpSession::H2(h2), true) = (upstream, client.is_http2()) {
-        end.trailers = h2.read_trailers().await.map_err(up)?;
+    if let HttpSession::H2(upstream) = upstream {
+        // Read even where nobody can be told them: before that the stream is not over.
+        let trailers = client.unless_gone(upstream.read_trailers()).await?;
+        end.trailers = trailers.filter(|_| client.is_http2());
     }
     Ok(end)
+}
+
+/// Tells a client what comes before the answer (RFC 9110 section 15.2), if it can know what that is.
+async fn pass_on(client: &mut Client<'_>, ctx: &Ctx, mut answer: ResponseHeader) -> Result<()> {
+    // We asked for no 100, and what a redaction hides is nowhere else to be seen either.
+    let is_wanted = answer.status != StatusCode::CONTINUE
+        && ctx.knows_chunks()
+        && ctx.forward.as_ref().is_some_and(|forward| forward.redaction.is_none());
+    hygiene::clean_answer(&mut answer, ctx)?;
+    if !is_wanted {
+        return Ok(());
+    }
+    take_off_hops(&mut answer);
+    client.foretold(answer).await
+}
+
+fn take_off_hops(answer: &mut ResponseHeader) {
+    let hops: Vec<HeaderName> =
+        answer.headers.keys().filter(|name| hygiene::is_hop_by_hop(name)).cloned().collect();
+    for name in &hops {
+        answer.remove_header(name);
+    }
 }
 
 /// What the client does not have yet when the upstream has said everything.

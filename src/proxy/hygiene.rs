@@ -11,6 +11,7 @@ use ::http::{Method, Request, Response, StatusCode, Uri, request, response, uri}
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, OrErr, Result};
 
+use super::answer;
 use super::ctx::Ctx;
 use super::forward::Forward;
 use super::upstream::Chosen;
@@ -216,12 +217,13 @@ fn is_our_cookie(pair: &[u8]) -> bool {
 }
 
 /// Cleans the head of an upstream's answer.
-pub(super) fn clean_answer(answer: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
-    let is_switch = answer.status == StatusCode::SWITCHING_PROTOCOLS;
-    if is_switch && ctx.head.as_ref().is_none_or(|head| head.kind != Kind::WebSocket) {
+pub(super) fn clean_answer(head: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+    let is_switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    if is_switch && ctx.head.as_ref().is_none_or(|asked| asked.kind != Kind::WebSocket) {
         return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
     }
-    change_answer(answer, |parts| {
+    answer::check(head)?;
+    change_answer(head, |parts| {
         let without = if parts.status.is_informational() { &[] } else { ctx.answer_without };
         take_off(&mut parts.headers, without, is_switch);
         if !parts.status.is_informational() {

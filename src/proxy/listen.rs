@@ -126,7 +126,7 @@ impl Visit {
         let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AFTER / 4);
         drop(SockRef::from(&tcp).set_tcp_keepalive(&keepalive));
         let pulse = Arc::new(Pulse::default());
-        let wire = Wire::new(tcp, peer, Arc::clone(&pulse));
+        let wire = Wire::new(tcp, peer, Arc::clone(&pulse), self.door.write_within());
         let (stream, scheme): (Stream, _) = match &self.tls {
             None => (Box::new(wire), Scheme::Http),
             Some(acceptor) => {

@@ -4,6 +4,7 @@
 //! exchange ends recorded, whatever ends it.
 
 mod admission;
+mod answer;
 mod arrive;
 mod client;
 mod connection;

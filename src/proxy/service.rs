@@ -38,6 +38,8 @@ use crate::http::Reply;
 
 /// A refusal of ours on its way through the framework's errors; the context has the reason.
 const REFUSED: ErrorType = ErrorType::Custom("refused");
+/// What the framework has to notice a silent server before it is taken for a dripping one.
+const DRIP: Duration = Duration::from_secs(2);
 
 /// How much time clients are given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -251,8 +253,9 @@ impl ProxyHttp for Edge {
             return Ok(());
         }
         ctx.body.is_over |= end;
-        if let Some(slot) = &ctx.slot {
-            if end { slot.not_due() } else { slot.due_within(self.patience.body * 2) }
+        match &ctx.slot {
+            Some(slot) if !end => slot.due_within(self.patience.body * 2),
+            _ => awaits_head(ctx),
         }
         let max = ctx.forward.as_ref().map_or(0, |forward| forward.body_max);
         let length = body.as_ref().map_or(0, Bytes::len);
@@ -271,10 +274,16 @@ impl ProxyHttp for Edge {
         answer: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        if let (Some(chosen), false) = (&ctx.attempt.chosen, answer.status.is_informational()) {
+            chosen.hears(&answer.headers);
+        }
         hygiene::clean_answer(answer, ctx)?;
         if !answer.status.is_informational() || answer.status.as_u16() == 101 {
             ctx.attempt.head_took = ctx.attempt.started.map(|started| started.elapsed());
             ctx.attempt.outcome = Some(Outcome::Answered);
+        }
+        if ctx.body.is_over {
+            awaits_head(ctx);
         }
         Ok(())
     }
@@ -369,6 +378,20 @@ impl ProxyHttp for Edge {
         }
         ctx.ending.bytes_out = session.body_bytes_sent() as u64;
         ctx.record();
+    }
+}
+
+/// Cuts a request whose answer's head drips in for ever: the framework counts only its pauses.
+fn awaits_head(ctx: &Ctx) {
+    let Some(slot) = &ctx.slot else { return };
+    let is_tunnel = ctx.head.as_ref().is_some_and(|head| head.kind == Kind::WebSocket);
+    match &ctx.forward {
+        Some(forward) if !is_tunnel && ctx.attempt.outcome.is_none() => {
+            let pause = forward.timeouts.read.unwrap_or(forward.upstream.plan().timeouts.read);
+            // A server that is only silent is told apart by the framework before.
+            slot.due_within(pause + DRIP);
+        }
+        _ => slot.not_due(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! A client's TCP connection, as the proxy reads and writes it.
 //!
 //! Law: an idle connection holds no buffer. Small writes are gathered until the flush, so an
-//! answer's head and body leave in one packet; large ones go out with what waits before them.
+//! answer's head and body leave in one packet; large ones go out with what waits before them. A client
+//! that takes nothing of what is sent for too long is let go, whatever waits for it.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -19,6 +20,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 use super::slot::Pulse;
 
@@ -40,14 +42,26 @@ pub(super) struct Wire {
     gathered: Vec<u8>,
     digest: Arc<SocketDigest>,
     pulse: Arc<Pulse>,
+    /// How long a client may take nothing.
+    patience: Duration,
+    /// Since when it does.
+    stuck: Option<Pin<Box<Sleep>>>,
 }
 
 impl Wire {
-    pub(super) fn new(tcp: TcpStream, peer: SocketAddr, pulse: Arc<Pulse>) -> Self {
+    pub(super) fn new(tcp: TcpStream, peer: SocketAddr, pulse: Arc<Pulse>, patience: Duration) -> Self {
         let digest = SocketDigest::from_raw_fd(tcp.as_raw_fd());
         // A new cell is empty.
         let _ = digest.peer_addr.set(Some(peer.into()));
-        Self { tcp, peeked: VecDeque::new(), gathered: Vec::new(), digest: Arc::new(digest), pulse }
+        Self {
+            tcp,
+            peeked: VecDeque::new(),
+            gathered: Vec::new(),
+            digest: Arc::new(digest),
+            pulse,
+            patience,
+            stuck: None,
+        }
     }
 
     /// Waits until there is something to read, on a connection that was read before.
@@ -61,13 +75,26 @@ impl Wire {
         !self.peeked.is_empty() || self.tcp.peek(&mut [0]).await.is_ok()
     }
 
+    /// What came of a write, unless the client has taken nothing for too long.
+    fn poll_taken<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(stuck.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
     fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut sent = 0;
         let result = loop {
             if sent == self.gathered.len() {
                 break Poll::Ready(Ok(()));
             }
-            match Pin::new(&mut self.tcp).poll_write(cx, &self.gathered[sent..]) {
+            let written = Pin::new(&mut self.tcp).poll_write(cx, &self.gathered[sent..]);
+            match self.poll_taken(cx, written) {
                 Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(count)) => sent += count,
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
@@ -136,10 +163,12 @@ impl AsyncWrite for Wire {
         }
         loop {
             if this.gathered.is_empty() {
-                return Pin::new(&mut this.tcp).poll_write(cx, data);
+                let written = Pin::new(&mut this.tcp).poll_write(cx, data);
+                return this.poll_taken(cx, written);
             }
             let both = [IoSlice::new(&this.gathered), IoSlice::new(data)];
-            let sent = ready!(Pin::new(&mut this.tcp).poll_write_vectored(cx, &both))?;
+            let written = Pin::new(&mut this.tcp).poll_write_vectored(cx, &both);
+            let sent = ready!(this.poll_taken(cx, written))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

@@ -52,8 +52,6 @@ pub use signal::run;
 
 /// Bytes a second that a request's body must bring on average.
 const BODY_RATE: u64 = 512;
-/// For a client to take a piece of an answer.
-const WRITE_WITHIN: Duration = Duration::from_secs(30);
 /// Connections that the system keeps until they are accepted, as far as it allows: what all clients
 /// of a gateway that was away for a moment make at once.
 const WAITING: u32 = 4096;
@@ -401,7 +399,7 @@ fn patience(config: &Config) -> Patience {
         idle: config.limits.connections.idle_for,
         body: config.limits.body.pause,
         body_rate: BODY_RATE,
-        write: WRITE_WITHIN,
+        write: config.limits.body.pause,
     }
 }
 

@@ -26,7 +26,7 @@ use crate::base::{Id, Secret, Timestamp};
 use crate::config::{Sessions, Tokens, WhenFull};
 use crate::crypto::token::{Token, TokenDigest};
 use crate::principal::{Scope, SessionFacts};
-use crate::store::{Error, FromRow, Source};
+use crate::store::{Db, Error, FromRow, Source};
 
 pub use device::{Device, MAX_LEN as MAX_DEVICE_LEN, Refused as DeviceRefused};
 pub use page::{PageSession, page_cookie, read_page_cookie};
@@ -35,6 +35,8 @@ pub use token::{Access, Claims, NoKey, read as read_access};
 
 /// How long a session that is over stays in the store, for whoever asks what happened.
 pub const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
+/// How far the clocks of replicas may be apart before a used ticket opens something again.
+const TICKET_KEPT_FOR: Duration = Duration::from_hours(1);
 
 /// How a person proved who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -329,6 +331,7 @@ const fn ends_sessions(event: &AccountEvent) -> Option<(Id, EndReason)> {
     match event {
         AccountEvent::PasswordChanged { account, .. } => Some((*account, EndReason::PasswordChanged)),
         AccountEvent::Deactivated { account } => Some((*account, EndReason::AccountDeactivated)),
+        AccountEvent::Banned { account } => Some((*account, EndReason::AccountBanned)),
         // A lock by a rule only closes the door to passwords: whoever guesses at them from outside
         // must not be able to throw the owner out.
         AccountEvent::Locked { account: Some(account), how: How::Administrator, .. } => {
@@ -342,6 +345,25 @@ const fn ends_sessions(event: &AccountEvent) -> Option<(Id, EndReason)> {
 pub async fn sweep(app: &App) -> Result<u64, Error> {
     let mut tx = app.db.begin().await?;
     let gone = store::sweep(&mut tx, app.now().minus(KEPT_FOR)).await?;
+    store::forget_tickets(&mut tx, app.now()).await?;
     tx.commit().await?;
     Ok(gone)
+}
+
+/// Whether a ticket still opens something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ticket {
+    Good,
+    UsedBefore,
+}
+
+/// Uses up the ticket of a session, which nobody can show any more after `ends_at`. Of all uses, on
+/// all replicas and across restarts, one is the first.
+pub async fn use_ticket(db: &Db, ticket: Id, ends_at: Timestamp) -> Result<Ticket, Error> {
+    let mut tx = db.begin().await?;
+    match store::use_ticket(&mut tx, ticket, ends_at.plus(TICKET_KEPT_FOR)).await {
+        Ok(()) => tx.commit().await.map(|()| Ticket::Good),
+        Err(Error::Conflict(_)) => Ok(Ticket::UsedBefore),
+        Err(error) => Err(error),
+    }
 }

@@ -135,6 +135,16 @@ pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> 
     tx.execute(sessions.bind(before).bind(before).bind(before)).await
 }
 
+/// Writes down that a ticket was used; a conflict where that stands already.
+pub(super) async fn use_ticket(tx: &mut Tx, ticket: Id, forget_at: Timestamp) -> Result<(), Error> {
+    let stmt = sql("INSERT INTO used_ticket (id, forget_at) VALUES (?, ?)");
+    tx.execute(stmt.bind(ticket).bind(forget_at)).await.map(drop)
+}
+
+pub(super) async fn forget_tickets(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> {
+    tx.execute(sql("DELETE FROM used_ticket WHERE forget_at < ?").bind(before)).await
+}
+
 /// Every refresh token as it is at rest: digest and sealed successor.
 #[cfg(test)]
 pub(super) async fn dump(mut src: impl Source) -> Result<Vec<(String, Option<Vec<u8>>)>, Error> {

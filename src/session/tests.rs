@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 
 use super::*;
-use crate::account::{Activity, NewAccount};
+use crate::account::{Activity, Ban, NewAccount};
 use crate::app::testing::{TestApp, With};
 use crate::audit::{self, Actor, Subject};
 use crate::config::{Config, load_text};
@@ -216,6 +216,12 @@ on_every_store! {
         let off = Activity::Inactive;
         scene.change(async |change| account::set_activity(change, id, off).await.unwrap()).await;
         assert!(matches!(scene.refresh(&pair.refresh).await, Err(RefreshError::Refused)));
+        assert!(scene.live().await.is_empty());
+        scene.change(async |change| account::set_activity(change, id, Activity::Active).await.unwrap()).await;
+        let (_, pair) = scene.log_in().await;
+        scene.change(async |change| account::set_ban(change, id, Ban::Imposed).await.unwrap()).await;
+        assert!(matches!(scene.refresh(&pair.refresh).await, Err(RefreshError::Refused)));
+        assert!(matches!(scene.log_in_on("").await, Err(StartError::Refused)));
         assert!(scene.live().await.is_empty());
     }
 

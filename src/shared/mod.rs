@@ -2,7 +2,7 @@
 //!
 //! Law: nothing here is the only copy of a promise. What is lost with it is how often someone
 //! called lately; revocations, lockouts and everything used once live in the store. A Redis that
-//! does not answer is [`Unreachable`] within a tenth of a second, and callers then refuse.
+//! does not answer is [`Unreachable`] within a quarter of a second, and callers then refuse.
 
 use std::fmt;
 use std::sync::Arc;

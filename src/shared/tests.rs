@@ -419,7 +419,7 @@ async fn a_cut_redis_is_unreachable_soon_and_comes_back_by_itself() {
         let start = Instant::now();
         shared.hit("a", &windows).await.unwrap_err();
         shared.ping().await.unwrap_err();
-        assert!(start.elapsed() < Duration::from_millis(400), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
     }
     cut.mend();
     let start = Instant::now();
@@ -437,5 +437,5 @@ async fn a_silent_redis_is_unreachable_soon() {
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     let start = Instant::now();
     let refused = shared.meter("a", Quota { requests: 1, per: MINUTE }).await.unwrap_err();
-    assert!(start.elapsed() < Duration::from_millis(250), "{:?} {refused}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?} {refused}", start.elapsed());
 }

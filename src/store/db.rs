@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
@@ -16,6 +17,7 @@ use sqlx::sqlite::{
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 use super::held::Held;
+use super::life::Life;
 use super::tx::Inner;
 use super::{Dialect, Error, Tx};
 use crate::config::{self, Database};
@@ -40,6 +42,7 @@ impl Default for Options {
 #[derive(Clone)]
 pub struct Db {
     pools: Pools,
+    life: Arc<Life>,
 }
 
 #[derive(Clone)]
@@ -51,8 +54,8 @@ pub(super) enum Pools {
 
 /// Whether a pool's database answers at all.
 macro_rules! answers {
-    ($pool:expr) => {
-        match Held::acquire($pool).await {
+    ($pool:expr, $life:expr) => {
+        match Held::acquire($pool, $life).await {
             Ok(mut held) => {
                 let done = match held.ask() {
                     Ok(connection) => sqlx::query("SELECT 1").execute(connection).await,
@@ -83,7 +86,7 @@ impl Db {
             Database::Postgres { url } => open_postgres(url.expose(), options)?,
             Database::Mysql { url } => open_mysql(url.expose(), options)?,
         };
-        let db = Self { pools };
+        let db = Self::over(pools);
         db.ping().await?;
         Ok(db)
     }
@@ -97,7 +100,7 @@ impl Db {
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(connect).await;
         let pool = pool.map_err(|e| Error::from_driver(Dialect::Sqlite, &e))?;
-        Ok(Self { pools: Pools::Sqlite { writer: pool.clone(), readers: pool } })
+        Ok(Self::over(Pools::Sqlite { writer: pool.clone(), readers: pool }))
     }
 
     /// A SQLite file that nobody else has open; [`Error::Busy`] where somebody has.
@@ -109,7 +112,7 @@ impl Db {
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(connect).await;
         let pool = pool.map_err(|e| Error::from_driver(Dialect::Sqlite, &e))?;
-        Ok(Self { pools: Pools::Sqlite { writer: pool.clone(), readers: pool } })
+        Ok(Self::over(Pools::Sqlite { writer: pool.clone(), readers: pool }))
     }
 
     /// The same server through one connection that no pool keeps.
@@ -119,19 +122,17 @@ impl Db {
         let options =
             MySqlPoolOptions::new().max_connections(1).acquire_timeout(pool.options().get_acquire_timeout());
         let alone = options.connect_with(connect).await;
-        alone
-            .map(|pool| Self { pools: Pools::MySql(pool) })
-            .map_err(|e| Error::from_driver(Dialect::MySql, &e))
+        alone.map(|pool| Self::over(Pools::MySql(pool))).map_err(|e| Error::from_driver(Dialect::MySql, &e))
     }
 
     /// Begins a transaction that may write.
     pub async fn begin(&self) -> Result<Tx, Error> {
         let inner = match &self.pools {
             Pools::Sqlite { writer, .. } => {
-                Held::begin(writer, Some("BEGIN IMMEDIATE")).await.map(Inner::Sqlite)
+                Held::begin(writer, &self.life, Some("BEGIN IMMEDIATE")).await.map(Inner::Sqlite)
             }
-            Pools::Postgres(pool) => Held::begin(pool, None).await.map(Inner::Postgres),
-            Pools::MySql(pool) => Held::begin(pool, None).await.map(Inner::MySql),
+            Pools::Postgres(pool) => Held::begin(pool, &self.life, None).await.map(Inner::Postgres),
+            Pools::MySql(pool) => Held::begin(pool, &self.life, None).await.map(Inner::MySql),
         };
         inner.map(Tx::new).map_err(|e| Error::from_driver(self.dialect(), &e))
     }
@@ -141,15 +142,23 @@ impl Db {
         // The time-out cuts the question off, so it needs a connection that may be lost.
         let asked = async {
             match &self.pools {
-                Pools::Sqlite { readers, .. } => answers!(readers),
-                Pools::Postgres(pool) => answers!(pool),
-                Pools::MySql(pool) => answers!(pool),
+                Pools::Sqlite { readers, .. } => answers!(readers, &self.life),
+                Pools::Postgres(pool) => answers!(pool, &self.life),
+                Pools::MySql(pool) => answers!(pool, &self.life),
             }
         };
         match tokio::time::timeout(PING, asked).await {
             Ok(answer) => answer.map_err(|e| Error::from_driver(self.dialect(), &e)),
             Err(_) => Err(Error::unavailable("no answer within 2 s")),
         }
+    }
+
+    fn over(pools: Pools) -> Self {
+        Self { pools, life: Arc::default() }
+    }
+
+    pub(super) const fn life(&self) -> &Arc<Life> {
+        &self.life
     }
 
     pub(super) const fn pools(&self) -> &Pools {

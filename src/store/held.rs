@@ -5,11 +5,14 @@
 //! that statement, and sqlx's MySQL driver may wait for such a rest without end. An open
 //! transaction is rolled back either way. A server that says nothing is not waited for without end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Database, Pool, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager as _;
+
+use super::life::Life;
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
@@ -30,16 +33,18 @@ pub(super) struct Held<DB: Database> {
     /// Between sending a statement and having its whole answer.
     is_busy: bool,
     is_open: bool,
+    life: Arc<Life>,
 }
 
 impl<DB: Database> Held<DB> {
-    pub async fn acquire(pool: &Pool<DB>) -> Result<Self> {
-        Ok(Self { connection: pool.acquire().await?, is_busy: false, is_open: false })
+    pub async fn acquire(pool: &Pool<DB>, life: &Arc<Life>) -> Result<Self> {
+        let connection = life.lets(pool.acquire()).await?;
+        Ok(Self { connection, is_busy: false, is_open: false, life: Arc::clone(life) })
     }
 
     /// Acquires and begins a transaction with `statement`.
-    pub async fn begin(pool: &Pool<DB>, statement: Option<&'static str>) -> Result<Self> {
-        let mut held = Self::acquire(pool).await?;
+    pub async fn begin(pool: &Pool<DB>, life: &Arc<Life>, statement: Option<&'static str>) -> Result<Self> {
+        let mut held = Self::acquire(pool, life).await?;
         let statement = statement.map(SqlSafeStr::into_sql_str);
         let begun = within(WRITE_WITHIN, async {
             let begun = DB::TransactionManager::begin(held.ask()?, statement).await;
@@ -62,8 +67,9 @@ impl<DB: Database> Held<DB> {
     }
 
     /// The whole answer was read, or the connection said that there is none.
-    pub const fn answered(&mut self) {
+    pub fn answered(&mut self) {
         self.is_busy = false;
+        self.life.heard();
     }
 
     pub async fn commit(mut self) -> Result<()> {

@@ -41,6 +41,7 @@ pub const FILES: &[File] = files! {
     "0011_approval"
     "0012_outbox"
     "0013_result"
+    "0014_ticket"
     "0015_otp"
 };
 

@@ -14,6 +14,7 @@ mod db;
 mod dialect;
 mod error;
 mod held;
+mod life;
 pub mod lease;
 pub mod migrate;
 mod number;

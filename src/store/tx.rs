@@ -96,8 +96,8 @@ macro_rules! fetch {
 
 /// The same through a connection that a pool lends for this one statement.
 macro_rules! fetch_once {
-    ($database:ident, $arguments:ident, $pool:expr, $stmt:expr, $method:ident) => {{
-        let held = Held::acquire($pool).await;
+    ($database:ident, $arguments:ident, $db:expr, $pool:expr, $stmt:expr, $method:ident) => {{
+        let held = Held::acquire($pool, $db.life()).await;
         let mut held = held.map_err(|e| Error::from_driver(Dialect::$database, &e))?;
         fetch!($database, $arguments, held, $stmt, $method)
     }};
@@ -114,10 +114,10 @@ impl Source for &Db {
         soon(async {
             match self.pools() {
                 Pools::Sqlite { readers, .. } => {
-                    fetch_once!(Sqlite, SqliteArguments, readers, stmt, fetch_all)
+                    fetch_once!(Sqlite, SqliteArguments, self, readers, stmt, fetch_all)
                 }
-                Pools::Postgres(pool) => fetch_once!(Postgres, PgArguments, pool, stmt, fetch_all),
-                Pools::MySql(pool) => fetch_once!(MySql, MySqlArguments, pool, stmt, fetch_all),
+                Pools::Postgres(pool) => fetch_once!(Postgres, PgArguments, self, pool, stmt, fetch_all),
+                Pools::MySql(pool) => fetch_once!(MySql, MySqlArguments, self, pool, stmt, fetch_all),
             }
         })
         .await
@@ -126,10 +126,10 @@ impl Source for &Db {
         soon(async {
             match self.pools() {
                 Pools::Sqlite { readers, .. } => {
-                    fetch_once!(Sqlite, SqliteArguments, readers, stmt, fetch_optional)
+                    fetch_once!(Sqlite, SqliteArguments, self, readers, stmt, fetch_optional)
                 }
-                Pools::Postgres(pool) => fetch_once!(Postgres, PgArguments, pool, stmt, fetch_optional),
-                Pools::MySql(pool) => fetch_once!(MySql, MySqlArguments, pool, stmt, fetch_optional),
+                Pools::Postgres(pool) => fetch_once!(Postgres, PgArguments, self, pool, stmt, fetch_optional),
+                Pools::MySql(pool) => fetch_once!(MySql, MySqlArguments, self, pool, stmt, fetch_optional),
             }
         })
         .await

@@ -217,3 +217,21 @@ async fn frames_that_ask_for_nothing_disturb_nobody() {
     }
     assert!(upstream.seen().iter().all(|seen| seen.target() == "/other"));
 }
+
+#[tokio::test]
+async fn http2_without_tls_is_spoken_only_where_the_file_says_so() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let mut client = Client::connect(gateway.public()).await;
+    let request = frame(HEADERS, END_STREAM | END_HEADERS, 1, &block(&fields("/x", &[])));
+    client.send([preface(), request].concat()).await;
+    let said = client.rest().await;
+    assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&said));
+    assert_eq!(upstream.count(), 0);
+    // Nor does HTTP/1 turn into it.
+    let dance =
+        ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA"];
+    assert_eq!(exchange(gateway.public(), get("/x", &dance)).await.unwrap().status, 200);
+    let seen = upstream.last();
+    assert!(seen.all("upgrade").is_empty() && seen.all("http2-settings").is_empty(), "{seen:?}");
+}

@@ -142,3 +142,17 @@ async fn an_answer_that_nobody_reads_is_not_gathered() {
     assert!(sent > 0, "it began");
     assert!(client.exactly(1 << 16).await.is_some(), "and goes on when somebody reads");
 }
+
+#[tokio::test]
+async fn words_of_the_proxy_protocol_are_no_request() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let signature = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\0\0\x01\x0a\0\0\x02\0\x50\0\x50";
+    for words in [&b"PROXY TCP4 10.0.0.1 10.0.0.2 80 80\r\n"[..], &signature[..]] {
+        let mut client = Client::connect(gateway.public()).await;
+        client.send([words, get("/x", &[]).as_bytes()].concat()).await;
+        let said = client.rest().await;
+        assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&said));
+    }
+    assert_eq!(upstream.count(), 0);
+}

@@ -85,7 +85,8 @@ impl Scene {
             assert_eq!((answer.status, answer.code().as_str()), (503, "SERVICE_UNAVAILABLE"), "{number}");
             assert!(answer.header("retry-after").is_some(), "{number}: {answer:?}");
         }
-        assert!(start.elapsed() < Duration::from_secs(11), "{:?}", start.elapsed());
+        // Within two seconds, and what a crowded machine adds.
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
         assert_eq!(self.upstream.count(), before, "none of it got through");
     }
 

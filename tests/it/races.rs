@@ -79,7 +79,7 @@ where
     ended
 }
 
-/// Calls until there is an answer. A Redis that a crowded machine lets wait for a tenth of a second
+/// Calls until there is an answer. A Redis that a crowded machine lets wait for a quarter of a second
 /// counts as silent, and who is told so may come again.
 async fn insist(gateway: &Gateway, keys: &Keys, path: &str, body: &Value) -> Answer {
     loop {

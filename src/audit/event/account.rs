@@ -68,6 +68,13 @@ pub enum AccountEvent {
     Activated {
         account: Id,
     },
+    /// Shut out by an administrator, or let in again.
+    Banned {
+        account: Id,
+    },
+    Unbanned {
+        account: Id,
+    },
     PasswordChanged {
         account: Id,
         how: How,
@@ -132,6 +139,8 @@ impl AccountEvent {
             Self::Unlocked { .. } => "account_unlocked",
             Self::Deactivated { .. } => "account_deactivated",
             Self::Activated { .. } => "account_activated",
+            Self::Banned { .. } => "account_banned",
+            Self::Unbanned { .. } => "account_unbanned",
             Self::PasswordChanged { .. } => "password_change",
             Self::PasswordRehashed { .. } => "password_rehashed",
             Self::ProfileChanged { .. } => "profile_changed",
@@ -162,6 +171,8 @@ impl AccountEvent {
             Self::Unlocked { account, .. }
             | Self::Deactivated { account }
             | Self::Activated { account }
+            | Self::Banned { account }
+            | Self::Unbanned { account }
             | Self::PasswordChanged { account, .. }
             | Self::ProfileChanged { account, .. }
             | Self::ContactVerified { account, .. }
@@ -180,6 +191,8 @@ impl AccountEvent {
             | Self::Unlocked { account, .. }
             | Self::Deactivated { account }
             | Self::Activated { account }
+            | Self::Banned { account }
+            | Self::Unbanned { account }
             | Self::PasswordChanged { account, .. }
             | Self::PasswordRehashed { account }
             | Self::ProfileChanged { account, .. }

@@ -18,6 +18,7 @@ pub enum EndReason {
     ContactChanged,
     AccountLocked,
     AccountDeactivated,
+    AccountBanned,
     ApplicationDisabled,
     /// A used refresh token came back.
     RefreshReused,

@@ -34,6 +34,8 @@ enum Command {
     Verify(standing::Verify),
     Lock(standing::Lock),
     Unlock(standing::Unlock),
+    Ban(standing::Ban),
+    Unban(standing::Unban),
     Grant(rights::Grant),
     Revoke(rights::Revoke),
 }
@@ -58,6 +60,8 @@ impl User {
                 Command::Verify(command) => command.run(&office, out).await,
                 Command::Lock(command) => command.run(&office, out).await,
                 Command::Unlock(command) => command.run(&office, out).await,
+                Command::Ban(command) => command.run(&office, out).await,
+                Command::Unban(command) => command.run(&office, out).await,
                 Command::Grant(command) => command.run(&office, out).await,
                 Command::Revoke(command) => command.run(&office, out).await,
             }

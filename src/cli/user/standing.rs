@@ -1,4 +1,4 @@
-//! `portcullis user password`, `verify`, `lock`, `unlock`: whether and how somebody may log in.
+//! `portcullis user password`, `verify`, `lock`, `unlock`, `ban`, `unban`: whether and how somebody may log in.
 //! Where it is so already, nothing is written and the command says so.
 
 use std::time::Duration;
@@ -44,6 +44,20 @@ pub struct Lock {
 /// Lift a lock, an administrator's or one after too many wrong passwords
 #[derive(clap::Args, Debug)]
 pub struct Unlock {
+    #[command(flatten)]
+    whose: Whose,
+}
+
+/// Shut an account out for good; this ends its sessions and stops what runs in its name
+#[derive(clap::Args, Debug)]
+pub struct Ban {
+    #[command(flatten)]
+    whose: Whose,
+}
+
+/// Let a banned account in again
+#[derive(clap::Args, Debug)]
+pub struct Unban {
     #[command(flatten)]
     whose: Whose,
 }
@@ -112,5 +126,29 @@ impl Unlock {
         }
         change.commit().await?;
         out.line("unlocked")
+    }
+}
+
+impl Ban {
+    pub async fn run(&self, office: &Office, out: &mut Out) -> Result<(), Failure> {
+        let account = office.person(&self.whose.user).await?;
+        let mut change = office.change().await?;
+        if !account::set_ban(&mut change, account.id, account::Ban::Imposed).await? {
+            return out.line("nothing to do: the account is banned already");
+        }
+        change.commit().await?;
+        out.line("banned until `portcullis user unban`")
+    }
+}
+
+impl Unban {
+    pub async fn run(&self, office: &Office, out: &mut Out) -> Result<(), Failure> {
+        let account = office.person(&self.whose.user).await?;
+        let mut change = office.change().await?;
+        if !account::set_ban(&mut change, account.id, account::Ban::Lifted).await? {
+            return out.line("nothing to do: the account is not banned");
+        }
+        change.commit().await?;
+        out.line("unbanned")
     }
 }

@@ -5,9 +5,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ::http::HeaderMap;
 use arc_swap::ArcSwap;
 use pingora::protocols::Stream;
 use pingora::upstreams::peer::HttpPeer;
@@ -18,6 +19,7 @@ use crate::metrics::{Health, UpstreamMetrics};
 mod breaker;
 mod health;
 mod idle;
+mod keep_alive;
 mod peer;
 mod resolve;
 mod websocket;
@@ -50,6 +52,8 @@ pub struct Target {
     is_up: AtomicBool,
     busy: AtomicUsize,
     idle: Idle,
+    /// In milliseconds, how long the server says it keeps a connection that nobody uses.
+    keeps_for: AtomicU64,
 }
 
 /// A server that was chosen. Counts as busy until it is dropped.
@@ -95,7 +99,18 @@ impl Chosen {
 
     /// How to connect; the route's own times beat the upstream's.
     pub(crate) fn peer(&self, usage: Use, own: config::RouteTimeouts) -> Box<HttpPeer> {
-        peer::for_use(&self.target.template, usage, own)
+        let mut peer = peer::for_use(&self.target.template, usage, own);
+        peer.options.idle_timeout = peer.options.idle_timeout.map(|longest| self.target.idle_for(longest));
+        peer
+    }
+
+    /// Takes note of how long the server keeps its connections, as the head of an answer says.
+    pub(crate) fn hears(&self, answer: &HeaderMap) {
+        let keeps_for = keep_alive::kept_for(answer).map_or(u64::MAX, millis);
+        // Nearly always the same again, and a write would take the line from other threads.
+        if self.target.keeps_for.load(Ordering::Relaxed) != keeps_for {
+            self.target.keeps_for.store(keeps_for, Ordering::Relaxed);
+        }
     }
 }
 
@@ -209,6 +224,7 @@ impl Upstream {
             is_up: AtomicBool::new(true),
             busy: AtomicUsize::new(0),
             idle: Idle::default(),
+            keeps_for: AtomicU64::new(u64::MAX),
         }
     }
 }
@@ -217,12 +233,22 @@ impl Upstream {
     /// Closes connections that have waited for too long.
     fn sweep(&self) {
         for target in self.targets.load().iter() {
-            target.idle.sweep(self.plan.timeouts.idle);
+            target.idle.sweep(target.idle_for(self.plan.timeouts.idle));
         }
     }
 }
 
+/// In milliseconds.
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Target {
+    /// How long its connections wait: no longer than `longest`, nor than the server keeps them.
+    fn idle_for(&self, longest: Duration) -> Duration {
+        longest.min(Duration::from_millis(self.keeps_for.load(Ordering::Relaxed)))
+    }
+
     fn show(&self, metrics: &UpstreamMetrics) {
         let health = if self.is_up.load(Ordering::Relaxed) { Health::Up } else { Health::Down };
         metrics.health(&self.server.to_string(), health);

@@ -147,6 +147,9 @@ pub(super) fn for_use(template: &HttpPeer, usage: Use, own: config::RouteTimeout
         Use::Shared => {}
         Use::Alone => {
             peer.group_key = fresh_group();
+            // The framework remembers an HTTP/2 connection that has room for more, for good if its
+            // request breaks off, and nobody asks for this one again.
+            peer.options.max_h2_streams = 1;
             peer.options.idle_timeout = Some(Duration::from_millis(1));
         }
         Use::WebSocket => {

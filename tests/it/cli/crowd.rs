@@ -6,13 +6,19 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::Place;
 use super::gateway::Gateway;
 use super::reload::load;
+use crate::support::frame::{
+    DATA, END_HEADERS, HEADERS, PING, SETTINGS, WINDOW_UPDATE, block, frame, preface,
+};
 use crate::support::gateway::open_to;
 use crate::support::raw::get;
 use crate::support::replica::until;
+use crate::support::upstream::spawn;
 use crate::support::{Client, Upstream, exchange, times};
 
 /// The shortest waits that a configuration may set, and room for everybody.
@@ -172,4 +178,47 @@ async fn many_reloads_leave_nothing_behind() {
     assert!(after.kib * 10 <= before.kib * 11, "{before:?}, {after:?}");
     let metrics = exchange(scene.gateway.admin, get("/metrics", &[])).await.unwrap().text();
     assert!(metrics.contains("\nportcullis_config_last_reload_success 1\n"));
+}
+
+/// Processor time that a process has used, in ticks of a hundredth of a second.
+fn ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // Behind the name, which may hold anything: the state, and eleven more before the two times.
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    [11, 12].map(|at| fields[at].parse::<u64>().unwrap()).iter().sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_frames_that_ask_for_nothing_cost_less_than_a_second() {
+    let upstream = Upstream::echo().await;
+    let quick = QUICK.replace("admin: 127.0.0.1:0 }", "admin: 127.0.0.1:0, h2c: true }");
+    let place = Place::with(&format!("{quick}{}", open_to(upstream.address)));
+    let gateway = Gateway::start(&place);
+    let post = [(":method", "POST"), (":scheme", "http"), (":authority", "gw.test"), (":path", "/empty")];
+    let open = [preface(), frame(HEADERS, END_HEADERS, 1, &block(&post))].concat();
+    let floods = [
+        ("pings", preface(), frame(PING, 0, 0, &[0; 8])),
+        ("settings", preface(), frame(SETTINGS, 0, 0, &[])),
+        ("windows", preface(), frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
+        ("empty data", open, frame(DATA, 0, 1, &[])),
+    ];
+    for (name, begin, one) in floods {
+        let before = ticks(gateway.pid());
+        let (mut read, mut write) = TcpStream::connect(gateway.public).await.unwrap().into_split();
+        let answers = spawn(async move { tokio::io::copy(&mut read, &mut tokio::io::sink()).await.ok() });
+        let sent = async {
+            write.write_all(&begin).await?;
+            for _ in 0..50 {
+                write.write_all(&one.repeat(200)).await?;
+            }
+            write.flush().await
+        };
+        // It may be cut off before its end, which costs even less.
+        let _ = tokio::time::timeout(Duration::from_secs(10), sent).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        drop(write);
+        let used = ticks(gateway.pid()) - before;
+        assert!(used < 100, "{name}: {used} hundredths of a second");
+        answers.abort();
+    }
 }

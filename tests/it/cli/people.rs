@@ -102,6 +102,12 @@ fn locking_and_a_new_password_are_told_apart_from_nothing_to_do() {
             .as_str()
             .is_some_and(|now| now.starts_with("locked until"))
     );
+    place.run("user unlock ada@example.com").good();
+    place.run("user ban ada@example.com").good();
+    assert_eq!(shown(&place, "ada@example.com")["standing"], "banned");
+    assert!(place.run("user ban ada@example.com").good().contains("nothing to do"));
+    place.run("user unban ada@example.com").good();
+    assert_eq!(shown(&place, "ada@example.com")["standing"], "good");
     place.run("user verify ada@example.com").good();
     assert_eq!(shown(&place, "ada@example.com")["email_verified"], true);
     place.run_with("user password ada@example.com --password-stdin", "Another8!staple").good();

@@ -3,6 +3,7 @@
 //! Law: the client sends what it is told to, and the upstream tells what reached it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -71,21 +72,28 @@ pub struct H2Seen {
 }
 
 /// A backend that speaks HTTP/2 without TLS and answers every request with its body, then the
-/// trailers of a successful gRPC call.
+/// trailers of a successful gRPC call; one for `/never` it leaves unanswered.
 #[derive(Clone)]
 pub struct H2Upstream {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<H2Seen>>>,
+    open: Arc<AtomicUsize>,
 }
 
 impl H2Upstream {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let upstream = Self { address: listener.local_addr().unwrap(), seen: Arc::default() };
-        let seen = Arc::clone(&upstream.seen);
+        let address = listener.local_addr().unwrap();
+        let upstream = Self { address, seen: Arc::default(), open: Arc::default() };
+        let this = upstream.clone();
         spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                spawn(serve(stream, Arc::clone(&seen)));
+                let this = this.clone();
+                spawn(async move {
+                    this.open.fetch_add(1, Ordering::SeqCst);
+                    serve(stream, Arc::clone(&this.seen)).await;
+                    this.open.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         upstream
@@ -97,6 +105,11 @@ impl H2Upstream {
 
     pub fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
+    }
+
+    /// How many connections to it are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
     }
 }
 
@@ -110,6 +123,9 @@ async fn serve(stream: TcpStream, log: Arc<Mutex<Vec<H2Seen>>>) {
             while let Some(Ok(piece)) = body.data().await {
                 let _ = body.flow_control().release_capacity(piece.len());
                 whole.extend_from_slice(&piece);
+            }
+            if head.uri.path() == "/never" {
+                return std::future::pending().await;
             }
             log.lock().unwrap().push(H2Seen {
                 path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),

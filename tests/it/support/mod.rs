@@ -4,6 +4,7 @@
 
 pub mod chromium;
 pub mod cut;
+pub mod foreign;
 pub mod forms;
 pub mod frame;
 pub mod gateway;
@@ -16,6 +17,7 @@ pub mod tls;
 pub mod upstream;
 
 pub use cut::Cut;
+pub use foreign::Foreign;
 pub use gateway::Gateway;
 pub use raw::{Client, exchange};
 pub use replica::Replicas;
