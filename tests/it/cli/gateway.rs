@@ -182,6 +182,30 @@ fn the_doctor_finds_what_is_wrong_and_changes_nothing() {
 }
 
 #[test]
+fn the_doctor_says_who_cannot_be_told_by_mail() {
+    let place = place();
+    drop(Gateway::start(&place));
+    let config = std::fs::read_to_string(place.path().join("portcullis.yaml")).unwrap();
+    let more = "mail: { via: smtp, host: 127.0.0.1, port: 1, tls: none, from: gw@example.com, timeout: 1s }
+roles: [ { code: finance } ]
+";
+    let held = "
+  - { name: pay, match: { path: /pay, methods: [POST] }, upstream: app, allow: { permission: users.view }, agents: { permission: users.view, hold: always, approvers: { any_of: [ { role: finance } ] } } }
+";
+    place.write("portcullis.yaml", &format!("{more}{}{held}", config.trim_end()));
+    for (email, flag) in [("ada@example.com", " --verified"), ("eve@example.com", "")] {
+        let created = format!("user create {email}{flag} --password-stdin");
+        place.run_with(&created, "Ample-Margin-42-Kites").good();
+        place.run(&format!("user grant {email} --role finance")).good();
+    }
+    let told = place.run("doctor");
+    assert!(told.out.contains("look  mail: 1 of 2 people"), "{told:?}");
+    assert!(told.out.contains("look  mail: no connection") && !told.out.contains("eve@"), "{told:?}");
+    place.run("user verify eve@example.com").good();
+    assert!(!place.run("doctor").out.contains("people who delegate"));
+}
+
+#[test]
 fn the_doctor_says_no_where_a_gateway_would_not_start() {
     let place = place();
     drop(Gateway::start(&place));
