@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
+use super::ledger::has_nothing_left;
 use super::mint::mint_since;
 use super::narrow as narrow_by;
 use super::*;
@@ -20,6 +21,7 @@ use crate::on_every_store;
 use crate::policy::Assignments;
 use crate::principal::Principal;
 use crate::session::{self, Device, Login};
+use crate::shared::Filling;
 use crate::store::DEFAULT_SITE;
 use crate::store::testing::TestStore;
 
@@ -186,6 +188,25 @@ on_every_store! {
         give_back(&scene.app, token.id, of(100, five)).await.unwrap();
         let found = find(&scene.app.db, Reference::Id(token.id)).await.unwrap().unwrap();
         assert_eq!(found.granted, handed.minus(of(1, cents(5))), "more than was handed out comes from nobody");
+    }
+
+    async fn l6_money_in_the_purse_is_left_although_the_store_has_none(store: TestStore) {
+        let scene = Scene::on(store).await;
+        let dollar = MicroUsd::parse("1").unwrap();
+        let mut ask = scene.ask(&["reports.read"]);
+        ask.limits = Limits { budget: dollar, ..limits() };
+        let token = mint(&scene.app, Actor::system(), ask).await.unwrap().0;
+        assert!(!has_nothing_left(&scene.app, &token).await.unwrap());
+        // Somebody is handed all of it after a report has emptied the purse.
+        let all = Allowance { requests: 0, money: dollar };
+        take(&scene.app, token.id, all, all).await.unwrap();
+        let limits = Allowance { requests: token.limits.total, money: dollar };
+        let filling = Filling { granted: all, in_store: MicroUsd::ZERO, limits, ends_at: token.expires_at };
+        let key = purse_key(token.id);
+        scene.app.shared.fill(&key, &filling).await.unwrap();
+        assert!(!has_nothing_left(&scene.app, &token).await.unwrap());
+        scene.app.shared.empty(&key).await.unwrap();
+        assert!(has_nothing_left(&scene.app, &token).await.unwrap());
     }
 
     async fn a_token_is_found_by_its_text_and_kept_as_a_digest(store: TestStore) {

@@ -9,7 +9,7 @@
 use super::digest::Fields;
 use crate::config::{
     Assertion, Comparison, Hold, HoldMode, HoldWord, Identity, Llm, OnOther, Rewrite, Route, RouteAgents,
-    RouteApprovers, RouteCost, RouteRedact, RouteRedacting, Scalar, TargetRules, Test,
+    RouteApprovers, RouteCost, RouteRedact, RouteRedacting, Scalar, TargetRules, Test, TokenPrices,
 };
 use crate::policy::allow::Named;
 use crate::policy::{Allow, Approver, Approvers, Condition};
@@ -178,7 +178,7 @@ fn of_redact(redact: &RouteRedact) -> Vec<u8> {
 }
 
 fn of_cost(cost: &RouteCost) -> Vec<u8> {
-    let RouteCost { flat_usd, llm, prices, output_max } = cost;
+    let RouteCost { flat_usd, llm, prices, output_max, cap, allow } = cost;
     let mut fields = Fields::new("cost");
     fields.flag(flat_usd.is_some());
     fields.number(flat_usd.map_or(0, |money| money.as_micros().unsigned_abs()));
@@ -190,6 +190,31 @@ fn of_cost(cost: &RouteCost) -> Vec<u8> {
         fields.number(price.output.as_micros().unsigned_abs());
     }
     fields.number((*output_max).into());
+    // These are newer than the form.
+    if let Some(cap) = cap {
+        fields.text("cap");
+        fields.text(cap);
+    }
+    if !allow.is_empty() {
+        fields.text("allow");
+        fields.count(allow.len());
+        for (name, tokens) in allow {
+            fields.text(name);
+            fields.number((*tokens).into());
+        }
+    }
+    for (model, price) in prices {
+        let TokenPrices { input: _, output: _, cache_write, cache_write_1h, cache_read } = price;
+        for (name, price) in
+            [("cache_write", cache_write), ("cache_write_1h", cache_write_1h), ("cache_read", cache_read)]
+        {
+            if let Some(price) = price {
+                fields.text(name);
+                fields.text(model);
+                fields.number(price.as_micros().unsigned_abs());
+            }
+        }
+    }
     fields.whole()
 }
 

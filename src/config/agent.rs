@@ -114,6 +114,13 @@ pub struct RouteCost {
     #[serde(default = "output_max")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub output_max: u32,
+    /// The one member that caps answers of a chat, for servers that do not know both
+    /// `max_completion_tokens` and `max_tokens`; the other is then refused.
+    pub cap: Option<String>,
+    /// Members of requests, kinds of content and kinds of tools that would be refused because nobody
+    /// here knows what they cost: tokens of the prompt to reserve for each.
+    #[serde(default)]
+    pub allow: BTreeMap<String, u32>,
 }
 
 /// A way to talk to language models.
@@ -136,6 +143,18 @@ pub struct TokenPrices {
     #[serde(deserialize_with = "dollars")]
     #[schemars(with = "f64", range(min = 0, max = 1_000_000_000))]
     pub output: MicroUsd,
+    /// Of what is written into a cache for five minutes; absent: whoever asks for that is refused.
+    #[serde(default, deserialize_with = "maybe_dollars")]
+    #[schemars(with = "Option<f64>", range(min = 0, max = 1_000_000_000))]
+    pub cache_write: Option<MicroUsd>,
+    /// The same for an hour.
+    #[serde(default, deserialize_with = "maybe_dollars")]
+    #[schemars(with = "Option<f64>", range(min = 0, max = 1_000_000_000))]
+    pub cache_write_1h: Option<MicroUsd>,
+    /// Of what is read from a cache; absent: as of the prompt.
+    #[serde(default, deserialize_with = "maybe_dollars")]
+    #[schemars(with = "Option<f64>", range(min = 0, max = 1_000_000_000))]
+    pub cache_read: Option<MicroUsd>,
 }
 
 const fn output_max() -> u32 {
@@ -167,8 +186,18 @@ impl RouteCost {
         if self.llm.is_some() && self.prices.is_empty() {
             report.problem(&place.key("prices"), "no model has a price").hint("name one, or `*` for all");
         }
-        if self.llm.is_none() && !self.prices.is_empty() {
-            report.problem(&place.key("prices"), "only where `llm` says whose tokens these are");
+        let needless = [
+            ("prices", !self.prices.is_empty()),
+            ("cap", self.cap.is_some()),
+            ("allow", !self.allow.is_empty()),
+        ];
+        for (key, _) in needless.iter().filter(|(_, is_there)| *is_there && self.llm.is_none()) {
+            report.problem(&place.key(key), "only where `llm` says whose tokens these are");
+        }
+        let is_name =
+            |cap: &String| !cap.is_empty() && cap.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        if self.cap.as_ref().is_some_and(|cap| !is_name(cap)) {
+            report.problem(&place.key("cap"), "no name of a member").hint("such as `max_tokens`");
         }
     }
 }

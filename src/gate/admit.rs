@@ -335,7 +335,7 @@ impl Asking<'_> {
                         sending = Sending::Read(priced);
                     } else if priced != whole {
                         // What people approved is sent to the byte, and nothing is written into it.
-                        return Err(Rejection::Agent(AgentRefusal::Unpriced));
+                        return Err(Rejection::Agent(AgentRefusal::Unpriced("body".to_owned())));
                     }
                     paid
                 }

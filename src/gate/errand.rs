@@ -165,7 +165,7 @@ const fn lost(rejection: &Rejection) -> Option<Voided> {
             | AgentRefusal::Denied(_)
             | AgentRefusal::OtherOrganization
             | AgentRefusal::NoBudget(_)
-            | AgentRefusal::Unpriced => Some(Voided::RightLost),
+            | AgentRefusal::Unpriced(_) => Some(Voided::RightLost),
             // Some of it may come back.
             AgentRefusal::OverBudget(_) => None,
         },

@@ -146,7 +146,13 @@ fn charge(cost: &config::RouteCost) -> Option<Charge> {
 }
 
 fn tariff(cost: &config::RouteCost) -> Option<Tariff> {
-    Some(Tariff { style: cost.llm?, prices: cost.prices.clone(), output_max: cost.output_max })
+    Some(Tariff {
+        style: cost.llm?,
+        prices: cost.prices.clone(),
+        output_max: cost.output_max,
+        cap: cost.cap.clone(),
+        allow: cost.allow.clone(),
+    })
 }
 
 fn credential_use(rule: &config::Route) -> CredentialUse {

@@ -3,6 +3,7 @@
 //! Law: what an upstream says about where its answer ends has one reading, or is not an answer. It
 //! says so within the time of one pause, however it drips, and in no more than [`HEAD_MAX`].
 
+use std::pin::pin;
 use std::time::Duration;
 
 use ::http::StatusCode;
@@ -10,7 +11,7 @@ use ::http::header::{self, HeaderMap, HeaderValue};
 use memchr::memchr;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::client::HttpSession;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::client::Client;
 use crate::gate::framing::is_plain_decimal;
@@ -18,31 +19,52 @@ use crate::gate::framing::is_plain_decimal;
 /// Names and values together.
 const HEAD_MAX: usize = 64 * 1024;
 
-/// Reads the next head, an informational one or the last. It is there whole within `span`.
-pub(super) async fn read_head(
-    client: &mut Client<'_>,
-    upstream: &mut HttpSession,
-    span: Option<Duration>,
-) -> Result<()> {
+/// How long a head is waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Wait {
+    /// By a client that is there.
+    pub span: Option<Duration>,
+    /// When the client leaves, because the answer says what it cost. Zero: not at all.
+    pub for_nobody: Duration,
+}
+
+impl Wait {
+    pub const fn within(self, span: Duration) -> Self {
+        Self { span: Some(span), ..self }
+    }
+}
+
+/// Reads the next head, an informational one or the last. It is there whole within `wait.span`.
+pub(super) async fn read_head(client: &mut Client<'_>, upstream: &mut HttpSession, wait: Wait) -> Result<()> {
     // The framework's own begins anew with every byte.
     upstream.set_read_timeout(None);
-    let reading = async {
-        let head = upstream.read_response_header();
-        match span {
-            None => head.await,
-            Some(span) => tokio::time::timeout(span, head)
-                .await
-                .unwrap_or_else(|_| Error::e_explain(ErrorType::ReadTimedout, "no head in time")),
-        }
-    };
-    client.unless_gone(reading).await?;
-    upstream.set_read_timeout(span);
+    await_head(client, upstream, wait).await?;
+    upstream.set_read_timeout(wait.span);
     match &*upstream {
         HttpSession::H1(upstream) if says_both(upstream.resp_header(), &upstream.get_headers_raw_bytes()) => {
             Err(doubtful("both lengths"))
         }
         _ => Ok(()),
     }
+}
+
+async fn await_head(client: &mut Client<'_>, upstream: &mut HttpSession, wait: Wait) -> Result<()> {
+    let mut reading = pin!(async {
+        let head = upstream.read_response_header();
+        match wait.span {
+            None => head.await,
+            Some(span) => tokio::time::timeout(span, head)
+                .await
+                .unwrap_or_else(|_| Error::e_explain(ErrorType::ReadTimedout, "no head in time")),
+        }
+    });
+    let read = client.unless_gone(&mut reading).await;
+    let is_left = read.as_ref().is_err_and(|error| *error.esource() == ErrorSource::Downstream);
+    if is_left && !wait.for_nobody.is_zero() {
+        // It goes on where it was. What was not said by then stays unknown.
+        let _ = tokio::time::timeout(wait.for_nobody, reading).await;
+    }
+    read
 }
 
 /// Refuses a head with more than one reading, and takes off a length where no body can be.

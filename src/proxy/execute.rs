@@ -16,7 +16,7 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 
-use super::answer::read_head;
+use super::answer::{Wait, read_head};
 use super::client::{Body, Client, up};
 use super::connectors::Connectors;
 use super::ctx::Ctx;
@@ -63,7 +63,7 @@ pub(super) async fn execute(
         }
     };
     let relayed = relay(&mut client, ctx, &mut upstream, peer.options.read_timeout).await;
-    if relayed.as_ref().is_err_and(|error| *error.esource() == ErrorSource::Downstream) {
+    if relayed.as_ref().is_err_and(is_clients) {
         drain(ctx, &mut upstream).await;
     }
     // Before the client has everything: its next request may come at once, and wants a connection.
@@ -76,18 +76,31 @@ pub(super) async fn execute(
     client.done()
 }
 
+#[expect(clippy::borrowed_box, reason = "the framework's errors come in boxes")]
+fn is_clients(error: &Box<Error>) -> bool {
+    *error.esource() == ErrorSource::Downstream
+}
+
 /// Who reads what an agent's call cost from its answer.
 pub(super) fn watch_of(ctx: &mut Ctx) -> Option<&mut Watch> {
     ctx.forward.as_mut()?.watch.as_mut().filter(|watch| watch.is_metered())
+}
+
+/// How long the head of an answer is waited for.
+fn wait_of(ctx: &Ctx, span: Option<Duration>) -> Wait {
+    let watch = ctx.forward.as_ref().and_then(|forward| forward.watch.as_ref());
+    let for_nobody = if watch.is_some_and(Watch::is_metered) { DRAIN_FOR } else { Duration::ZERO };
+    Wait { span, for_nobody }
 }
 
 /// Reads an answer to its end that nobody waits for any more, because it says what it cost.
 async fn drain(ctx: &mut Ctx, upstream: &mut HttpSession) {
     let Some(watch) = watch_of(ctx) else { return };
     // Without its last head there is no body yet, and the framework has none to read.
-    if upstream.response_header().is_none_or(|head| head.status.is_informational()) {
+    let Some(head) = upstream.response_header().filter(|head| !head.status.is_informational()) else {
         return;
-    }
+    };
+    watch.answers(head.headers.get(header::CONTENT_TYPE));
     let mut bytes = 0;
     let reading = async {
         while let Ok(Some(piece)) = upstream.read_response_body().await {
@@ -137,6 +150,9 @@ async fn attempt(
     match send(&mut upstream, client, ctx, peer, body).await {
         Ok(sent) => Ok((upstream, sent)),
         Err(error) => {
+            if is_clients(&error) {
+                drain(ctx, &mut upstream).await;
+            }
             connectors.abandon(upstream, peer).await;
             Err(Failed { error, was_sent: true })
         }
@@ -160,12 +176,12 @@ async fn send(
         }
         upstream.finish_request_body().await
     };
-    let span = peer.options.read_timeout;
+    let wait = wait_of(ctx, peer.options.read_timeout);
     match sent.await {
-        Ok(()) => read_head(client, upstream, span).await.map(|()| Sent::Whole),
+        Ok(()) => read_head(client, upstream, wait).await.map(|()| Sent::Whole),
         // A server that refuses a body may do so before it has read it, and read no more.
-        Err(_) if !body.is_empty() && read_head(client, upstream, Some(EARLY)).await.is_ok() => {
-            upstream.set_read_timeout(span);
+        Err(_) if !body.is_empty() && read_head(client, upstream, wait.within(EARLY)).await.is_ok() => {
+            upstream.set_read_timeout(wait.span);
             Ok(Sent::Partly)
         }
         Err(error) => Err(up(error)),
@@ -229,7 +245,7 @@ async fn relay(
             break;
         }
         pass_on(client, ctx, answer).await?;
-        read_head(client, upstream, span).await?;
+        read_head(client, upstream, wait_of(ctx, span)).await?;
         answer = head_of(upstream)?;
     }
     // Nobody asked for another protocol.

@@ -2,13 +2,14 @@
 //!
 //! Law: it stays small. Every entry says when it is worth nothing any more, a sweep drops those,
 //! and where a flood of keys fills a shard before the sweep comes, the entries closest to their
-//! end go first: theirs is the least to lose.
+//! end go first: theirs is the least to lose. What agents may still spend, and how often they asked, is
+//! never dropped for others: where there is no room, whoever comes anew is refused.
 
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::RateLimiter;
@@ -17,14 +18,24 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 
-use super::purse::{Allowance, Bought, Purchase, Purse};
+use super::purse::{Allowance, Bought, Filling, Kept, Purchase, Purse};
 use super::rate::{Counted, Faults, Log, Rate};
-use super::{Quota, Weighed, Window, millis, step_micros};
+use super::{Quota, Unreachable, Weighed, Window, millis, step_micros};
 use crate::base::Timestamp;
 
 const SHARDS: usize = 16;
 /// Entries per shard: 131,072 in all, some 20 MB when full.
 const SHARD_MAX: usize = 8_192;
+
+/// What agent tokens have here may not be dropped, and there is no room for another one's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Full;
+
+impl From<Full> for Unreachable {
+    fn from(Full: Full) -> Self {
+        Self { cause: "more agent tokens are at work than one process keeps count of".into() }
+    }
+}
 
 /// The limits of one process.
 #[derive(Debug, Default)]
@@ -77,17 +88,23 @@ impl Memory {
         }
     }
 
-    pub(super) fn rate(&self, key: &str, fault_key: &str, rate: Rate, now: Timestamp) -> Counted {
-        let weighed = self.rates.with(key, now.as_millis(), |log| log.count(rate.per_minute, now));
+    pub(super) fn rate(
+        &self,
+        key: &str,
+        fault_key: &str,
+        rate: Rate,
+        now: Timestamp,
+    ) -> Result<Counted, Full> {
+        let weighed = self.rates.with_kept(key, now.as_millis(), |log| log.count(rate.per_minute, now))?;
         if weighed.is_allowed {
             let failures = self.faults.peek(fault_key, Faults::failures).unwrap_or(0);
-            return Counted { weighed, breaches: 0, failures };
+            return Ok(Counted { weighed, breaches: 0, failures });
         }
         let (breaches, failures) = self.faults.with(fault_key, now.as_millis(), |faults| {
             let breaches = faults.breach(rate.breaches_max, now);
             ((breaches, faults.failures()), faults.ends_at())
         });
-        Counted { weighed, breaches, failures }
+        Ok(Counted { weighed, breaches, failures })
     }
 
     pub(super) fn fail(&self, key: &str, now: Timestamp) -> u32 {
@@ -98,12 +115,19 @@ impl Memory {
         self.faults.with(key, now.as_millis(), |faults| (faults.succeed(), faults.ends_at()));
     }
 
-    pub(super) fn buy(&self, key: &str, purchase: &Purchase, now: Timestamp) -> Bought {
-        self.with_purse(key, now, |purse| purse.buy(purchase, now))
+    pub(super) fn buy(&self, key: &str, purchase: &Purchase, now: Timestamp) -> Result<Bought, Full> {
+        let act = |purse: &mut Purse| (purse.buy(purchase, now), purse.ends_at());
+        self.purses.with_kept(key, now.as_millis(), act)
     }
 
-    pub(super) fn with_purse<R>(&self, key: &str, now: Timestamp, act: impl FnOnce(&mut Purse) -> R) -> R {
-        self.purses.with(key, now.as_millis(), |purse| (act(purse), purse.ends_at()))
+    pub(super) fn fill(&self, key: &str, filling: &Filling, now: Timestamp) -> Result<Kept, Full> {
+        let act = |purse: &mut Purse| (purse.fill(filling), purse.ends_at());
+        self.purses.with_kept(key, now.as_millis(), act)
+    }
+
+    /// Lets `act` change a purse, if there is one.
+    pub(super) fn in_known<R>(&self, key: &str, act: impl FnOnce(&mut Purse) -> R) -> Option<R> {
+        self.purses.with_known(key, |purse| (act(purse), purse.ends_at()))
     }
 
     pub(super) fn in_purse(&self, key: &str) -> Allowance {
@@ -238,29 +262,40 @@ impl<V: Default> Default for Table<V> {
 impl<V: Default> Table<V> {
     /// Lets `act` change the value of `key`; it returns its answer and when the value expires.
     fn with<R>(&self, key: &str, now: i64, act: impl FnOnce(&mut V) -> (R, i64)) -> R {
-        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
-        let shard = &self.shards[self.hasher.hash_one(key) as usize % SHARDS];
-        let mut entries = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = entries.get_mut(key) {
-            let (answer, expires_at) = act(&mut slot.value);
-            slot.expires_at = expires_at;
-            return answer;
-        }
-        if entries.len() >= SHARD_MAX {
+        let mut entries = self.shard_of(key);
+        if !entries.contains_key(key) && entries.len() >= SHARD_MAX {
             make_room(&mut entries, now);
         }
-        let mut value = V::default();
-        let (answer, expires_at) = act(&mut value);
-        entries.insert(key.into(), Slot { value, expires_at });
-        answer
+        change(&mut entries, key, act)
+    }
+
+    /// The same where nothing is dropped before it has expired.
+    fn with_kept<R>(&self, key: &str, now: i64, act: impl FnOnce(&mut V) -> (R, i64)) -> Result<R, Full> {
+        let mut entries = self.shard_of(key);
+        if !entries.contains_key(key) && entries.len() >= SHARD_MAX {
+            entries.retain(|_, slot| slot.expires_at > now);
+            if entries.len() >= SHARD_MAX {
+                return Err(Full);
+            }
+        }
+        Ok(change(&mut entries, key, act))
+    }
+
+    /// The same where there is such a value.
+    fn with_known<R>(&self, key: &str, act: impl FnOnce(&mut V) -> (R, i64)) -> Option<R> {
+        let mut entries = self.shard_of(key);
+        entries.contains_key(key).then(|| change(&mut entries, key, act))
+    }
+
+    fn shard_of(&self, key: &str) -> MutexGuard<'_, HashMap<Box<str>, Slot<V>>> {
+        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
+        let shard = &self.shards[self.hasher.hash_one(key) as usize % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What `ask` reads of the value of `key`, if there is one.
     fn peek<R>(&self, key: &str, ask: impl FnOnce(&V) -> R) -> Option<R> {
-        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
-        let shard = &self.shards[self.hasher.hash_one(key) as usize % SHARDS];
-        let entries = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.get(key).map(|slot| ask(&slot.value))
+        self.shard_of(key).get(key).map(|slot| ask(&slot.value))
     }
 
     fn keys(&self) -> Vec<String> {
@@ -285,6 +320,22 @@ impl<V: Default> Table<V> {
     fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().unwrap().len()).sum()
     }
+}
+
+fn change<V: Default, R>(
+    entries: &mut HashMap<Box<str>, Slot<V>>,
+    key: &str,
+    act: impl FnOnce(&mut V) -> (R, i64),
+) -> R {
+    if let Some(slot) = entries.get_mut(key) {
+        let (answer, expires_at) = act(&mut slot.value);
+        slot.expires_at = expires_at;
+        return answer;
+    }
+    let mut value = V::default();
+    let (answer, expires_at) = act(&mut value);
+    entries.insert(key.into(), Slot { value, expires_at });
+    answer
 }
 
 /// Drops what has expired, and if that is not enough the eighth that would expire next.

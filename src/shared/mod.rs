@@ -22,7 +22,7 @@ mod redis;
 mod tests;
 
 use memory::Memory;
-pub use purse::{Allowance, Bought, Emptied, Kept, Price, Purchase, Returned, Short};
+pub use purse::{Allowance, Bought, Emptied, Filling, Kept, Price, Purchase, Returned, Short};
 pub use rate::{Rate, Rated};
 use redis::Redis;
 
@@ -206,9 +206,9 @@ impl Shared {
         let (counted, bought) = match &self.0.place {
             Place::Memory(memory) => {
                 let memory = self.memory_in_force(memory)?;
-                let counted = memory.rate(key, fault_key, rate, now);
+                let counted = memory.rate(key, fault_key, rate, now)?;
                 let purchase = purchase.filter(|_| counted.weighed.is_allowed);
-                (counted, purchase.map(|purchase| memory.buy(key, purchase, now)))
+                (counted, purchase.map(|purchase| memory.buy(key, purchase, now)).transpose()?)
             }
             Place::Redis(redis) => {
                 redis.rate(key, fault_key, rate, purchase.map(|purchase| (purchase, now))).await?

@@ -50,13 +50,15 @@ local function buy(key, requests, money, final, limits, life, patience)
   return { 2, missing_requests, missing_money, purse.money, purse.pending }
 end
 
--- Args: requests and money that were handed out, what the store has left, milliseconds to its end.
-local function fill(key, requests, money, store, life)
+-- Args: requests and money that were handed out, what the store has left, the limits when somebody
+-- asked, milliseconds to its end. Not where the token may spend less by now.
+local function fill(key, requests, money, store, limits, life)
   local run = this_run()
-  if not open(key, run) then redis.call('HSET', key, 'run', run) end
+  local purse = open(key, run)
+  if purse and purse.limits and purse.limits ~= limits then return { 0 } end
+  redis.call('HSET', key, 'run', run, 'limits', limits, 'store', store, 'asked', 0)
   redis.call('HINCRBY', key, 'requests', requests)
   redis.call('HINCRBY', key, 'money', money)
-  redis.call('HSET', key, 'store', store, 'asked', 0)
   redis.call('PEXPIRE', key, life)
   return { 1 }
 end
@@ -66,13 +68,15 @@ local function fill_nothing(key)
   return { 1 }
 end
 
--- Args: requests and money, and how much of what is pending has its price now.
-local function put_back(key, requests, money, settled)
+-- Args: requests and money, the limits under which they were taken, and how much of what is pending
+-- has its price now. In a purse of other limits it would be more than the store knows of.
+local function put_back(key, requests, money, limits, settled)
   local purse = open(key, this_run())
   if not purse then return { 0 } end
+  redis.call('HSET', key, 'pending', text(math.max(0, purse.pending - tonumber(settled))))
+  if purse.limits ~= limits then return { 0 } end
   redis.call('HINCRBY', key, 'requests', requests)
   redis.call('HINCRBY', key, 'money', money)
-  redis.call('HSET', key, 'pending', text(math.max(0, purse.pending - tonumber(settled))))
   return { 1 }
 end
 

@@ -87,10 +87,23 @@ pub struct Emptied {
     pub pending: MicroUsd,
 }
 
+/// What the store handed out for a purse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filling {
+    pub granted: Allowance,
+    /// The money that the store then had left.
+    pub in_store: MicroUsd,
+    /// What the token could spend in all when somebody asked.
+    pub limits: Allowance,
+    pub ends_at: Timestamp,
+}
+
 /// What goes back into a purse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Returned {
     pub amount: Allowance,
+    /// What the token could spend in all when it was taken.
+    pub limits: Allowance,
     /// What was taken as [`Price::AtMost`] and has its price now.
     pub settled: MicroUsd,
 }
@@ -99,7 +112,7 @@ pub struct Returned {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     InPurse,
-    /// There is no such purse any more: the store must take it.
+    /// There is no such purse any more, or the token may spend less by now: the store must take it.
     Nowhere,
 }
 
@@ -143,11 +156,16 @@ impl Purse {
         Bought::Short(Short { missing, here: self.left.money, pending: self.pending })
     }
 
-    /// Puts in what the store handed out, and what it then had left.
-    pub(super) fn fill(&mut self, granted: Allowance, in_store: MicroUsd) {
-        self.left = self.left.plus(granted);
-        self.in_store = in_store;
+    pub(super) fn fill(&mut self, filling: &Filling) -> Kept {
+        if self.limits.is_some_and(|limits| limits != filling.limits) {
+            return Kept::Nowhere;
+        }
+        self.limits = Some(filling.limits);
+        self.left = self.left.plus(filling.granted);
+        self.in_store = filling.in_store;
         self.asked_until = 0;
+        self.ends_at = filling.ends_at.as_millis();
+        Kept::InPurse
     }
 
     pub(super) fn fill_nothing(&mut self) {
@@ -156,7 +174,8 @@ impl Purse {
 
     pub(super) fn put_back(&mut self, returned: Returned) -> Kept {
         self.pending = self.pending.minus(returned.settled);
-        if self.limits.is_none() {
+        // In a purse of other limits it would be more than the store knows of.
+        if self.limits != Some(returned.limits) {
             return Kept::Nowhere;
         }
         self.left = self.left.plus(returned.amount);
@@ -198,27 +217,18 @@ impl Shared {
     pub async fn buy(&self, key: &str, purchase: &Purchase) -> Result<Bought, Unreachable> {
         let now = self.0.clock.now();
         match &self.0.place {
-            Place::Memory(memory) => Ok(self.memory_in_force(memory)?.buy(key, purchase, now)),
+            Place::Memory(memory) => Ok(self.memory_in_force(memory)?.buy(key, purchase, now)?),
             Place::Redis(redis) => redis.buy(key, purchase, now).await,
         }
     }
 
-    /// Puts in what the store handed out for [`Bought::Short`], and what it then had left; others
-    /// may ask again. It lies there until `ends_at`.
-    pub async fn fill(
-        &self,
-        key: &str,
-        granted: Allowance,
-        in_store: MicroUsd,
-        ends_at: Timestamp,
-    ) -> Result<(), Unreachable> {
+    /// Puts in what the store handed out for [`Bought::Short`]; others may ask again. Where the token
+    /// may spend less by now, it stays the caller's, who gives it back to the store.
+    pub async fn fill(&self, key: &str, filling: &Filling) -> Result<Kept, Unreachable> {
         let now = self.0.clock.now();
         match &self.0.place {
-            Place::Memory(memory) => {
-                self.memory_in_force(memory)?.with_purse(key, now, |purse| purse.fill(granted, in_store));
-                Ok(())
-            }
-            Place::Redis(redis) => redis.fill(key, granted, in_store, ends_at.since(now)).await,
+            Place::Memory(memory) => Ok(self.memory_in_force(memory)?.fill(key, filling, now)?),
+            Place::Redis(redis) => redis.fill(key, filling, now).await,
         }
     }
 
@@ -226,8 +236,7 @@ impl Shared {
     pub async fn fill_nothing(&self, key: &str) -> Result<(), Unreachable> {
         match &self.0.place {
             Place::Memory(memory) => {
-                let now = self.0.clock.now();
-                self.memory_in_force(memory)?.with_purse(key, now, Purse::fill_nothing);
+                self.memory_in_force(memory)?.in_known(key, Purse::fill_nothing);
                 Ok(())
             }
             Place::Redis(redis) => redis.fill_nothing(key).await,
@@ -246,13 +255,13 @@ impl Shared {
     #[must_use]
     pub fn put_back_here(&self, key: &str, returned: Returned) -> Option<Kept> {
         let Place::Memory(memory) = &self.0.place else { return None };
-        Some(memory.with_purse(key, self.0.clock.now(), |purse| purse.put_back(returned)))
+        Some(memory.in_known(key, |purse| purse.put_back(returned)).unwrap_or(Kept::Nowhere))
     }
 
     /// Takes everything out of a purse: it is the caller's to give back to the store.
     pub async fn empty(&self, key: &str) -> Result<Emptied, Unreachable> {
         match &self.0.place {
-            Place::Memory(memory) => Ok(memory.with_purse(key, self.0.clock.now(), Purse::empty)),
+            Place::Memory(memory) => Ok(memory.in_known(key, Purse::empty).unwrap_or_default()),
             Place::Redis(redis) => redis.empty(key).await,
         }
     }

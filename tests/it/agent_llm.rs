@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
+use portcullis::agent;
+use portcullis::base::{MicroUsd, Number};
 use serde_json::{Value, json};
 
 use crate::agent::{Scene, bearer, scene};
@@ -12,8 +15,8 @@ use crate::agent_gate::{reader, told};
 use crate::agent_hold::{PENDING, confirmed};
 use crate::support::people::request;
 use crate::support::raw::Answer;
-use crate::support::replica::until;
-use crate::support::{Act, Client, Upstream, exchange};
+use crate::support::replica::{Place, redis_url, until};
+use crate::support::{Act, Client, Upstream, exchange, times};
 
 const SECOND: Duration = Duration::from_secs(1);
 const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":1000,"completion_tokens":20}}"#;
@@ -22,6 +25,10 @@ const COST: f64 = 0.003;
 
 /// A model that answers in JSON, in a stream, or without a word about its usage.
 async fn model() -> (Upstream, Scene) {
+    model_at("").await
+}
+
+async fn model_at(place: &str) -> (Upstream, Scene) {
     let upstream = Upstream::start(|seen| match seen.target() {
         "/v1/json" | "/hidden/json" | "/held" => Act::with("Content-Type: application/json\r\n", USAGE),
         "/hidden/long" => {
@@ -29,14 +36,16 @@ async fn model() -> (Upstream, Scene) {
             Act::with("Content-Type: application/json\r\n", &body)
         }
         "/v1/silent" => Act::with("Content-Type: application/json\r\n", "{}"),
-        _ => {
+        path => {
             let head =
                 "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
             let event = |text: &str| format!("{:x}\r\n{text}\r\n", text.len()).into_bytes();
+            let pause = if path == "/v1/slow" { SECOND * 2 } else { SECOND / 2 };
+            let before = if path == "/v1/late" { SECOND / 2 } else { Duration::ZERO };
             Act::Pieces(vec![
-                (Duration::ZERO, head.as_bytes().to_vec()),
+                (before, head.as_bytes().to_vec()),
                 (Duration::ZERO, event("data: {\"choices\":[{\"delta\":{}}],\"usage\":null}\n\n")),
-                (SECOND / 2, event(&format!("data: {USAGE}\n\n"))),
+                (pause, event(&format!("data: {USAGE}\n\n"))),
                 (Duration::ZERO, event("data: [DONE]\n\n")),
                 (Duration::ZERO, b"0\r\n\r\n".to_vec()),
             ])
@@ -44,7 +53,7 @@ async fn model() -> (Upstream, Scene) {
     })
     .await;
     let yaml = format!(
-        "upstreams: {{ up: {{ servers: ['{}'], breaker: 'off' }} }}
+        "{place}upstreams: {{ up: {{ servers: ['{}'], breaker: 'off' }} }}
 routes:
   - name: models
     match: {{ path: '/v1/**' }}
@@ -231,4 +240,99 @@ async fn a_call_that_is_approved_and_does_not_fit_the_budget_is_refused_and_stay
     let refused = exchange(scene.gateway.public(), text).await.expect("an answer");
     assert_eq!(told(&refused), (403, "BUDGET_EXCEEDED".to_owned()));
     assert_eq!((scene.standing(&named).await.as_str(), upstream.count()), ("approved", 0));
+}
+
+/// Reserve much, narrow, and let the refund arrive: what lies in a purse then is what the store knows of.
+async fn narrowed_while_a_call_is_reserved(place: &str) {
+    let (_upstream, scene) = model_at(place).await;
+    let limits = json!({"max_requests_per_minute": 600, "max_requests_total": 400});
+    let (id, token) = scene.mint(&reader(&json!({"budget_limit_usd": 100, "circuit_breaker": limits}))).await;
+    let mut client = Client::connect(scene.gateway.public()).await;
+    client.send(prompt("/v1/slow", &token, r#"{"model":"m","stream":true,"max_tokens":500000}"#)).await;
+    assert!(client.until(b"delta").await.is_some(), "fifty dollars are reserved");
+    let less = json!({"budget_limit_usd": 1, "circuit_breaker": {"max_requests_total": 3}});
+    let narrowed = scene.call("PUT", &format!("/ai/tokens/{id}/"), &less).await;
+    assert_eq!(narrowed.status, 200, "{}", narrowed.text());
+    // The purse learns of the new limits before the refund comes.
+    let body = r#"{"model":"m","max_tokens":9000}"#;
+    assert_eq!(told(&scene.prompt("/v1/silent", &token, body).await), (403, "BUDGET_EXCEEDED".to_owned()));
+    assert!(client.until(b"[DONE]").await.is_some());
+    scene.spends(id, COST).await;
+    assert_eq!(scene.prompt("/v1/silent", &token, body).await.status, 200);
+    for _ in 0..3 {
+        assert_eq!(
+            told(&scene.prompt("/v1/silent", &token, body).await),
+            (403, "BUDGET_EXCEEDED".to_owned())
+        );
+    }
+    scene.spends(id, 0.903_031).await;
+    assert_eq!(scene.prompt("/v1/json", &token, r#"{"model":"m","max_tokens":9}"#).await.status, 200);
+    let over = scene.prompt("/v1/json", &token, r#"{"model":"m","max_tokens":9}"#).await;
+    assert_eq!(told(&over), (403, "AGENT_TOKEN_SUSPENDED".to_owned()), "three requests were three");
+}
+
+#[tokio::test]
+async fn h5_a_refund_does_not_undo_a_narrower_budget_in_memory() {
+    narrowed_while_a_call_is_reserved("").await;
+}
+
+#[tokio::test]
+async fn h5_a_refund_does_not_undo_a_narrower_budget_in_redis() {
+    let place = Place::new().await;
+    narrowed_while_a_call_is_reserved(&place.yaml(&place.store.address(), &redis_url())).await;
+}
+
+#[tokio::test]
+async fn h3_who_hangs_up_before_the_answer_begins_pays_what_it_says() {
+    let (upstream, scene) = model().await;
+    let (id, token) = scene.rich(1.0).await;
+    let mut client = Client::connect(scene.gateway.public()).await;
+    client.send(prompt("/v1/late", &token, r#"{"model":"m","stream":true}"#)).await;
+    until(SECOND * 3, "it is asked", async || upstream.count() == 1).await;
+    drop(client);
+    scene.spends(id, COST).await;
+}
+
+#[tokio::test]
+async fn h3_what_has_no_bound_is_refused_by_name_and_not_sent() {
+    let (upstream, scene) = model().await;
+    let (id, token) = scene.rich(1.0).await;
+    let content = json!([{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]);
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": content}]}).to_string();
+    let refused = scene.prompt("/v1/json", &token, &body).await;
+    assert_eq!(told(&refused), (403, "COST_UNKNOWN".to_owned()));
+    assert_eq!(refused.json()["unpriced"], "image_url");
+    let twice = scene.prompt("/v1/json", &token, r#"{"model":"m","Model":"dear"}"#).await;
+    assert_eq!((told(&twice).0, &twice.json()["unpriced"]), (403, &json!("Model")));
+    scene.spends(id, 0.0).await;
+    assert_eq!(upstream.count(), 0);
+}
+
+/// Security bar 2.K 147.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_that_hang_up_nothing_stays_reserved() {
+    let (upstream, scene) = model().await;
+    let much = json!({"max_requests_per_minute": 1_000_000, "max_requests_total": 1_000_000, "max_failed_requests": 1_000_000});
+    let (id, token) = scene.mint(&reader(&json!({"budget_limit_usd": 1000, "circuit_breaker": much}))).await;
+    let text = prompt("/v1/stream", &token, r#"{"model":"m","stream":true}"#);
+    let hang_up = async |n: usize| {
+        let mut client = Client::connect(scene.gateway.public()).await;
+        client.send(&text).await;
+        match n % 3 {
+            0 => drop(client.until(b"delta").await),
+            // Somewhere before the answer begins.
+            _ => tokio::time::sleep(Duration::from_millis(u64::try_from(n % 16).unwrap())).await,
+        }
+    };
+    futures::stream::iter(0..times(200, 10_000)).for_each_concurrent(64, hang_up).await;
+    let cost = |count: usize| json!(f64::from(u32::try_from(count * 3000).unwrap()) / 1e6);
+    let path = format!("/ai/tokens/{id}/");
+    let spent = async || scene.call("GET", &path, &Value::Null).await.json()["current_spend_usd"].clone();
+    until(SECOND * 35, "each costs what its answer says", async || spent().await == cost(upstream.count()))
+        .await;
+    assert!(upstream.count() >= times(200, 10_000) / 3);
+    let app = &scene.gateway.running.app;
+    let found = agent::find(&app.db, agent::Reference::Number(Number(id))).await.unwrap().unwrap();
+    let purse = app.shared.empty(&agent::purse_key(found.id)).await.unwrap();
+    assert_eq!(purse.pending, MicroUsd::ZERO);
 }

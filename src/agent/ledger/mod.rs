@@ -14,6 +14,8 @@ use crate::base::{Id, MicroUsd};
 use crate::shared::Allowance;
 use crate::store::Error;
 
+#[cfg(test)]
+pub(super) use report::has_nothing_left;
 pub use report::{ReportError, Reported, report};
 pub(super) use usage::used_since;
 pub use usage::{Usage, note_usage};

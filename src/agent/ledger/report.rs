@@ -80,8 +80,8 @@ pub async fn report(
     if !emptied.left.is_nothing() {
         give_back(app, token.id, emptied.left).await?;
     }
-    let room = store::room(&app.db, token.id).await?.unwrap_or_default();
-    if amount == MicroUsd::ZERO || room.money.plus(emptied.pending) > MicroUsd::ZERO {
+    let is_over = emptied.pending == MicroUsd::ZERO && has_nothing_left(app, token).await?;
+    if amount == MicroUsd::ZERO || !is_over {
         return Ok(Reported::Counted);
     }
     let stop = || async {
@@ -91,4 +91,15 @@ pub async fn report(
     };
     again(stop).await?;
     Ok(Reported::Exhausted)
+}
+
+/// Whether neither the store nor the purse has any money of a token. A request may have had the purse
+/// filled since it was emptied, so the store is asked first.
+pub(in crate::agent) async fn has_nothing_left(app: &App, token: &AgentToken) -> Result<bool, ReportError> {
+    let room = store::room(&app.db, token.id).await?.unwrap_or_default();
+    if room.money > MicroUsd::ZERO {
+        return Ok(false);
+    }
+    let purses = app.shared.in_purses(&[purse_key(token.id)]).await?;
+    Ok(purses.iter().all(|purse| purse.money == MicroUsd::ZERO))
 }

@@ -187,5 +187,5 @@ fn refused(answer: &Value, status: u16) -> Failure {
     let details = answer["details"].as_object().filter(|details| !details.is_empty());
     let details = details.map(|_| format!(": {}", answer["details"])).unwrap_or_default();
     let code = answer["code"].as_str().unwrap_or_default();
-    Failure::problem(crate::approval::visible(format!("{text}{state} ({status} {code}){details}").as_bytes()))
+    Failure::problem(crate::base::visible(format!("{text}{state} ({status} {code}){details}").as_bytes()))
 }

@@ -15,7 +15,7 @@ use super::super::Gate;
 use super::super::rejection::{Rejection, Silent};
 use super::cache::Grant;
 use super::llm::Tariff;
-use super::meter::Meter;
+use super::meter::{Meter, Told};
 use super::refusal::{AgentRefusal, Shortage, Trip};
 use super::trail::Entry;
 use super::{silent, trip};
@@ -24,7 +24,7 @@ use crate::app::App;
 use crate::audit::{AgentEvent, Basis, Settled};
 use crate::base::{Id, MicroUsd};
 use crate::metrics::Dependency;
-use crate::shared::{Allowance, Bought, Kept, Price, Purchase, Returned, Short, Unreachable};
+use crate::shared::{Allowance, Bought, Filling, Kept, Price, Purchase, Returned, Short, Unreachable};
 
 /// More than any installation has agents at work.
 const REMEMBERED_MAX: usize = 262_144;
@@ -63,6 +63,8 @@ pub struct Spent {
     app: Arc<App>,
     grant: Arc<Grant>,
     amount: Allowance,
+    /// What the token could spend in all when this was taken.
+    limits: Allowance,
     price: Price,
     meter: Option<Box<Meter>>,
     /// Where it stands in the trail, if it does.
@@ -94,11 +96,14 @@ impl Spent {
         if self.price == Price::Final {
             return reserved;
         }
-        let told = self.meter.take().and_then(|meter| meter.cost());
-        let cost = told.unwrap_or(reserved);
-        self.settle(cost, if told.is_some() { Basis::Answer } else { Basis::Reservation });
+        let (cost, basis) = match self.meter.take().map_or(Told::Nothing, |meter| meter.cost()) {
+            Told::Whole(cost) => (cost, Basis::Answer),
+            Told::Part(cost) => (cost.max(reserved), Basis::Reservation),
+            Told::Nothing => (reserved, Basis::Reservation),
+        };
+        self.settle(cost, basis);
         let amount = Allowance { requests: 0, money: reserved.minus(cost) };
-        self.put_back(Returned { amount, settled: reserved });
+        self.put_back(Returned { amount, limits: self.limits, settled: reserved });
         let beyond = cost.minus(reserved);
         if beyond > MicroUsd::ZERO {
             // No bound was one after all: what was spent is counted all the same.
@@ -134,12 +139,17 @@ impl Spent {
     fn put_back(&self, returned: Returned) {
         let (app, token) = (Arc::clone(&self.app), self.grant.token.id);
         let key = &self.grant.rate_key;
-        if app.shared.put_back_here(key, returned) == Some(Kept::InPurse) {
+        let here = app.shared.put_back_here(key, returned);
+        if here == Some(Kept::InPurse) {
             return;
         }
         let (key, tasks) = (key.clone(), app.tasks.clone());
         tasks.spawn("give back what an agent did not spend", async move {
-            let is_kept = match app.shared.put_back(&key, returned).await {
+            let kept = match here {
+                Some(kept) => Ok(kept),
+                None => app.shared.put_back(&key, returned).await,
+            };
+            let is_kept = match kept {
                 Ok(kept) => kept == Kept::InPurse,
                 Err(error) => {
                     // Whether it is there or not, nobody gets it twice.
@@ -163,7 +173,7 @@ impl Drop for Spent {
         if !amount.is_nothing() {
             self.settle(MicroUsd::ZERO, Basis::Unsent);
             let settled = if self.price == Price::AtMost { amount.money } else { MicroUsd::ZERO };
-            self.put_back(Returned { amount, settled });
+            self.put_back(Returned { amount, limits: self.limits, settled });
         }
     }
 }
@@ -251,26 +261,28 @@ pub(super) async fn abandon(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase
 }
 
 fn paid(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, left: MicroUsd) -> Paid {
-    let Purchase { wanted, price, .. } = *purchase;
+    let Purchase { wanted, price, limits, .. } = *purchase;
     let (app, grant) = (Arc::clone(&gate.app), Arc::clone(grant));
     let left = (wanted.money > MicroUsd::ZERO).then_some(left);
-    Paid { spent: Spent { app, grant, amount: wanted, price, meter: None, entry: None }, left }
+    Paid { spent: Spent { app, grant, amount: wanted, limits, price, meter: None, entry: None }, left }
 }
 
 /// Has the store fill the purse with a chunk, or with what is missing where there is no chunk left.
 async fn ask(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, short: Short) -> Result<(), Rejection> {
     let (shared, key, missing) = (&gate.app.shared, &grant.rate_key, short.missing);
     let taken = gate.records.take(grant.token.id, chunk_of(purchase.limits, missing), missing).await;
-    let filled = match taken {
+    let lacking = match taken {
         Ok(Handout::Granted { amount, in_store }) => {
-            shared.fill(key, amount, in_store, purchase.ends_at).await
+            let Purchase { limits, ends_at, .. } = *purchase;
+            return fill(gate, grant, &Filling { granted: amount, in_store, limits, ends_at }).await;
         }
-        Ok(Handout::Lacking(_)) | Err(_) => shared.fill_nothing(key).await,
+        Ok(Handout::Lacking(lacking)) => Ok(lacking),
+        Err(error) => Err(silent(&error)),
     };
-    let lacking = match taken.map_err(|error| silent(&error))? {
-        Handout::Granted { .. } => return filled.map_err(|error| unreachable(gate, &error)),
-        Handout::Lacking(lacking) => lacking,
-    };
+    if let Err(error) = shared.fill_nothing(key).await {
+        tracing::warn!(%error, "the purse of an agent stays closed for a moment");
+    }
+    let lacking = lacking?;
     let in_store = match lacking {
         Lacking::Requests => return Err(trip(gate, grant, Trip::Total).await),
         Lacking::Money(in_store) => in_store,
@@ -281,6 +293,18 @@ async fn ask(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, short: Short)
         return Err(Rejection::Agent(AgentRefusal::OverBudget(shortage)));
     }
     Err(trip(gate, grant, Trip::Budget(shortage)).await)
+}
+
+/// Puts what the store handed out into the purse, or back where the token was narrowed meanwhile.
+async fn fill(gate: &Gate, grant: &Arc<Grant>, filling: &Filling) -> Result<(), Rejection> {
+    let filled = gate.app.shared.fill(&grant.rate_key, filling).await;
+    match filled.map_err(|error| unreachable(gate, &error))? {
+        Kept::InPurse => Ok(()),
+        Kept::Nowhere => {
+            let given = gate.records.give_back(grant.token.id, filling.granted).await;
+            given.map_err(|error| silent(&error))
+        }
+    }
 }
 
 /// Of what is missing, a part of the whole limit at once.

@@ -1,12 +1,14 @@
 //! What a call of a language model has cost, read from its answer while that passes.
 //!
 //! Law: nothing waits for it. Pieces are noted on their way, never held back, and read when all have
-//! passed; what cannot be told stays unknown, and then the whole reservation is charged. Zero is a
-//! value; absent is not.
+//! passed; what cannot be told stays unknown, and then the whole reservation is charged. Some tell
+//! their usage as it grows: it is believed where the answer says that it is over. Zero is a value;
+//! absent is not.
 
 use memchr::memmem;
 use serde_json::Value;
 
+use super::llm::Input;
 use crate::base::MicroUsd;
 use crate::config::{Llm, TokenPrices};
 
@@ -30,8 +32,19 @@ pub(in crate::gate) struct Meter {
     beginning: Vec<u8>,
     /// Bytes that came.
     length: usize,
-    input: Option<u64>,
+    input: Option<Input>,
     output: Option<u64>,
+    /// Whether a stream has said that it is over.
+    is_over: bool,
+}
+
+/// What an answer has said of its cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::gate) enum Told {
+    Whole(MicroUsd),
+    /// It broke off: so much at least.
+    Part(MicroUsd),
+    Nothing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +66,7 @@ impl Meter {
             length: 0,
             input: None,
             output: None,
+            is_over: false,
         }
     }
 
@@ -103,25 +117,33 @@ impl Meter {
     }
 
     fn line(&mut self, line: &[u8]) {
-        if let Some(data) = line.strip_prefix(b"data:").filter(|data| tells_usage(data))
-            && let Ok(event) = serde_json::from_slice::<Value>(data)
-        {
-            let what = if event["type"] == "message_start" { What::Input } else { What::Both };
-            self.note(&event["usage"], what);
-            // Anthropic's first event has the input inside `message`.
+        let Some(data) = line.strip_prefix(b"data:") else { return };
+        self.is_over |= self.style == Llm::Openai && data.trim_ascii() == b"[DONE]";
+        let is_stop = self.style == Llm::Anthropic && memmem::find(data, b"\"message_stop\"").is_some();
+        if !is_stop && !tells_usage(data) {
+            return;
+        }
+        if let Ok(event) = serde_json::from_slice::<Value>(data) {
+            let kind = event["type"].as_str().unwrap_or_default();
+            self.is_over |= match self.style {
+                Llm::Openai => {
+                    matches!(kind, "response.completed" | "response.incomplete" | "response.failed")
+                }
+                Llm::Anthropic => kind == "message_stop",
+            };
+            self.note(&event["usage"], if kind == "message_start" { What::Input } else { What::Both });
+            // Anthropic's first event has the input inside `message`, the last one of a response all of it.
             self.note(&event["message"]["usage"], What::Input);
+            self.note(&event["response"]["usage"], What::Both);
         }
     }
 
     fn note(&mut self, usage: &Value, what: What) {
-        let number = |name: &str| usage[name].as_u64();
         let (input, output) = match self.style {
-            Llm::Openai => (number("prompt_tokens"), number("completion_tokens")),
-            Llm::Anthropic => {
-                let cached = ["cache_creation_input_tokens", "cache_read_input_tokens"];
-                let cached: u64 = cached.iter().filter_map(|name| number(name)).sum();
-                (number("input_tokens").map(|input| input + cached), number("output_tokens"))
+            Llm::Openai => {
+                (openai_input(usage), usage["completion_tokens"].as_u64().or(usage["output_tokens"].as_u64()))
             }
+            Llm::Anthropic => (anthropic_input(usage), usage["output_tokens"].as_u64()),
         };
         self.input = self.input.or(input);
         if what == What::Both {
@@ -129,13 +151,14 @@ impl Meter {
         }
     }
 
-    /// What it cost, where the answer has said so.
-    pub fn cost(mut self) -> Option<MicroUsd> {
+    /// What it cost, as far as the answer has said so.
+    pub fn cost(mut self) -> Told {
         match self.form {
             Form::Other => {}
             Form::Json => {
-                let answer: Value = serde_json::from_slice(&self.text).ok()?;
+                let Ok(answer) = serde_json::from_slice::<Value>(&self.text) else { return Told::Nothing };
                 self.note(&answer["usage"], What::Both);
+                self.is_over = true;
             }
             Form::Events => {
                 let (beginning, end) = (std::mem::take(&mut self.beginning), std::mem::take(&mut self.text));
@@ -148,8 +171,40 @@ impl Meter {
                 }
             }
         }
-        self.prices.of(self.input?, self.output?)
+        let of = |input, output| self.prices.of(input, output);
+        match (self.input, self.output) {
+            (Some(input), Some(output)) if self.is_over => {
+                of(input, output).map_or(Told::Nothing, Told::Whole)
+            }
+            (None, None) => Told::Nothing,
+            (input, output) => {
+                of(input.unwrap_or_default(), output.unwrap_or(0)).map_or(Told::Nothing, Told::Part)
+            }
+        }
     }
+}
+
+/// What is read from a cache is part of the prompt. Responses have other names for the same.
+fn openai_input(usage: &Value) -> Option<Input> {
+    let of =
+        |name: &str, details: &str| Some((usage[name].as_u64()?, usage[details]["cached_tokens"].as_u64()));
+    let (all, read) = of("prompt_tokens", "prompt_tokens_details")
+        .or_else(|| of("input_tokens", "input_tokens_details"))?;
+    let read = read.unwrap_or(0).min(all);
+    Some(Input { plain: all - read, read, ..Input::default() })
+}
+
+/// What is written and read stands beside the rest; what is written for an hour is part of what is
+/// written.
+fn anthropic_input(usage: &Value) -> Option<Input> {
+    let number = |of: &Value| of.as_u64().unwrap_or(0);
+    let written_1h = number(&usage["cache_creation"]["ephemeral_1h_input_tokens"]);
+    Some(Input {
+        plain: usage["input_tokens"].as_u64()?,
+        written: number(&usage["cache_creation_input_tokens"]).saturating_sub(written_1h),
+        written_1h,
+        read: number(&usage["cache_read_input_tokens"]),
+    })
 }
 
 /// Whether a usage stands in it that is not null, as it is in all but the last event of OpenAI. Text
@@ -172,19 +227,28 @@ enum What {
 mod tests {
     use super::*;
 
-    fn cost(style: Llm, content_type: &str, text: &str, size: usize) -> Option<i64> {
+    fn prices() -> TokenPrices {
         let usd = |text| MicroUsd::parse(text).unwrap();
-        let mut meter = Meter::new(style, TokenPrices { input: usd("1"), output: usd("100") });
+        let (cache_write, cache_write_1h) = (Some(usd("10")), Some(usd("20")));
+        TokenPrices { input: usd("1"), output: usd("100"), cache_write, cache_write_1h, cache_read: None }
+    }
+
+    fn cost(style: Llm, content_type: &str, text: &str, size: usize) -> Option<i64> {
+        let mut meter = Meter::new(style, prices());
         meter.begin(content_type);
         text.as_bytes().chunks(size).for_each(|piece| meter.read(piece));
-        meter.cost().map(MicroUsd::as_micros)
+        match meter.cost() {
+            Told::Whole(cost) => Some(cost.as_micros()),
+            Told::Part(_) | Told::Nothing => None,
+        }
     }
 
     const OPENAI: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"usage\\\"\"}}],\"usage\":null}\n\n\
         data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3}}\n\ndata: [DONE]\n\n";
     const ANTHROPIC: &str = "event: message_start\r\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":\
         {\"input_tokens\":5,\"cache_read_input_tokens\":2,\"output_tokens\":1}}}\r\n\r\n\
-        data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":3}}\r\n\r\n";
+        data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":3}}\r\n\r\n\
+        data: {\"type\": \"message_stop\"}\r\n\r\n";
 
     #[test]
     fn usage_is_read_from_json_and_from_streams_however_they_are_cut() {
@@ -203,11 +267,10 @@ mod tests {
         for (count, size) in [(10_000, 1_000), (10_000, 16_384), (3_000, 200_000), (700, 7)] {
             let long = format!("{begin}{}{end}", event.repeat(count));
             assert_eq!(cost(Llm::Anthropic, "text/event-stream", &long, size), Some(307), "{count} {size}");
-            let long = format!("{OPENAI}{}", event.repeat(count / 10));
+            let long = format!("{}{OPENAI}", event.repeat(count));
             assert_eq!(cost(Llm::Openai, "text/event-stream", &long, size), Some(307), "{count} {size}");
         }
-        let mut meter =
-            Meter::new(Llm::Openai, TokenPrices { input: MicroUsd::ZERO, output: MicroUsd::ZERO });
+        let mut meter = Meter::new(Llm::Openai, prices());
         meter.begin("text/event-stream");
         (0..50_000).for_each(|_| meter.read(event.as_bytes()));
         assert!(meter.text.capacity() <= 4 * END && meter.beginning.len() == BEGINNING, "it stays small");
@@ -241,5 +304,55 @@ mod tests {
             assert_eq!(cost(Llm::Openai, "application/json", json, 64), None, "{json}");
         }
         assert_eq!(cost(Llm::Openai, "text/plain", OPENAI, 64), None);
+    }
+
+    #[test]
+    fn m7_what_goes_through_caches_is_told_apart_and_no_number_is_too_large() {
+        let json =
+            |style, usage: &str| cost(style, "application/json", &format!("{{\"usage\":{usage}}}"), 64);
+        let written = r#"{"input_tokens":1,"output_tokens":0,"cache_creation_input_tokens":5,"cache_read_input_tokens":3,"cache_creation":{"ephemeral_1h_input_tokens":2}}"#;
+        assert_eq!(json(Llm::Anthropic, written), Some(1 + 3 * 10 + 2 * 20 + 3));
+        let read =
+            r#"{"prompt_tokens":7,"completion_tokens":0,"prompt_tokens_details":{"cached_tokens":99}}"#;
+        assert_eq!(json(Llm::Openai, read), Some(7));
+        let response = r#"{"input_tokens":7,"output_tokens":1,"input_tokens_details":{"cached_tokens":2}}"#;
+        assert_eq!(json(Llm::Openai, response), Some(107));
+        let huge = u64::MAX;
+        for usage in [
+            format!(
+                r#"{{"input_tokens":{huge},"output_tokens":{huge},"cache_creation_input_tokens":{huge},"cache_read_input_tokens":{huge}}}"#
+            ),
+            format!(r#"{{"prompt_tokens":{huge},"completion_tokens":{huge}}}"#),
+        ] {
+            assert_eq!(json(Llm::Anthropic, &usage).or(json(Llm::Openai, &usage)), None, "{usage}");
+        }
+    }
+
+    #[test]
+    fn l7_a_usage_that_grows_is_believed_when_the_stream_is_over() {
+        let running = |output: u32| {
+            format!(
+                "data: {{\"choices\":[{{}}],\"usage\":{{\"prompt_tokens\":7,\"completion_tokens\":{output}}}}}\n\n"
+            )
+        };
+        let told = |style, text: &str| {
+            let mut meter = Meter::new(style, prices());
+            meter.begin("text/event-stream");
+            meter.read(text.as_bytes());
+            meter.cost()
+        };
+        let part = |micros| Told::Part(MicroUsd::from_micros(micros).unwrap());
+        let whole = |micros| Told::Whole(MicroUsd::from_micros(micros).unwrap());
+        let cut = format!("{}{}", running(1), running(2));
+        assert_eq!(told(Llm::Openai, &cut), part(207));
+        assert_eq!(told(Llm::Openai, &format!("{cut}data: [DONE]\n\n")), whole(207));
+        let spoken =
+            format!("{cut}data: {{\"choices\":[{{\"delta\":{{\"content\":\"data: [DONE]\\n\"}}}}]}}\n\n");
+        assert_eq!(told(Llm::Openai, &spoken), part(207), "who only speaks of it has not ended");
+        let (cut, _) = ANTHROPIC.split_at(ANTHROPIC.rfind("data:").unwrap());
+        assert_eq!((told(Llm::Anthropic, cut), told(Llm::Anthropic, ANTHROPIC)), (part(307), whole(307)));
+        let response = "data: {\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":7,\"output_tokens\":3}}}\n\n";
+        assert_eq!(told(Llm::Openai, response), whole(307));
+        assert_eq!(told(Llm::Openai, "data: [DONE]\n\n"), Told::Nothing);
     }
 }

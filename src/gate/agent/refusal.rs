@@ -11,6 +11,9 @@ use crate::agent::Status;
 use crate::base::MicroUsd;
 use crate::policy::Code;
 
+/// As much of a name is told as names are long.
+const NAMED_MAX: usize = 64;
+
 /// Why an agent's request goes no further.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentRefusal {
@@ -35,8 +38,8 @@ pub enum AgentRefusal {
     NoBudget(Shortage),
     /// The request costs more than is left.
     OverBudget(Shortage),
-    /// Nobody can tell what the request would cost.
-    Unpriced,
+    /// Nobody can tell what the request would cost, because of this part of it.
+    Unpriced(String),
 }
 
 /// How much a request costs, and how much is left.
@@ -125,8 +128,8 @@ impl AgentRefusal {
             Self::NoBudget(_) => row("BUDGET_REQUIRED", "agent_no_budget", "Budget required",
                 "Have a token minted with a budget_limit_usd."),
             Self::OverBudget(_) => row("BUDGET_EXCEEDED", "agent_over_budget", "Budget exceeded", anew),
-            Self::Unpriced => row("COST_UNKNOWN", "agent_unpriced", "What this costs cannot be told",
-                "Send a JSON object with a model that has a price here, and whole numbers as its caps."),
+            Self::Unpriced(_) => row("COST_UNKNOWN", "agent_unpriced", "What this costs cannot be told",
+                "Leave out what `unpriced` names, or send a model that has a price here and whole numbers as its caps."),
             Self::NotAllowed => row("AGENT_NOT_ALLOWED", "agent", "This is for people", human),
             Self::Denied(denial) => row("AGENT_PERMISSION_DENIED", denial.failed.label(),
                 "The agent may not do this.", "Have the human delegate, or be granted, what `missing` lists."),
@@ -154,6 +157,9 @@ impl AgentRefusal {
     pub(in crate::gate) fn extend(&self, body: &mut Map<String, Value>) {
         if let Self::Tripped(trip) = self {
             body.insert("reason".into(), json!(trip.reason()));
+        }
+        if let Self::Unpriced(of) = self {
+            body.insert("unpriced".into(), json!(of.chars().take(NAMED_MAX).collect::<String>()));
         }
         if let Some(Shortage { required, remaining }) = self.shortage() {
             body.insert("required".into(), json!(required));

@@ -3,13 +3,13 @@
 //! Law: as in memory. A purse that was filled in another run of Redis counts for nothing: it may be
 //! a picture of what was spent since.
 
-use std::time::Duration;
-
 use ::redis::{Script, ScriptInvocation};
 
 use super::{Redis, odd};
 use crate::base::{MicroUsd, Timestamp};
-use crate::shared::purse::{self, ASKING_FOR, Allowance, Bought, Emptied, Kept, Price, Purchase, Returned};
+use crate::shared::purse::{
+    self, ASKING_FOR, Allowance, Bought, Emptied, Filling, Kept, Price, Purchase, Returned,
+};
 use crate::shared::{Unreachable, millis};
 
 /// The functions of purses, for scripts that end with what they do.
@@ -48,13 +48,17 @@ impl Redis {
     pub(in crate::shared) async fn fill(
         &self,
         key: &str,
-        granted: Allowance,
-        in_store: MicroUsd,
-        life: Duration,
-    ) -> Result<(), Unreachable> {
+        filling: &Filling,
+        now: Timestamp,
+    ) -> Result<Kept, Unreachable> {
+        let Filling { granted, in_store, limits, ends_at } = filling;
         let mut call = self.of_purse(key, "fill");
-        call.arg(granted.requests).arg(granted.money.as_micros()).arg(in_store.as_micros()).arg(millis(life));
-        self.call::<Vec<i64>>(&call).await.map(drop)
+        call.arg(granted.requests)
+            .arg(granted.money.as_micros())
+            .arg(in_store.as_micros())
+            .arg(text_of(*limits))
+            .arg(millis(ends_at.since(now)));
+        self.call(&call).await.map(|answer: Vec<i64>| kept(&answer))
     }
 
     pub(in crate::shared) async fn fill_nothing(&self, key: &str) -> Result<(), Unreachable> {
@@ -64,12 +68,11 @@ impl Redis {
     pub(in crate::shared) async fn put_back(
         &self,
         key: &str,
-        Returned { amount, settled }: Returned,
+        Returned { amount, limits, settled }: Returned,
     ) -> Result<Kept, Unreachable> {
         let mut call = self.of_purse(key, "put_back");
-        call.arg(amount.requests).arg(amount.money.as_micros()).arg(settled.as_micros());
-        let answer: Vec<i64> = self.call(&call).await?;
-        Ok(if answer == [1] { Kept::InPurse } else { Kept::Nowhere })
+        call.arg(amount.requests).arg(amount.money.as_micros()).arg(text_of(limits)).arg(settled.as_micros());
+        self.call(&call).await.map(|answer: Vec<i64>| kept(&answer))
     }
 
     pub(in crate::shared) async fn empty(&self, key: &str) -> Result<Emptied, Unreachable> {
@@ -112,9 +115,18 @@ pub(super) fn with_purchase(call: &mut ScriptInvocation<'_>, purchase: &Purchase
     call.arg(wanted.requests)
         .arg(wanted.money.as_micros())
         .arg(i32::from(*price == Price::Final))
-        .arg(format!("{}:{}", limits.requests, limits.money.as_micros()))
+        .arg(text_of(*limits))
         .arg(millis(ends_at.since(now)))
         .arg(ASKING_FOR);
+}
+
+/// Limits as a purse has them.
+fn text_of(limits: Allowance) -> String {
+    format!("{}:{}", limits.requests, limits.money.as_micros())
+}
+
+fn kept(answer: &[i64]) -> Kept {
+    if answer == [1] { Kept::InPurse } else { Kept::Nowhere }
 }
 
 fn allowance(requests: i64, money: i64) -> Option<Allowance> {

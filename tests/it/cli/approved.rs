@@ -28,20 +28,20 @@ routes:
     )
 }
 
-async fn send(gateway: &Gateway, path: &str, lines: &[String], body: &str) -> Option<Answer> {
+pub(super) async fn send(gateway: &Gateway, path: &str, lines: &[String], body: &str) -> Option<Answer> {
     let mut client = Client::connect(gateway.public).await;
     client.send(request("POST", path, lines, body)).await;
     client.answer().await
 }
 
-async fn api(gateway: &Gateway, path: &str, lines: &[String], body: &Value) -> Value {
+pub(super) async fn api(gateway: &Gateway, path: &str, lines: &[String], body: &Value) -> Value {
     let path = format!("/api/v1/auth{path}");
     let answer = send(gateway, &path, lines, &body.to_string()).await.expect("an answer");
     assert!(answer.status < 300, "{path}: {}", answer.text());
     answer.json()
 }
 
-fn text(of: &Value, key: &str) -> String {
+pub(super) fn text(of: &Value, key: &str) -> String {
     of[key].as_str().expect("a text").to_owned()
 }
 

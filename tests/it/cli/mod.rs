@@ -11,6 +11,7 @@ mod gateway;
 mod people;
 mod reload;
 mod soak;
+mod spent;
 mod store;
 
 use std::io::Write;
