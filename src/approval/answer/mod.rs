@@ -242,7 +242,9 @@ mod tests {
         headers.insert("x-tag", HeaderValue::from_static("a"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("9"));
         copying.begins(StatusCode::CREATED, &headers);
-        pieces.iter().for_each(|piece| copying.takes(piece));
+        for piece in pieces {
+            copying.takes(piece);
+        }
         copying
     }
 

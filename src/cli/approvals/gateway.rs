@@ -37,11 +37,11 @@ pub(super) struct Access {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["email", "password_stdin"])]
     token_file: Option<PathBuf>,
     /// The access key of an application, where the API asks for one
-    #[arg(long, value_name = "KEY")]
-    access_key: Option<String>,
+    #[arg(long = "access-key", value_name = "KEY")]
+    key: Option<String>,
     /// A file with that application's secret
-    #[arg(long, value_name = "FILE", requires = "access_key")]
-    access_secret_file: Option<PathBuf>,
+    #[arg(long = "access-secret-file", value_name = "FILE", requires = "key")]
+    secret_file: Option<PathBuf>,
 }
 
 /// A gateway, and a person who is logged in there.
@@ -67,10 +67,10 @@ impl Access {
             .build()
             .map_err(Failure::problem)?;
         let mut keys = Vec::new();
-        if let Some(key) = &self.access_key {
+        if let Some(key) = &self.key {
             keys.push(("x-access-key", Secret::new(key.clone())));
         }
-        if let Some(path) = &self.access_secret_file {
+        if let Some(path) = &self.secret_file {
             keys.push(("x-access-secret", secret(path)?));
         }
         let nobody = Secret::new(String::new());
@@ -83,13 +83,12 @@ impl Access {
 
     /// Where the API is. Nothing secret goes to another machine in the clear.
     fn api(&self, config: &Path) -> Result<String, Failure> {
-        let url = match &self.url {
-            Some(url) => url.clone(),
-            None => {
-                let config = open::config(config)?.config;
-                let text = format!("{}{}", config.public_url, config.api.prefix);
-                Url::parse(&text).map_err(Failure::problem)?
-            }
+        let url = if let Some(url) = &self.url {
+            url.clone()
+        } else {
+            let config = open::config(config)?.config;
+            let text = format!("{}{}", config.public_url, config.api.prefix);
+            Url::parse(&text).map_err(Failure::problem)?
         };
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let is_local = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
