@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::base::json::folded;
 use crate::config::Llm;
 
 /// More answers to one request than anybody sells.
@@ -228,9 +229,9 @@ pub(super) fn bound(
 ) -> Result<Bound, Unbounded> {
     let form = Form::of(style, asked)?;
     let mut reader = Reader { form, priced, more: 0, writes: Writes::default() };
-    let mut folded = BTreeSet::new();
+    let mut names = BTreeSet::new();
     for (name, value) in asked {
-        if !folded.insert(fold(name)) {
+        if !names.insert(folded(name)) {
             return Err(Unbounded(name.clone()));
         }
         let is_cap = match cap {
@@ -282,11 +283,6 @@ fn prompts(asked: &Object) -> Result<u64, Unbounded> {
     }
 }
 
-/// One spelling for all that a server might take for the same.
-pub(super) fn fold(name: &str) -> String {
-    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
-}
-
 struct Reader<'a> {
     form: Form,
     priced: &'a BTreeMap<String, u32>,
@@ -297,7 +293,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// What is not known to be bound passes where the route has a number for it.
     fn unknown(&mut self, name: &str) -> Result<(), Unbounded> {
-        let looks_known = self.form.members().any(|known| known != name && fold(known) == fold(name));
+        let looks_known = self.form.members().any(|known| known != name && folded(known) == folded(name));
         match self.priced.get(name) {
             Some(tokens) if !looks_known => {
                 self.more = self.more.saturating_add(u64::from(*tokens));

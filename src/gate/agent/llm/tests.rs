@@ -1,7 +1,6 @@
 //! What a call may cost: each hole that was found in the bound has its test.
 //! Law: what is not known to be bound is not sent.
 
-use super::member::fold as member_fold;
 use super::*;
 
 fn usd(text: &str) -> MicroUsd {
@@ -203,7 +202,6 @@ fn h1_names_that_some_read_for_the_same_are_refused() {
         let refused = tariff(Llm::Openai).call(&Bytes::from_static(body.as_bytes())).unwrap_err();
         assert_eq!(refused.code(), "COST_UNKNOWN", "{body}");
     }
-    assert_eq!(member_fold("max_to\u{212a}en\u{17f}"), "max_tokens");
 }
 
 #[test]
