@@ -13,7 +13,7 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use super::client::Client;
+use super::client::{Client, up};
 use crate::gate::framing::is_plain_decimal;
 
 /// Names and values together.
@@ -96,10 +96,9 @@ pub(super) fn check(answer: &mut ResponseHeader) -> Result<()> {
     Ok(())
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "the framework's errors come in boxes")]
 fn doubtful(why: &'static str) -> Box<Error> {
-    let mut error = Error::explain(ErrorType::InvalidHTTPHeader, why);
-    error.as_up();
-    error
+    up(Error::explain(ErrorType::InvalidHTTPHeader, why))
 }
 
 /// The lines under one name.

@@ -13,6 +13,7 @@ mod ctx;
 mod decide;
 mod errand;
 mod execute;
+mod fault;
 mod forward;
 mod hygiene;
 mod incoming;

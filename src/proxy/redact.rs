@@ -13,7 +13,7 @@ use pingora::protocols::http::client::HttpSession;
 use super::client::{Body, Client};
 use super::ctx::Ctx;
 use super::execute::watch_of;
-use super::service::refused;
+use super::fault::refused;
 use crate::gate::Rejection;
 use crate::gate::redact::{Broken, Redaction, Rewriter, Treatment};
 

@@ -38,7 +38,8 @@ pub(super) struct Held<DB: Database> {
 
 impl<DB: Database> Held<DB> {
     pub async fn acquire(pool: &Pool<DB>, life: &Arc<Life>) -> Result<Self> {
-        let connection = life.lets(pool.acquire()).await?;
+        // Boxed: it is large, and would stand three times in the future of every operation.
+        let connection = life.lets(Box::pin(pool.acquire())).await?;
         Ok(Self { connection, is_busy: false, is_open: false, life: Arc::clone(life) })
     }
 

@@ -3,7 +3,6 @@
 //! Law: who waits for a connection waits while the database answers somebody, and gives up soon when
 //! it answers nobody: a crowd is worth waiting in, a grave is not.
 
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -41,9 +40,8 @@ impl Life {
     /// What is waited for, unless the database answers nobody meanwhile.
     pub(super) async fn lets<T>(
         &self,
-        waiting: impl Future<Output = Result<T, sqlx::Error>>,
+        mut waiting: impl Future<Output = Result<T, sqlx::Error>> + Unpin,
     ) -> Result<T, sqlx::Error> {
-        let mut waiting = pin!(waiting);
         let mut since = Instant::now();
         loop {
             if let Ok(answer) = timeout_at(since + self.silent_for, &mut waiting).await {
@@ -67,7 +65,7 @@ mod tests {
     #[tokio::test]
     async fn a_crowd_is_waited_in_and_a_grave_is_not() {
         let (life, start) = (Life::of(SPAN), Instant::now());
-        let never = || std::future::pending::<Result<(), sqlx::Error>>();
+        let never = || Box::pin(std::future::pending::<Result<(), sqlx::Error>>());
         assert!(life.lets(never()).await.is_err());
         assert!(start.elapsed() >= SPAN);
         let (start, answers) = (Instant::now(), async {
@@ -83,6 +81,6 @@ mod tests {
             tokio::time::sleep(SPAN / 2).await;
             Ok(7)
         };
-        assert_eq!(life.lets(soon).await.unwrap(), 7);
+        assert_eq!(life.lets(Box::pin(soon)).await.unwrap(), 7);
     }
 }

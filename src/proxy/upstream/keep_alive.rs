@@ -16,11 +16,11 @@ const LONGEST: u64 = 24 * 60 * 60;
 /// How long a connection may wait after an answer with these headers; `None` when it does not say.
 pub(super) fn kept_for(answer: &HeaderMap) -> Option<Duration> {
     let text = answer.get(KEEP_ALIVE)?.to_str().ok()?;
-    let parameters = text.split(',').filter_map(|parameter| parameter.split_once('='));
-    let timeout = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("timeout")).map(|(_, v)| v);
-    let seconds: u64 = timeout.last()?.trim().parse().ok()?;
+    let mut parameters = text.rsplit(',').filter_map(|parameter| parameter.split_once('='));
+    let (_, timeout) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    let seconds: u64 = timeout.trim().parse().ok()?;
     let said = Duration::from_secs(seconds.min(LONGEST));
-    Some(said - MARGIN.min(said / 2))
+    Some(said.saturating_sub(MARGIN.min(said / 2)))
 }
 
 #[cfg(test)]

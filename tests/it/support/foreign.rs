@@ -92,7 +92,7 @@ impl Foreign {
         let child = child
             .spawn()
             .unwrap_or_else(|error| panic!("{name}: {error}: run `make test`, which installs it"));
-        let mut this = Self { address, child, folder: folder };
+        let mut this = Self { address, child, folder };
         for _ in 0..200 {
             if TcpStream::connect(address).await.is_ok() {
                 return this;
