@@ -10,7 +10,7 @@ mod allow;
 mod compare;
 mod conform;
 mod effective;
-mod environment;
+pub mod environment;
 pub mod file;
 mod held;
 mod hold;

@@ -14,6 +14,7 @@ mod reactions;
 mod redirect;
 mod signal;
 mod stop;
+mod supervisor;
 
 use std::fmt;
 use std::io::Write;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Running, Start, StartError, start};
+use super::{Running, Start, StartError, start, supervisor};
 use crate::config;
 
 /// How long a second signal waits for what is being cut.
@@ -34,7 +34,7 @@ pub async fn run(
     let running = start(begin).await?;
     let mut watch = Watch::of(path.clone());
     ready(&running);
-    notify(&[sd_notify::NotifyState::Ready]);
+    supervisor::ready();
     loop {
         tokio::select! {
             () = end.told() => break,
@@ -42,7 +42,7 @@ pub async fn run(
             () = watch.changed(running.app.config().watch) => reload(&running, path.as_deref()).await,
         }
     }
-    notify(&[sd_notify::NotifyState::Stopping]);
+    supervisor::stopping();
     tokio::select! {
         () = running.shutdown() => {}
         () = end.told() => at_once(&running).await,
@@ -113,7 +113,7 @@ impl Watch {
 
 async fn reload(running: &Running, path: Option<&Path>) {
     let Some(path) = path else { return };
-    notify(&[sd_notify::NotifyState::Reloading]);
+    supervisor::reloading();
     match config::load(path) {
         Ok(loaded) => match running.reload(&loaded).await {
             Ok(()) => tracing::info!(sha256 = loaded.sha256, "the configuration was taken over"),
@@ -124,12 +124,7 @@ async fn reload(running: &Running, path: Option<&Path>) {
             tracing::error!(%problems, "the configuration was refused; the old one stays");
         }
     }
-    notify(&[sd_notify::NotifyState::Ready]);
-}
-
-/// A system without a service manager is not told.
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    drop(sd_notify::notify(states));
+    supervisor::ready();
 }
 
 #[cfg(test)]

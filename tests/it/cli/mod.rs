@@ -13,6 +13,7 @@ mod reload;
 mod soak;
 mod spent;
 mod store;
+mod supervisor;
 
 use std::io::Write;
 use std::path::Path;
