@@ -4,10 +4,15 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::time::Duration;
 
 use super::out::{Failure, note};
 use crate::config::{self, Database, Loaded};
 use crate::store::Db;
+
+/// For threads that wait for the system when the work is done: a name that DNS does not tell ends in
+/// its own time, and nobody needs it any more.
+const LEFTOVERS: Duration = Duration::from_millis(100);
 
 /// The configuration, with its warnings as remarks.
 pub fn config(path: &Path) -> Result<Loaded, Failure> {
@@ -37,5 +42,30 @@ pub async fn store(settings: &config::Store) -> Result<Db, Failure> {
 /// Runs a command's asynchronous part to its end.
 pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(work)
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(LEFTOVERS);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn what_still_hangs_keeps_no_program_from_ending() {
+        let start = Instant::now();
+        let done = block_on(async {
+            let (began, has_begun) = tokio::sync::oneshot::channel();
+            drop(tokio::task::spawn_blocking(move || {
+                began.send(()).unwrap();
+                std::thread::sleep(Duration::from_secs(20));
+            }));
+            has_begun.await.unwrap();
+            Ok(7)
+        });
+        assert!(done.is_ok_and(|number| number == 7));
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
 }

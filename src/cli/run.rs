@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::out::{Failure, Out, note};
 use super::{log, open};
 use crate::base::{SystemClock, SystemRandom};
+use crate::proxy::upstream::SystemNames;
 use crate::server::{self, Start};
 
 /// Runs until the process is told to stop.
@@ -17,6 +18,7 @@ pub fn run(path: &Path, out: &mut Out) -> Result<(), Failure> {
         loaded,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
+        names: Arc::new(SystemNames),
         access_log: Box::new(std::io::stderr()),
     };
     let ready = |running: &server::Running| {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ::http::HeaderValue;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use futures::future::join_all;
 
 use super::StartError;
 use crate::app::{App, Signal};
@@ -23,7 +24,7 @@ use crate::gate::rules::{EdgeRules, Hardening};
 use crate::gate::target::{Doubtful, TargetRules};
 use crate::gate::{self, Admitted, Errand, Gate, Kept, Permit, Rejection, Standing, Verdict, admit};
 use crate::metrics::Metrics;
-use crate::proxy::upstream::{Tls, Upstream, watch_over};
+use crate::proxy::upstream::{Lookup, Names, Tls, Upstream, watch_over};
 use crate::proxy::{Decide, Decided, Decision, Forward, Found, Held, Subject, Until, foreign_cookies};
 use crate::tasks::Tasks;
 
@@ -42,11 +43,13 @@ impl Reach {
     pub(super) async fn new(
         config: &Config,
         before: Option<&Self>,
+        names: &Arc<dyn Names>,
         metrics: &Metrics,
         tasks: &Tasks,
     ) -> Result<Self, StartError> {
-        let listen = Arc::new(config.listen.clone());
+        let lookup = Lookup { names: Arc::clone(names), listen: Arc::new(config.listen.clone()) };
         let mut upstreams = BTreeMap::new();
+        let mut fresh = Vec::new();
         for (name, plan) in &config.upstreams {
             let tls = plan.tls.as_ref().map(Tls::load).transpose();
             let tls = tls.map_err(|cause| StartError::Upstream { name: name.clone(), cause })?;
@@ -56,9 +59,10 @@ impl Reach {
                 continue;
             }
             let made = Upstream::new(plan.clone(), tls, metrics.upstream(name));
-            watch_over(&made, &listen, tasks).await;
+            fresh.push(Arc::clone(&made));
             upstreams.insert(name.clone(), made);
         }
+        join_all(fresh.iter().map(|upstream| watch_over(upstream, &lookup, tasks))).await;
         Ok(Self { rules: Arc::new(rules(config)), upstreams })
     }
 

@@ -34,6 +34,7 @@ use crate::gate::{FromSlices, Gate};
 use crate::keys;
 use crate::metrics::Metrics;
 use crate::proxy::tls::{Certificate, PemPair, Unusable};
+use crate::proxy::upstream::Names;
 use crate::proxy::{AccessLog, Edge, Limits, Patience, Phase, Public, Recorder, Speech};
 use crate::rbac;
 use crate::shared::Unreachable;
@@ -64,6 +65,8 @@ pub struct Start {
     pub loaded: Loaded,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    /// How the servers of upstreams are found by name.
+    pub names: Arc<dyn Names>,
     /// Where the access log goes.
     pub access_log: Box<dyn Write + Send>,
 }
@@ -125,6 +128,7 @@ pub struct Running {
     pub redirect: Option<SocketAddr>,
     pub app: Arc<App>,
     bridge: Arc<Bridge>,
+    names: Arc<dyn Names>,
     phase: watch::Sender<Phase>,
     /// The operator's listener closes last.
     admin_phase: watch::Sender<Phase>,
@@ -144,7 +148,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let config = reached_at(&start.loaded.config, public);
     let ground = Ground::new(start.clock, start.random);
     let (app, alone) = assemble::assemble(&config, &ground).await?;
-    let reach = Reach::new(&config, None, &ground.metrics, &ground.tasks).await?;
+    let reach = Reach::new(&config, None, &start.names, &ground.metrics, &ground.tasks).await?;
     let gate = open_gate(&app, &config)?;
     chores::of_gate(&app, &gate);
     let bridge = Arc::new(Bridge { app: Arc::clone(&app), gate, reach: ArcSwap::from_pointee(reach) });
@@ -161,6 +165,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         redirect: sockets.redirect.as_ref().map(|socket| sockets.address(socket)).transpose()?,
         app,
         bridge,
+        names: start.names,
         phase: watch::Sender::new(Phase::Serving),
         admin_phase: watch::Sender::new(Phase::Serving),
         open: watch::Sender::new(0),
@@ -320,7 +325,7 @@ impl Running {
         }
         let Bridge { gate, reach, .. } = &*self.bridge;
         let before = reach.load_full();
-        let next = Reach::new(new, Some(&before), &self.app.metrics, &self.app.tasks).await?;
+        let next = Reach::new(new, Some(&before), &self.names, &self.app.metrics, &self.app.tasks).await?;
         self.app.set_config(Arc::clone(new));
         let prepared = async {
             keys::ensure(&self.app).await.map_err(StartError::Keys)?;

@@ -52,4 +52,5 @@ mod support;
 mod tls;
 mod upstream;
 mod upstream_idle;
+mod upstream_names;
 mod wire;

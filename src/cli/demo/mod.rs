@@ -23,6 +23,7 @@ use crate::crypto::password::policy::Owner;
 use crate::login;
 use crate::organization::{self, New};
 use crate::policy::Code;
+use crate::proxy::upstream::SystemNames;
 use crate::rbac::{self, Granted};
 use crate::server::{self, Start};
 use crate::store::DEFAULT_SITE;
@@ -59,6 +60,7 @@ impl Demo {
                 loaded,
                 clock: Arc::new(SystemClock),
                 random: Arc::new(SystemRandom),
+                names: Arc::new(SystemNames),
                 access_log: Box::new(std::io::stderr()),
             };
             let mut told = Ok(());

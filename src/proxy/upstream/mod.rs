@@ -20,11 +20,13 @@ mod breaker;
 mod health;
 mod idle;
 mod keep_alive;
+mod names;
 mod peer;
 mod resolve;
 mod websocket;
 
 pub use breaker::Outcome;
+pub use names::{Lookup, Names, SystemNames};
 pub use peer::Tls;
 pub(crate) use peer::Use;
 pub use resolve::watch_over;

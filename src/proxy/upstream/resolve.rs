@@ -3,28 +3,29 @@
 //!
 //! Law: a name that cannot be resolved keeps the addresses it had; DNS trouble is not an outage.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures::future::join_all;
+
+use super::names::Lookup;
 use super::{Upstream, health};
-use crate::config::upstream::refused;
-use crate::config::{Listen, Server};
+use crate::config::Server;
 use crate::tasks::Tasks;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-const RESOLVE_EVERY: Duration = Duration::from_secs(10);
+const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 
 /// Starts what keeps an upstream's servers current. It ends with the upstream.
 ///
 /// Returns after the first look, so that a gateway that says it is ready knows where to send.
-pub async fn watch_over(upstream: &Arc<Upstream>, listen: &Arc<Listen>, tasks: &Tasks) {
+pub async fn watch_over(upstream: &Arc<Upstream>, lookup: &Lookup, tasks: &Tasks) {
     if upstream.plan.servers.iter().any(|server| matches!(server, Server::Name { .. })) {
-        resolve(upstream, listen).await;
-        let listen = Arc::clone(listen);
+        resolve(upstream, lookup).await;
+        let lookup = lookup.clone();
         let work = move |upstream: Arc<Upstream>| {
-            let listen = Arc::clone(&listen);
-            async move { resolve(&upstream, &listen).await }
+            let lookup = lookup.clone();
+            async move { resolve(&upstream, &lookup).await }
         };
         let resolving = repeat(Arc::downgrade(upstream), RESOLVE_EVERY, work);
         tasks.spawn("resolve upstream", until_the_end(tasks, resolving));
@@ -70,11 +71,14 @@ where
     }
 }
 
-async fn resolve(upstream: &Upstream, listen: &Listen) {
+async fn resolve(upstream: &Upstream, lookup: &Lookup) {
+    let servers = &upstream.plan.servers;
+    // Beside each other: a name that takes its time keeps no other waiting.
+    let looks = join_all(servers.iter().map(|server| lookup.addresses(server))).await;
     let old = upstream.targets.load_full();
     let mut found = Vec::new();
-    for server in &upstream.plan.servers {
-        match addresses(server, listen).await {
+    for (server, addresses) in servers.iter().zip(looks) {
+        match addresses {
             Ok(addresses) => found.extend(addresses.into_iter().map(|address| (server.clone(), address))),
             Err(error) => {
                 tracing::warn!(upstream = upstream.name(), %server, %error, "a server's name was not resolved");
@@ -84,23 +88,4 @@ async fn resolve(upstream: &Upstream, listen: &Listen) {
         }
     }
     upstream.install(found);
-}
-
-/// The addresses of a server, each once, without those that would turn the gateway on itself.
-async fn addresses(server: &Server, listen: &Listen) -> std::io::Result<Vec<SocketAddr>> {
-    let (host, port) = match server {
-        Server::Address(address) => return Ok(vec![*address]),
-        Server::Name { host, port } => (host.as_str(), *port),
-    };
-    let mut addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses.retain(|address| match refused(*address, listen) {
-        None => true,
-        Some(why) => {
-            tracing::warn!(%server, %address, %why, "an address of a server is not used");
-            false
-        }
-    });
-    Ok(addresses)
 }

@@ -101,6 +101,7 @@ async fn what_watches_over_servers_ends_with_the_process() {
     plan.servers.push(Server::Name { host: "localhost".into(), port: 1 });
     let plan = config::Upstream { health: Some(health), ..plan };
     let upstream = Upstream::new(plan, None, metrics.upstream("u"));
-    watch_over(&upstream, &listen, &tasks).await;
+    let lookup = Lookup { names: Arc::new(SystemNames), listen };
+    watch_over(&upstream, &lookup, &tasks).await;
     assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, Vec::<&str>::new());
 }

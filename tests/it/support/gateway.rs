@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use portcullis::base::{Clock, SystemClock, SystemRandom};
 use portcullis::config::{self, Loaded};
+use portcullis::proxy::upstream::{Names, SystemNames};
 use portcullis::server::{Running, Start, StartError, start};
 use tempfile::TempDir;
 
@@ -37,10 +38,25 @@ impl Gateway {
 
     /// The same by a clock that the test moves.
     pub async fn start_by(clock: Arc<dyn Clock>, folder: TempDir, yaml: &str) -> Result<Self, StartError> {
+        Self::start_with(clock, Arc::new(SystemNames), folder, yaml).await
+    }
+
+    /// The same where names stand for what the test says.
+    pub async fn start_knowing(names: Arc<dyn Names>, yaml: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let started = Self::start_with(Arc::new(SystemClock), names, folder, yaml).await;
+        started.unwrap_or_else(|error| panic!("the gateway does not start: {error}"))
+    }
+
+    async fn start_with(
+        clock: Arc<dyn Clock>,
+        names: Arc<dyn Names>,
+        folder: TempDir,
+        yaml: &str,
+    ) -> Result<Self, StartError> {
         let loaded = load(yaml, &folder);
-        let log = Log::default();
-        let begin =
-            Start { loaded, clock, random: Arc::new(SystemRandom), access_log: Box::new(log.clone()) };
+        let (log, random) = (Log::default(), Arc::new(SystemRandom));
+        let begin = Start { loaded, clock, random, names, access_log: Box::new(log.clone()) };
         Ok(Self { running: start(begin).await?, folder, log })
     }
 

@@ -106,6 +106,14 @@ impl Upstream {
         Self::on(listener, handler)
     }
 
+    /// The same at an address of the test's choice.
+    pub async fn start_at(
+        address: &str,
+        handler: impl Fn(&Seen) -> Act + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
+        Ok(Self::on(TcpListener::bind(address).await?, handler))
+    }
+
     pub fn on(listener: TcpListener, handler: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let upstream = Self { address, seen: Arc::default(), connections: Arc::default() };
