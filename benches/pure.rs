@@ -74,6 +74,7 @@ fn policies(criterion: &mut Criterion) {
             id: Id::from_u128(1),
             rights: &rights,
             authenticated_at: Timestamp::from_millis(0),
+            second_factor_at: None,
             is_staff: false,
             is_email_verified: true,
             is_phone_verified: false,

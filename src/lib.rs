@@ -66,6 +66,7 @@ pub mod organization;
 pub mod agent;
 pub mod approval;
 pub mod notice;
+pub mod factor;
 pub mod login;
 pub mod profile;
 pub mod web;

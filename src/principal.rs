@@ -36,6 +36,8 @@ pub struct AccountFacts {
     pub is_superuser: bool,
     pub is_email_verified: bool,
     pub is_phone_verified: bool,
+    /// A login asks for a second factor.
+    pub has_second_factor: bool,
 }
 
 /// What an account is in one organization, at the epoch at which the account was read.
@@ -54,6 +56,8 @@ pub struct SessionFacts {
     pub started_at: Timestamp,
     /// When the person last proved who they are: what `max_age` counts from.
     pub authenticated_at: Timestamp,
+    /// When the person last proved a second factor in it; never, where it was a login without.
+    pub second_factor_at: Option<Timestamp>,
     /// How the person logged in, as `X-Auth-Method` shows it.
     pub method: &'static str,
     pub application: Option<Id>,
@@ -67,6 +71,8 @@ pub struct SessionFacts {
 pub enum Scope {
     /// Choosing a new password, because this one must be changed.
     PasswordChangeOnly,
+    /// Turning on a second factor, because this account must have one.
+    SecondFactorSetupOnly,
 }
 
 impl Scope {
@@ -75,7 +81,15 @@ impl Scope {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::PasswordChangeOnly => "password_change_only",
+            Self::SecondFactorSetupOnly => "2fa_setup_only",
         }
+    }
+
+    /// The scope that has this name.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        let all = [Self::PasswordChangeOnly, Self::SecondFactorSetupOnly];
+        all.into_iter().find(|scope| scope.as_str() == text)
     }
 }
 

@@ -139,11 +139,21 @@ pub async fn rehash(
     Ok(())
 }
 
-/// Notes a login, if the account may log in at this moment and has the password that it had when
-/// it was read. Holds the account's row until the change ends.
+/// Notes a login, if the account may log in at this moment and has the password and the second
+/// factor that it had when it was read. Holds the account's row until the change ends.
 pub async fn note_login(change: &mut Change<'_>, account: &Account) -> Result<bool, Error> {
     let now = change.now();
     Ok(store::note_login(change.tx(), account, now).await? > 0)
+}
+
+/// Says since when a login of the account asks for a second factor. Its event is the caller's.
+pub async fn set_second_factor(
+    change: &mut Change<'_>,
+    account: Id,
+    at: Option<Timestamp>,
+) -> Result<(), Error> {
+    let now = change.now();
+    store::set_second_factor(change.tx(), account, at, now).await.map(drop)
 }
 
 /// Holds the account's row until the change ends, if the account may act at this moment.

@@ -48,6 +48,8 @@ pub struct Account {
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub last_login_at: Option<Timestamp>,
+    /// Since when a login asks for a second factor; `None`: it does not.
+    pub second_factor_at: Option<Timestamp>,
 }
 
 /// Whether an account may act.
@@ -111,6 +113,7 @@ impl Account {
             created_at: now,
             updated_at: now,
             last_login_at: None,
+            second_factor_at: None,
         }
     }
 
@@ -154,6 +157,7 @@ impl Account {
             is_superuser: self.is_superuser,
             is_email_verified: self.is_email_verified,
             is_phone_verified: self.is_phone_verified,
+            has_second_factor: self.second_factor_at.is_some(),
         }
     }
 }

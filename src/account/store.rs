@@ -11,7 +11,7 @@ fn select() -> Stmt {
         "SELECT id, number, site_id AS site, email, phone, username, pending_email, pending_phone, password_hash, \
          password_changed_at, must_change_password, first_name, last_name, bio, timezone, language, custom_fields, is_active, \
          is_banned, is_staff, is_superuser, is_email_verified, is_phone_verified, is_locked, locked_until, \
-         created_at, updated_at, last_login_at FROM account",
+         created_at, updated_at, last_login_at, second_factor_at FROM account",
     )
 }
 
@@ -146,8 +146,8 @@ pub(super) async fn forget_passwords(tx: &mut Tx, rows: &[Id]) -> Result<(), Err
     tx.execute(stmt).await.map(drop)
 }
 
-/// Notes a login of an account that may log in at this moment and whose password is still the one
-/// that was verified; 0 otherwise. Holds the row until the transaction ends, so that logins of one
+/// Notes a login of an account that may log in at this moment and whose password and second factor
+/// are still those that were verified; 0 otherwise. Holds the row until the transaction ends, so that logins of one
 /// account come one after the other.
 pub(super) async fn note_login(tx: &mut Tx, account: &Account, now: Timestamp) -> Result<u64, Error> {
     let stmt = sql("UPDATE account SET last_login_at = ? WHERE id = ? AND is_active = ? AND is_banned = ? \
@@ -157,7 +157,21 @@ pub(super) async fn note_login(tx: &mut Tx, account: &Account, now: Timestamp) -
         Some(at) => stmt.push("AND password_changed_at = ?").bind(at),
         None => stmt.push("AND password_changed_at IS NULL"),
     };
+    let stmt = match account.second_factor_at {
+        Some(at) => stmt.push("AND second_factor_at = ?").bind(at),
+        None => stmt.push("AND second_factor_at IS NULL"),
+    };
     tx.execute(stmt).await
+}
+
+pub(super) async fn set_second_factor(
+    tx: &mut Tx,
+    id: Id,
+    at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let stmt = sql("UPDATE account SET second_factor_at = ?, updated_at = ? WHERE id = ?");
+    tx.execute(stmt.bind(at).bind(now).bind(id)).await
 }
 
 pub(super) async fn hold(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {

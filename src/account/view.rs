@@ -73,7 +73,7 @@ pub fn user(account: &Account, roles: &[Code], permissions: &[Code]) -> User {
         is_active: account.is_active,
         is_email_verified: account.is_email_verified,
         is_phone_verified: account.is_phone_verified,
-        is_2fa_enabled: false,
+        is_2fa_enabled: account.second_factor_at.is_some(),
         created_at: account.created_at.rfc3339(),
         updated_at: account.updated_at.rfc3339(),
         last_login: account.last_login_at.map(Timestamp::rfc3339),

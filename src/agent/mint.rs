@@ -15,7 +15,7 @@ use crate::crypto::token::TokenDigest;
 use crate::organization::OrgContext;
 use crate::policy::{Catalogue, Code};
 use crate::principal::Principal;
-use crate::session::{self, Method};
+use crate::session;
 use crate::shared::Allowance;
 use crate::store::Error;
 
@@ -120,7 +120,7 @@ pub(super) async fn mint_since(
         limits: ask.limits,
         method: session.method,
         authenticated_at: session.authenticated_at,
-        has_second_factor: has_second_factor(session.method),
+        has_second_factor: session.second_factor_at.is_some(),
         resumes: 0,
         created_at: now,
         expires_at: now.plus(ask.lifetime),
@@ -135,12 +135,6 @@ pub(super) async fn mint_since(
     change.record(event).await?;
     change.commit().await?;
     Ok((token, text))
-}
-
-const fn has_second_factor(method: Method) -> bool {
-    match method {
-        Method::Password => false,
-    }
 }
 
 /// The codes among these that the human does not hold now.

@@ -121,8 +121,7 @@ pub async fn decide(
 
 fn check_session(app: &App, approval: &Approval, person: &Principal) -> Result<(), DecideError> {
     let rules = &approval.rules;
-    // No login has a second factor yet.
-    if rules.mfa {
+    if rules.mfa && person.session.second_factor_at.is_none() {
         return Err(DecideError::Session(SessionNeed::SecondFactor));
     }
     let age = app.now().since(person.session.authenticated_at);

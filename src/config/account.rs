@@ -18,6 +18,20 @@ pub struct Accounts {
     pub registration: Registration,
     pub password: Password,
     pub lockout: Lockout,
+    /// Whether staff and superusers must have a second factor.
+    pub staff_second_factor: StaffSecondFactor,
+    /// What authenticator apps show beside an account.
+    #[schemars(length(min = 1, max = 64))]
+    pub totp_issuer: String,
+}
+
+/// Whether those who may do the most log in with a password alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StaffSecondFactor {
+    /// Without one they can do nothing but set one up.
+    Required,
+    Optional,
 }
 
 /// Who may make an account.
@@ -172,6 +186,10 @@ impl Accounts {
                 &place.key("password").key("argon2").key("memory"),
                 "between 8KiB for each lane and 1GiB",
             );
+        }
+        if self.totp_issuer.trim().is_empty() || self.totp_issuer.contains(':') || self.totp_issuer.len() > 64
+        {
+            report.problem(&place.key("totp_issuer"), "between 1 and 64 letters, and no colon");
         }
         let lockout = place.key("lockout");
         if self.lockout.locked_for.is_zero() {

@@ -42,7 +42,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use account::{
     Accounts, Api, Applications, Argon2, CharacterClass, Docs, Hash, Lockout, Password, PasswordRules,
-    Registration, Required,
+    Registration, Required, StaffSecondFactor,
 };
 pub use agent::{AgentDefaults, Agents, Llm, RouteAgents, RouteCost, TokenPrices};
 pub use compare::{Comparison, Scalar, Test, Threshold};

@@ -154,6 +154,9 @@ pub enum Notice {
     /// An account's password is another one now: for its owner alone.
     #[serde(skip)]
     PasswordChanged,
+    /// Something about an account's second factor is another now: for its owner alone.
+    #[serde(skip)]
+    SecondFactorChanged,
     /// Somebody tried to register with the address of an account: for its owner alone.
     #[serde(skip)]
     RegistrationRepeated,
@@ -172,6 +175,7 @@ impl Notice {
             Self::Code => "account.code",
             Self::ContactChanged => "account.contact_changed",
             Self::PasswordChanged => "account.password_changed",
+            Self::SecondFactorChanged => "account.second_factor_changed",
             Self::RegistrationRepeated => "account.registration_repeated",
         }
     }

@@ -17,6 +17,7 @@ use super::token::{Freshness, Keys, Refused};
 use super::world::World;
 use super::{Gate, failure};
 use crate::audit::Subject;
+use crate::factor;
 use crate::metrics::Cached;
 use crate::principal::Scope;
 
@@ -69,7 +70,15 @@ pub(super) async fn current(
     if gate.app.view_age() > VIEW_MAX {
         return Err(Rejection::Unavailable(Silent::View));
     }
-    gate.people.find(key, &gate.app.epochs, &world.catalogue, gate.records.as_ref(), head.at).await
+    let known =
+        gate.people.find(key, &gate.app.epochs, &world.catalogue, gate.records.as_ref(), head.at).await?;
+    // In sessions too that began before the account had to have a second factor.
+    if known.principal.session.scope.is_none()
+        && factor::is_missing(world.config.accounts.staff_second_factor, &known.principal.account)
+    {
+        return Ok(Arc::new(known.only_for(Scope::SecondFactorSetupOnly)));
+    }
+    Ok(known)
 }
 
 fn bearer(

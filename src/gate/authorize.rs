@@ -78,6 +78,7 @@ impl Asked<'_> {
                 id: principal.account.id,
                 rights: &principal.rights,
                 authenticated_at: principal.session.authenticated_at,
+                second_factor_at: principal.session.second_factor_at,
                 is_staff: principal.account.is_staff,
                 is_email_verified: principal.account.is_email_verified,
                 is_phone_verified: principal.account.is_phone_verified,

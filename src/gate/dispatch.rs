@@ -26,6 +26,7 @@ use crate::http::cookie::{Channel, Cookies};
 use crate::http::row::Mount;
 use crate::http::{Access, ApiError, Body, Call, CallHead, ErrorCode, Reply, Row, input};
 use crate::policy::Code;
+use crate::policy::judge::Failure;
 use crate::principal::ApplicationFacts;
 use crate::{session, web};
 
@@ -159,7 +160,7 @@ async fn check(
     match row.access() {
         Access::Permission(code) if !holds(principal, code) => {
             let missing = Code::parse(code).into_iter().collect();
-            Err(Rejection::Denied(crate::policy::judge::Failure { condition: "permission", missing }))
+            Err(Rejection::Denied(Failure { condition: "permission", missing, within: None }))
         }
         Access::Open
         | Access::Person

@@ -167,6 +167,8 @@ async fn snapshot_of(gate: &Gate, world: &World, account: &Account) -> Result<Ar
         sid: Id::from_u128(0),
         started_at: now,
         authenticated_at: now,
+        // A login asks for the second factor where there is one.
+        second_factor_at: account.second_factor_at.map(|_| now),
         method: "explain",
         application: None,
         scope: None,

@@ -19,7 +19,7 @@ use crate::app::Epochs;
 use crate::audit::Subject;
 use crate::base::{Email, Id, Timestamp};
 use crate::policy::{Catalogue, Code, Rights};
-use crate::principal::{AccountFacts, Principal};
+use crate::principal::{AccountFacts, Principal, Scope};
 
 const REMEMBERED_MAX: usize = 50_000;
 /// How long a session that is over is refused without asking the store again.
@@ -172,6 +172,19 @@ fn is_behind(person: &Person, key: Key) -> bool {
 }
 
 impl Snapshot {
+    /// The same caller, to whom only the endpoints of this scope are open.
+    pub fn only_for(&self, scope: Scope) -> Self {
+        let mut principal = Principal::clone(&self.principal);
+        principal.session.scope = Some(scope);
+        Self {
+            principal: Arc::new(principal),
+            stamps: Arc::clone(&self.stamps),
+            key: self.key,
+            seen: self.seen,
+            agent: self.agent.clone(),
+        }
+    }
+
     /// Somebody who does not call: for questions about what would be.
     pub fn imagined(person: Person, catalogue: &Catalogue) -> Self {
         let (session, account) = (&person.session, person.account.id);

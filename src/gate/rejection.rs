@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::agent::AgentRefusal;
 use super::hold::HoldRefusal;
 use crate::base::Timestamp;
+use crate::http::error;
 use crate::policy::Code;
 use crate::policy::judge::Failure;
 
@@ -159,8 +160,8 @@ fn denied(failure: &Failure) -> Told {
             "Email verification required", "Verify the account's e-mail address."),
         "verified.phone" => row("PHONE_NOT_VERIFIED", "verified_phone",
             "Phone verification required", "Verify the account's phone number."),
-        "mfa" => row("MFA_REQUIRED", "mfa", "A second factor is required", "Log in with a second factor."),
-        "max_age" => row("REAUTHENTICATION_REQUIRED", "max_age", "The login is too old for this", "Log in again."),
+        "mfa" => row("MFA_REQUIRED", "mfa", "A second factor is required", "Turn on a second factor and log in with it, or prove it at 2fa/verify/."),
+        "max_age" => row("REAUTHENTICATION_REQUIRED", "max_age", "The login is too old for this", "Log in again, or prove a second factor at 2fa/verify/."),
         "staff" => row("STAFF_REQUIRED", "staff", "Permission denied.", "Ask an administrator."),
         "superuser" => row("SUPERUSER_REQUIRED", "superuser", "Permission denied.", "Ask an administrator."),
         "owner" => row("OWNER_REQUIRED", "owner", "Permission denied.", "Use your own id in the path."),
@@ -348,6 +349,12 @@ impl Rejection {
             Self::TokenInvalid | Self::ApplicationMismatch => {
                 vec![(WWW_AUTHENTICATE, HeaderValue::from_static(BEARER_INVALID))]
             }
+            Self::ScopeInsufficient => {
+                vec![(WWW_AUTHENTICATE, HeaderValue::from_static(BEARER_SCOPE))]
+            }
+            Self::Denied(failure) if matches!(failure.condition, "mfa" | "max_age") => {
+                vec![(WWW_AUTHENTICATE, step_up(failure))]
+            }
             _ if self.status() == StatusCode::UNAUTHORIZED => {
                 vec![(WWW_AUTHENTICATE, HeaderValue::from_static(BEARER))]
             }
@@ -387,6 +394,15 @@ const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// RFC 6750 section 3: no error attribute where no credential was sent.
 const BEARER: &str = r#"Bearer realm="portcullis""#;
 const BEARER_INVALID: &str = r#"Bearer realm="portcullis", error="invalid_token""#;
+
+const BEARER_SCOPE: &str = r#"Bearer realm="portcullis", error="insufficient_scope""#;
+
+/// RFC 9470 section 3, with the contract's status: what the client is to have proved, and how lately.
+fn step_up(failure: &Failure) -> HeaderValue {
+    let age = failure.within.map(|within| format!(", max_age=\"{}\"", within.as_secs()));
+    let text = format!("{}{}", error::STEP_UP, age.unwrap_or_default());
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(error::STEP_UP))
+}
 
 impl Pace {
     /// `X-RateLimit-*` and, when nothing remains, `Retry-After`.

@@ -131,14 +131,10 @@ fn read(token: &str, keys: Keys<'_>, now: Timestamp) -> Result<Verified, Invalid
     let claims = session::read_access(keys.ring, keys.settings, token, now)?;
     // What is not an id names no application; whether that is so is asked of the session.
     let application = claims.app_id.parse().ok();
-    let scope = claims.scope.as_deref().map(|text| scope_named(text).ok_or(Invalid::Claims)).transpose()?;
+    let scope = claims.scope.as_deref().map(|text| Scope::named(text).ok_or(Invalid::Claims)).transpose()?;
     let expires_at = Timestamp::from_millis(claims.exp.saturating_mul(1000));
     let key = Key { sid: claims.sid, account: claims.sub, application };
     Ok(Verified { key, scope, expires_at })
-}
-
-fn scope_named(text: &str) -> Option<Scope> {
-    [Scope::PasswordChangeOnly].into_iter().find(|scope| scope.as_str() == text)
 }
 
 #[cfg(test)]

@@ -87,6 +87,8 @@ codes! {
 
     // Login, refresh, registration.
     LoginFailed = UNAUTHORIZED "LOGIN_FAILED" "Invalid email or password",
+    SecondFactorRequired = UNAUTHORIZED "2FA_REQUIRED" "2FA code required",
+    SecondFactorInvalid = UNAUTHORIZED "INVALID_2FA_CODE" "Invalid 2FA code.",
     AccountLocked = LOCKED "ACCOUNT_LOCKED" "Account locked",
     SessionLimitExceeded = CONFLICT "SESSION_LIMIT_EXCEEDED" "Too many open sessions",
     DeviceLimitExceeded = CONFLICT "DEVICE_LIMIT_EXCEEDED" "Too many devices",
@@ -108,6 +110,11 @@ codes! {
     OtpVerificationFailed = BAD_REQUEST "OTP_VERIFICATION_FAILED" "No verification code found",
     /// The gateway is not configured to do it.
     FeatureDisabled = NOT_FOUND "FEATURE_DISABLED" "This feature is not enabled",
+
+    // Second factors.
+    SecondFactorAlreadyOn = BAD_REQUEST "2FA_ALREADY_ENABLED" "2FA is already enabled",
+    CodeRequired = BAD_REQUEST "CODE_REQUIRED" "Code is required",
+    InvalidCode = BAD_REQUEST "INVALID_CODE" "Invalid code. Please try again.",
 
     // Organizations.
     OrgNotFound = NOT_FOUND "ORG_NOT_FOUND" "Organization not found",

@@ -62,6 +62,9 @@ impl ApiError {
         };
         match code.status() {
             StatusCode::UNAUTHORIZED => error.header(header::WWW_AUTHENTICATE, CHALLENGE),
+            _ if matches!(code, ErrorCode::MfaRequired | ErrorCode::ReauthenticationRequired) => {
+                error.header(header::WWW_AUTHENTICATE, HeaderValue::from_static(STEP_UP))
+            }
             StatusCode::SERVICE_UNAVAILABLE => error.retry_after(RETRY_UNAVAILABLE),
             _ => error,
         }
@@ -186,6 +189,8 @@ pub fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
+/// RFC 9470 section 3: who calls is known, and has not proved enough, or not lately.
+pub const STEP_UP: &str = r#"Bearer realm="portcullis", error="insufficient_user_authentication""#;
 /// RFC 6750 section 3: no `error` attribute where no token was sent.
 const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="portcullis""#);
 
@@ -217,8 +222,9 @@ mod tests {
             assert!(body["details"].is_object());
             assert_eq!(body["request_id"], "r-1");
             assert_eq!(reply.status, code.status());
-            let unauthorized = reply.status == StatusCode::UNAUTHORIZED;
-            assert_eq!(reply.headers.contains_key(header::WWW_AUTHENTICATE), unauthorized, "{code:?}");
+            let challenges = reply.status == StatusCode::UNAUTHORIZED
+                || matches!(code, ErrorCode::MfaRequired | ErrorCode::ReauthenticationRequired);
+            assert_eq!(reply.headers.contains_key(header::WWW_AUTHENTICATE), challenges, "{code:?}");
             let unavailable = reply.status == StatusCode::SERVICE_UNAVAILABLE;
             assert_eq!(reply.headers.contains_key(header::RETRY_AFTER), unavailable, "{code:?}");
         }

@@ -22,6 +22,8 @@ pub enum Bucket {
     OtpRequest,
     /// Every endpoint that takes a one-time code.
     OtpVerify,
+    /// Turning a second factor on and off, and proving it again.
+    SecondFactor,
 }
 
 const fn window(limit: u32, per: Duration) -> Window {
@@ -45,6 +47,7 @@ impl Bucket {
             Self::PasswordReset => "password_reset",
             Self::OtpRequest => "otp_request",
             Self::OtpVerify => "otp_verify",
+            Self::SecondFactor => "second_factor",
         }
     }
 
@@ -58,6 +61,7 @@ impl Bucket {
             Self::Password => &const { [window(10, MINUTE)] },
             Self::OtpRequest => &const { [window(5, HOUR)] },
             Self::OtpVerify => &const { [window(5, MINUTE)] },
+            Self::SecondFactor => &const { [window(20, MINUTE)] },
         }
     }
 }

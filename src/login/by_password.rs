@@ -7,18 +7,19 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use super::lockout::{Attempt, Door, Knock, knock};
+use super::lockout::{Attempt, Door, Knock, knock, note_failure};
+use super::second::{self, Trial};
 use super::{Rights, claims_of, rights_of};
 use crate::account::{self, Account, PasswordHash, Reference, Standing};
 use crate::app::{App, Change};
-use crate::audit::{AccountEvent, Actor, How, LoginFailure, SessionEvent};
+use crate::audit::{Actor, LoginFailure, SessionEvent};
 use crate::base::{Email, Id, Phone, Secret, Timestamp};
 use crate::config::Config;
 use crate::crypto::password::{Match, Overloaded};
+use crate::factor::{self, Accepted, Code};
 use crate::metrics::{LoginMethod, LoginResult};
-use crate::principal::Scope;
 use crate::session::{self, Device, Method, Pair, Session, StartError};
-use crate::store::Error;
+use crate::store::{Error, Tx};
 
 /// By what somebody says who they are.
 #[derive(Debug, Clone)]
@@ -55,6 +56,8 @@ impl Identifier {
 pub struct Visitor {
     pub identifier: Identifier,
     pub password: Secret<String>,
+    /// Of the second factor; not looked at where the account has none.
+    pub code: Option<Code>,
     pub device: Device,
     pub address: IpAddr,
     pub actor: Actor,
@@ -80,6 +83,10 @@ pub enum Refused {
     },
     Inactive,
     Banned,
+    /// The password was right, and a second factor is asked for.
+    SecondFactorNeeded,
+    /// The password was right, and the code was not, or was used before.
+    SecondFactorWrong,
     SessionLimit,
     DeviceLimit,
     Overloaded,
@@ -117,6 +124,7 @@ impl Refused {
         match self {
             Self::Wrong => LoginResult::BadCredentials,
             Self::Locked { .. } => LoginResult::Locked,
+            Self::SecondFactorNeeded | Self::SecondFactorWrong => LoginResult::SecondFactor,
             Self::Inactive | Self::Banned | Self::SessionLimit | Self::DeviceLimit => LoginResult::Refused,
             Self::Overloaded => LoginResult::Overloaded,
             Self::NoKey | Self::Store(_) => LoginResult::Unavailable,
@@ -152,15 +160,25 @@ async fn judge(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
     };
     match account {
         Some(account) if verdict != Match::No => {
-            if let Err(refused) = standing(app, &account) {
-                attempt.withdraw(app).await?;
-                note_refusal(app, &visitor, &account, &refused).await?;
-                return Err(refused);
+            let asked = match standing(app, &account) {
+                Ok(()) => second::ask(app, &account, visitor.code.as_ref()).await,
+                Err(refused) => Err(refused),
+            };
+            match asked {
+                Ok(trial) => enter(app, &config, visitor, account, verdict, Tries { attempt, trial }).await,
+                Err(refused) => {
+                    attempt.withdraw(app).await?;
+                    note_refusal(app, &visitor, &account, &refused).await?;
+                    Err(refused)
+                }
             }
-            enter(app, &config, visitor, account, verdict, attempt).await
         }
         account => {
-            note_failure(app, visitor.actor, account.map(|account| account.id), &attempt).await?;
+            let reason = match account {
+                Some(_) => LoginFailure::WrongPassword,
+                None => LoginFailure::UnknownIdentifier,
+            };
+            note_failure(app, visitor.actor, account.map(|account| account.id), reason, &[&attempt]).await?;
             Err(Refused::Wrong)
         }
     }
@@ -175,13 +193,46 @@ fn standing(app: &App, account: &Account) -> Result<(), Refused> {
     }
 }
 
+/// What this login has taken at the doors.
+struct Tries {
+    attempt: Attempt,
+    trial: Option<Trial>,
+}
+
+impl Tries {
+    async fn succeeded(&self, tx: &mut Tx) -> Result<(), Error> {
+        self.attempt.succeeded(tx).await?;
+        match &self.trial {
+            Some(trial) => trial.attempt.succeeded(tx).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn withdraw(self, app: &App) -> Result<(), Error> {
+        self.attempt.withdraw(app).await?;
+        match self.trial {
+            Some(trial) => trial.attempt.withdraw(app).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The code was wrong: both doors keep the attempt.
+    async fn failed(&self, app: &App, actor: Actor, account: Id) -> Result<(), Error> {
+        let attempts: Vec<&Attempt> = [Some(&self.attempt), self.trial.as_ref().map(|trial| &trial.attempt)]
+            .into_iter()
+            .flatten()
+            .collect();
+        note_failure(app, actor, Some(account), LoginFailure::WrongSecondFactor, &attempts).await
+    }
+}
+
 async fn enter(
     app: &App,
     config: &Config,
     visitor: Visitor,
     mut account: Account,
     verdict: Match,
-    attempt: Attempt,
+    tries: Tries,
 ) -> Result<Entered, Refused> {
     // A better hash can wait for the next login if the hasher is busy now.
     let better = match verdict {
@@ -191,18 +242,22 @@ async fn enter(
     let rights = rights_of(app, &account).await?;
     let claims = claims_of(app, &account, &rights).await?;
     let mut change = app.change(visitor.actor.clone()).await?;
-    let started = start(&mut change, config, &account, &visitor, claims).await;
+    let started = start(&mut change, config, &account, &visitor, tries.trial.as_ref(), claims).await;
     let (session, pair) = match started {
         Ok(started) => started,
+        Err(Refused::SecondFactorWrong) => {
+            drop(change);
+            tries.failed(app, visitor.actor, account.id).await?;
+            return Err(Refused::SecondFactorWrong);
+        }
         Err(refused) => {
             drop(change);
-            attempt.withdraw(app).await?;
-            let refused = Refused::from(refused);
+            tries.withdraw(app).await?;
             note_refusal(app, &visitor, &account, &refused).await?;
             return Err(refused);
         }
     };
-    attempt.succeeded(change.tx()).await?;
+    tries.succeeded(change.tx()).await?;
     if let (Some(was), Some(better)) = (&account.password_hash, better) {
         account::rehash(&mut change, account.id, was, &PasswordHash::new(better)).await?;
     }
@@ -216,34 +271,32 @@ async fn start(
     config: &Config,
     account: &Account,
     visitor: &Visitor,
+    trial: Option<&Trial>,
     claims: Map<String, Value>,
-) -> Result<(Session, Pair), StartError> {
+) -> Result<(Session, Pair), Refused> {
+    if let Some(trial) = trial {
+        // The account's row first, as everywhere.
+        if !account::hold(change, account.id).await? {
+            return Err(Refused::Wrong);
+        }
+        if !factor::spend(change, account.id, &trial.code, Accepted::Any).await? {
+            return Err(Refused::SecondFactorWrong);
+        }
+    }
     let login = session::Login {
         account,
         application: visitor.actor.application,
         device: &visitor.device,
         address: Some(visitor.address),
         method: Method::Password,
-        // A password that somebody else chose opens nothing but choosing another one.
-        scope: account.must_change_password.then_some(Scope::PasswordChangeOnly),
+        scope: second::scope_of(config, account),
         claims,
     };
-    session::start(change, &config.sessions, &config.tokens, login).await
-}
-
-/// Records that an attempt failed, and that it was the last one if it was.
-async fn note_failure(app: &App, actor: Actor, account: Option<Id>, attempt: &Attempt) -> Result<(), Error> {
-    let reason =
-        if account.is_some() { LoginFailure::WrongPassword } else { LoginFailure::UnknownIdentifier };
-    let mut change = app.change(actor).await?;
-    let failed = failed(account, attempt.digest(), reason);
-    change.record(failed).await?;
-    if let Some(until) = attempt.locked_until() {
-        let identifier_digest = Some(attempt.digest().to_owned());
-        let until = Some(until);
-        change.record(AccountEvent::Locked { account, identifier_digest, until, how: How::Rule }).await?;
+    let (mut session, pair) = session::start(change, &config.sessions, &config.tokens, login).await?;
+    if trial.is_some() {
+        session::prove(change, &mut session).await?;
     }
-    change.commit().await
+    Ok((session, pair))
 }
 
 /// Records that somebody with the right password was not let in.
@@ -254,7 +307,13 @@ async fn note_refusal(app: &App, visitor: &Visitor, account: &Account, why: &Ref
         Refused::Inactive | Refused::Banned => LoginFailure::Inactive,
         Refused::SessionLimit => LoginFailure::SessionLimit,
         Refused::DeviceLimit => LoginFailure::DeviceLimit,
-        Refused::Wrong | Refused::Overloaded | Refused::NoKey | Refused::Store(_) => return Ok(()),
+        // What is asked for after the password is the other half of one login.
+        Refused::SecondFactorNeeded
+        | Refused::SecondFactorWrong
+        | Refused::Wrong
+        | Refused::Overloaded
+        | Refused::NoKey
+        | Refused::Store(_) => return Ok(()),
     };
     let mut change = app.change(visitor.actor.clone()).await?;
     change.record(failed(Some(account.id), door.digest(), reason)).await?;

@@ -9,7 +9,6 @@ use super::by_password::{self, Identifier, Visitor, log_in};
 use super::input::{LoginEmail, LoginPhone, PasswordChange, PasswordStrength, Refresh, Register};
 use super::password::{self, Wish, policy_of};
 use super::register::{self, Newcomer, Registered, Then};
-use super::reset_http;
 use super::show::{self, Carrier, Done, Registration, Tokens, carrier_of};
 use super::{Rights, claims_of, rights_of};
 use crate::account::{self, Account};
@@ -17,6 +16,7 @@ use crate::app::App;
 use crate::base::{Secret, Timestamp};
 use crate::config::Config;
 use crate::crypto::password::policy::{Owner, Strength, Weakness};
+use crate::factor;
 use crate::http::cookie::{Channel, SetCookie};
 use crate::http::reply::WithCookies;
 use crate::http::{ApiError, Bucket, Call, Created, ErrorCode, Json, Nothing, Row, csrf, get, post};
@@ -29,6 +29,8 @@ use ErrorCode as Code;
 
 const LOGIN_CODES: &[ErrorCode] = &[
     Code::LoginFailed,
+    Code::SecondFactorRequired,
+    Code::SecondFactorInvalid,
     Code::AccountLocked,
     Code::SessionLimitExceeded,
     Code::DeviceLimitExceeded,
@@ -44,12 +46,12 @@ const LOGIN_EVENTS: &[&str] = &[
     "session_limit_exceeded",
     "device_limit_exceeded",
     "password_rehashed",
+    "2fa_verified",
+    "2fa_backup_used",
 ];
 
-/// The endpoints of this slice.
-#[must_use]
-pub fn rows() -> Vec<Row> {
-    let mut rows = vec![
+pub(super) fn rows() -> Vec<Row> {
+    vec![
         post("/register/", register)
             .open()
             .limit(Bucket::Register)
@@ -105,9 +107,7 @@ pub fn rows() -> Vec<Row> {
             .unaudited("judges a text and changes nothing")
             .about("Judge a password"),
         get("/password/requirements/", password_requirements).open().about("What a password must be"),
-    ];
-    rows.extend(reset_http::rows());
-    rows
+    ]
 }
 
 async fn register(
@@ -148,7 +148,8 @@ async fn login_email(
     Json(body): Json<LoginEmail>,
 ) -> Result<WithCookies<Json<Tokens>>, ApiError> {
     let identifier = Identifier::Email(body.email);
-    enter(call, identifier, body.password, body.device_info, "Invalid email or password").await
+    let given = Given { password: body.password, code: body.totp_code, device: body.device_info };
+    enter(call, identifier, given, "Invalid email or password").await
 }
 
 async fn login_phone(
@@ -156,20 +157,28 @@ async fn login_phone(
     Json(body): Json<LoginPhone>,
 ) -> Result<WithCookies<Json<Tokens>>, ApiError> {
     let identifier = Identifier::Phone(body.phone);
-    enter(call, identifier, body.password, body.device_info, "Invalid phone number or password").await
+    let given = Given { password: body.password, code: body.totp_code, device: body.device_info };
+    enter(call, identifier, given, "Invalid phone number or password").await
+}
+
+/// What somebody gives beside who they are.
+struct Given {
+    password: Secret<String>,
+    code: Option<factor::Code>,
+    device: Option<Device>,
 }
 
 async fn enter(
     call: Call,
     identifier: Identifier,
-    password: Secret<String>,
-    said: Option<Device>,
+    given: Given,
     wrong: &'static str,
 ) -> Result<WithCookies<Json<Tokens>>, ApiError> {
     let carrier = carrier(&call.app.config());
     refuse_foreign(&call, carrier)?;
-    let device = device(&call, said);
-    let visitor = Visitor { identifier, password, device, address: call.head.client, actor: call.actor() };
+    let Given { password, code, device: said } = given;
+    let (device, address) = (device(&call, said), call.head.client);
+    let visitor = Visitor { identifier, password, code, device, address, actor: call.actor() };
     let now = call.app.now();
     let entered = log_in(&call.app, visitor).await.map_err(|refused| refused_login(refused, wrong, now))?;
     let answer = Tokens::of_entered(&entered, carrier, call.app.now());
@@ -188,7 +197,7 @@ fn device(call: &Call, said: Option<Device>) -> Device {
     said.unwrap_or_else(|| Device::guess(call.head.user_agent.as_deref().unwrap_or_default()))
 }
 
-fn carrier(config: &Config) -> Carrier {
+pub(super) fn carrier(config: &Config) -> Carrier {
     if config.sessions.refresh_cookie { Carrier::Cookie } else { Carrier::Body }
 }
 
@@ -196,7 +205,7 @@ fn channel(config: &Config) -> Channel {
     if config.public_url.is_https { Channel::Https } else { Channel::PlainHttp }
 }
 
-fn cookies(call: &Call, session: &Session, pair: &Pair) -> Vec<SetCookie> {
+pub(super) fn cookies(call: &Call, session: &Session, pair: &Pair) -> Vec<SetCookie> {
     let config = call.app.config();
     if carrier_of(session, carrier(&config)) == Carrier::Body {
         return Vec::new();
@@ -231,6 +240,10 @@ async fn refresh(call: Call, Json(body): Json<Refresh>) -> Result<WithCookies<Js
     let outcome = session::refresh(app, &config.sessions, &config.tokens, request, async |id| {
         let gone = || Error::Broken { cause: "the account of a session is gone".into() };
         let account = account::by_id(&app.db, id).await?.ok_or_else(gone)?;
+        // Who must have a second factor by now, and has none, logs in once more.
+        if factor::is_missing(config.accounts.staff_second_factor, &account.facts()) {
+            return Err(RefreshError::Refused);
+        }
         let rights = rights_of(app, &account).await?;
         let claims = claims_of(app, &account, &rights).await?;
         known = Some((account, rights));
@@ -329,7 +342,7 @@ pub(super) fn refuse_weak(field: &str, weaknesses: &[Weakness]) -> Result<(), Ap
     Err(ApiError::invalid(field, &messages))
 }
 
-fn locked(until: Option<Timestamp>, now: Timestamp) -> ApiError {
+pub(super) fn locked(until: Option<Timestamp>, now: Timestamp) -> ApiError {
     let error = ApiError::new(Code::AccountLocked);
     match until {
         // At least a second: what has just ended is over when the client comes back.
@@ -338,7 +351,7 @@ fn locked(until: Option<Timestamp>, now: Timestamp) -> ApiError {
     }
 }
 
-fn refused_login(refused: by_password::Refused, wrong: &'static str, now: Timestamp) -> ApiError {
+pub(super) fn refused_login(refused: by_password::Refused, wrong: &'static str, now: Timestamp) -> ApiError {
     use by_password::Refused;
     let failed = ApiError::new(Code::LoginFailed);
     match refused {
@@ -346,6 +359,8 @@ fn refused_login(refused: by_password::Refused, wrong: &'static str, now: Timest
         Refused::Inactive => failed.saying("Account is inactive"),
         Refused::Banned => failed.saying("Account has been banned"),
         Refused::Locked { until } => locked(until, now),
+        Refused::SecondFactorNeeded => ApiError::new(Code::SecondFactorRequired).with("requires_2fa", true),
+        Refused::SecondFactorWrong => ApiError::new(Code::SecondFactorInvalid),
         Refused::SessionLimit => ApiError::new(Code::SessionLimitExceeded),
         Refused::DeviceLimit => ApiError::new(Code::DeviceLimitExceeded),
         Refused::Overloaded => ApiError::new(Code::Overloaded),

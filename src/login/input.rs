@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 
 use crate::base::{Email, Phone, Secret};
 use crate::crypto::password::MAX_BYTES;
+use crate::factor::Code;
 use crate::http::fields::WHOLE;
 use crate::http::{Fields, FromFields};
 use crate::session::{Device, MAX_DEVICE_LEN};
@@ -66,6 +67,12 @@ fn device(fields: &mut Fields) -> Option<Device> {
             None
         }
     }
+}
+
+/// A code of a second factor; an empty one was not given.
+pub(super) fn code(fields: &mut Fields, name: &'static str) -> Option<Code> {
+    let text = fields.optional(name).max(Code::MAX_LEN).or_null().or_blank().secret()?;
+    Code::read(text.expose())
 }
 
 /// A new account.
@@ -129,6 +136,9 @@ pub(super) struct LoginEmail {
     #[schemars(with = "String", email)]
     pub(super) email: Email,
     pub(super) password: Secret<String>,
+    /// Where the account has a second factor: six digits of the device, or a backup code.
+    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    pub(super) totp_code: Option<Code>,
     #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
     pub(super) device_info: Option<Device>,
 }
@@ -137,8 +147,9 @@ impl FromFields for LoginEmail {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         let email = fields.required("email").email();
         let password = fields.required("password").max(MAX_BYTES).secret();
+        let totp_code = code(fields, "totp_code");
         let device_info = device(fields);
-        Some(Self { email: email?, password: password?, device_info })
+        Some(Self { email: email?, password: password?, totp_code, device_info })
     }
 }
 
@@ -153,6 +164,9 @@ pub(super) struct LoginPhone {
     #[schemars(skip)]
     pub(super) phone: Phone,
     pub(super) password: Secret<String>,
+    /// Where the account has a second factor: six digits of the device, or a backup code.
+    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    pub(super) totp_code: Option<Code>,
     #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
     pub(super) device_info: Option<Device>,
 }
@@ -161,9 +175,11 @@ impl FromFields for LoginPhone {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         let phone = phone(fields, Pair::Required);
         let password = fields.required("password").max(MAX_BYTES).secret();
+        let totp_code = code(fields, "totp_code");
         let device_info = device(fields);
         let (phone_country_code, phone_number) = (String::new(), String::new());
-        Some(Self { phone_country_code, phone_number, phone: phone?, password: password?, device_info })
+        let (phone, password) = (phone?, password?);
+        Some(Self { phone_country_code, phone_number, phone, password, totp_code, device_info })
     }
 }
 

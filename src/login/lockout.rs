@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use crate::account::{self, Account};
 use crate::app::{App, Change};
-use crate::audit::{AccountEvent, How};
+use crate::audit::{AccountEvent, Actor, How, LoginFailure, SessionEvent};
 use crate::base::{Email, Id, Phone, Timestamp};
 use crate::config::Lockout;
 use crate::crypto::digest::sha256_hex;
+use crate::session::Method;
 use crate::store::{Error, Tx};
 
 use super::store::{self, Figures};
@@ -37,6 +38,17 @@ impl Door {
     /// session must not be able to lock its owner out of logging in.
     pub(super) fn again(account: Id, site: Id) -> Self {
         Self::of(site, "again", &account.to_string())
+    }
+
+    /// For codes of a second factor at logins: one per account, whatever identifier led to it.
+    pub(super) fn second(account: Id, site: Id) -> Self {
+        Self::of(site, "second", &account.to_string())
+    }
+
+    /// For codes of a second factor that a signed-in person gives. Not where passwords are counted:
+    /// a right password there would forget how many codes were wrong.
+    pub(super) fn second_again(account: Id, site: Id) -> Self {
+        Self::of(site, "second_again", &account.to_string())
     }
 
     fn of(site: Id, kind: &str, identifier: &str) -> Self {
@@ -126,6 +138,28 @@ impl Attempt {
     }
 }
 
+/// Records that an attempt failed, and which doors it locked if it was the last one there.
+pub(super) async fn note_failure(
+    app: &App,
+    actor: Actor,
+    account: Option<Id>,
+    reason: LoginFailure,
+    attempts: &[&Attempt],
+) -> Result<(), Error> {
+    let mut change = app.change(actor).await?;
+    let digest = attempts.first().map(|attempt| attempt.digest().to_owned()).unwrap_or_default();
+    let method = Method::Password.name();
+    change.record(SessionEvent::LoginFailed { account, identifier_digest: digest, method, reason }).await?;
+    for attempt in attempts {
+        if let Some(until) = attempt.locked_until() {
+            let identifier_digest = Some(attempt.digest().to_owned());
+            let until = Some(until);
+            change.record(AccountEvent::Locked { account, identifier_digest, until, how: How::Rule }).await?;
+        }
+    }
+    change.commit().await
+}
+
 /// Lifts an administrator's lock and every lock by failures, as an operator does for somebody who
 /// is locked out. `false` where nothing was locked or counted.
 pub async fn unlock(change: &mut Change<'_>, account: &Account) -> Result<bool, Error> {
@@ -134,7 +168,9 @@ pub async fn unlock(change: &mut Change<'_>, account: &Account) -> Result<bool, 
     let email = account.email.as_ref().map(|email| Door::email(site, email));
     let phone = account.phone.as_ref().map(|phone| Door::phone(site, phone));
     let mut opened = 0;
-    for door in [email, phone, Some(Door::again(account.id, site))].into_iter().flatten() {
+    let (id, own) = (account.id, [Door::again, Door::second, Door::second_again]);
+    let own = own.map(|door| Some(door(id, site)));
+    for door in [email, phone].into_iter().chain(own).flatten() {
         opened += store::clear(change.tx(), &door).await?;
     }
     if opened > 0 && !was_locked {

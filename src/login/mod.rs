@@ -5,6 +5,7 @@
 //! are hashed between changes, never inside one.
 
 mod by_password;
+mod factor;
 mod http;
 mod input;
 mod lockout;
@@ -12,6 +13,7 @@ mod password;
 mod register;
 mod reset;
 mod reset_http;
+mod second;
 mod show;
 mod store;
 #[cfg(test)]
@@ -23,15 +25,25 @@ use crate::account::Account;
 use crate::app::App;
 use crate::base::Id;
 use crate::config::Claim;
+use crate::http::Row;
 use crate::organization;
 use crate::policy::{Assignments, Code};
 use crate::rbac;
 use crate::store::Error;
 
 pub use by_password::{Entered, Identifier, Refused, Visitor, log_in};
-pub use http::{reauthenticate, rows};
+pub use http::reauthenticate;
 pub use lockout::{sweep, unlock};
 pub use password::{Unhashed, hash_of, policy_of};
+
+/// The endpoints of this slice.
+#[must_use]
+pub fn rows() -> Vec<Row> {
+    let mut rows = http::rows();
+    rows.extend(reset_http::rows());
+    rows.extend(factor::rows());
+    rows
+}
 
 /// What an account may do now, as clients see it.
 #[derive(Debug, Clone, Default)]

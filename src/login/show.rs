@@ -36,13 +36,18 @@ pub(super) struct Tokens {
     /// Seconds.
     expires_in: u64,
     /// Seconds.
-    refresh_expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_expires_in: Option<u64>,
     /// Set where the tokens open only a few endpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     token_scope: Option<&'static str>,
     device_summary: String,
     user: User,
+    /// The account has a second factor.
     requires_2fa: bool,
+    /// Where the tokens are only for turning on a second factor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requires_2fa_setup: Option<bool>,
     session_id: String,
     /// Tells devices apart, as far as one can; null where nothing is known of the device.
     device_id: Option<String>,
@@ -68,7 +73,9 @@ impl Tokens {
         now: Timestamp,
     ) -> Self {
         let access = pair.access.token.expose().clone();
-        let refresh = (carrier_of(session, carrier) == Carrier::Body).then(|| pair.refresh.expose().clone());
+        let is_setup = session.scope == Some(Scope::SecondFactorSetupOnly);
+        let is_shown = carrier_of(session, carrier) == Carrier::Body && !is_setup;
+        let refresh = is_shown.then(|| pair.refresh.expose().clone());
         // It was checked when it came in.
         let device = Device::parse(&session.device_info).unwrap_or_default();
         Self {
@@ -78,11 +85,12 @@ impl Tokens {
             refresh,
             token_type: "Bearer",
             expires_in: pair.access.expires_at.since(now).as_secs(),
-            refresh_expires_in: pair.refresh_expires_at.since(now).as_secs(),
+            refresh_expires_in: (!is_setup).then(|| pair.refresh_expires_at.since(now).as_secs()),
             token_scope: session.scope.map(Scope::as_str),
             device_summary: device.summary(),
             user: user(account, &rights.roles, &rights.permissions),
-            requires_2fa: false,
+            requires_2fa: account.second_factor_at.is_some(),
+            requires_2fa_setup: is_setup.then_some(true),
             session_id: session.id.to_string(),
             device_id: (!session.device_info.is_empty()).then(|| session.device_key.clone()),
             must_change_password: account.must_change_password,
@@ -119,7 +127,8 @@ struct RegistrationTokens {
     refresh: Option<String>,
     token_type: &'static str,
     expires_in: u64,
-    refresh_expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_expires_in: Option<u64>,
     session_id: String,
 }
 

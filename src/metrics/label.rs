@@ -130,6 +130,8 @@ label!(
     LoginResult {
         Success = "success",
         BadCredentials = "bad_credentials",
+        /// The password was right, and the second factor was wrong or is asked for.
+        SecondFactor = "second_factor",
         Locked = "locked",
         Refused = "refused",
         RateLimited = "rate_limited",

@@ -41,6 +41,7 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
             Event::Account(AccountEvent::PasswordChanged { account, .. }) => {
                 owner::password_changed(change, *account).await
             }
+            Event::Factor(event) => owner::second_factor_changed(change, event).await,
             Event::Approval(event) => approval::tell(change, event).await,
             _ => Ok(()),
         }

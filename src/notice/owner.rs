@@ -1,10 +1,11 @@
 //! Notices about an account, to its owner.
 //!
-//! Law: a new password is told, whoever set it: the owner must learn of it from us and not from a
-//! door that no longer opens.
+//! Law: a new password or another second factor is told, whoever set it: the owner must learn of it
+//! from us and not from a door that no longer opens.
 
 use crate::account;
 use crate::app::Change;
+use crate::audit::FactorEvent;
 use crate::base::Id;
 use crate::config::Notice;
 use crate::notify::{self, Letter, Message, Occasion};
@@ -12,22 +13,131 @@ use crate::store::Error;
 
 /// Tells that the password is another one.
 pub(super) async fn password_changed(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
-    let Some(owner) = account::by_id(change.tx(), account).await? else { return Ok(()) };
-    let (config, key) = (change.app().config(), change.new_id().to_string());
-    let host = &config.public_url.host;
-    let occasion = Occasion { notice: Notice::PasswordChanged, site: owner.site, key, until: None };
-    if let Some(to) = owner.email.filter(|_| owner.is_email_verified) {
-        let subject = format!("Your password at {host} was changed");
-        let text = format!(
+    let host = change.app().config().public_url.host.clone();
+    let words = Words {
+        subject: format!("Your password at {host} was changed"),
+        mail: format!(
             "Your password at {host} is another one now, and every session of your account has ended.\n\nIf it was not you who \
              changed it, reset it at once, and tell those who run {host}.\n"
-        );
-        return notify::write_to(change, &occasion, Letter { account, to, subject, text }).await;
+        ),
+        message: format!(
+            "Your password at {host} was changed. If it was not you, tell those who run {host}."
+        ),
+    };
+    tell(change, account, Notice::PasswordChanged, words).await
+}
+
+/// Tells what happened to the second factor; that it was proved is no news.
+pub(super) async fn second_factor_changed(change: &mut Change<'_>, event: &FactorEvent) -> Result<(), Error> {
+    let host = change.app().config().public_url.host.clone();
+    let (account, happened) = match event {
+        FactorEvent::Enabled { account } => (*account, "was turned on".to_owned()),
+        FactorEvent::Disabled { account } => (*account, "was turned off".to_owned()),
+        FactorEvent::BackupCodesReplaced { account } => (*account, "has new backup codes".to_owned()),
+        FactorEvent::BackupCodeUsed { account, remaining } => {
+            (*account, format!("was stood in for by a backup code ({remaining} are left)"))
+        }
+        FactorEvent::SetUp { .. } | FactorEvent::Proved { .. } => return Ok(()),
+    };
+    let what = format!("The second factor of your account at {host} {happened}.");
+    let words = Words {
+        subject: format!("The second factor of your account at {host}"),
+        mail: format!(
+            "{what}\n\nIf it was not you, somebody else knows your password: change it at once, and tell those who run {host}.\n"
+        ),
+        message: format!("{what} If it was not you, tell those who run {host}."),
+    };
+    tell(change, account, Notice::SecondFactorChanged, words).await
+}
+
+/// The same thing for mail and for a text message.
+struct Words {
+    subject: String,
+    mail: String,
+    message: String,
+}
+
+/// Tells the owner by mail, or else by text message; nobody where neither is known to be theirs.
+async fn tell(change: &mut Change<'_>, account: Id, notice: Notice, words: Words) -> Result<(), Error> {
+    let Some(owner) = account::by_id(change.tx(), account).await? else { return Ok(()) };
+    let occasion = Occasion { notice, site: owner.site, key: change.new_id().to_string(), until: None };
+    if let Some(to) = owner.email.filter(|_| owner.is_email_verified) {
+        let letter = Letter { account, to, subject: words.subject, text: words.mail };
+        return notify::write_to(change, &occasion, letter).await;
     }
     if let Some(to) = owner.phone.filter(|_| owner.is_phone_verified) {
-        let text =
-            format!("Your password at {host} was changed. If it was not you, tell those who run {host}.");
-        return notify::text_to(change, &occasion, Message { account, to, text }).await;
+        return notify::text_to(change, &occasion, Message { account, to, text: words.message }).await;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::NewAccount;
+    use crate::app::testing::{TestApp, With};
+    use crate::audit::{Actor, How};
+    use crate::base::{Email, Phone};
+    use crate::notify::testing::waiting;
+    use crate::store::DEFAULT_SITE;
+    use crate::store::testing::TestStore;
+
+    async fn scene() -> TestApp {
+        let yaml = "mail: { via: console }\nsms: { via: console }\n";
+        TestApp::on(TestStore::sqlite().await, With { yaml, ..With::default() }).await
+    }
+
+    async fn person(app: &TestApp, name: &str, change_it: impl FnOnce(&mut NewAccount)) -> Id {
+        let email = Email::parse(&format!("{name}@example.com")).unwrap();
+        let mut new = NewAccount { email: Some(email), ..NewAccount::of(DEFAULT_SITE) };
+        change_it(&mut new);
+        let mut change = app.change(Actor::system()).await.unwrap();
+        let account = account::create(&mut change, &new, How::Owner).await.unwrap();
+        change.commit().await.unwrap();
+        account.id
+    }
+
+    async fn told_of(app: &TestApp, event: FactorEvent) -> Vec<(String, String)> {
+        let before: Vec<String> = waiting(app).await.into_iter().map(|one| one.text).collect();
+        let mut change = app.change(Actor::system()).await.unwrap();
+        second_factor_changed(&mut change, &event).await.unwrap();
+        change.record(event).await.unwrap();
+        change.commit().await.unwrap();
+        let all = waiting(app).await.into_iter();
+        all.filter(|one| !before.contains(&one.text)).map(|one| (one.to, one.text)).collect()
+    }
+
+    #[tokio::test]
+    async fn owners_are_told_what_happened_to_their_second_factor_where_they_can_be() {
+        let app = scene().await;
+        let ada = person(&app, "ada", |new| new.is_verified = true).await;
+        let session = Id::from_u128(1);
+        for (event, part) in [
+            (FactorEvent::Enabled { account: ada }, "was turned on."),
+            (FactorEvent::Disabled { account: ada }, "was turned off."),
+            (FactorEvent::BackupCodesReplaced { account: ada }, "has new backup codes."),
+            (FactorEvent::BackupCodeUsed { account: ada, remaining: 3 }, "(3 are left)."),
+        ] {
+            let told = told_of(&app, event).await;
+            assert!(
+                matches!(&told[..], [(to, text)] if to == "ada@example.com" && text.contains(part)),
+                "{told:?}"
+            );
+        }
+        for event in [FactorEvent::SetUp { account: ada }, FactorEvent::Proved { account: ada, session }] {
+            assert!(told_of(&app, event).await.is_empty(), "that is no news");
+        }
+        let bob = person(&app, "bob", |_| {}).await;
+        assert!(
+            told_of(&app, FactorEvent::Enabled { account: bob }).await.is_empty(),
+            "whose mail it is, nobody knows"
+        );
+        let eve = person(&app, "eve", |new| {
+            (new.email, new.phone) = (None, Some(Phone::parse("+33612345678").unwrap()));
+            new.is_verified = true;
+        })
+        .await;
+        let told = told_of(&app, FactorEvent::Disabled { account: eve }).await;
+        assert!(matches!(&told[..], [(to, _)] if to == "+33612345678"), "{told:?}");
+    }
 }

@@ -291,6 +291,7 @@ fn judged(catalogue: &Catalogue, organization: judge::Organization<'_>, conditio
         id: Id::from_u128(7),
         rights: &rights,
         authenticated_at: Timestamp::from_millis(0),
+        second_factor_at: None,
         is_staff: false,
         is_email_verified: false,
         is_phone_verified: false,

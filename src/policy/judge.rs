@@ -4,6 +4,7 @@
 //! "in which organization" and "the store is silent" are different answers. A yes allocates nothing.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::allow::{Allow, Condition, Named};
 use super::catalogue::{Catalogue, Rights};
@@ -30,6 +31,8 @@ pub struct Caller<'a> {
     pub rights: &'a Rights,
     /// When the caller last proved who they are with a credential.
     pub authenticated_at: Timestamp,
+    /// When a second factor was last proved in this session.
+    pub second_factor_at: Option<Timestamp>,
     pub is_staff: bool,
     pub is_email_verified: bool,
     pub is_phone_verified: bool,
@@ -61,6 +64,8 @@ pub struct Failure {
     pub condition: &'static str,
     /// The codes that would have made it a yes, sorted.
     pub missing: Vec<Code>,
+    /// How recent the login would have to be, where the condition is about that.
+    pub within: Option<Duration>,
 }
 
 /// Why a policy could not be answered. Where several apply the first counts.
@@ -223,7 +228,12 @@ impl Test {
             | Condition::OrgPermission(code) => Some(code.clone()),
             _ => None,
         };
-        let mut failure = Failure { condition: self.written.name(), missing: code.into_iter().collect() };
+        let within = match self.written {
+            Condition::MaxAge(within) => Some(within),
+            _ => None,
+        };
+        let missing = code.into_iter().collect();
+        let mut failure = Failure { condition: self.written.name(), missing, within };
         if let Kind::All(list) | Kind::Any(list) = &self.kind {
             let mut inside =
                 list.iter().filter(|test| test.answer(facts) == Answer::No).map(|test| test.failure(facts));
@@ -310,8 +320,9 @@ fn plain(condition: &Condition, facts: &Facts<'_>) -> Answer {
         }),
         Condition::Application(Named::Any) => yes_if(facts.application.is_some()),
         Condition::Application(Named::Name(name)) => yes_if(facts.application == Some(name)),
-        // Nobody has a second factor, and no token a scope; no organization has a plan or a status.
-        Condition::Mfa | Condition::Scope(_) => of_caller(facts, |_| false),
+        Condition::Mfa => of_caller(facts, |caller| caller.second_factor_at.is_some()),
+        // No token has a scope yet; no organization has a plan or a status.
+        Condition::Scope(_) => of_caller(facts, |_| false),
         Condition::OrgPlan(_) | Condition::OrgStatus(_) => in_organization(facts, |_, _| false),
         // The others have a kind of their own; closed if ever asked here.
         _ => Answer::No,

@@ -84,6 +84,7 @@ impl Scene {
             sid: Id::from_u128(1),
             started_at: now,
             authenticated_at: now,
+            second_factor_at: None,
             method: "password",
             application: None,
             scope: None,

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 
 use crate::account::{self, Account};
 use crate::app::{App, Change};
-use crate::audit::{AccountEvent, EndReason, Event, How, SessionEvent};
+use crate::audit::{AccountEvent, EndReason, Event, FactorEvent, How, SessionEvent};
 use crate::base::{Id, Secret, Timestamp};
 use crate::config::{Sessions, Tokens, WhenFull};
 use crate::crypto::token::{Token, TokenDigest};
@@ -37,6 +37,9 @@ pub use token::{Access, Claims, NoKey, read as read_access};
 pub const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
 /// How far the clocks of replicas may be apart before a used ticket opens something again.
 const TICKET_KEPT_FOR: Duration = Duration::from_hours(1);
+
+/// How long a session lasts that is only for setting up a second factor (contract section 10.1).
+const SETUP_FOR: Duration = Duration::from_mins(15);
 
 /// How a person proved who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +74,7 @@ pub struct Session {
     pub address: Option<String>,
     pub started_at: Timestamp,
     pub authenticated_at: Timestamp,
+    pub second_factor_at: Option<Timestamp>,
     pub refreshed_at: Timestamp,
     pub idle_ends_at: Timestamp,
     pub ends_at: Timestamp,
@@ -91,6 +95,7 @@ impl Session {
             sid: self.id,
             started_at: self.started_at,
             authenticated_at: self.authenticated_at,
+            second_factor_at: self.second_factor_at,
             method: self.method.name(),
             application: self.application,
             scope: self.scope,
@@ -168,7 +173,10 @@ pub async fn start(
     if !account::note_login(change, login.account).await? {
         return Err(StartError::Refused);
     }
-    let ends_at = now.plus(sessions.end_after);
+    let ends_at = now.plus(match login.scope {
+        Some(Scope::SecondFactorSetupOnly) => SETUP_FOR.min(sessions.end_after),
+        Some(Scope::PasswordChangeOnly) | None => sessions.end_after,
+    });
     let session = Session {
         id: change.new_id(),
         account: login.account.id,
@@ -180,6 +188,7 @@ pub async fn start(
         address: login.address.map(|address| address.to_string()),
         started_at: now,
         authenticated_at: now,
+        second_factor_at: None,
         refreshed_at: now,
         idle_ends_at: now.plus(sessions.idle_for).min(ends_at),
         ends_at,
@@ -192,10 +201,35 @@ pub async fn start(
     let app = change.app();
     let access = token::mint(&app.keyring(), tokens, &session, login.claims, now, app.random.as_ref())?;
     let refresh = Token::generate(app.random.as_ref());
-    store::insert_token(change.tx(), &refresh.digest(), id, 0, now, session.idle_ends_at).await?;
+    // What is only for setting up a second factor is over when its access token is.
+    if session.scope != Some(Scope::SecondFactorSetupOnly) {
+        store::insert_token(change.tx(), &refresh.digest(), id, 0, now, session.idle_ends_at).await?;
+    }
     let refresh = Secret::new(refresh.expose().to_owned());
     let refresh_expires_at = session.idle_ends_at;
     Ok((session, Pair { access, refresh, refresh_expires_at }))
+}
+
+/// Notes that a second factor was proved in this session, just now. `false` where it is over.
+pub async fn prove(change: &mut Change<'_>, session: &mut Session) -> Result<bool, Error> {
+    let now = change.now();
+    if store::prove(change.tx(), session.id, now).await? == 0 {
+        return Ok(false);
+    }
+    (session.second_factor_at, session.authenticated_at) = (Some(now), now);
+    let (account, session) = (session.account, session.id);
+    change.record(FactorEvent::Proved { account, session }).await?;
+    Ok(true)
+}
+
+/// Forgets that a second factor was proved in any session of the account: it has none any more.
+pub async fn unprove(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
+    store::unprove(change.tx(), account).await
+}
+
+/// Ends one session. `false` where it was over already.
+pub async fn end(change: &mut Change<'_>, session: &Session, reason: EndReason) -> Result<bool, Error> {
+    end_one(change, session, reason).await
 }
 
 /// Keeps to the limits: refuses, or ends the oldest sessions.

@@ -81,7 +81,8 @@ struct Attempt<'a> {
     claims: Map<String, Value>,
 }
 
-/// Uses a refresh token. `claims` makes the configured extra claims for the session's account.
+/// Uses a refresh token. `claims` makes the configured extra claims for the session's account, or
+/// refuses it.
 ///
 /// # Errors
 /// [`RefreshError`].
@@ -90,7 +91,7 @@ pub async fn refresh(
     sessions: &Sessions,
     tokens: &Tokens,
     request: Request<'_>,
-    claims: impl AsyncFnOnce(Id) -> Result<Map<String, Value>, Error>,
+    claims: impl AsyncFnOnce(Id) -> Result<Map<String, Value>, RefreshError>,
 ) -> Result<Refreshed, RefreshError> {
     let secret = request.token.expose().as_str();
     let digest = TokenDigest::of(secret);

@@ -11,11 +11,12 @@ use crate::store::{Error, Source, Stmt, Tx, sql};
 use crate::text_column;
 
 text_column!(Method, Method::from_name);
-text_column!(Scope, |text| Some(Scope::PasswordChangeOnly).filter(|scope| scope.as_str() == text));
+text_column!(Scope, Scope::named);
 
 fn select() -> Stmt {
     sql("SELECT id, account_id AS account, application_id AS application, method, scope, device_info, \
-         device_key, address, started_at, authenticated_at, refreshed_at, idle_ends_at, ends_at, ended_at \
+         device_key, address, started_at, authenticated_at, second_factor_at, refreshed_at, idle_ends_at, \
+         ends_at, ended_at \
          FROM session")
 }
 
@@ -69,6 +70,19 @@ pub(super) async fn extend(
 pub(super) async fn end(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
     let stmt = sql("UPDATE session SET ended_at = ? WHERE id = ? AND ended_at IS NULL");
     tx.execute(stmt.bind(now).bind(id)).await
+}
+
+/// Notes that a second factor was proved in a session that is still alive; 0 where it is not.
+pub(super) async fn prove(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE session SET second_factor_at = ?, authenticated_at = ? \
+                    WHERE id = ? AND ended_at IS NULL AND ends_at > ? AND idle_ends_at > ?");
+    tx.execute(stmt.bind(now).bind(now).bind(id).bind(now).bind(now)).await
+}
+
+/// Forgets that a second factor was ever proved in any session of an account.
+pub(super) async fn unprove(tx: &mut Tx, account: Id) -> Result<(), Error> {
+    let stmt = sql("UPDATE session SET second_factor_at = NULL WHERE account_id = ?");
+    tx.execute(stmt.bind(account)).await.map(drop)
 }
 
 pub(super) async fn token(mut src: impl Source, digest: &TokenDigest) -> Result<Option<RefreshToken>, Error> {

@@ -43,6 +43,7 @@ pub const FILES: &[File] = files! {
     "0013_result"
     "0014_ticket"
     "0015_otp"
+    "0016_factor"
 };
 
 /// How far a store is with one file.

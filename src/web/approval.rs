@@ -50,12 +50,22 @@ const WORDS: [&str; 10] = [
 /// Who looks at it, or where they must go first.
 fn viewer(call: &Call) -> Result<Viewer<'_>, Box<Reply>> {
     let Some(person) = &call.principal else { return Err(Box::new(login::first(&call.head.path))) };
-    if person.session.scope == Some(Scope::PasswordChangeOnly) {
-        let content = html! {
-            h1 { "Choose a new password first" }
-            p { "Your password was chosen by somebody else. Change it in your application, then log in here again." }
+    if let Some(scope) = person.session.scope {
+        let (title, text) = match scope {
+            Scope::PasswordChangeOnly => (
+                "Choose a new password first",
+                "Your password was chosen by somebody else. Change it in your application, then log in here again.",
+            ),
+            Scope::SecondFactorSetupOnly => (
+                "Set up a second factor first",
+                "Your account may do nothing without one. Set it up in your application, then log in here again.",
+            ),
         };
-        return Err(Box::new(page(StatusCode::FORBIDDEN, "Choose a new password first", None, &content)));
+        let content = html! {
+            h1 { (title) }
+            p { (text) }
+        };
+        return Err(Box::new(page(StatusCode::FORBIDDEN, title, None, &content)));
     }
     Ok(Viewer { person, csrf: form::secret_of(&call.app, person.session.sid) })
 }

@@ -11,13 +11,14 @@ use super::HOME;
 use super::form::{self, Form};
 use super::layout::{lead_to, page, trouble};
 use crate::base::{Email, Secret};
+use crate::factor::Code;
 use crate::http::cookie::{Channel, SetCookie};
 use crate::http::{ApiError, Call, Nothing, Reply, error};
 use crate::login::{Identifier, Refused, Visitor, log_in};
 use crate::session::{self, Device};
 
 pub(super) async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    Ok(form_page(StatusCode::OK, next_of(&call.head.query), "", None))
+    Ok(form_page(StatusCode::OK, Ask::Password, next_of(&call.head.query), "", None))
 }
 
 pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
@@ -27,12 +28,14 @@ pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
     let next = local(form.text("next"));
     let said = form.text("email");
     let wrong = || {
-        form_page(StatusCode::UNAUTHORIZED, next, said, Some("The e-mail address or the password is wrong."))
+        let text = "The e-mail address or the password is wrong.";
+        form_page(StatusCode::UNAUTHORIZED, Ask::Password, next, said, Some(text))
     };
     let Ok(email) = Email::parse(said) else { return Ok(wrong()) };
     let visitor = Visitor {
         identifier: Identifier::Email(email),
         password: Secret::new(form.text("password").to_owned()),
+        code: Code::read(form.text("code")),
         device: Device::guess(call.head.user_agent.as_deref().unwrap_or_default()),
         address: call.head.client,
         actor: call.actor(),
@@ -45,9 +48,17 @@ pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
             lead_to(next).with_cookie(&SetCookie::session(channel(&call), value, good_for))
         }
         Err(Refused::Wrong) => Ok(wrong()),
+        Err(Refused::SecondFactorNeeded) => {
+            let text = "This account has a second factor. Enter your password again, and a code.";
+            Ok(form_page(StatusCode::UNAUTHORIZED, Ask::Code, next, said, Some(text)))
+        }
+        Err(Refused::SecondFactorWrong) => {
+            let text = "The code is wrong, or was used before. Wait for the next one.";
+            Ok(form_page(StatusCode::UNAUTHORIZED, Ask::Code, next, said, Some(text)))
+        }
         Err(Refused::Locked { until }) => {
             let text = "Too many attempts, or this account was locked. Try again later.";
-            let reply = form_page(StatusCode::LOCKED, next, said, Some(text));
+            let reply = form_page(StatusCode::LOCKED, Ask::Password, next, said, Some(text));
             Ok(match until {
                 Some(until) => reply.with(
                     RETRY_AFTER,
@@ -56,12 +67,16 @@ pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
                 None => reply,
             })
         }
-        Err(Refused::Inactive | Refused::Banned) => {
-            Ok(form_page(StatusCode::FORBIDDEN, next, said, Some("This account may not log in.")))
-        }
+        Err(Refused::Inactive | Refused::Banned) => Ok(form_page(
+            StatusCode::FORBIDDEN,
+            Ask::Password,
+            next,
+            said,
+            Some("This account may not log in."),
+        )),
         Err(Refused::SessionLimit | Refused::DeviceLimit) => {
             let text = "You are logged in in too many places. Log out somewhere else first.";
-            Ok(form_page(StatusCode::FORBIDDEN, next, said, Some(text)))
+            Ok(form_page(StatusCode::FORBIDDEN, Ask::Password, next, said, Some(text)))
         }
         Err(refused @ (Refused::Overloaded | Refused::NoKey | Refused::Store(_))) => {
             tracing::warn!(request_id = call.head.request_id, ?refused, "nobody can log in to pages");
@@ -87,7 +102,15 @@ pub(super) fn first(path: &str) -> Reply {
     lead_to(&format!("/portcullis/login/?next={}", local(path)))
 }
 
-fn form_page(status: StatusCode, next: &str, email: &str, problem: Option<&str>) -> Reply {
+/// What the form asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    Password,
+    /// A code of the second factor as well.
+    Code,
+}
+
+fn form_page(status: StatusCode, ask: Ask, next: &str, email: &str, problem: Option<&str>) -> Reply {
     let content = html! {
         div.narrow {
             h1 { "Log in" }
@@ -100,6 +123,11 @@ fn form_page(status: StatusCode, next: &str, email: &str, problem: Option<&str>)
                 label for="password" { "Password" }
                 input id="password" name="password" type="password" autocomplete="current-password" required
                     autofocus[problem.is_some()];
+                @if ask == Ask::Code {
+                    label for="code" { "Code from your authenticator app, or a backup code" }
+                    input id="code" name="code" type="text" autocomplete="one-time-code" required maxlength="64"
+                        autocapitalize="off" spellcheck="false";
+                }
                 button type="submit" { "Log in" }
             }
         }

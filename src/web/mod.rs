@@ -27,7 +27,15 @@ pub fn rows() -> Vec<Row> {
         post("/portcullis/login/", login::enter)
             .page()
             .limit(Bucket::Login)
-            .audited(&["login", "login_failed", "account_locked", "new_device_detected", "session_ended"])
+            .audited(&[
+                "login",
+                "login_failed",
+                "account_locked",
+                "new_device_detected",
+                "session_ended",
+                "2fa_verified",
+                "2fa_backup_used",
+            ])
             .about("Log in"),
         post("/portcullis/logout/", login::leave).page().audited(&["logout"]).about("Log out"),
         get(HOME, approval::list).page().about("What agents want to do"),

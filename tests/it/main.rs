@@ -28,6 +28,7 @@ mod differential;
 mod drain;
 mod endpoints;
 mod execute;
+mod factor;
 mod frames;
 mod fuzz;
 mod hostile;

@@ -7,6 +7,7 @@ mod account;
 mod agent;
 mod application;
 mod approval;
+mod factor;
 mod key;
 mod organization;
 mod rights;
@@ -19,6 +20,7 @@ pub use account::{AccountEvent, Contact, How};
 pub use agent::{AgentEvent, Basis, Decided, Delegation, Settled, Suspension, Verdict};
 pub use application::ApplicationEvent;
 pub use approval::{ApprovalEvent, Step, Voided};
+pub use factor::FactorEvent;
 pub use key::KeyEvent;
 pub use organization::OrganizationEvent;
 pub use rights::RightsEvent;
@@ -34,6 +36,7 @@ use crate::base::Id;
 pub enum Event {
     Account(AccountEvent),
     Session(SessionEvent),
+    Factor(FactorEvent),
     Rights(RightsEvent),
     Organization(OrganizationEvent),
     Application(ApplicationEvent),
@@ -57,6 +60,7 @@ impl Event {
         match self {
             Self::Account(event) => event.code(),
             Self::Session(event) => event.code(),
+            Self::Factor(event) => event.code(),
             Self::Rights(event) => event.code(),
             Self::Organization(event) => event.code(),
             Self::Application(event) => event.code(),
@@ -72,6 +76,7 @@ impl Event {
         match self {
             Self::Account(event) => event.subjects(),
             Self::Session(event) => event.subjects(),
+            Self::Factor(event) => event.subjects(),
             Self::Rights(event) => event.subjects(),
             Self::Organization(event) => event.subjects(),
             Self::Application(event) => event.subjects(),
@@ -87,6 +92,9 @@ impl Event {
         match self {
             Self::Account(event) => About { account: event.account(), organization: None, application: None },
             Self::Session(event) => About { account: event.account(), organization: None, application: None },
+            Self::Factor(event) => {
+                About { account: Some(event.account()), organization: None, application: None }
+            }
             Self::Rights(event) => About { account: event.account(), organization: None, application: None },
             Self::Organization(event) => event.about(),
             Self::Agent(event) => event.about(),
@@ -112,6 +120,7 @@ macro_rules! families {
 families! {
     Account(AccountEvent)
     Session(SessionEvent)
+    Factor(FactorEvent)
     Rights(RightsEvent)
     Organization(OrganizationEvent)
     Application(ApplicationEvent)

@@ -24,6 +24,10 @@ pub enum EndReason {
     RefreshReused,
     Expired,
     Administrator,
+    /// What it was for is done.
+    SetupDone,
+    /// An account that must have a second factor has none any more.
+    SecondFactorRemoved,
 }
 
 /// Why a login failed. For the auditor; the answer says less.
@@ -32,6 +36,7 @@ pub enum EndReason {
 pub enum LoginFailure {
     UnknownIdentifier,
     WrongPassword,
+    WrongSecondFactor,
     Locked,
     Inactive,
     NotVerified,

@@ -36,6 +36,8 @@ enum Command {
     Unlock(standing::Unlock),
     Ban(standing::Ban),
     Unban(standing::Unban),
+    #[command(name = "reset-2fa")]
+    ResetSecondFactor(standing::ResetSecondFactor),
     Grant(rights::Grant),
     Revoke(rights::Revoke),
 }
@@ -62,6 +64,7 @@ impl User {
                 Command::Unlock(command) => command.run(&office, out).await,
                 Command::Ban(command) => command.run(&office, out).await,
                 Command::Unban(command) => command.run(&office, out).await,
+                Command::ResetSecondFactor(command) => command.run(&office, out).await,
                 Command::Grant(command) => command.run(&office, out).await,
                 Command::Revoke(command) => command.run(&office, out).await,
             }

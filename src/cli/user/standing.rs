@@ -1,4 +1,4 @@
-//! `portcullis user password`, `verify`, `lock`, `unlock`, `ban`, `unban`: whether and how somebody may log in.
+//! `portcullis user password`, `verify`, `lock`, `unlock`, `ban`, `unban`, `reset-2fa`: whether and how somebody may log in.
 //! Where it is so already, nothing is written and the command says so.
 
 use std::time::Duration;
@@ -10,6 +10,7 @@ use crate::cli::office::Office;
 use crate::cli::out::{Failure, Out};
 use crate::cli::password::FromStdin;
 use crate::crypto::password::policy::Owner;
+use crate::factor;
 use crate::login;
 
 /// Set a new password; this ends every session of the account
@@ -58,6 +59,13 @@ pub struct Ban {
 /// Let a banned account in again
 #[derive(clap::Args, Debug)]
 pub struct Unban {
+    #[command(flatten)]
+    whose: Whose,
+}
+
+/// Turn the second factor off, for somebody who has lost device and backup codes
+#[derive(clap::Args, Debug)]
+pub struct ResetSecondFactor {
     #[command(flatten)]
     whose: Whose,
 }
@@ -150,5 +158,17 @@ impl Unban {
         }
         change.commit().await?;
         out.line("unbanned")
+    }
+}
+
+impl ResetSecondFactor {
+    pub async fn run(&self, office: &Office, out: &mut Out) -> Result<(), Failure> {
+        let account = office.person(&self.whose.user).await?;
+        let mut change = office.change().await?;
+        if !factor::disable(&mut change, &account).await? {
+            return out.line("nothing to do: the account has no second factor");
+        }
+        change.commit().await?;
+        out.line("the second factor is off, and its backup codes are void")
     }
 }

@@ -242,6 +242,7 @@ pub(in crate::gate) fn session_of(token: &AgentToken) -> SessionFacts {
         sid: token.id,
         started_at: token.created_at,
         authenticated_at: token.authenticated_at,
+        second_factor_at: token.has_second_factor.then_some(token.authenticated_at),
         method: "agent",
         application: token.application,
         scope: None,

@@ -20,6 +20,22 @@ fn every_401_says_how_to_authenticate() {
 }
 
 #[test]
+fn whoever_has_not_proved_enough_learns_what_to_prove() {
+    let challenge = |rejection: Rejection| {
+        let headers = rejection.headers();
+        let found = headers.into_iter().find(|(name, _)| name == WWW_AUTHENTICATE);
+        found.map(|(_, value)| value.to_str().unwrap().to_owned())
+    };
+    let denied = |condition, within| Rejection::Denied(Failure { condition, missing: Vec::new(), within });
+    let bearer = |rest: &str| Some(format!("Bearer realm=\"portcullis\", error=\"{rest}"));
+    let late = denied("max_age", Some(Duration::from_mins(5)));
+    assert_eq!(challenge(late), bearer("insufficient_user_authentication\", max_age=\"300\""));
+    assert_eq!(challenge(denied("mfa", None)), bearer("insufficient_user_authentication\""));
+    assert_eq!(challenge(Rejection::ScopeInsufficient), bearer("insufficient_scope\""));
+    assert_eq!(challenge(denied("staff", None)), None);
+}
+
+#[test]
 fn a_limited_request_learns_when_to_come_back() {
     let pace = Pace {
         limit: 20,

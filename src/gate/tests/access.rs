@@ -37,8 +37,10 @@ async fn every_condition_has_its_yes_and_its_no() {
     let full = setting.person("full", |person| {
         person.assignments.groups = vec![code("finance")];
         person.account.is_staff = true;
+        person.account.has_second_factor = true;
         person.account.is_email_verified = true;
         person.account.is_phone_verified = true;
+        person.session.second_factor_at = Some(NOON);
     });
     let expected = [
         ("permission", "PERMISSION_REQUIRED"),
@@ -56,8 +58,26 @@ async fn every_condition_has_its_yes_and_its_no() {
         let request = request("GET", &format!("/{name}/{}", account_of("full")));
         let outcomes =
             setting.outcomes([request.clone(), request.clone().bearer(&plain), request.bearer(&full)]).await;
-        let yes = if matches!(name, "super" | "mfa") { format!("403 {refusal}") } else { "200".to_owned() };
+        let yes = if name == "super" { format!("403 {refusal}") } else { "200".to_owned() };
         assert_eq!(outcomes, ["401 AUTH_REQUIRED".to_owned(), format!("403 {refusal}"), yes], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn staff_that_must_have_a_second_factor_and_has_none_may_nothing_in_a_session_from_before() {
+    let yaml = routes(&[("mine", "signed_in"), ("staff", "{ staff: true }")]);
+    for (rule, outcome) in [("required", "403 INSUFFICIENT_SCOPE"), ("optional", "200")] {
+        let yaml = format!("accounts: {{ staff_second_factor: {rule} }}\n{yaml}");
+        let setting = setting(&yaml).await;
+        let bare = setting.person("bare", |person| person.account.is_staff = true);
+        let safe = setting.person("safe", |person| {
+            person.account.is_staff = true;
+            person.account.has_second_factor = true;
+        });
+        for path in ["/mine/1", "/staff/1"] {
+            let of = |token: &str| request("GET", path).bearer(token);
+            assert_eq!(setting.outcomes([of(&bare), of(&safe)]).await, [outcome, "200"], "{rule} {path}");
+        }
     }
 }
 
@@ -91,6 +111,7 @@ async fn superusers_pass_permissions_and_nothing_else() {
     let root = setting.person("root", |person| {
         person.assignments.is_superuser = true;
         person.account.is_superuser = true;
+        person.account.has_second_factor = true;
     });
     let names = ["permission", "role", "group", "email", "owner", "mfa", "super"];
     let all = names.map(|name| request("GET", &format!("/{name}/1")).bearer(&root));
@@ -192,6 +213,7 @@ async fn compare(rules: &[Rule], people: &[(u8, bool)]) {
         let of = |kind: &str| mine().filter(|h| h.0 == kind).map(|h| code(h.1)).collect::<Vec<_>>();
         let token = setting.person(&format!("p{number}"), |person| {
             person.account.is_staff = *is_staff;
+            person.account.has_second_factor = true;
             person.assignments.roles = of("role");
             person.assignments.permissions = of("permission");
             person.assignments.groups = of("group");

@@ -419,11 +419,13 @@ fn person_of(name: &str, account: Id, sid: Id) -> Person {
             is_superuser: false,
             is_email_verified: false,
             is_phone_verified: false,
+            has_second_factor: false,
         },
         session: SessionFacts {
             sid,
             started_at: NOON,
             authenticated_at: NOON,
+            second_factor_at: None,
             method: "password",
             application: None,
             scope: None,

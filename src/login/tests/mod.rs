@@ -1,6 +1,7 @@
 //! Logging in as clients see it: rows of the table, answered on a real store.
 
 mod cookie;
+mod factor;
 mod lock;
 mod password;
 mod reset;

@@ -22,6 +22,7 @@ fn caller(rights: &Rights) -> Caller<'_> {
         id: Id::from_u128(ME),
         rights,
         authenticated_at: Timestamp::from_millis(100_000),
+        second_factor_at: None,
         is_staff: false,
         is_email_verified: true,
         is_phone_verified: false,
@@ -57,11 +58,15 @@ fn rights_decide_and_refusals_name_what_is_missing() {
     let Judgement::No(failure) = judge(all, &facts) else { panic!() };
     assert_eq!(
         failure,
-        Failure { condition: "permission", missing: vec![code("system.logs"), code("users.view")] }
+        Failure {
+            condition: "permission",
+            missing: vec![code("system.logs"), code("users.view")],
+            within: None
+        }
     );
     let any = Condition::Any(vec![permission("users.view"), Condition::Staff]);
     let Judgement::No(failure) = judge(any, &facts) else { panic!() };
-    assert_eq!(failure, Failure { condition: "any", missing: vec![code("users.view")] });
+    assert_eq!(failure, Failure { condition: "any", missing: vec![code("users.view")], within: None });
 }
 
 #[test]

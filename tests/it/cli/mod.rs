@@ -2,6 +2,7 @@
 //! Each test runs the real binary in a directory of its own.
 
 mod approved;
+mod canary;
 mod config;
 mod crash;
 mod crowd;

@@ -108,6 +108,9 @@ fn locking_and_a_new_password_are_told_apart_from_nothing_to_do() {
     assert!(place.run("user ban ada@example.com").good().contains("nothing to do"));
     place.run("user unban ada@example.com").good();
     assert_eq!(shown(&place, "ada@example.com")["standing"], "good");
+    assert_eq!(shown(&place, "ada@example.com")["second_factor"], false);
+    let told = place.run("user reset-2fa ada@example.com").good();
+    assert!(told.contains("nothing to do"), "{told}");
     place.run("user verify ada@example.com").good();
     assert_eq!(shown(&place, "ada@example.com")["email_verified"], true);
     place.run_with("user password ada@example.com --password-stdin", "Another8!staple").good();

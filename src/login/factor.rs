@@ -1,0 +1,422 @@
+//! The endpoints of second factors (contract section 17).
+//!
+//! Law: nothing is turned off, replaced or proved again without a code, and every code that is
+//! looked at costs a try. Whoever must have a second factor gets full tokens for confirming one.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::http::{carrier, cookies, locked, reauthenticate, refused_login};
+use super::input::code;
+use super::lockout::Attempt;
+use super::second::{self, Closed};
+use super::show::Tokens;
+use super::{Rights, by_password, claims_of, rights_of};
+use crate::account::{self, Account};
+use crate::app::Change;
+use crate::audit::EndReason;
+use crate::base::Secret;
+use crate::crypto::digest::base64;
+use crate::crypto::password::MAX_BYTES;
+use crate::factor::{self, Accepted, Code, Enrolment, NotNow};
+use crate::http::reply::WithCookies;
+use crate::http::{ApiError, Bucket, Call, ErrorCode, Fields, FromFields, Json, Nothing, Row, get, post};
+use crate::principal::Scope;
+use crate::session::{self, Device, Pair, Session};
+
+/// A login that is older asks for the password before a second factor is set up.
+const FRESH_FOR: Duration = Duration::from_mins(15);
+const WARNING: &str = "Save the backup codes securely. They will not be shown again.";
+
+pub(super) fn rows() -> Vec<Row> {
+    use ErrorCode as E;
+    vec![
+        get("/2fa/status/", status).person().about("Whether I have a second factor"),
+        post("/2fa/setup/", set_up)
+            .person()
+            .admitting(Scope::SecondFactorSetupOnly)
+            .limit(Bucket::SecondFactor)
+            .codes(&[
+                E::SecondFactorAlreadyOn,
+                E::InvalidCode,
+                E::ReauthRequired,
+                E::InvalidPassword,
+                E::PasswordlessAccount,
+                E::AccountLocked,
+                E::Overloaded,
+            ])
+            .audited(&["2fa_setup", "login_failed", "account_locked"])
+            .about("Begin to set up a second factor; the seed is shown once"),
+        post("/2fa/confirm/", confirm)
+            .person()
+            .admitting(Scope::SecondFactorSetupOnly)
+            .limit(Bucket::SecondFactor)
+            .codes(&[
+                E::CodeRequired,
+                E::InvalidCode,
+                E::SecondFactorAlreadyOn,
+                E::AccountLocked,
+                E::LoginFailed,
+                E::SessionLimitExceeded,
+                E::DeviceLimitExceeded,
+            ])
+            .audited(&[
+                "2fa_enabled",
+                "2fa_verified",
+                "login",
+                "session_ended",
+                "login_failed",
+                "account_locked",
+            ])
+            .about("Turn my second factor on with its first code"),
+        post("/2fa/verify/", verify)
+            .person()
+            .limit(Bucket::SecondFactor)
+            .codes(&[E::CodeRequired, E::InvalidCode, E::AccountLocked])
+            .audited(&["2fa_verified", "2fa_backup_used", "login_failed", "account_locked"])
+            .about("Prove my second factor again in this session"),
+        post("/2fa/disable/", disable)
+            .person()
+            .limit(Bucket::SecondFactor)
+            .codes(&[
+                E::CodeRequired,
+                E::InvalidCode,
+                E::ReauthRequired,
+                E::InvalidPassword,
+                E::PasswordlessAccount,
+                E::AccountLocked,
+                E::Overloaded,
+            ])
+            .audited(&["2fa_disabled", "2fa_backup_used", "session_ended", "login_failed", "account_locked"])
+            .about("Turn my second factor off"),
+        post("/2fa/backup-codes/", backup_codes)
+            .person()
+            .limit(Bucket::SecondFactor)
+            .codes(&[E::CodeRequired, E::InvalidCode, E::AccountLocked])
+            .audited(&["2fa_backup_codes_replaced", "login_failed", "account_locked"])
+            .about("New backup codes in place of the old ones"),
+    ]
+}
+
+/// A password, where the login is not fresh.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "SecondFactorSetupRequest")]
+struct SetUp {
+    /// Asked for where the login is older than 15 minutes.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    password: Option<Secret<String>>,
+}
+
+fn password(fields: &mut Fields) -> Option<Secret<String>> {
+    let given = fields.optional("password").max(MAX_BYTES).or_null().or_blank().secret();
+    given.filter(|password| !password.expose().is_empty())
+}
+
+impl FromFields for SetUp {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        Some(Self { password: password(fields) })
+    }
+}
+
+/// A code of the second factor.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "SecondFactorCodeRequest")]
+struct Given {
+    /// Six digits of the device; a backup code too, where that is enough.
+    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    code: Option<Code>,
+}
+
+impl FromFields for Given {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        Some(Self { code: code(fields, "code") })
+    }
+}
+
+/// A code of the second factor, and the password.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "SecondFactorDisableRequest")]
+struct Disable {
+    /// Six digits of the device, or a backup code.
+    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    code: Option<Code>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    password: Option<Secret<String>>,
+}
+
+impl FromFields for Disable {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let (code, password) = (code(fields, "code"), password(fields));
+        Some(Self { code, password })
+    }
+}
+
+/// Whether there is a second factor.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SecondFactorStatus")]
+struct Status {
+    is_enabled: bool,
+    backup_codes_remaining: u32,
+}
+
+async fn status(call: Call, _: Nothing) -> Result<Json<Status>, ApiError> {
+    let account = account_of(&call).await?;
+    let is_enabled = account.second_factor_at.is_some();
+    let backup_codes_remaining =
+        if is_enabled { factor::backup_codes_left(&call.app.db, account.id).await? } else { 0 };
+    Ok(Json(Status { is_enabled, backup_codes_remaining }))
+}
+
+async fn account_of(call: &Call) -> Result<Account, ApiError> {
+    let id = call.person()?.account.id;
+    let gone = || ApiError::internal("the account of a live session is gone");
+    account::by_id(&call.app.db, id).await?.ok_or_else(gone)
+}
+
+/// A seed, which is shown once and counts for nothing until it is confirmed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SecondFactorSetup")]
+struct Begun {
+    message: &'static str,
+    /// 32 characters of base32.
+    secret: String,
+    /// A PNG as a `data:` URI.
+    qr_code: String,
+    /// The same as an SVG document.
+    qr_code_svg: String,
+    provisioning_uri: String,
+    backup_codes: Vec<String>,
+    warning: &'static str,
+}
+
+impl Begun {
+    fn of(begun: &Enrolment) -> Self {
+        Self {
+            message: "Scan the QR code with your authenticator app, then confirm with a code.",
+            secret: begun.seed.base32().expose().clone(),
+            qr_code: format!("data:image/png;base64,{}", base64(begun.picture.png.expose())),
+            qr_code_svg: begun.picture.svg.expose().clone(),
+            provisioning_uri: begun.uri.expose().clone(),
+            backup_codes: shown(&begun.backup_codes),
+            warning: WARNING,
+        }
+    }
+}
+
+fn shown(codes: &[Secret<String>]) -> Vec<String> {
+    codes.iter().map(|code| code.expose().clone()).collect()
+}
+
+async fn set_up(call: Call, Json(body): Json<SetUp>) -> Result<Json<Begun>, ApiError> {
+    let account = account_of(&call).await?;
+    if account.second_factor_at.is_some() {
+        return Err(ApiError::new(ErrorCode::SecondFactorAlreadyOn));
+    }
+    let age = call.app.now().since(call.person()?.session.authenticated_at);
+    if age > FRESH_FOR {
+        reauthenticate(&call, &account, body.password).await?;
+    }
+    let mut change = call.app.change(call.actor()).await?;
+    let begun = factor::set_up(&mut change, &account).await?;
+    change.commit().await?;
+    Ok(Json(Begun::of(&begun)))
+}
+
+/// The second factor is on.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SecondFactorConfirmed")]
+struct Confirmed {
+    message: &'static str,
+    is_enabled: bool,
+    /// Where the tokens that asked were only for this.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    tokens: Option<Tokens>,
+}
+
+async fn confirm(call: Call, Json(body): Json<Given>) -> Result<WithCookies<Json<Confirmed>>, ApiError> {
+    let code = body.code.ok_or_else(|| ApiError::new(ErrorCode::CodeRequired))?;
+    let app = &call.app;
+    let account = account_of(&call).await?;
+    let rights = rights_of(app, &account).await?;
+    let claims = claims_of(app, &account, &rights).await?;
+    let attempt = again(&call, &account).await?;
+    let mut change = app.change(call.actor()).await?;
+    match factor::confirm(&mut change, account.id, &code).await {
+        Ok(true) => {}
+        Ok(false) => {
+            drop(change);
+            return Err(wrong(&call, &account, &attempt).await);
+        }
+        Err(not_now) => {
+            drop(change);
+            attempt.withdraw(app).await?;
+            return Err(not_now.into());
+        }
+    }
+    attempt.succeeded(change.tx()).await?;
+    let entered = prove(&call, &mut change, claims).await?;
+    change.commit().await?;
+    Ok(confirmed(&call, &rights, entered))
+}
+
+fn confirmed(
+    call: &Call,
+    rights: &Rights,
+    entered: Option<(Account, Session, Pair)>,
+) -> WithCookies<Json<Confirmed>> {
+    let (message, is_enabled) = ("2FA enabled successfully", true);
+    let Some((account, session, pair)) = entered else {
+        return Json(Confirmed { message, is_enabled, tokens: None }).with_cookies(Vec::new());
+    };
+    let (carrier, now) = (carrier(&call.app.config()), call.app.now());
+    let tokens = Some(Tokens::of(&account, rights, &session, &pair, carrier, now));
+    Json(Confirmed { message, is_enabled, tokens }).with_cookies(cookies(call, &session, &pair))
+}
+
+/// Notes in the caller's session that the second factor was proved. One that was only for setting
+/// it up ends, and a whole one begins.
+async fn prove(
+    call: &Call,
+    change: &mut Change<'_>,
+    claims: Map<String, Value>,
+) -> Result<Option<(Account, Session, Pair)>, ApiError> {
+    let person = call.person()?;
+    let over = || ApiError::new(ErrorCode::Unauthorized).saying("Invalid or expired token");
+    let mut session = session::by_id(change.tx(), person.session.sid).await?.ok_or_else(over)?;
+    if session.scope != Some(Scope::SecondFactorSetupOnly) {
+        return if session::prove(change, &mut session).await? { Ok(None) } else { Err(over()) };
+    }
+    if !session.is_alive(change.now()) || !session::end(change, &session, EndReason::SetupDone).await? {
+        return Err(over());
+    }
+    let account = account::by_id(change.tx(), session.account).await?.ok_or_else(over)?;
+    let config = call.app.config();
+    let login = session::Login {
+        account: &account,
+        application: session.application,
+        device: &Device::parse(&session.device_info).unwrap_or_default(),
+        address: Some(call.head.client),
+        method: session.method,
+        scope: second::scope_of(&config, &account),
+        claims,
+    };
+    let started = session::start(change, &config.sessions, &config.tokens, login).await;
+    let refused = |error| {
+        let refused = by_password::Refused::from(error);
+        refused_login(refused, "Log in again", call.app.now())
+    };
+    let (mut session, pair) = started.map_err(refused)?;
+    session::prove(change, &mut session).await?;
+    Ok(Some((account, session, pair)))
+}
+
+/// The second factor was proved.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SecondFactorVerified")]
+struct Verified {
+    message: &'static str,
+    /// RFC 3339, UTC: what `mfa` and `max_age` of routes are judged by.
+    verified_at: String,
+}
+
+async fn verify(call: Call, Json(body): Json<Given>) -> Result<Json<Verified>, ApiError> {
+    let code = body.code.ok_or_else(|| ApiError::new(ErrorCode::CodeRequired))?;
+    let account = account_of(&call).await?;
+    let mut change = spent(&call, &account, &code, Accepted::Any).await?;
+    prove(&call, &mut change, Map::new()).await?;
+    let verified_at = change.now().rfc3339();
+    change.commit().await?;
+    Ok(Json(Verified { message: "2FA verified successfully", verified_at }))
+}
+
+/// The second factor is off.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SecondFactorDisabled")]
+struct Disabled {
+    message: &'static str,
+    is_enabled: bool,
+}
+
+async fn disable(call: Call, Json(body): Json<Disable>) -> Result<Json<Disabled>, ApiError> {
+    let code = body.code.ok_or_else(|| ApiError::new(ErrorCode::CodeRequired))?;
+    let account = account_of(&call).await?;
+    reauthenticate(&call, &account, body.password).await?;
+    let mut change = spent(&call, &account, &code, Accepted::Any).await?;
+    if !factor::disable(&mut change, &account).await? {
+        return Err(ApiError::new(ErrorCode::InvalidCode));
+    }
+    change.commit().await?;
+    Ok(Json(Disabled { message: "2FA disabled successfully", is_enabled: false }))
+}
+
+/// Backup codes, shown once.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BackupCodes")]
+struct NewCodes {
+    message: &'static str,
+    backup_codes: Vec<String>,
+    warning: &'static str,
+}
+
+async fn backup_codes(call: Call, Json(body): Json<Given>) -> Result<Json<NewCodes>, ApiError> {
+    let missing = || ApiError::new(ErrorCode::CodeRequired).saying("TOTP code is required");
+    let code = body.code.ok_or_else(missing)?;
+    let account = account_of(&call).await?;
+    let mut change = spent(&call, &account, &code, Accepted::Device).await?;
+    let codes = factor::replace_backup_codes(&mut change, account.id).await?;
+    change.commit().await?;
+    let message = "Backup codes regenerated successfully";
+    Ok(Json(NewCodes { message, backup_codes: shown(&codes), warning: WARNING }))
+}
+
+/// A change in which the code of a signed-in person is used up.
+async fn spent<'a>(
+    call: &'a Call,
+    account: &Account,
+    code: &Code,
+    accepted: Accepted,
+) -> Result<Change<'a>, ApiError> {
+    if account.second_factor_at.is_none() {
+        return Err(ApiError::new(ErrorCode::InvalidCode).saying("2FA is not enabled"));
+    }
+    let attempt = again(call, account).await?;
+    let mut change = call.app.change(call.actor()).await?;
+    // The account's row first, as everywhere.
+    let is_right = account::hold(&mut change, account.id).await?
+        && factor::spend(&mut change, account.id, code, accepted).await?;
+    if !is_right {
+        drop(change);
+        return Err(wrong(call, account, &attempt).await.saying("Invalid code."));
+    }
+    attempt.succeeded(change.tx()).await?;
+    Ok(change)
+}
+
+async fn again(call: &Call, account: &Account) -> Result<Attempt, ApiError> {
+    second::again(&call.app, account).await.map_err(|closed| match closed {
+        Closed::Until(until) => locked(Some(until), call.app.now()),
+        Closed::Store(cause) => cause.into(),
+    })
+}
+
+async fn wrong(call: &Call, account: &Account, attempt: &Attempt) -> ApiError {
+    match second::failed(&call.app, call.actor(), account, attempt).await {
+        Ok(()) => ApiError::new(ErrorCode::InvalidCode),
+        Err(cause) => cause.into(),
+    }
+}
+
+impl From<NotNow> for ApiError {
+    fn from(not_now: NotNow) -> Self {
+        match not_now {
+            NotNow::AlreadyOn => Self::new(ErrorCode::SecondFactorAlreadyOn),
+            NotNow::NotBegun => {
+                Self::new(ErrorCode::InvalidCode).saying("2FA setup not initiated. Call setup first.")
+            }
+            NotNow::Store(cause) => cause.into(),
+        }
+    }
+}
