@@ -28,6 +28,8 @@ pub struct Otp {
     /// How long a code is good for.
     #[serde(with = "As::<Span>")]
     pub valid_for: Duration,
+    /// Whether a code by text message stands for the password at logins.
+    pub log_in: bool,
 }
 
 /// Forgotten passwords.

@@ -107,6 +107,7 @@ codes! {
     // One-time codes.
     NoEmail = BAD_REQUEST "NO_EMAIL" "No email address on account",
     NoPhone = BAD_REQUEST "NO_PHONE" "No phone number on account",
+    OtpInvalid = UNAUTHORIZED "OTP_INVALID" "Invalid or expired code",
     OtpVerificationFailed = BAD_REQUEST "OTP_VERIFICATION_FAILED" "No verification code found",
     /// The gateway is not configured to do it.
     FeatureDisabled = NOT_FOUND "FEATURE_DISABLED" "This feature is not enabled",

@@ -14,7 +14,6 @@ use crate::account::{self, Account, PasswordHash, Reference, Standing};
 use crate::app::{App, Change};
 use crate::audit::{Actor, LoginFailure, SessionEvent};
 use crate::base::{Email, Id, Phone, Secret, Timestamp};
-use crate::config::Config;
 use crate::crypto::password::{Match, Overloaded};
 use crate::factor::{self, Accepted, Code};
 use crate::metrics::{LoginMethod, LoginResult};
@@ -49,6 +48,15 @@ impl Identifier {
             Self::Phone(_) => LoginMethod::Phone,
         }
     }
+}
+
+/// From where and by what somebody comes in, whoever they are.
+#[derive(Debug)]
+pub(super) struct Visit {
+    pub(super) method: Method,
+    pub(super) device: Device,
+    pub(super) address: IpAddr,
+    pub(super) actor: Actor,
 }
 
 /// Somebody at the door.
@@ -120,6 +128,11 @@ impl From<StartError> for Refused {
 }
 
 impl Refused {
+    /// What the metrics count.
+    pub(super) fn result_of(outcome: &Result<Entered, Self>) -> LoginResult {
+        outcome.as_ref().map_or_else(Self::result, |_| LoginResult::Success)
+    }
+
     const fn result(&self) -> LoginResult {
         match self {
             Self::Wrong => LoginResult::BadCredentials,
@@ -136,23 +149,24 @@ impl Refused {
 pub async fn log_in(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
     let method = visitor.identifier.method();
     let outcome = judge(app, visitor).await;
-    let result = outcome.as_ref().map_or_else(Refused::result, |_| LoginResult::Success);
-    app.metrics.login(method, result);
+    app.metrics.login(method, Refused::result_of(&outcome));
     outcome
 }
 
 async fn judge(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
-    let config = app.config();
-    let site = visitor.actor.site;
-    let door = visitor.identifier.door(site);
+    let Visitor { identifier, password, code, device, address, actor } = visitor;
+    let visit = Visit { method: Method::Password, device, address, actor };
+    let (config, site) = (app.config(), visit.actor.site);
+    let door = identifier.door(site);
+    let digest = door.digest().to_owned();
     let attempt = match knock(app, &config.accounts.lockout, door).await? {
         Knock::Admitted(attempt) => attempt,
         Knock::Locked { until } => return Err(Refused::Locked { until: Some(until) }),
     };
-    let account = account::find(&app.db, site, &visitor.identifier.reference()).await?;
+    let account = account::find(&app.db, site, &identifier.reference()).await?;
     let verdict = match account.as_ref().and_then(|account| account.password_hash.as_ref()) {
-        Some(hash) => app.hasher.verify(hash.expose(), visitor.password.clone()).await,
-        None => app.hasher.dummy(visitor.password.clone()).await.map(|()| Match::No),
+        Some(hash) => app.hasher.verify(hash.expose(), password.clone()).await,
+        None => app.hasher.dummy(password.clone()).await.map(|()| Match::No),
     };
     let Ok(verdict) = verdict else {
         attempt.withdraw(app).await?;
@@ -161,14 +175,21 @@ async fn judge(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
     match account {
         Some(account) if verdict != Match::No => {
             let asked = match standing(app, &account) {
-                Ok(()) => second::ask(app, &account, visitor.code.as_ref()).await,
+                Ok(()) => second::ask(app, &account, code.as_ref()).await,
                 Err(refused) => Err(refused),
             };
             match asked {
-                Ok(trial) => enter(app, &config, visitor, account, verdict, Tries { attempt, trial }).await,
+                Ok(trial) => {
+                    let better = match verdict {
+                        // A better hash can wait for the next login if the hasher is busy now.
+                        Match::YesButRehash => app.hasher.hash(password).await.ok(),
+                        Match::Yes | Match::No => None,
+                    };
+                    enter(app, &visit, account, better, Tries { attempt, trial }).await
+                }
                 Err(refused) => {
                     attempt.withdraw(app).await?;
-                    note_refusal(app, &visitor, &account, &refused).await?;
+                    note_refusal(app, &visit, &digest, &account, &refused).await?;
                     Err(refused)
                 }
             }
@@ -178,13 +199,14 @@ async fn judge(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
                 Some(_) => LoginFailure::WrongPassword,
                 None => LoginFailure::UnknownIdentifier,
             };
-            note_failure(app, visitor.actor, account.map(|account| account.id), reason, &[&attempt]).await?;
+            let id = account.map(|account| account.id);
+            note_failure(app, visit.actor, id, visit.method, reason, &[&attempt]).await?;
             Err(Refused::Wrong)
         }
     }
 }
 
-fn standing(app: &App, account: &Account) -> Result<(), Refused> {
+pub(super) fn standing(app: &App, account: &Account) -> Result<(), Refused> {
     match account.standing(app.now()) {
         Standing::Good => Ok(()),
         Standing::Inactive => Err(Refused::Inactive),
@@ -217,43 +239,38 @@ impl Tries {
     }
 
     /// The code was wrong: both doors keep the attempt.
-    async fn failed(&self, app: &App, actor: Actor, account: Id) -> Result<(), Error> {
+    async fn failed(&self, app: &App, visit: &Visit, account: Id) -> Result<(), Error> {
         let attempts: Vec<&Attempt> = [Some(&self.attempt), self.trial.as_ref().map(|trial| &trial.attempt)]
             .into_iter()
             .flatten()
             .collect();
-        note_failure(app, actor, Some(account), LoginFailure::WrongSecondFactor, &attempts).await
+        let (id, reason) = (Some(account), LoginFailure::WrongSecondFactor);
+        note_failure(app, visit.actor.clone(), id, visit.method, reason, &attempts).await
     }
 }
 
 async fn enter(
     app: &App,
-    config: &Config,
-    visitor: Visitor,
+    visit: &Visit,
     mut account: Account,
-    verdict: Match,
+    better: Option<String>,
     tries: Tries,
 ) -> Result<Entered, Refused> {
-    // A better hash can wait for the next login if the hasher is busy now.
-    let better = match verdict {
-        Match::YesButRehash => app.hasher.hash(visitor.password.clone()).await.ok(),
-        Match::Yes | Match::No => None,
-    };
     let rights = rights_of(app, &account).await?;
     let claims = claims_of(app, &account, &rights).await?;
-    let mut change = app.change(visitor.actor.clone()).await?;
-    let started = start(&mut change, config, &account, &visitor, tries.trial.as_ref(), claims).await;
-    let (session, pair) = match started {
-        Ok(started) => started,
+    let mut change = app.change(visit.actor.clone()).await?;
+    let (session, pair) = match open(&mut change, &account, visit, tries.trial.as_ref(), claims).await {
+        Ok(opened) => opened,
         Err(Refused::SecondFactorWrong) => {
             drop(change);
-            tries.failed(app, visitor.actor, account.id).await?;
+            tries.failed(app, visit, account.id).await?;
             return Err(Refused::SecondFactorWrong);
         }
         Err(refused) => {
             drop(change);
+            let digest = tries.attempt.digest().to_owned();
             tries.withdraw(app).await?;
-            note_refusal(app, &visitor, &account, &refused).await?;
+            note_refusal(app, visit, &digest, &account, &refused).await?;
             return Err(refused);
         }
     };
@@ -266,14 +283,16 @@ async fn enter(
     Ok(Entered { account, rights, session, pair })
 }
 
-async fn start(
+/// Starts the session of somebody whose first factor was right, using up the code of the second
+/// where one was asked for.
+pub(super) async fn open(
     change: &mut Change<'_>,
-    config: &Config,
     account: &Account,
-    visitor: &Visitor,
+    visit: &Visit,
     trial: Option<&Trial>,
     claims: Map<String, Value>,
 ) -> Result<(Session, Pair), Refused> {
+    let config = change.app().config();
     if let Some(trial) = trial {
         // The account's row first, as everywhere.
         if !account::hold(change, account.id).await? {
@@ -285,11 +304,11 @@ async fn start(
     }
     let login = session::Login {
         account,
-        application: visitor.actor.application,
-        device: &visitor.device,
-        address: Some(visitor.address),
-        method: Method::Password,
-        scope: second::scope_of(config, account),
+        application: visit.actor.application,
+        device: &visit.device,
+        address: Some(visit.address),
+        method: visit.method,
+        scope: second::scope_of(&config, account),
         claims,
     };
     let (mut session, pair) = session::start(change, &config.sessions, &config.tokens, login).await?;
@@ -299,9 +318,14 @@ async fn start(
     Ok((session, pair))
 }
 
-/// Records that somebody with the right password was not let in.
-async fn note_refusal(app: &App, visitor: &Visitor, account: &Account, why: &Refused) -> Result<(), Error> {
-    let door = visitor.identifier.door(account.site);
+/// Records that somebody whose first factor was right was not let in; `digest` names the door.
+pub(super) async fn note_refusal(
+    app: &App,
+    visit: &Visit,
+    digest: &str,
+    account: &Account,
+    why: &Refused,
+) -> Result<(), Error> {
     let reason = match why {
         Refused::Locked { .. } => LoginFailure::Locked,
         Refused::Inactive | Refused::Banned => LoginFailure::Inactive,
@@ -315,21 +339,18 @@ async fn note_refusal(app: &App, visitor: &Visitor, account: &Account, why: &Ref
         | Refused::NoKey
         | Refused::Store(_) => return Ok(()),
     };
-    let mut change = app.change(visitor.actor.clone()).await?;
-    change.record(failed(Some(account.id), door.digest(), reason)).await?;
+    let mut change = app.change(visit.actor.clone()).await?;
+    let (account, identifier_digest, method) = (account.id, digest.to_owned(), visit.method.name());
+    let event = SessionEvent::LoginFailed { account: Some(account), identifier_digest, method, reason };
+    change.record(event).await?;
     match why {
         Refused::SessionLimit => {
-            change.record(SessionEvent::SessionLimitReached { account: account.id }).await?;
+            change.record(SessionEvent::SessionLimitReached { account }).await?;
         }
         Refused::DeviceLimit => {
-            change.record(SessionEvent::DeviceLimitReached { account: account.id }).await?;
+            change.record(SessionEvent::DeviceLimitReached { account }).await?;
         }
         _ => {}
     }
     change.commit().await
-}
-
-fn failed(account: Option<Id>, digest: &str, reason: LoginFailure) -> SessionEvent {
-    let (identifier_digest, method) = (digest.to_owned(), Method::Password.name());
-    SessionEvent::LoginFailed { account, identifier_digest, method, reason }
 }

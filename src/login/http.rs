@@ -186,14 +186,14 @@ async fn enter(
 }
 
 /// No other site logs its visitors in here: see [`csrf::refuse_foreign`].
-fn refuse_foreign(call: &Call, carrier: Carrier) -> Result<(), ApiError> {
+pub(super) fn refuse_foreign(call: &Call, carrier: Carrier) -> Result<(), ApiError> {
     match carrier {
         Carrier::Cookie => csrf::refuse_foreign(call, &call.app.config().public_url.to_string()),
         Carrier::Body => Ok(()),
     }
 }
 
-fn device(call: &Call, said: Option<Device>) -> Device {
+pub(super) fn device(call: &Call, said: Option<Device>) -> Device {
     said.unwrap_or_else(|| Device::guess(call.head.user_agent.as_deref().unwrap_or_default()))
 }
 

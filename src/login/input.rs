@@ -56,7 +56,7 @@ pub(super) fn phone(fields: &mut Fields, pair: Pair) -> Option<Phone> {
     }
 }
 
-fn device(fields: &mut Fields) -> Option<Device> {
+pub(super) fn device_info(fields: &mut Fields) -> Option<Device> {
     let text = fields.optional("device_info").max(MAX_DEVICE_LEN).or_null().or_blank().text()?;
     match Device::parse(&text) {
         Ok(device) => Some(device).filter(|device| !device.as_str().is_empty()),
@@ -111,7 +111,7 @@ impl FromFields for Register {
         let first_name = fields.optional("first_name").max(NAME_MAX).text();
         let last_name = fields.optional("last_name").max(NAME_MAX).text();
         let login = fields.optional("login").flag();
-        let device_info = device(fields);
+        let device_info = device_info(fields);
         if email.is_none() && phone.is_none() && fields.problems().keys().all(|name| name == "password") {
             fields.problem(WHOLE, "Email or phone number is required");
         }
@@ -148,7 +148,7 @@ impl FromFields for LoginEmail {
         let email = fields.required("email").email();
         let password = fields.required("password").max(MAX_BYTES).secret();
         let totp_code = code(fields, "totp_code");
-        let device_info = device(fields);
+        let device_info = device_info(fields);
         Some(Self { email: email?, password: password?, totp_code, device_info })
     }
 }
@@ -176,7 +176,7 @@ impl FromFields for LoginPhone {
         let phone = phone(fields, Pair::Required);
         let password = fields.required("password").max(MAX_BYTES).secret();
         let totp_code = code(fields, "totp_code");
-        let device_info = device(fields);
+        let device_info = device_info(fields);
         let (phone_country_code, phone_number) = (String::new(), String::new());
         let (phone, password) = (phone?, password?);
         Some(Self { phone_country_code, phone_number, phone, password, totp_code, device_info })

@@ -143,12 +143,13 @@ pub(super) async fn note_failure(
     app: &App,
     actor: Actor,
     account: Option<Id>,
+    method: Method,
     reason: LoginFailure,
     attempts: &[&Attempt],
 ) -> Result<(), Error> {
     let mut change = app.change(actor).await?;
     let digest = attempts.first().map(|attempt| attempt.digest().to_owned()).unwrap_or_default();
-    let method = Method::Password.name();
+    let method = method.name();
     change.record(SessionEvent::LoginFailed { account, identifier_digest: digest, method, reason }).await?;
     for attempt in attempts {
         if let Some(until) = attempt.locked_until() {

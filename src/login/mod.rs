@@ -4,6 +4,8 @@
 //! done. What is wrong with an account is told only to whoever gave the right password. Passwords
 //! are hashed between changes, never inside one.
 
+mod by_code;
+mod by_code_http;
 mod by_password;
 mod factor;
 mod http;
@@ -41,6 +43,7 @@ pub use password::{Unhashed, hash_of, policy_of};
 pub fn rows() -> Vec<Row> {
     let mut rows = http::rows();
     rows.extend(reset_http::rows());
+    rows.extend(by_code_http::rows());
     rows.extend(factor::rows());
     rows
 }

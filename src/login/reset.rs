@@ -37,7 +37,7 @@ impl From<Error> for NotAsked {
 }
 
 impl Identifier {
-    fn target(&self) -> Target {
+    pub(super) fn target(&self) -> Target {
         match self {
             Self::Email(email) => Target::Email(email.clone()),
             Self::Phone(phone) => Target::Phone(phone.clone()),

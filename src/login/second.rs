@@ -12,6 +12,7 @@ use crate::base::Timestamp;
 use crate::config::Config;
 use crate::factor::{self, Code};
 use crate::principal::Scope;
+use crate::session::Method;
 use crate::store::Error;
 
 /// A code that may be tried.
@@ -65,5 +66,6 @@ pub(super) async fn failed(
     account: &Account,
     attempt: &Attempt,
 ) -> Result<(), Error> {
-    note_failure(app, actor, Some(account.id), LoginFailure::WrongSecondFactor, &[attempt]).await
+    let (id, reason) = (Some(account.id), LoginFailure::WrongSecondFactor);
+    note_failure(app, actor, id, Method::Password, reason, &[attempt]).await
 }

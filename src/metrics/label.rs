@@ -121,6 +121,7 @@ label!(
     LoginMethod {
         Email = "email",
         Phone = "phone",
+        Code = "code",
         Register = "register",
     }
 );

@@ -45,6 +45,8 @@ pub enum Purpose {
     Contact,
     /// A forgotten password is to be replaced.
     Reset,
+    /// Somebody wants to log in.
+    Login,
 }
 
 impl Purpose {
@@ -54,6 +56,7 @@ impl Purpose {
         match self {
             Self::Contact => "contact",
             Self::Reset => "reset",
+            Self::Login => "login",
         }
     }
 }

@@ -22,6 +22,7 @@ impl Letter<'_> {
         let Self { purpose, host, digits, link, until } = self;
         let what = match purpose {
             Purpose::Contact => "It confirms that this address is yours.",
+            Purpose::Login => "It logs you in.",
             Purpose::Reset => "It lets you set a new password in the place of the one that you forgot.",
         };
         let link = link

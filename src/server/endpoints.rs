@@ -81,6 +81,8 @@ mod tests {
                 "GET /api/v1/health/",
                 "GET /password/requirements/",
                 "POST /login/email/",
+                "POST /login/otp/request/",
+                "POST /login/otp/verify/",
                 "POST /login/phone/",
                 "POST /logout/",
                 "POST /password/reset/confirm/",

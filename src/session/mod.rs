@@ -45,6 +45,8 @@ const SETUP_FOR: Duration = Duration::from_mins(15);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     Password,
+    /// A code that was sent.
+    Code,
 }
 
 impl Method {
@@ -53,11 +55,12 @@ impl Method {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Password => "password",
+            Self::Code => "code",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Password].into_iter().find(|method| method.name() == name)
+        [Self::Password, Self::Code].into_iter().find(|method| method.name() == name)
     }
 }
 

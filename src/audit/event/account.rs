@@ -119,6 +119,11 @@ pub enum AccountEvent {
         account: Option<Id>,
         identifier_digest: String,
     },
+    /// Somebody asked for a code to log in with; `account` is set where one has the identifier.
+    LoginCodeRequested {
+        account: Option<Id>,
+        identifier_digest: String,
+    },
     /// A forgotten password was replaced.
     ResetCompleted {
         account: Id,
@@ -151,6 +156,7 @@ impl AccountEvent {
             Self::CodeSent { .. } => "code_sent",
             Self::CodeRefused { .. } => "code_refused",
             Self::ResetRequested { .. } => "password_reset_request",
+            Self::LoginCodeRequested { .. } => "login_code_requested",
             Self::ResetCompleted { .. } => "password_reset_complete",
             Self::FlagsChanged { .. } => "account_flags_changed",
         }
@@ -166,6 +172,7 @@ impl AccountEvent {
             | Self::CodeSent { .. }
             | Self::CodeRefused { .. }
             | Self::ResetRequested { .. }
+            | Self::LoginCodeRequested { .. }
             | Self::ResetCompleted { .. } => Vec::new(),
             Self::Locked { account, .. } => account.iter().copied().map(Subject::Account).collect(),
             Self::Unlocked { account, .. }
@@ -185,7 +192,8 @@ impl AccountEvent {
         match self {
             Self::Locked { account, .. }
             | Self::CodeRefused { account, .. }
-            | Self::ResetRequested { account, .. } => *account,
+            | Self::ResetRequested { account, .. }
+            | Self::LoginCodeRequested { account, .. } => *account,
             Self::Created { account, .. }
             | Self::RegistrationRepeated { account, .. }
             | Self::Unlocked { account, .. }

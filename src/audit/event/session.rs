@@ -37,6 +37,8 @@ pub enum LoginFailure {
     UnknownIdentifier,
     WrongPassword,
     WrongSecondFactor,
+    /// A code that was sent.
+    WrongCode,
     Locked,
     Inactive,
     NotVerified,

@@ -1,5 +1,6 @@
 //! Logging in as clients see it: rows of the table, answered on a real store.
 
+mod code;
 mod cookie;
 mod factor;
 mod lock;
