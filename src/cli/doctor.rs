@@ -21,7 +21,7 @@ use crate::notify::{self, Checked};
 use crate::policy::Approver;
 use crate::proxy::tls::{Certificate, PemPair};
 use crate::proxy::upstream::Tls;
-use crate::shared::Shared;
+use crate::shared::{Shared, Unreachable};
 use crate::store::migrate::{self, State};
 use crate::store::{DEFAULT_SITE, Error};
 use crate::{account, agent, keys, rbac, server};
@@ -222,9 +222,19 @@ async fn shared(config: &Config, found: &mut Findings) {
     let config::Shared::Redis { url } = &config.shared else { return };
     let clock = Arc::new(SystemClock);
     let replica = Id::new(crate::base::Clock::now(&SystemClock), &SystemRandom);
-    let asked = async { Shared::redis(url, "doctor", replica, clock).await?.ping().await };
+    let asked = async {
+        let shared = Shared::redis(url, "doctor", replica, clock).await?;
+        shared.ping().await?;
+        Ok::<_, Unreachable>(shared.may_forget().await)
+    };
     match timeout(PATIENCE, asked).await {
-        Ok(Ok(())) => found.add(Verdict::Good, "shared state", "Redis answers"),
+        Ok(Ok(None)) => found.add(Verdict::Good, "shared state", "Redis answers"),
+        Ok(Ok(Some(policy))) => {
+            let text = format!(
+                "Redis may drop limits when its memory is full ({policy}): set maxmemory-policy to noeviction"
+            );
+            found.add(Verdict::Doubtful, "shared state", text);
+        }
         Ok(Err(error)) => found.add(Verdict::Bad, "shared state", error.to_string()),
         Err(_) => found.add(Verdict::Bad, "shared state", "Redis does not answer within 2 s"),
     }

@@ -35,6 +35,8 @@ pub struct Window {
 
 /// A quota over more is counted over this: so far its numbers are exact, also in a script of Redis.
 const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
+/// The policy of a Redis that refuses to write rather than forget.
+const KEEPING: &str = "noeviction";
 
 /// `requests` at once, and then as many again spread evenly over `per`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,6 +252,15 @@ impl Shared {
         match &self.0.place {
             Place::Memory(_) => Ok(()),
             Place::Redis(redis) => redis.ping().await,
+        }
+    }
+
+    /// The policy by which Redis may drop what is counted when its memory is full; `None` where it never
+    /// does, or does not tell.
+    pub async fn may_forget(&self) -> Option<String> {
+        match &self.0.place {
+            Place::Memory(_) => None,
+            Place::Redis(redis) => redis.policy().await.filter(|policy| policy != KEEPING),
         }
     }
 

@@ -111,7 +111,11 @@ impl Faults {
     /// Notes a refused request; how many there were within the hour.
     pub(super) fn breach(&mut self, most: u32, now: Timestamp) -> u32 {
         let now = now.as_millis();
-        self.breaches.retain(|at| *at > now - HOUR && *at <= now);
+        // A clock that went back must neither forget breaches nor keep them for longer.
+        for at in &mut self.breaches {
+            *at = now.min(*at);
+        }
+        self.breaches.retain(|at| *at > now - HOUR);
         if most > 0 {
             self.breaches.push_back(now);
         }
@@ -175,6 +179,14 @@ mod tests {
             }
             prop_assert!(passed.len() >= most.min(1500));
         }
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_forgives_no_breach() {
+        let (mut faults, at) = (Faults::default(), |seconds: i64| Timestamp::from_millis(seconds * 1000));
+        assert_eq!((faults.breach(3, at(7200)), faults.breach(3, at(7201))), (1, 2));
+        assert_eq!(faults.breach(3, at(3600)), 3, "they were within the hour, whatever the clock says now");
+        assert_eq!(faults.breach(3, at(7200)), 1, "and are kept for no longer than that");
     }
 
     #[test]

@@ -165,17 +165,28 @@ impl Redis {
             tracing::warn!(%error, "Redis does not answer yet; what needs it is refused until it does");
             return;
         }
-        let mut ask = ::redis::cmd("CONFIG");
-        ask.arg("GET").arg("maxmemory-policy");
-        match ask.query_async::<Vec<String>>(&mut connection).await {
-            Ok(answer) => match answer.get(1) {
-                Some(policy) if policy != "noeviction" => tracing::warn!(
-                    policy,
-                    "Redis may drop limits when its memory is full: set maxmemory-policy to noeviction"
-                ),
-                _ => {}
-            },
-            Err(error) => tracing::debug!(%error, "Redis does not tell its maxmemory-policy"),
+        if let Some(policy) = self.policy().await.filter(|policy| policy != super::KEEPING) {
+            tracing::warn!(
+                policy,
+                "Redis may drop limits when its memory is full: set maxmemory-policy to noeviction"
+            );
+        }
+    }
+
+    /// What Redis does when its memory is full, if it tells.
+    pub(super) async fn policy(&self) -> Option<String> {
+        let mut connection = self.connection.clone();
+        let asked = async {
+            let mut ask = ::redis::cmd("CONFIG");
+            ask.arg("GET").arg("maxmemory-policy");
+            ask.query_async::<Vec<String>>(&mut connection).await
+        };
+        match within(PATIENCE, asked).await {
+            Ok(answer) => answer.into_iter().nth(1),
+            Err(error) => {
+                tracing::debug!(%error, "Redis does not tell its maxmemory-policy");
+                None
+            }
         }
     }
 

@@ -89,7 +89,7 @@ async fn every_step_is_in_the_trail() {
 }
 
 /// Gateways, what Ada calls with, and the token of her agent.
-async fn delegated(dialect: Dialect) -> (Upstream, Arc<Replicas>, Vec<String>, String) {
+pub async fn delegated(dialect: Dialect) -> (Upstream, Arc<Replicas>, Vec<String>, String) {
     let upstream = Upstream::echo().await;
     let yaml = format!("{}{}", crate::agent::YAML, routes(&upstream));
     let replicas = Arc::new(Replicas::on(dialect, &yaml).await);

@@ -1,28 +1,33 @@
 //! The purses of agents in a Redis that is flushed, started again or cut off in mid-run (T7;
-//! security bar 2.K 143, 144).
+//! security bar 2.K 143 to 146).
 //! Law: there may be refusals; there is never a request or a cent beyond the limit.
 
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use portcullis::base::{Clock as _, SystemClock, TestClock};
 use portcullis::store::Dialect;
 use serde_json::{Value, json};
 
-use crate::agent::{Scene, scene};
+use crate::agent::{Scene, YAML, bearer, scene};
 use crate::agent_gate::{reader, routes};
+use crate::support::people::permission;
 use crate::support::replica::{Place, redis_url, until};
-use crate::support::{Cut, Upstream};
+use crate::support::{Cut, Gateway, Upstream};
+
+const HOUR: Duration = Duration::from_hours(1);
 
 /// A Redis of the test's own; killed when dropped.
-struct Redis {
+pub struct Redis {
     child: Child,
     port: u16,
 }
 
 impl Redis {
-    async fn start(folder: &Path, port: Option<u16>) -> Self {
+    pub async fn start(folder: &Path, port: Option<u16>) -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let port = port.unwrap_or_else(free);
         let mut program = Command::new("redis-server");
@@ -34,13 +39,13 @@ impl Redis {
         redis
     }
 
-    fn ask(&self, words: &[&str]) -> String {
+    pub fn ask(&self, words: &[&str]) -> String {
         let port = self.port.to_string();
         let out = Command::new("redis-cli").args(["-p", &port]).args(words).output().expect("redis-cli runs");
         String::from_utf8_lossy(&out.stdout).into_owned()
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 }
@@ -153,4 +158,55 @@ async fn one_question_to_redis_counts_a_request_and_pays_for_it() {
         }
         assert_eq!(questions(), vec!["EVALSHA".to_owned(); 5], "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_whose_clock_jumps_opens_no_second_window() {
+    let (place, upstream) = (Place::new().await, Upstream::echo().await);
+    let yaml = format!("{}{YAML}{}", place.yaml(&place.store.address(), &redis_url()), routes(&upstream));
+    let clocks = [(); 2].map(|()| Arc::new(TestClock::at(SystemClock.now())));
+    let start = async |clock: &Arc<TestClock>| {
+        let started = Gateway::start_by(clock.clone(), tempfile::tempdir().unwrap(), &yaml).await;
+        started.unwrap_or_else(|error| panic!("{error}"))
+    };
+    let gateways = [start(&clocks[0]).await, start(&clocks[1]).await];
+    let keys = gateways[0].application("web", &[]).await;
+    let ada = gateways[0].user("ada", &keys).await;
+    gateways[0].grant(ada.id, permission("reports")).await;
+    let lines = [&keys.lines()[..], &[ada.bearer()]].concat();
+    let breaker = json!({"max_requests_per_minute": 10, "suspend_after": 0, "max_requests_total": 1000});
+    let more = reader(&json!({"expires_in": 40_000, "circuit_breaker": breaker}));
+    let minted = gateways[0].call("POST", "/ai/tokens/", &lines, &more).await.json();
+    let agent = bearer(minted["token"].as_str().unwrap());
+    let ask = async |number: usize| {
+        gateways[number % 2].send("GET", "/reports/7", std::slice::from_ref(&agent)).await.status
+    };
+    let began = Instant::now();
+    until(Duration::from_secs(1), "known to both", async || ask(1).await == 200).await;
+    let mut passed = 1;
+    for number in 0..16 {
+        passed += usize::from(ask(number).await == 200);
+    }
+    assert_eq!(passed, 10);
+    let now = clocks[1].now();
+    for wrong in [now.plus(HOUR), now.minus(HOUR), now.plus(2 * HOUR), now] {
+        clocks[1].set(wrong);
+        for number in 0..6 {
+            assert_eq!(ask(number).await, 429, "{wrong:?}");
+        }
+    }
+    assert!(began.elapsed() < Duration::from_secs(50), "all of it was one minute");
+    assert_eq!(upstream.count(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_agent_may_spend_is_kept_as_long_as_its_token_lives() {
+    let (folder, place) = (tempfile::tempdir().unwrap(), Place::new().await);
+    let redis = Redis::start(folder.path(), None).await;
+    let (_upstream, scene, token) = rich(&redis.url(), &place).await;
+    assert_eq!(scene.pay(&token, 1).await, 1);
+    let keys = redis.ask(&["KEYS", "*purse*"]);
+    let key = keys.lines().next().expect("a purse");
+    let left: i64 = redis.ask(&["TTL", key]).trim().parse().expect("seconds");
+    assert!((3590..=3660).contains(&left), "an hour, as the token: {left}");
 }

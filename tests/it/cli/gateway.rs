@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{GOOD, Place};
+use crate::agent_redis::Redis;
+use crate::support::replica::Place as Shared;
 use crate::support::tls::Pair;
 use serde_json::{Value, json};
 
@@ -203,6 +205,20 @@ roles: [ { code: finance } ]
     assert!(told.out.contains("look  mail: no connection") && !told.out.contains("eve@"), "{told:?}");
     place.run("user verify eve@example.com").good();
     assert!(!place.run("doctor").out.contains("people who delegate"));
+}
+
+#[tokio::test]
+async fn the_doctor_says_where_redis_may_forget_what_was_counted() {
+    let (place, shared, folder) = (place(), Shared::new().await, tempfile::tempdir().unwrap());
+    let redis = Redis::start(folder.path(), None).await;
+    let config = std::fs::read_to_string(place.path().join("portcullis.yaml")).unwrap();
+    let places = shared.yaml(&shared.store.address(), &redis.url());
+    place.write("portcullis.yaml", &format!("{places}{config}"));
+    let told = place.run("doctor");
+    assert!(told.out.contains("good  shared state: Redis answers"), "{told:?}");
+    redis.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let told = place.run("doctor");
+    assert!(told.out.contains("look  shared state:") && told.out.contains("allkeys-lru"), "{told:?}");
 }
 
 #[test]

@@ -1,0 +1,198 @@
+//! What waits, attacked from its sides: slow upstreams, words of several people at once, strangers,
+//! bodies without an end, routes that go away (security bar 2.J 125 to 135).
+//! Law: one approval is one request at most, and only those decide whom the rule names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis::store::Dialect;
+use serde_json::{Value, json};
+
+use crate::agent::{YAML, bearer, scene};
+use crate::agent_gate::told;
+use crate::agent_hold::{PENDING, confirmed, routes, with_upstream};
+use crate::agent_once::delegated;
+use crate::on_one_and_on_two;
+use crate::support::people::{permission, role};
+use crate::support::upstream::spawn;
+use crate::support::{Act, Client, Upstream, exchange, times};
+
+#[tokio::test]
+async fn what_was_sent_and_not_answered_in_time_is_never_sent_again() {
+    let upstream = Upstream::start(|seen| match seen.target() {
+        "/reports/silent" => Act::Hang,
+        // A head, and then nothing more of the answer.
+        "/reports/stuck" => Act::Pieces(vec![(Duration::ZERO, b"HTTP/1.1 200 OK\r\nContent-Le".to_vec())]),
+        _ => Act::ok("fine"),
+    })
+    .await;
+    let routes = routes(&upstream).replace("body: 64KiB", "body: 64KiB, timeouts: { read: 300ms }");
+    let scene = scene(&routes).await;
+    let token = scene.mint(&json!({"permissions": ["reports.read"]})).await.1;
+    for (round, path) in ["/reports/silent", "/reports/stuck"].into_iter().enumerate() {
+        let named = scene.approved(path, &token, "{}").await;
+        let late = scene.post(path, &token, &[&confirmed(&named)], "{}").await;
+        assert_eq!(late.status, 504, "{path}: {}", late.text());
+        scene.comes_to(&named, "indeterminate").await;
+        let again = scene.post(path, &token, &[&confirmed(&named)], "{}").await;
+        assert_eq!(
+            (told(&again), &again.json()["state"]),
+            ((409, "APPROVAL_USED".to_owned()), &json!("indeterminate"))
+        );
+        assert_eq!(upstream.count(), round + 1, "{path}");
+        assert_ne!(scene.hold(path, &token, "{}").await, named, "it must be asked for anew");
+    }
+}
+
+on_one_and_on_two! {
+    async fn of_many_words_at_once_one_counts_on_every_replica(dialect: Dialect) {
+        let (upstream, replicas, lines, token) = delegated(dialect).await;
+        for round in 0..times(5, 100) {
+            let body = format!("{{\"round\": {round}}}");
+            let post = crate::agent_hold::post("/reports/7", &token, &[], &body);
+            let held = exchange(replicas.here.public(), post).await.expect("an answer").json();
+            let named = held["confirmation_token"].as_str().expect("a token").to_owned();
+            let words: Vec<_> = (0..20).map(|number| {
+                let (replicas, lines) = (Arc::clone(&replicas), lines.clone());
+                let word = if number % 4 < 2 { "confirm" } else { "deny" };
+                let path = format!("{PENDING}{named}/{word}/");
+                spawn(async move { (word, replicas.nth(number).call("POST", &path, &lines, &Value::Null).await) })
+            }).collect();
+            let mut counted = Vec::new();
+            for one in words {
+                let (word, answer) = one.await.unwrap();
+                match answer.status {
+                    200 => counted.push(word),
+                    // The other ones came too late.
+                    400 => assert!(answer.json()["state"].is_string(), "{}", answer.text()),
+                    other => panic!("{other} {}", answer.text()),
+                }
+            }
+            assert_eq!(counted.len(), 1, "round {round}: {counted:?}");
+            let expected = if counted[0] == "confirm" { "approved" } else { "denied" };
+            for number in 0..2 {
+                let path = format!("{PENDING}{named}/");
+                let shown = replicas.nth(number).call("GET", &path, &lines, &Value::Null).await.json();
+                assert_eq!(shown["state"], expected, "round {round}");
+            }
+        }
+        assert_eq!(upstream.count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn who_decides_in_another_organization_decides_nothing_here() {
+    let upstream = Upstream::echo().await;
+    let own = "  - { name: ours, match: { path: /ours }, upstream: up, allow: { org: member }, agents: { permission: 'write:invoices', hold: always, approvers: { any_of: [ { org_role: admin }, { role: finance } ] } } }\n";
+    let scene = scene(&format!("{}{own}", routes(&upstream))).await;
+    let mint = json!({"permissions": ["write:invoices"], "organization": "acme-corp"});
+    let token = scene.mint(&mint).await.1;
+    let named = scene.hold("/ours", &token, "{}").await;
+    // An owner and an admin of another organization, and one who is finance everywhere and nobody here.
+    let [mallory, eve, bob] = ["mallory", "eve", "bob"].map(|name| scene.gateway.user(name, &scene.keys));
+    let strangers = [mallory.await, eve.await, bob.await];
+    let other = scene.gateway.organization("umbrella", strangers[0].id, None).await;
+    scene.gateway.join(other, strangers[1].id, "admin").await;
+    scene.gateway.grant(strangers[2].id, role("finance")).await;
+    for stranger in &strangers {
+        let lines = scene.lines(stranger);
+        for slug in ["acme-corp", "umbrella"] {
+            let lines = [&lines[..], &[format!("X-Org-Slug: {slug}")]].concat();
+            for word in ["confirm", "deny"] {
+                let path = format!("{PENDING}{named}/{word}/");
+                let refused = scene.gateway.call("POST", &path, &lines, &json!({})).await;
+                assert!(matches!(refused.status, 400 | 403 | 404), "{}", refused.text());
+            }
+        }
+        let path = format!("{PENDING}{named}/");
+        assert_eq!(scene.gateway.call("GET", &path, &lines, &Value::Null).await.status, 404);
+        assert_eq!(scene.gateway.call("GET", PENDING, &lines, &Value::Null).await.json(), json!([]));
+    }
+    // Ada delegated it, and is none of those who decide.
+    assert_eq!(scene.decide(&named, "confirm").await.status, 400);
+    assert_eq!(scene.standing(&named).await, "pending");
+    let acme = scene.gateway.organization_of("acme-corp").await.unwrap();
+    scene.gateway.join(acme, strangers[2].id, "member").await;
+    let path = format!("{PENDING}{named}/confirm/");
+    let done = scene.gateway.call("POST", &path, &scene.lines(&strangers[2]), &Value::Null).await;
+    assert_eq!(done.status, 200, "finance, and a member now: {}", done.text());
+    assert_eq!(upstream.count(), 0);
+}
+
+#[tokio::test]
+async fn who_lost_the_permission_approves_nothing_with_it() {
+    let (upstream, scene, token) = with_upstream().await;
+    let named = scene.hold("/reports/7", &token, "{}").await;
+    scene.gateway.revoke(scene.ada.id, permission("reports")).await;
+    let refused = scene.decide(&named, "confirm").await;
+    assert_eq!(told(&refused), (409, "APPROVAL_VOID".to_owned()));
+    scene.gateway.grant(scene.ada.id, permission("reports")).await;
+    assert_eq!(scene.standing(&named).await, "void", "and it is not for later either");
+    let late = scene.post("/reports/7", &token, &[&confirmed(&named)], "{}").await;
+    assert_eq!((told(&late), upstream.count()), ((409, "APPROVAL_VOID".to_owned()), 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_without_an_end_never_waits_for_people() {
+    let (upstream, scene, token) = with_upstream().await;
+    let head = format!(
+        "POST /reports/7 HTTP/1.1\r\nHost: gw.test\r\n{}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+        bearer(&token)
+    );
+    let nothing_waits = async || scene.call("GET", PENDING, &Value::Null).await.json() == json!([]);
+    // On and on, beyond what the route takes (64 KiB).
+    let mut endless = Client::connect(scene.gateway.public()).await;
+    endless.send(&head).await;
+    endless.send("1\r\n[\r\n").await;
+    for _ in 0..100 {
+        endless.send(format!("400\r\n{}\r\n", " ".repeat(1024))).await;
+    }
+    let refused = endless.answer().await.expect("an answer");
+    assert_eq!(told(&refused), (413, "BODY_TOO_LARGE".to_owned()));
+    assert!(nothing_waits().await);
+    // What breaks off before its end is no request, however much of it looks like one.
+    for begun in ["2\r\n{}\r\n", "2\r\n{}\r\n0\r\n", "6\r\n{}"] {
+        let mut broken = Client::connect(scene.gateway.public()).await;
+        broken.send(&head).await;
+        broken.send(begun).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(nothing_waits().await, "while it comes");
+        drop(broken);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(nothing_waits().await, "{begun:?}");
+    }
+    let whole = format!("{head}2\r\n{{}}\r\n0\r\n\r\n");
+    assert_eq!(exchange(scene.gateway.public(), whole).await.expect("an answer").status, 202);
+    assert_eq!(upstream.count(), 0);
+}
+
+#[tokio::test]
+async fn a_route_that_is_gone_takes_what_waited_on_it_along() {
+    let (upstream, scene, token) = with_upstream().await;
+    let pending = scene.hold("/reports/1", &token, "1").await;
+    let approved = scene.approved("/reports/2", &token, "2").await;
+    let elsewhere = scene.approved("/orders", &token, r#"{"amount": 2000}"#).await;
+    let all = routes(&upstream);
+    let without: Vec<&str> = all.lines().filter(|line| !line.contains("name: reports")).collect();
+    let load = async |routes: &str| {
+        let loaded = scene.gateway.load(&format!("{YAML}{routes}\n"));
+        scene.gateway.running.reload(&loaded).await.unwrap_or_else(|error| panic!("{error}"));
+    };
+    load(&without.join("\n")).await;
+    let gone = scene.post("/reports/2", &token, &[&confirmed(&approved)], "2").await;
+    assert_eq!((gone.status, upstream.count()), (404, 0));
+    let refused = scene.decide(&pending, "confirm").await;
+    assert_eq!(told(&refused), (409, "APPROVAL_VOID".to_owned()));
+    let mismatch = scene.post("/orders", &token, &[&confirmed(&approved)], r#"{"amount": 2000}"#).await;
+    assert_eq!(told(&mismatch), (409, "APPROVAL_MISMATCH".to_owned()), "it opens no other route");
+    // It is there again, and admits others than before.
+    load(&all.replace(
+        "name: reports, match: { path: '/reports/**' }",
+        "name: reports, match: { path: '/reports/{id}' }",
+    ))
+    .await;
+    let refused = scene.post("/reports/2", &token, &[&confirmed(&approved)], "2").await;
+    assert_eq!((told(&refused), upstream.count()), ((409, "APPROVAL_VOID".to_owned()), 0));
+    let fine = scene.post("/orders", &token, &[&confirmed(&elsewhere)], r#"{"amount": 2000}"#).await;
+    assert_eq!((fine.status, upstream.count()), (200, 1), "what was not touched stands: {}", fine.text());
+}
