@@ -196,3 +196,23 @@ async fn a_route_that_is_gone_takes_what_waited_on_it_along() {
     let fine = scene.post("/orders", &token, &[&confirmed(&elsewhere)], r#"{"amount": 2000}"#).await;
     assert_eq!((fine.status, upstream.count()), (200, 1), "what was not touched stands: {}", fine.text());
 }
+
+#[tokio::test]
+async fn what_is_coded_by_any_of_its_lines_waits_and_two_types_are_none() {
+    let (upstream, scene, token) = with_upstream().await;
+    let small = r#"{"amount": 1}"#;
+    let plain = ["Content-Encoding: identity", "Content-Encoding: Identity"];
+    assert_eq!(scene.post("/orders", &token, &plain, small).await.status, 200, "there is nothing to undo");
+    for coded in [
+        vec!["Content-Encoding: gzip"],
+        vec!["Content-Encoding: identity", "Content-Encoding: gzip"],
+        vec!["Content-Encoding: identity, br"],
+    ] {
+        assert_eq!(scene.post("/orders", &token, &coded, small).await.status, 202, "{coded:?}");
+    }
+    for path in ["/orders", "/reports/7"] {
+        let two = scene.post(path, &token, &["Content-Type: text/plain"], small).await;
+        assert_eq!(told(&two), (400, "BAD_REQUEST".to_owned()), "{path}");
+    }
+    assert_eq!(upstream.count(), 1);
+}

@@ -14,8 +14,17 @@ use crate::config::{Comparison, Scalar, Test, Threshold};
 /// How many arrays and objects may stand in one another.
 const DEPTH_MAX: usize = 64;
 
+/// The JSON value of a body under these lines of `Content-Type`: of two, each reader takes another one.
+pub(super) fn read_by(types: &[&[u8]], body: &[u8]) -> Result<Option<Value>, BodyFlaw> {
+    match types {
+        [] => read(None, body),
+        [own] => read(Some(own), body),
+        _ => Err(BodyFlaw::ManyTypes),
+    }
+}
+
 /// The JSON value of a body; `None` where it is another kind of body, or there is none.
-pub(super) fn read(content_type: Option<&[u8]>, body: &[u8]) -> Result<Option<Value>, BodyFlaw> {
+fn read(content_type: Option<&[u8]>, body: &[u8]) -> Result<Option<Value>, BodyFlaw> {
     if body.is_empty() || !content_type.is_none_or(is_json) {
         return Ok(None);
     }

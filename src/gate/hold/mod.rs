@@ -164,18 +164,18 @@ impl Question<'_> {
     pub async fn judge(&self, came: Came, body: Bytes) -> Result<Held, Rejection> {
         let Came { headers, idempotency_key, wait } = came;
         let of = |wanted: &HeaderName| {
-            let found = headers.iter().find(|(name, _)| name == wanted.as_str());
-            found.map(|(_, value)| value.as_slice())
+            let found = headers.iter().filter(|(name, _)| name == wanted.as_str());
+            found.map(|(_, value)| value.as_slice()).collect::<Vec<_>>()
         };
-        let flaw = |flaw| Rejection::Held(HoldRefusal::Body(flaw));
-        let value = body::read(of(&CONTENT_TYPE), &body).map_err(flaw)?;
+        let value = body::read_by(&of(&CONTENT_TYPE), &body)
+            .map_err(|flaw| Rejection::Held(HoldRefusal::Body(flaw)))?;
         // What would be written into a call of a language model is written before people see it.
         let body = match &self.route.tariff {
             Some(tariff) => tariff.call(&body)?.body,
             None => body,
         };
         // What is coded cannot be looked into, so it waits.
-        let is_plain = of(&CONTENT_ENCODING).is_none_or(|coding| coding.eq_ignore_ascii_case(b"identity"));
+        let is_plain = of(&CONTENT_ENCODING).iter().all(|coding| coding.eq_ignore_ascii_case(b"identity"));
         if let Some(when) = &self.holding.when
             && is_plain
             && !body::is_held(when, value.as_ref())

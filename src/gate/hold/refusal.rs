@@ -35,6 +35,8 @@ pub enum BodyFlaw {
     /// Two keys of an object differ in nothing but case.
     AlikeKeys,
     TooDeep,
+    /// More than one line says what it is.
+    ManyTypes,
 }
 
 impl HoldRefusal {
@@ -108,6 +110,7 @@ impl BodyFlaw {
             Self::Malformed => "Send one JSON value in which no key stands twice.",
             Self::AlikeKeys => "Send JSON in which no two keys of an object differ in nothing but case.",
             Self::TooDeep => "Send JSON that is nested at most 64 levels deep.",
+            Self::ManyTypes => "Send one Content-Type.",
         }
     }
 }

@@ -35,7 +35,7 @@ impl Holding {
         match (&self.when, body) {
             (None, _) => Waits::Yes,
             (Some(_), None) => Waits::ByBody,
-            (Some(when), Some(bytes)) => match body::read(None, bytes) {
+            (Some(when), Some(bytes)) => match body::read_by(&[], bytes) {
                 Ok(value) if !body::is_held(when, value.as_ref()) => Waits::No,
                 _ => Waits::Yes,
             },
