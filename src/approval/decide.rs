@@ -135,7 +135,7 @@ fn check_session(app: &App, approval: &Approval, person: &Principal) -> Result<(
 async fn lost(app: &App, approval: &Approval) -> Result<Option<Voided>, Error> {
     let config = app.config();
     let route = config.routes.iter().find(|route| route.name == approval.route);
-    if route.is_none_or(|route| policy_digest(route) != approval.policy) {
+    if route.is_none_or(|route| policy_digest(&config, route) != approval.policy) {
         return Ok(Some(Voided::PolicyChanged));
     }
     let token = agent::find(&app.db, agent::Reference::Id(approval.agent_token)).await?;

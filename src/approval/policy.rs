@@ -1,27 +1,28 @@
 //! The digest of a route's policy: what people approve something under.
 //!
 //! Law: it is over what a route says, in a form of its own that no other part of this program makes,
-//! so that a new version of the gateway does not void what waits. Every field of a route is named
-//! here: one that is new does not compile until somebody has said whether it matters. One that does
+//! so that a new version of the gateway does not void what waits. Every field of a route and of its
+//! upstream is named here: one that is new does not compile until somebody has said whether it matters. One that does
 //! goes in only where it differs from what was before there was one; what cannot be added like that
 //! makes another version of the form.
 
 use super::digest::Fields;
 use crate::config::{
-    Assertion, Comparison, Hold, HoldMode, HoldWord, Identity, Llm, OnOther, Rewrite, Route, RouteAgents,
-    RouteApprovers, RouteCost, RouteRedact, RouteRedacting, Scalar, TargetRules, Test, TokenPrices,
+    Assertion, Comparison, Config, Hold, HoldMode, HoldWord, Identity, Llm, OnOther, Rewrite, Route,
+    RouteAgents, RouteApprovers, RouteCost, RouteRedact, RouteRedacting, Scalar, TargetRules, Test,
+    TokenPrices, Upstream, UpstreamHost, UpstreamTls,
 };
 use crate::policy::allow::Named;
 use crate::policy::{Allow, Approver, Approvers, Condition};
 
 /// The version of the form: another one never equals this.
-const POLICY: &str = "portcullis policy v1";
+const POLICY: &str = "portcullis policy v2";
 
 /// SHA-256, in hex, over all of a route that matters to what is approved on it: what it matches, where it
-/// leads, who may pass, what waits, who decides. Not limits, timeouts and the like: they say how a request
-/// is handled, whichever it is.
+/// leads and which servers that is, who may pass, what waits, who decides. Not limits, timeouts and the
+/// like: they say how a request is handled, whichever it is.
 #[must_use]
-pub fn policy_digest(route: &Route) -> String {
+pub fn policy_digest(config: &Config, route: &Route) -> String {
     let Route {
         name,
         host,
@@ -51,6 +52,7 @@ pub fn policy_digest(route: &Route) -> String {
     fields.text(path.as_str());
     fields.set(methods.names().map(|name| name.as_bytes().to_vec()).collect());
     fields.text(upstream);
+    fields.bytes(&config.upstreams.get(upstream).map(of_upstream).unwrap_or_default());
     fields.bytes(&of_allow(allow));
     fields.text(match assertion {
         Assertion::Off => "off",
@@ -70,6 +72,47 @@ pub fn policy_digest(route: &Route) -> String {
     fields.flag(*params);
     fields.bytes(&agents.as_ref().map(of_agents).unwrap_or_default());
     fields.end()
+}
+
+/// Which servers there are, as whom they are addressed, and how they prove who they are.
+fn of_upstream(upstream: &Upstream) -> Vec<u8> {
+    let Upstream {
+        name: _,
+        servers,
+        tls,
+        host,
+        // Each route says for itself what it states.
+        assertion: _,
+        balance: _,
+        health: _,
+        timeouts: _,
+        http2: _,
+        retries: _,
+        breaker: _,
+    } = upstream;
+    let mut fields = Fields::new("upstream");
+    fields.set(servers.iter().map(|server| server.to_string().into_bytes()).collect());
+    match host {
+        UpstreamHost::Keep => fields.text("keep"),
+        UpstreamHost::Server => fields.text("server"),
+        UpstreamHost::Name(name) => {
+            fields.text("name");
+            fields.text(name);
+        }
+    }
+    fields.bytes(&tls.as_ref().map(of_tls).unwrap_or_default());
+    fields.whole()
+}
+
+fn of_tls(tls: &UpstreamTls) -> Vec<u8> {
+    let UpstreamTls { ca_file, sni, client_cert_file, client_key_file, verify } = tls;
+    let mut fields = Fields::new("tls");
+    for file in [ca_file, client_cert_file, client_key_file] {
+        fields.maybe(file.as_ref().map(|file| file.to_string_lossy()).as_deref());
+    }
+    fields.maybe(sni.as_deref());
+    fields.flag(*verify);
+    fields.whole()
 }
 
 fn of_allow(allow: &Allow) -> Vec<u8> {

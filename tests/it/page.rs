@@ -58,7 +58,7 @@ impl Scene {
             is_https: false,
             idempotency_key: None,
         };
-        let policy = policy_digest(&app.config().routes[0]);
+        let policy = policy_digest(&app.config(), &app.config().routes[0]);
         let request = request_digest(&Bound {
             site: DEFAULT_SITE,
             organization: None,

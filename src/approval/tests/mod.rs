@@ -135,7 +135,8 @@ impl Scene {
     }
 
     fn policy(&self) -> String {
-        policy_digest(&self.app.config().routes[0])
+        let config = self.app.config();
+        policy_digest(&config, &config.routes[0])
     }
 
     fn digest(&self, content: &Content) -> String {

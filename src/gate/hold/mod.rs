@@ -85,7 +85,7 @@ impl Holding {
             is_result_replayed: agents.is_result_replayed,
             is_idempotent: agents.is_idempotent,
             rules: Rules::new(approvers, &rule.allow),
-            policy: approval::policy_digest(rule),
+            policy: approval::policy_digest(config, rule),
             bound,
             decide_within: agents.decide_within,
             execute_within: agents.execute_within,
