@@ -356,7 +356,7 @@ async fn revoke_all(call: Call, _: Nothing) -> Result<Json<AllRevoked>, ApiError
 
 async fn heartbeat(call: Call, _: Nothing) -> Result<Json<State>, ApiError> {
     let token = paced_caller(&call).await?;
-    if !super::beat(&call.app, &token).await? {
+    if !super::beat(&call.app, token.id).await? {
         // It ended or fell silent since it was read.
         return Err(caller(&call).await.err().unwrap_or_else(|| refused(Fault::Silent)));
     }

@@ -293,7 +293,7 @@ const fn trip_of(reason: Suspension) -> Option<AgentTrip> {
 /// count of its signs of life begins anew.
 pub async fn resume(change: &mut Change<'_>, token: &AgentToken) -> Result<bool, Error> {
     let now = change.now();
-    if store::resume(change.tx(), token.id, token.limits.due_after(now), now).await? == 0 {
+    if store::resume(change.tx(), token.id, now).await? == 0 {
         return Ok(false);
     }
     change.record(AgentEvent::Resumed { of: token.delegation() }).await?;
@@ -360,11 +360,11 @@ pub async fn settle(app: &App, of: Delegation, fault: Fault) -> Result<(), Error
 }
 
 /// Notes a sign of life. `false` where it came too late or the token may not act; it never revives.
-pub async fn beat(app: &App, token: &AgentToken) -> Result<bool, Error> {
+pub async fn beat(app: &App, token: Id) -> Result<bool, Error> {
     // No change of anybody's rights: its absence is what leaves an event.
     let now = app.now();
     let mut tx = app.db.begin().await?;
-    let is_in_time = store::beat(&mut tx, token.id, token.limits.due_after(now), now).await? > 0;
+    let is_in_time = store::beat(&mut tx, token, now).await? > 0;
     tx.commit().await?;
     Ok(is_in_time)
 }

@@ -276,18 +276,13 @@ pub(super) async fn silence(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, 
     tx.execute(stmt.bind(now).bind(now).bind(id).bind(now)).await
 }
 
-/// Takes a suspension back. `due_at` is until when the next sign of life must come.
-pub(super) async fn resume(
-    tx: &mut Tx,
-    id: Id,
-    due_at: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<u64, Error> {
+/// Takes a suspension back. The next sign of life must come as the row says at this moment.
+pub(super) async fn resume(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
     let stmt =
         sql("UPDATE agent_token SET status = 'ACTIVE', suspended_reason = NULL, suspended_at = NULL, \
-                    resumes = resumes + 1, heartbeat_at = ?, heartbeat_due_at = ?, changed_at = ? \
-                    WHERE id = ? AND status = 'SUSPENDED' AND expires_at > ?");
-    tx.execute(stmt.bind(now).bind(due_at).bind(now).bind(id).bind(now)).await
+                    resumes = resumes + 1, heartbeat_at = ?, heartbeat_due_at = ? + heartbeat_every * 1000, \
+                    changed_at = ? WHERE id = ? AND status = 'SUSPENDED' AND expires_at > ?");
+    tx.execute(stmt.bind(now).bind(now).bind(now).bind(id).bind(now)).await
 }
 
 pub(super) async fn revoke(tx: &mut Tx, id: Id, by: Option<Id>, now: Timestamp) -> Result<u64, Error> {
@@ -348,17 +343,14 @@ pub(super) async fn silent(mut src: impl Source, now: Timestamp, limit: u32) -> 
     Ok(src.all::<(Id,)>(stmt.bind(now).bind(limit)).await?.into_iter().map(|(id,)| id).collect())
 }
 
-/// Notes a sign of life that came in time; 0 where it did not, or the token may not act.
-pub(super) async fn beat(
-    tx: &mut Tx,
-    id: Id,
-    due_at: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<u64, Error> {
-    let stmt = sql("UPDATE agent_token SET heartbeat_at = ?, heartbeat_due_at = ? WHERE id = ? \
+/// Notes a sign of life that came in time; 0 where it did not, or the token may not act. When the next
+/// one must come the row says, which may have been narrowed since somebody read it.
+pub(super) async fn beat(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE agent_token SET heartbeat_at = ?, \
+                    heartbeat_due_at = ? + heartbeat_every * 1000 WHERE id = ? \
                     AND status = 'ACTIVE' AND expires_at > ? \
                     AND (heartbeat_due_at IS NULL OR heartbeat_due_at >= ?)");
-    tx.execute(stmt.bind(now).bind(due_at).bind(id).bind(now).bind(now)).await
+    tx.execute(stmt.bind(now).bind(now).bind(id).bind(now).bind(now)).await
 }
 
 pub(super) async fn note_use(tx: &mut Tx, id: Id, at: Timestamp) -> Result<(), Error> {

@@ -49,4 +49,43 @@ on_every_store! {
         assert_eq!(scene.kill().await, 0, "nothing was left");
         audit::verify(&scene.app.db).await.unwrap();
     }
+
+    async fn a_sign_of_life_beside_a_narrowing_lasts_no_longer_than_what_it_was_narrowed_to(store: TestStore) {
+        let scene = Scene::on(store).await;
+        for round in 0..8 {
+            let ask = Mint { limits: Limits { heartbeat_every: Some(300), ..limits() }, ..scene.ask(&["reports"]) };
+            // As whoever calls read it, before anything was narrowed.
+            let token = mint(&scene.app, Actor::system(), ask).await.unwrap().0;
+            let narrowing = again(|| async {
+                let mut change = scene.app.change(Actor::system()).await?;
+                let to = Narrowing { heartbeat_every: Some(60), ..Narrowing::default() };
+                match narrow_by(&mut change, token.id, to).await {
+                    Ok(_) => change.commit().await,
+                    Err(NarrowError::Store(cause)) => Err(cause),
+                    Err(other) => panic!("{other:?}"),
+                }
+            });
+            let beats = join_all((0..6).map(|_| again(|| beat(&scene.app, token.id))));
+            if round % 2 == 0 {
+                let (narrowed, beats) = futures::join!(narrowing, beats);
+                narrowed.unwrap();
+                assert!(beats.into_iter().all(|beat| beat.unwrap()));
+            } else {
+                narrowing.await.unwrap();
+                assert!(beats.await.into_iter().all(|beat| beat.unwrap()));
+            }
+            let due_at = scene.now(&token).await.heartbeat_due_at.unwrap();
+            assert_eq!(due_at, scene.app.now().plus(Duration::from_mins(1)), "round {round}");
+        }
+        let ask = Mint { limits: Limits { heartbeat_every: Some(300), ..limits() }, ..scene.ask(&["reports"]) };
+        let token = mint(&scene.app, Actor::system(), ask).await.unwrap().0;
+        let mut change = scene.app.change(Actor::system()).await.unwrap();
+        assert!(suspend(&mut change, token.delegation(), Suspension::Manual).await.unwrap());
+        let to = Narrowing { heartbeat_every: Some(60), ..Narrowing::default() };
+        narrow_by(&mut change, token.id, to).await.unwrap();
+        change.commit().await.unwrap();
+        assert!(scene.resume(&token).await);
+        let due_at = scene.now(&token).await.heartbeat_due_at.unwrap();
+        assert_eq!(due_at, scene.app.now().plus(Duration::from_mins(1)), "resumed by who had read it before");
+    }
 }
