@@ -38,6 +38,9 @@ pub struct Shown {
     target: Option<String>,
     /// Name and value of each header that will be sent as it came.
     headers: Vec<[String; 2]>,
+    /// The agent's own `Idempotency-Key`, which will be sent; null: that will be this approval's `uuid`.
+    /// A backend that has seen it before may do nothing.
+    idempotency_key: Option<String>,
     /// The JSON body; `{}` where there is none, or another kind of body.
     payload: Value,
     /// The body, exactly; null where it is no UTF-8, and once it is over.
@@ -112,6 +115,7 @@ pub fn shown(app: &App, approval: &Approval, content: Option<&Content>) -> Shown
         host: content.map(|content| content.authority.clone()),
         target: content.map(|content| content.target.clone()),
         headers: pairs(headers),
+        idempotency_key: content.and_then(|content| content.idempotency_key.clone()),
         payload: content.and_then(|content| strict(&content.body).ok()).unwrap_or_else(|| json!({})),
         body,
         body_base64,

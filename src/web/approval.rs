@@ -276,6 +276,11 @@ fn request(approval: &Approval, content: Option<&Content>) -> Markup {
                     @for (name, value) in &content.headers { (text(name)) ": " (exact(value)) "\n" }
                 }
             }
+            @if let Some(key) = &content.idempotency_key {
+                h3 { "Idempotency-Key" }
+                pre.exact tabindex="0" { (text(key)) }
+                p.meta { "Chosen by the agent. A backend that has seen it before may do nothing, and answer as it did then." }
+            }
             h3 { "Body" }
             @if content.body.is_empty() { p.empty { "There is none." } }
             @else {

@@ -13,6 +13,7 @@ use crate::agent_gate::told;
 use crate::agent_hold::{PENDING, confirmed, routes, with_upstream};
 use crate::agent_once::delegated;
 use crate::on_one_and_on_two;
+use crate::support::forms::{Browser, LIST};
 use crate::support::people::{permission, role};
 use crate::support::upstream::spawn;
 use crate::support::{Act, Client, Upstream, exchange, times};
@@ -215,4 +216,28 @@ async fn what_is_coded_by_any_of_its_lines_waits_and_two_types_are_none() {
         assert_eq!(told(&two), (400, "BAD_REQUEST".to_owned()), "{path}");
     }
     assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_the_agent_chose_is_shown_to_who_decides() {
+    let (upstream, scene, token) = with_upstream().await;
+    let key = "Idempotency-Key: run-17";
+    let held = scene.post("/reports/7", &token, &[key], "{}").await.json();
+    let id = held["approval_id"].as_str().unwrap();
+    let listed = scene.call("GET", PENDING, &Value::Null).await.json();
+    assert_eq!(listed[0]["idempotency_key"], "run-17");
+    let one = scene.call("GET", &format!("{PENDING}{id}/"), &Value::Null).await.json();
+    assert_eq!(one["idempotency_key"], "run-17");
+    let mut browser = Browser::new(&scene.gateway);
+    browser.log_in("ada").await;
+    let page = browser.get(&format!("{LIST}{id}/")).await.text();
+    assert!(page.contains("<h3>Idempotency-Key</h3>") && page.contains("run-17"), "{page}");
+    let named = held["confirmation_token"].as_str().unwrap();
+    scene.approve(named).await;
+    let another = [&*confirmed(named), "Idempotency-Key: another"];
+    assert_eq!(scene.post("/reports/7", &token, &another, "{}").await.status, 200);
+    assert_eq!(upstream.last().header("idempotency-key"), Some("run-17"), "what was shown is what is sent");
+    let own = scene.post("/reports/8", &token, &[], "{}").await.json();
+    let path = format!("{PENDING}{}/", own["approval_id"].as_str().unwrap());
+    assert_eq!(scene.call("GET", &path, &Value::Null).await.json()["idempotency_key"], Value::Null);
 }

@@ -116,6 +116,9 @@ fn lines(shown: &Value) -> Vec<String> {
         let part = |at: usize| visible(header[at].as_str().unwrap_or_default().as_bytes());
         lines.push(format!("{}: {}", part(0), part(1)));
     }
+    if let Some(key) = shown["idempotency_key"].as_str() {
+        lines.push(format!("idempotency-key: {} (the agent's own)", visible(key.as_bytes())));
+    }
     let body = match (shown["body"].as_str(), shown["body_base64"].as_str().and_then(unbase64)) {
         (Some(text), _) => text.as_bytes().to_vec(),
         (None, Some(bytes)) => bytes,
@@ -146,12 +149,17 @@ mod tests {
         let shown = json!({
             "title": "POST through route pay (pay)", "agent_id": "robot\u{1b}[2J", "expires_at": "soon",
             "binding_digest": "ab12", "method": "POST", "host": "gw.test", "target": "/pay?to=zoe",
-            "headers": [["content-type", "text/plain"]], "body": "a\u{202e}b",
+            "headers": [["content-type", "text/plain"]], "idempotency_key": "k\u{200b}7", "body": "a\u{202e}b",
         });
         let text = lines(&shown).join("\n");
-        for part in
-            ["POST gw.test/pay?to=zoe", "content-type: text/plain", "ab12", "a\\u{202e}b", "robot\\u{1b}[2J"]
-        {
+        for part in [
+            "POST gw.test/pay?to=zoe",
+            "content-type: text/plain",
+            "ab12",
+            "a\\u{202e}b",
+            "robot\\u{1b}[2J",
+            "idempotency-key: k\\u{200b}7",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         let bytes = lines(&json!({"body": null, "body_base64": "/wA="})).join("\n");

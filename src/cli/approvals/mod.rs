@@ -149,6 +149,8 @@ async fn show(office: &Office, named: &str, format: Format, out: &mut Out) -> Re
         ]);
         let header = |(name, value): &(String, Vec<u8>)| [name.clone(), visible(value)];
         rows.extend(content.headers.iter().map(header));
+        let key = content.idempotency_key.as_ref();
+        rows.extend(key.map(|key| ["idempotency-key, the agent's own".to_owned(), visible(key.as_bytes())]));
     }
     out.table(["", ""], &rows)?;
     match content {
