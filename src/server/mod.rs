@@ -13,6 +13,7 @@ mod operator;
 mod reactions;
 mod redirect;
 mod signal;
+mod steady;
 mod stop;
 mod supervisor;
 
@@ -46,6 +47,7 @@ use bridge::{Bridge, Reach};
 use errand::Sending;
 use operator::Operator;
 use redirect::Redirect;
+use steady::SteadyClock;
 
 pub use assemble::operate;
 pub use bridge::rules;
@@ -146,7 +148,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let sockets = Sockets::bind(&start.loaded.config)?;
     let public = sockets.address(&sockets.public)?;
     let config = reached_at(&start.loaded.config, public);
-    let ground = Ground::new(start.clock, start.random);
+    let ground = Ground::new(Arc::new(SteadyClock::over(start.clock)), start.random);
     let (app, alone) = assemble::assemble(&config, &ground).await?;
     let reach = Reach::new(&config, None, &start.names, &ground.metrics, &ground.tasks).await?;
     let gate = open_gate(&app, &config)?;

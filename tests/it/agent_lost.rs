@@ -15,8 +15,9 @@ use portcullis::policy::Code;
 use portcullis::store::{Dialect, sql};
 use serde_json::{Value, json};
 
-use crate::agent::bearer;
+use crate::agent::{bearer, scene};
 use crate::agent_gate::{reader, routes, told, with_upstream};
+use crate::agent_hold::confirmed;
 use crate::on_one_and_on_two;
 use crate::support::people::{TRUSTING, User, permission, role};
 use crate::support::replica::until;
@@ -111,9 +112,11 @@ impl Loss {
             Self::Role => gateway.revoke(human, role("analyst")).await,
             Self::Organization => close(gateway, organization).await,
             Self::Membership => {
-                let remove =
-                    async |change: &mut _| organization::remove_member(change, organization, human).await;
-                gateway.change(remove).await.expect("a member");
+                gateway
+                    .change(async |change| {
+                        organization::remove_member(change, organization, human).await.expect("a member");
+                    })
+                    .await;
             }
             Self::OrgRole => {
                 let definitions = gateway.running.app.catalogue().definitions().clone();
@@ -219,8 +222,9 @@ on_one_and_on_two! {
         assert!(asked.len() > 500 && after > 100, "{} in all, {after} after the end", asked.len());
         assert_eq!(late, 0, "of {after} after the end");
         assert_eq!(passed.count(), place.upstream.count());
-        let shown = place.replicas.here.call("GET", &format!("/ai/tokens/{}/", of.number), &of.lines, &Value::Null);
-        assert_eq!(shown.await.json()["status"], "EXPIRED");
+        let path = format!("/ai/tokens/{}/", of.number);
+        let shown = place.replicas.here.call("GET", &path, &of.lines, &Value::Null).await.json();
+        assert_eq!(shown["status"], "EXPIRED");
     }
 }
 
@@ -299,4 +303,33 @@ async fn a_sign_of_life_at_the_last_moment_is_in_time_and_one_after_it_is_not() 
         (403, "AGENT_TOKEN_STATUS_SUSPENDED".to_owned()),
         "and does not revive it"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_set_back_gives_nobody_more_time() {
+    let upstream = Upstream::echo().await;
+    let held = "  - { name: held, match: { path: '/held/{id}' }, upstream: up, allow: signed_in, agents: { permission: reports.read, hold: always, decide_within: 2s, execute_within: 2s } }\n";
+    let scene = scene(&format!("{}{held}", routes(&upstream))).await;
+    let silent = reader(&json!({"dead_mans_switch": {"heartbeat_required_every": 2}}));
+    let (silent_id, silent) = scene.mint(&silent).await;
+    let brief = scene.mint(&reader(&json!({"expires_in": 2}))).await.1;
+    let token = scene.mint(&reader(&json!({}))).await.1;
+    let pending = scene.hold("/held/1", &token, "1").await;
+    let approved = scene.approved("/held/2", &token, "2").await;
+    scene.clock.set(scene.clock.now().minus(Duration::from_hours(1)));
+    for token in [&silent, &brief] {
+        assert_eq!(scene.ask("/reports/7", token, &[]).await.status, 200, "its time has not passed");
+    }
+    tokio::time::sleep(Duration::from_millis(2_200)).await;
+    assert!(matches!(scene.ask("/reports/7", &silent, &[]).await.status, 403));
+    assert_eq!(scene.state(silent_id).await, ("SUSPENDED".to_owned(), json!("HEARTBEAT_MISSING")));
+    assert_eq!(scene.ask("/reports/7", &brief, &[]).await.status, 403);
+    let refused = scene.decide(&pending, "confirm").await;
+    assert_eq!((refused.status, &refused.json()["state"]), (400, &json!("expired")));
+    let late = scene.post("/held/2", &token, &[&confirmed(&approved)], "2").await;
+    assert_eq!(
+        (told(&late), &late.json()["state"]),
+        ((410, "APPROVAL_EXPIRED".to_owned()), &json!("lapsed"))
+    );
+    assert_eq!(upstream.count(), 2);
 }
