@@ -13,6 +13,30 @@ use crate::app::App;
 use crate::base::Id;
 use crate::crypto::digest::{base64url, unbase64url};
 
+/// How much of what was asked for one list brings along. A body may be long, and there may be many.
+const BROUGHT_MAX: usize = 1 << 20;
+
+/// What an answer shows of a request.
+#[derive(Debug)]
+pub enum Seen {
+    Whole(Content),
+    /// It is kept, and more than this list brings along: it is read by itself.
+    Abridged,
+    /// Nothing of it is kept.
+    Gone,
+}
+
+impl Seen {
+    /// All that is shown of it.
+    #[must_use]
+    pub const fn content(&self) -> Option<&Content> {
+        match self {
+            Self::Whole(content) => Some(content),
+            Self::Abridged | Self::Gone => None,
+        }
+    }
+}
+
 /// A request as it will be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
@@ -97,9 +121,31 @@ fn place(id: Id, part: &str) -> String {
     format!("approval:{id}:{part}")
 }
 
+/// The same for an answer.
+pub async fn seen(app: &App, approval: &Approval) -> Result<Seen, Error> {
+    Ok(content(app, approval).await?.map_or(Seen::Gone, Seen::Whole))
+}
+
 /// The request of an approval, exactly; `None` once it is over and nothing of it is kept.
 /// Whoever calls this has made sure that it may be seen.
 pub async fn content(app: &App, approval: &Approval) -> Result<Option<Content>, Error> {
     let sealed = store::sealed(&app.db, approval.id).await?;
     sealed.map(|sealed| Content::open(app, approval.id, &sealed)).transpose()
+}
+
+/// The requests of a list, as many of them as fit into [`BROUGHT_MAX`] bytes together.
+/// Whoever calls this has made sure that they may be seen.
+pub async fn contents(app: &App, approvals: &[Approval]) -> Result<Vec<Seen>, Error> {
+    let (mut all, mut room) = (Vec::with_capacity(approvals.len()), BROUGHT_MAX);
+    for approval in approvals {
+        all.push(match store::sealed_within(&app.db, approval.id, room).await? {
+            Some(sealed) => {
+                room -= sealed.head.len() + sealed.body.len();
+                Seen::Whole(Content::open(app, approval.id, &sealed)?)
+            }
+            None if store::is_kept(&app.db, approval.id).await? => Seen::Abridged,
+            None => Seen::Gone,
+        });
+    }
+    Ok(all)
 }

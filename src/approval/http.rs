@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::decide::REASON_MAX;
 use super::{
-    Approval, DecideError, Decided, Decision, Filter, Reference, SessionNeed, Shown, State, Told, content,
+    Approval, DecideError, Decided, Decision, Filter, Reference, SessionNeed, Shown, State, Told, contents,
     decide, given, result, shown, stands, waiting,
 };
 use crate::agent;
@@ -75,7 +75,7 @@ struct ListQuery {
     trace: Option<String>,
     /// Only those with a lesser `id`: what follows after the last one of a list.
     before: Option<i64>,
-    /// How many at most; 1000 if absent.
+    /// How many at most; 100 if absent.
     limit: Option<u32>,
 }
 
@@ -126,12 +126,9 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Vec<Sho
         before: query.before.map(Number),
         limit: query.limit,
     };
-    let mut all = Vec::new();
-    for approval in super::list_for(&call.app, person, &filter).await? {
-        let content = content(&call.app, &approval).await?;
-        all.push(shown(&call.app, &approval, content.as_ref()));
-    }
-    Ok(Json(all))
+    let all = super::list_for(&call.app, person, &filter).await?;
+    let contents = contents(&call.app, &all).await?;
+    Ok(Json(all.iter().zip(&contents).map(|(one, seen)| shown(&call.app, one, seen)).collect()))
 }
 
 /// The approval that the path names, if this person may see it.
@@ -146,8 +143,8 @@ async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
         return poll(&call).await;
     }
     let approval = seen(&call, call.person()?).await?;
-    let content = content(&call.app, &approval).await?;
-    Ok(Reply::json(StatusCode::OK, &shown(&call.app, &approval, content.as_ref())))
+    let seen = super::seen(&call.app, &approval).await?;
+    Ok(Reply::json(StatusCode::OK, &shown(&call.app, &approval, &seen)))
 }
 
 /// An agent asks where its own approval stands.

@@ -14,7 +14,9 @@ use crate::principal::Principal;
 use crate::store::Error;
 
 /// How many one list shows at most.
-const LISTED: u32 = 1000;
+pub const LISTED_MAX: u32 = 1000;
+/// How many it shows where nobody says.
+const LISTED: u32 = 100;
 /// How many are read at a time.
 const PAGE: u32 = 500;
 /// How many of those that are shared are looked at for one list: nobody makes the gateway read for long.
@@ -31,25 +33,49 @@ pub struct Filter {
     pub trace: Option<String>,
     /// Only those with a lesser number: what follows after the last one of a list.
     pub before: Option<Number>,
-    /// At most 1000.
+    /// At most [`LISTED_MAX`]; 100 if absent.
     pub limit: Option<u32>,
 }
 
 impl Filter {
     fn limit(&self) -> u32 {
-        self.limit.unwrap_or(LISTED).min(LISTED)
+        self.limit.unwrap_or(LISTED).min(LISTED_MAX)
     }
 }
 
 /// The approvals that this person may see, the newest first: those of the person's own agents, and
 /// those that the person may decide about.
 pub async fn list_for(app: &App, person: &Principal, filter: &Filter) -> Result<Vec<Approval>, Error> {
+    look(app, person, filter, Wanted::Seen).await
+}
+
+/// What waits for this person's decision, the newest first.
+pub async fn open_for(app: &App, person: &Principal, limit: u32) -> Result<Vec<Approval>, Error> {
+    let pending = Filter { state: Some(State::Pending), limit: Some(limit), ..Filter::default() };
+    look(app, person, &pending, Wanted::Decided).await
+}
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// What the person may see.
+    Seen,
+    /// What the person decides about, which their own need not be.
+    Decided,
+}
+
+async fn look(
+    app: &App,
+    person: &Principal,
+    filter: &Filter,
+    wanted: Wanted,
+) -> Result<Vec<Approval>, Error> {
     let account = &person.account;
     let most = usize::try_from(filter.limit()).unwrap_or(usize::MAX);
     let (mut listed, mut looked_at) = (Vec::new(), 0);
     let mut filter = filter.clone();
     // What the person is in an organization is the same for all of its approvals.
-    let mut known: HashMap<Option<Id>, Capacity> = HashMap::new();
+    let mut known: Known = HashMap::new();
     while listed.len() < most && looked_at < LOOKED_AT {
         let page = store::listed(&app.db, account.site, Some(account.id), &filter, PAGE, app.now()).await?;
         let is_last = page.len() < PAGE as usize;
@@ -57,7 +83,7 @@ pub async fn list_for(app: &App, person: &Principal, filter: &Filter) -> Result<
         looked_at += PAGE;
         for approval in page {
             let is_own = approval.account == account.id;
-            if is_own || decides(app, &approval, person, &mut known).await? {
+            if (is_own && wanted == Wanted::Seen) || decides(app, &approval, person, &mut known).await? {
                 listed.push(approval);
             }
         }
@@ -69,32 +95,24 @@ pub async fn list_for(app: &App, person: &Principal, filter: &Filter) -> Result<
     Ok(listed)
 }
 
-/// Whether a person decides about another's.
+/// What a person is in each organization, to their own and to others'.
+type Known = HashMap<(Option<Id>, bool), Capacity>;
+
+/// Whether a person decides about it.
 async fn decides(
     app: &App,
     approval: &Approval,
     person: &Principal,
-    known: &mut HashMap<Option<Id>, Capacity>,
+    known: &mut Known,
 ) -> Result<bool, Error> {
-    if let Some(capacity) = known.get(&approval.organization) {
+    let key = (approval.organization, approval.account == person.account.id);
+    if let Some(capacity) = known.get(&key) {
         return Ok(approval.rules.approvers.admit(capacity));
     }
     let capacity = capacity_of(app, approval, person).await?;
     let decides = approval.rules.approvers.admit(&capacity);
-    known.insert(approval.organization, capacity);
+    known.insert(key, capacity);
     Ok(decides)
-}
-
-/// What waits for this person's decision, the newest first.
-pub async fn open_for(app: &App, person: &Principal) -> Result<Vec<Approval>, Error> {
-    let pending = Filter { state: Some(State::Pending), ..Filter::default() };
-    let mut open = Vec::new();
-    for approval in list_for(app, person, &pending).await? {
-        if may_decide(app, &approval, person).await? {
-            open.push(approval);
-        }
-    }
-    Ok(open)
 }
 
 /// Whether this person may look at it: as the human behind the agent, or as one who decides.

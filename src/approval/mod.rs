@@ -36,13 +36,13 @@ use crate::store::{Error, Source};
 
 pub use answer::{ANSWER_KEPT_FOR, ANSWER_MAX, Answer, Answered, Copying, answered};
 pub use claim::{Claim, ClaimError, Outcome, claim};
-pub use content::{Content, content};
+pub use content::{Content, Seen, content, contents, seen};
 pub use decide::{DecideError, Decided, Decision, SessionNeed, decide, void};
 pub use digest::{Bound, request_digest};
 pub use end::{end_overdue, react, sweep};
 pub use errand::take_errands;
 pub use http::rows;
-pub use list::{Filter, list, list_for, may_see, open_for};
+pub use list::{Filter, LISTED_MAX, list, list_for, may_see, open_for};
 pub use policy::policy_digest;
 pub use request::{Ask, Asked, request};
 pub use rule::{Rules, deciders, may_decide};

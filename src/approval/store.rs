@@ -252,6 +252,25 @@ pub(super) async fn sealed(mut src: impl Source, id: Id) -> Result<Option<Sealed
     Ok(row.map(|(head, body)| Sealed { head, body }))
 }
 
+/// The same where they are no longer than that together; nothing longer leaves the store.
+pub(super) async fn sealed_within(
+    mut src: impl Source,
+    id: Id,
+    most: usize,
+) -> Result<Option<Sealed>, Error> {
+    let kept = sql("SELECT head, body FROM approval WHERE id = ? AND head IS NOT NULL AND body IS NOT NULL \
+                    AND LENGTH(head) + LENGTH(body) <= ?");
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let row = src.optional::<(Vec<u8>, Vec<u8>)>(kept.bind(id).bind(most)).await?;
+    Ok(row.map(|(head, body)| Sealed { head, body }))
+}
+
+/// Whether the sealed parts are kept.
+pub(super) async fn is_kept(mut src: impl Source, id: Id) -> Result<bool, Error> {
+    let kept = sql("SELECT number FROM approval WHERE id = ? AND head IS NOT NULL AND body IS NOT NULL");
+    Ok(src.optional::<(Number,)>(kept.bind(id)).await?.is_some())
+}
+
 /// Takes the row of an approval that still waits for people, until the transaction ends; 0 where it
 /// does not.
 pub(super) async fn hold_pending(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {

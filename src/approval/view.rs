@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Approval, Content};
+use super::{Answer, Approval, Seen};
 use crate::app::App;
 use crate::base::Timestamp;
 use crate::base::json::strict;
@@ -48,6 +48,9 @@ pub struct Shown {
     /// The body in base64, where it is no UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
+    /// Host, target, headers, payload and body are left out of this list, which would be too long with
+    /// them: read them under `pending-actions/{id}/`.
+    abridged: bool,
     /// The prompt that caused it, as the agent says.
     trace: Option<String>,
     /// SHA-256 over this approval and everything that will be sent.
@@ -96,9 +99,10 @@ fn pairs(headers: &[(String, Vec<u8>)]) -> Vec<[String; 2]> {
     headers.iter().map(|(name, value)| [name.clone(), String::from_utf8_lossy(value).into_owned()]).collect()
 }
 
-/// An approval for an answer, with its content where that is still kept.
+/// An approval for an answer, with what is shown of its content.
 #[must_use]
-pub fn shown(app: &App, approval: &Approval, content: Option<&Content>) -> Shown {
+pub fn shown(app: &App, approval: &Approval, seen: &Seen) -> Shown {
+    let content = seen.content();
     let (body, body_base64) = content.map(|content| text_or_base64(&content.body)).unwrap_or_default();
     let headers = content.map(|content| content.headers.as_slice()).unwrap_or_default();
     Shown {
@@ -119,6 +123,7 @@ pub fn shown(app: &App, approval: &Approval, content: Option<&Content>) -> Shown
         payload: content.and_then(|content| strict(&content.body).ok()).unwrap_or_else(|| json!({})),
         body,
         body_base64,
+        abridged: matches!(seen, Seen::Abridged),
         trace: approval.trace.clone(),
         binding_digest: approval.binding.clone(),
         confirmation_token: super::token(app, approval.id).expose().clone(),

@@ -29,6 +29,8 @@ use crate::principal::{Principal, Scope};
 
 /// How many that are over the list shows.
 const PAST: u32 = 30;
+/// How many that wait it shows.
+const WAITING: u32 = 100;
 /// What names the last one of the page before, by its number.
 const BEFORE: &str = "before=";
 /// What says that a yes was counted and others must follow.
@@ -79,7 +81,7 @@ pub(super) async fn list(call: Call, _: Nothing) -> Result<Reply, ApiError> {
     let before = call.head.query.strip_prefix(BEFORE).and_then(|number| number.parse().ok());
     let waiting = match before {
         Some(_) => Vec::new(),
-        None => approval::open_for(&call.app, viewer.person).await?,
+        None => approval::open_for(&call.app, viewer.person, WAITING).await?,
     };
     let all = Filter { limit: Some(PAST), before: before.map(Number), ..Filter::default() };
     let mut others = approval::list_for(&call.app, viewer.person, &all).await?;
@@ -90,6 +92,9 @@ pub(super) async fn list(call: Call, _: Nothing) -> Result<Reply, ApiError> {
             h1 { "Waiting for you" }
             @if waiting.is_empty() { p.empty { "Nothing is waiting for your decision." } }
             (cards(&waiting, now))
+            @if waiting.len() == WAITING as usize {
+                p.meta { "There may be more: these are the latest " (WAITING) ". Decide about some, or stop the agent." }
+            }
             @if !others.is_empty() { h2 { "Others" } }
         } @else {
             p.back { a href=(super::HOME) { "← The latest" } }

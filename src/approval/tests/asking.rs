@@ -35,7 +35,7 @@ on_every_store! {
         let asked = join_all((0..30).map(|n| { let scene = &scene; async move { scene.asked(&n.to_string()).await } })).await;
         assert_eq!(asked.iter().filter(|one| matches!(one, Asked::Open(_))).count(), 20);
         assert_eq!(asked.iter().filter(|one| **one == Asked::TooMany).count(), 10);
-        let open = open_for(&scene.app, &scene.ada).await.unwrap();
+        let open = open_for(&scene.app, &scene.ada, 200).await.unwrap();
         assert_eq!(open.len(), 20);
         scene.deny(&open[0]).await.unwrap();
         assert!(matches!(scene.asked("more").await, Asked::Open(_)));
@@ -50,7 +50,7 @@ on_every_store! {
                 assert_eq!(matches!(asked, Asked::Open(_)), agent < 5, "{agent}.{n}: {asked:?}");
             }
         }
-        let open = open_for(&scene.app, &scene.ada).await.unwrap();
+        let open = open_for(&scene.app, &scene.ada, 200).await.unwrap();
         assert_eq!(open.len(), 100);
         scene.deny(&open[0]).await.unwrap();
         assert!(matches!(scene.asked("more").await, Asked::Open(_)));

@@ -61,4 +61,59 @@ on_every_store! {
         assert_eq!(paged, whole);
         assert!(list_for(&scene.app, &stranger, &Filter::default()).await.unwrap().is_empty());
     }
+
+    async fn many_large_requests_are_not_read_for_one_list(store: TestStore) {
+        let scene = Scene::on(store).await;
+        let large = |number: usize| format!("{{\"number\": {number}, \"text\": \"{}\"}}", "x".repeat(400 << 10));
+        for number in 0..6 {
+            scene.ask(&large(number)).await;
+        }
+        scene.ask("{}").await;
+        let over = scene.ask("{\"small\": true}").await;
+        scene.deny(&over).await.unwrap();
+        let all = list_for(&scene.app, &scene.ada, &Filter::default()).await.unwrap();
+        let contents = contents(&scene.app, &all).await.unwrap();
+        let kinds: Vec<_> = contents.iter().map(|seen| match seen {
+            Seen::Whole(_) => 'w',
+            Seen::Abridged => 'a',
+            Seen::Gone => 'g',
+        }).collect();
+        assert_eq!(kinds.iter().collect::<String>(), "gwwwaaaa", "the newest come first");
+        let total: usize = contents.iter().filter_map(Seen::content).map(|content| content.body.len()).sum();
+        assert!(total <= 1 << 20, "{total}");
+        let abridged = serde_json::to_value(shown(&scene.app, &all[5], &contents[5])).unwrap();
+        assert_eq!((&abridged["abridged"], &abridged["body"]), (&true.into(), &serde_json::Value::Null));
+        let whole = seen(&scene.app, &all[5]).await.unwrap();
+        assert_eq!(whole.content().map(|content| content.body.len()), Some(large(2).len()), "by itself it is whole");
+    }
+
+    async fn a_list_has_a_hundred_where_nobody_says(store: TestStore) {
+        let scene = Scene::on(store).await;
+        for round in 0..6 {
+            for number in 0..20 {
+                let one = scene.ask(&format!("{round}-{number}")).await;
+                if round < 5 {
+                    scene.deny(&one).await.unwrap();
+                }
+            }
+        }
+        let count = async |limit| {
+            let filter = Filter { limit, ..Filter::default() };
+            list_for(&scene.app, &scene.ada, &filter).await.unwrap().len()
+        };
+        assert_eq!((count(None).await, count(Some(110)).await, count(Some(5000)).await), (100, 110, 120));
+        let open = open_for(&scene.app, &scene.ada, 7).await.unwrap();
+        assert!(open.len() == 7 && open.iter().all(|one| one.state == State::Pending));
+    }
+
+    async fn what_others_decide_stands_before_nobody(store: TestStore) {
+        let mut scene = Scene::on(store).await;
+        let own = scene.ask("mine").await;
+        scene.approvers = Approvers(vec![role("finance", 1)]);
+        for number in 0..10 {
+            scene.ask(&number.to_string()).await;
+        }
+        let open = open_for(&scene.app, &scene.ada, 3).await.unwrap();
+        assert_eq!(open.iter().map(|one| one.id).collect::<Vec<_>>(), [own.id], "of her own she decides about one");
+    }
 }

@@ -305,8 +305,8 @@ on_every_store! {
         let nothing = Reference::of("no-such-token");
         let unknown = decide(&scene.app, &Actor::system(), &eve, &nothing, Decision::Approve).await;
         assert!(matches!(unknown, Err(DecideError::Stranger)));
-        assert!(open_for(&scene.app, &eve).await.unwrap().is_empty());
-        assert_eq!(open_for(&scene.app, &scene.ada).await.unwrap(), std::slice::from_ref(&approval));
+        assert!(open_for(&scene.app, &eve, 200).await.unwrap().is_empty());
+        assert_eq!(open_for(&scene.app, &scene.ada, 200).await.unwrap(), std::slice::from_ref(&approval));
         assert_eq!(scene.now(&approval).await, approval);
         let named = Reference::of(token(&scene.app, approval.id).expose());
         assert_eq!(find(&scene.app.db, &named).await.unwrap(), Some(approval));
@@ -386,7 +386,7 @@ on_every_store! {
         assert_eq!(scene.approve(&both, &approval).await.unwrap(), Decided::Counted { missing: 1 });
         assert_eq!(scene.approve(&both, &approval).await.unwrap(), Decided::Counted { missing: 1 }, "one is one");
         assert_eq!(scene.count("approval_voted").await, 1);
-        assert_eq!(open_for(&scene.app, &finance).await.unwrap().len(), 1);
+        assert_eq!(open_for(&scene.app, &finance, 200).await.unwrap().len(), 1);
         assert!(matches!(scene.approve(&finance, &approval).await, Ok(Decided::Approved { .. })));
         let mut change = scene.app.change(Actor::system()).await.unwrap();
         rbac::revoke(&mut change, both.account.id, &Granted::Role(code("legal"))).await.unwrap();

@@ -109,7 +109,9 @@ async fn list(
     let filter = Filter { state, limit: Some(limit), ..Filter::default() };
     let all = approval::list(&office.app, DEFAULT_SITE, &filter).await?;
     if format == Format::Json {
-        let shown: Vec<_> = all.iter().map(|one| approval::shown(&office.app, one, None)).collect();
+        let contents = approval::contents(&office.app, &all).await?;
+        let both = all.iter().zip(&contents);
+        let shown: Vec<_> = both.map(|(one, seen)| approval::shown(&office.app, one, seen)).collect();
         return out.json(&shown);
     }
     let rows: Vec<_> = all.iter().map(|one| row(office, one)).collect();
@@ -130,10 +132,11 @@ fn row(office: &Office, approval: &Approval) -> [String; 6] {
 async fn show(office: &Office, named: &str, format: Format, out: &mut Out) -> Result<(), Failure> {
     let missing = || Failure::problem("there is no such approval; `portcullis approvals list` shows them");
     let found = approval::find(&office.app.db, &Reference::of(named)).await?.ok_or_else(missing)?;
-    let content = approval::content(&office.app, &found).await?;
+    let seen = approval::seen(&office.app, &found).await?;
     if format == Format::Json {
-        return out.json(&approval::shown(&office.app, &found, content.as_ref()));
+        return out.json(&approval::shown(&office.app, &found, &seen));
     }
+    let content = seen.content();
     let mut rows = vec![
         ["state".to_owned(), found.state_at(office.app.now()).name().to_owned()],
         ["agent".to_owned(), visible(found.agent.as_bytes())],
@@ -142,7 +145,7 @@ async fn show(office: &Office, named: &str, format: Format, out: &mut Out) -> Re
         ["binding digest".to_owned(), found.binding.clone()],
     ];
     rows.extend(found.reason.as_ref().map(|said| ["reason".to_owned(), visible(said.as_bytes())]));
-    if let Some(content) = &content {
+    if let Some(content) = content {
         rows.push([
             "request".to_owned(),
             format!("{} {}{}", content.method, content.authority, content.target),
@@ -162,7 +165,8 @@ async fn show(office: &Office, named: &str, format: Format, out: &mut Out) -> Re
 async fn watch(office: &Office, out: &mut Out) -> Result<(), Failure> {
     let mut seen = 0;
     loop {
-        let filter = Filter { state: Some(State::Pending), ..Filter::default() };
+        let limit = Some(approval::LISTED_MAX);
+        let filter = Filter { state: Some(State::Pending), limit, ..Filter::default() };
         let mut waiting = approval::list(&office.app, DEFAULT_SITE, &filter).await?;
         waiting.retain(|one| one.number.0 > seen);
         for one in waiting.iter().rev() {
