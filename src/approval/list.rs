@@ -3,15 +3,20 @@
 //! Law: the store filters and pages; who may look at what is shared is judged for each. Whoever may see
 //! little is not shown less of it because others' stands before.
 
-use std::collections::HashMap;
+pub(super) mod store;
+
+use std::collections::{BTreeSet, HashMap};
 
 use super::rule::capacity_of;
-use super::{Approval, State, may_decide, store};
+use super::{Approval, State, may_decide};
 use crate::app::App;
 use crate::base::{Id, Number};
+use crate::organization;
+use crate::policy::Approver;
 use crate::policy::approver::Capacity;
 use crate::principal::Principal;
 use crate::store::Error;
+use store::Reader;
 
 /// How many one list shows at most.
 pub const LISTED_MAX: u32 = 1000;
@@ -21,6 +26,8 @@ const LISTED: u32 = 100;
 const PAGE: u32 = 500;
 /// How many of those that are shared are looked at for one list: nobody makes the gateway read for long.
 const LOOKED_AT: u32 = 20_000;
+/// In how many organizations a person's approvals are looked for by name.
+const PLACES: usize = 500;
 
 /// Which approvals a list shows. What is absent does not matter.
 #[derive(Debug, Clone, Default)]
@@ -74,10 +81,11 @@ async fn look(
     let most = usize::try_from(filter.limit()).unwrap_or(usize::MAX);
     let (mut listed, mut looked_at) = (Vec::new(), 0);
     let mut filter = filter.clone();
+    let reader = reader(app, person).await?;
     // What the person is in an organization is the same for all of its approvals.
     let mut known: Known = HashMap::new();
     while listed.len() < most && looked_at < LOOKED_AT {
-        let page = store::listed(&app.db, account.site, Some(account.id), &filter, PAGE, app.now()).await?;
+        let page = store::listed(&app.db, account.site, Some(&reader), &filter, PAGE, app.now()).await?;
         let is_last = page.len() < PAGE as usize;
         filter.before = page.last().map(|last| last.number);
         looked_at += PAGE;
@@ -93,6 +101,22 @@ async fn look(
     }
     listed.truncate(most);
     Ok(listed)
+}
+
+/// What the store is asked for, for this person: where others' approvals fill a store, they do not stand
+/// before those that are the person's.
+pub(super) async fn reader(app: &App, person: &Principal) -> Result<Reader, Error> {
+    let own: Vec<Id> = person.memberships.iter().map(|one| one.organization).collect();
+    let organizations = if app.config().organizations.inherit_roles {
+        organization::with_below(&app.db, own, PLACES).await?
+    } else {
+        (own.len() <= PLACES).then_some(own)
+    };
+    let there = person.memberships.iter().map(|one| Approver::OrgRole(one.role.clone()));
+    let roles = person.rights.roles().into_iter().map(Approver::Role);
+    let words = roles.chain(there).filter_map(|approver| serde_json::to_string(&approver).ok());
+    let words: BTreeSet<String> = words.collect();
+    Ok(Reader { account: person.account.id, organizations, words: words.into_iter().collect() })
 }
 
 /// What a person is in each organization, to their own and to others'.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Approval, Filter, Mode, Rules, State};
+use super::{Approval, Mode, Rules, State};
 use crate::base::{Id, Number, Timestamp};
 use crate::policy::Code;
 use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
@@ -92,7 +92,7 @@ impl ApprovalRow {
     }
 }
 
-fn select() -> Stmt {
+pub(super) fn select() -> Stmt {
     sql("SELECT id, number, site_id, state, agent_token_id, agent, account_id, application_id, \
          organization_id, route, permission, mode, method, path, title, trace, policy_digest, \
          request_digest, binding_digest, rules, execute_within, created_at, decide_by, decided_at, \
@@ -104,7 +104,7 @@ async fn optional(mut src: impl Source, stmt: Stmt) -> Result<Option<Approval>, 
     src.optional::<ApprovalRow>(stmt).await?.map(ApprovalRow::read).transpose()
 }
 
-async fn all(mut src: impl Source, stmt: Stmt) -> Result<Vec<Approval>, Error> {
+pub(super) async fn all(mut src: impl Source, stmt: Stmt) -> Result<Vec<Approval>, Error> {
     src.all::<ApprovalRow>(stmt).await?.into_iter().map(ApprovalRow::read).collect()
 }
 
@@ -118,47 +118,6 @@ pub(super) async fn by_number(src: impl Source, number: Number) -> Result<Option
 
 pub(super) async fn by_token(src: impl Source, digest: &str) -> Result<Option<Approval>, Error> {
     optional(src, select().push("WHERE token_digest = ?").bind(digest)).await
-}
-
-/// What fits a filter, the newest first; where `person` is given, what that account's agents asked for
-/// and what others than the delegating human may decide about.
-pub(super) async fn listed(
-    src: impl Source,
-    site: Id,
-    person: Option<Id>,
-    filter: &Filter,
-    limit: u32,
-    now: Timestamp,
-) -> Result<Vec<Approval>, Error> {
-    let mut stmt = select().push("WHERE site_id = ?").bind(site);
-    if let Some(account) = person {
-        stmt = stmt.push("AND (account_id = ? OR is_shared = ?)").bind(account).bind(true);
-    }
-    stmt = stmt
-        .and_if(filter.before, "number < ?")
-        .and_if(filter.agent_token, "agent_token_id = ?")
-        .and_if(filter.agent.as_deref(), "agent = ?")
-        .and_if(filter.route.as_deref(), "route = ?")
-        .and_if(filter.trace.as_deref(), "trace = ?");
-    if let Some(state) = filter.state {
-        stmt = standing(stmt, state, now);
-    }
-    all(src, stmt.push("ORDER BY number DESC LIMIT ?").bind(limit)).await
-}
-
-/// Those in this state, whether or not somebody has written down yet what time did to them: the same
-/// as [`Approval::state_at`].
-fn standing(stmt: Stmt, state: State, now: Timestamp) -> Stmt {
-    let stmt = stmt.push("AND (state = ?").bind(state.name());
-    match state {
-        State::Pending => stmt.push("AND decide_by > ?)").bind(now),
-        State::Approved => stmt.push("AND execute_by > ?)").bind(now),
-        State::Executing => stmt.push("AND lease_until > ?)").bind(now),
-        State::Expired => stmt.push("OR (state = 'pending' AND decide_by <= ?))").bind(now),
-        State::Lapsed => stmt.push("OR (state = 'approved' AND execute_by <= ?))").bind(now),
-        State::Indeterminate => stmt.push("OR (state = 'executing' AND lease_until <= ?))").bind(now),
-        State::Executed | State::Failed | State::Denied | State::Void => stmt.push(")"),
-    }
 }
 
 /// The latest approval of the same request by the same token in one of these states.

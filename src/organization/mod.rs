@@ -116,6 +116,21 @@ pub async fn by_id(src: impl Source, id: Id) -> Result<Option<Organization>, Err
     store::by_id(src, id).await
 }
 
+/// These organizations and the active ones below them; `None` where that are more than `most`.
+pub async fn with_below(mut src: impl Source, roots: Vec<Id>, most: usize) -> Result<Option<Vec<Id>>, Error> {
+    let mut all = roots.clone();
+    let mut level = roots;
+    while !level.is_empty() {
+        if all.len() > most {
+            return Ok(None);
+        }
+        level = store::children(&mut src, &level).await?;
+        level.retain(|id| !all.contains(id));
+        all.extend(&level);
+    }
+    Ok((all.len() <= most).then_some(all))
+}
+
 /// The active organization of this slug and where it stands, as the store has it now.
 pub async fn place(src: impl Source, site: Id, slug: &Slug) -> Result<Option<Place>, Error> {
     directory::read(src, site, slug).await

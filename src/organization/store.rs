@@ -69,6 +69,13 @@ pub(super) async fn list(mut src: impl Source, site: Id) -> Result<Vec<Organizat
     Ok(rows.into_iter().map(Organization::from).collect())
 }
 
+/// The active organizations directly below any of these.
+pub(super) async fn children(mut src: impl Source, parents: &[Id]) -> Result<Vec<Id>, Error> {
+    let rows = sql("SELECT id FROM organization WHERE parent_id IN").list(parents.iter().copied());
+    let rows = rows.push("AND is_active = ? ORDER BY id").bind(true);
+    Ok(src.all::<(Id,)>(rows).await?.into_iter().map(|(id,)| id).collect())
+}
+
 /// The slugs of a site that begin with `stem`, whether active or not: they stay taken.
 pub(super) async fn slugs_from(mut src: impl Source, site: Id, stem: &str) -> Result<Vec<String>, Error> {
     // A stem is letters, digits and `-`: no character of it means anything to LIKE.

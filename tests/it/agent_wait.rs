@@ -114,6 +114,8 @@ async fn who_decides_in_another_organization_decides_nothing_here() {
     assert_eq!(scene.standing(&named).await, "pending");
     let acme = scene.gateway.organization_of("acme-corp").await.unwrap();
     scene.gateway.join(acme, strangers[2].id, "member").await;
+    let listed = scene.gateway.call("GET", PENDING, &scene.lines(&strangers[2]), &Value::Null).await.json();
+    assert_eq!(listed[0]["confirmation_token"], json!(named));
     let path = format!("{PENDING}{named}/confirm/");
     let done = scene.gateway.call("POST", &path, &scene.lines(&strangers[2]), &Value::Null).await;
     assert_eq!(done.status, 200, "finance, and a member now: {}", done.text());

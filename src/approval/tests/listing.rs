@@ -1,6 +1,9 @@
 //! What lists promise: the store's filters say the same as the approvals themselves, and pages miss nothing.
 
 use super::*;
+use crate::base::Slug;
+use crate::principal::Membership;
+use crate::store::sql;
 
 on_every_store! {
     async fn a_list_filters_by_what_an_approval_is_now(store: TestStore) {
@@ -115,5 +118,42 @@ on_every_store! {
         }
         let open = open_for(&scene.app, &scene.ada, 3).await.unwrap();
         assert_eq!(open.iter().map(|one| one.id).collect::<Vec<_>>(), [own.id], "of her own she decides about one");
+    }
+
+    async fn what_others_decide_about_fills_nobodys_pages(store: TestStore) {
+        let mut scene = Scene::on(store).await;
+        let [finance, legal] = ["finance", "legal"].map(|name| [Granted::Role(code(name))]);
+        let (finance, legal) = (person(&scene.app, &finance).await, person(&scene.app, &legal).await);
+        let theirs = Approvers(vec![role("legal", 1)]);
+        scene.approvers = theirs.clone();
+        let first = scene.ask("first").await;
+        scene.approvers = Approvers(vec![role("finance", 1)]);
+        for number in 0..12 {
+            scene.ask(&format!("of finance {number}")).await;
+        }
+        // Of another organization, where the one of legal belongs to nobody.
+        scene.approvers = theirs;
+        let place = Id::new(scene.app.now(), scene.app.random.as_ref());
+        for number in 0..5 {
+            let there = scene.ask(&format!("there {number}")).await;
+            let mut tx = scene.app.db.begin().await.unwrap();
+            let stmt = sql("UPDATE approval SET organization_id = ? WHERE id = ?").bind(place).bind(there.id);
+            tx.execute(stmt).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        let page = async |person: &Principal| {
+            let reader = list::reader(&scene.app, person).await.unwrap();
+            let filter = Filter::default();
+            list::store::listed(&scene.app.db, DEFAULT_SITE, Some(&reader), &filter, 3, scene.app.now()).await.unwrap()
+        };
+        let found = page(&legal).await;
+        assert_eq!(found.iter().map(|one| one.id).collect::<Vec<_>>(), [first.id], "of three that were asked for");
+        assert_eq!(list_for(&scene.app, &legal, &Filter::default()).await.unwrap(), found);
+        assert_eq!(list_for(&scene.app, &finance, &Filter::default()).await.unwrap().len(), 12);
+        let slug = Slug::parse("there").unwrap();
+        let member = Membership { organization: place, number: Number(1), slug, role: code("admin") };
+        let member = Principal { memberships: [member].into(), ..legal };
+        assert_eq!(page(&member).await.len(), 3, "where somebody belongs it is looked at");
+        assert!(page(&person(&scene.app, &[]).await).await.is_empty());
     }
 }
