@@ -222,7 +222,7 @@ pub(super) async fn missing(
 ) -> Result<usize, Error> {
     let mut capacities = Vec::with_capacity(voters.len());
     for voter in voters {
-        capacities.push(capacity_of_voter(app, change.tx(), approval, *voter).await?);
+        capacities.push(capacity_of_voter(app, change.tx(), approval.matter(), *voter).await?);
     }
     Ok(approval.rules.approvers.missing(&capacities))
 }

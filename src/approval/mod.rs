@@ -45,7 +45,7 @@ pub use http::rows;
 pub use list::{Filter, LISTED_MAX, list, list_for, may_see, open_for};
 pub use policy::policy_digest;
 pub use request::{Ask, Asked, request};
-pub use rule::{Rules, deciders, may_decide};
+pub use rule::{Rules, may_decide};
 pub use state::{Mode, State};
 pub use told::{Told, Waiting, result, stands, waiting};
 pub use view::{Given, Shown, given, shown};

@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use super::digest::binding_digest;
+use super::rule::{self, Matter};
 use super::store::{self, Waiting};
 use super::{Approval, Content, Mode, Rules, SERIES, State, digest, stands};
 use crate::account;
 use crate::agent::{self, AgentToken};
 use crate::app::App;
 use crate::audit::{Actor, Step};
-use crate::base::Timestamp;
+use crate::base::{Id, Timestamp};
 use crate::crypto::token::TokenDigest;
 use crate::policy::Code;
 use crate::store::Error;
@@ -66,20 +67,26 @@ pub async fn request(app: &App, actor: &Actor, ask: Ask<'_>) -> Result<Asked, Er
     if let Some(known) = still_open(known, app.now()) {
         return Ok(Asked::Open(Box::new(known)));
     }
+    let token = ask.token;
+    let matter = Matter { site: actor.site, account: token.account, organization: token.organization };
+    let deciders = match app.config().mail {
+        Some(_) => rule::deciders(app, matter, &ask.rules.approvers).await?,
+        None => Vec::new(),
+    };
     for _ in 1..TRIES {
-        match write(app, actor, ask).await {
+        match write(app, actor, ask, &deciders).await {
             Err(Error::Busy) => {}
             done => return done,
         }
     }
-    write(app, actor, ask).await
+    write(app, actor, ask, &deciders).await
 }
 
 fn still_open(known: Option<Approval>, now: Timestamp) -> Option<Approval> {
     known.filter(|known| stands(known, now).is_ok())
 }
 
-async fn write(app: &App, actor: &Actor, ask: Ask<'_>) -> Result<Asked, Error> {
+async fn write(app: &App, actor: &Actor, ask: Ask<'_>, deciders: &[Id]) -> Result<Asked, Error> {
     let mut change = app.change(actor.clone()).await?;
     let now = change.now();
     let token = ask.token;
@@ -146,7 +153,7 @@ async fn write(app: &App, actor: &Actor, ask: Ask<'_>) -> Result<Asked, Error> {
     let sealed = ask.content.seal(app, id)?;
     store::insert(change.tx(), &approval, token_digest.as_str(), &rules, sealed).await?;
     let decide_by = approval.decide_by;
-    change.record(approval.event(Step::Requested { decide_by })).await?;
+    change.record(approval.event(Step::Requested { decide_by, deciders: deciders.to_vec() })).await?;
     change.commit().await?;
     app.metrics.approval(State::Pending.into());
     Ok(Asked::Open(Box::new(approval)))

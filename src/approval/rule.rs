@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Approval;
 use crate::account::{self, Standing};
-use crate::app::{App, Change};
+use crate::app::App;
 use crate::base::Id;
 use crate::organization::{self, Inherit, OrgContext};
 use crate::policy::approver::{Approver, Capacity};
@@ -51,16 +51,31 @@ impl Rules {
     }
 }
 
-/// What this person is to an approval. Nothing at all outside its site and organization.
+/// Whose a question is, asked or not yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Matter {
+    pub site: Id,
+    /// The human who delegated.
+    pub account: Id,
+    pub organization: Option<Id>,
+}
+
+impl Approval {
+    pub(super) const fn matter(&self) -> Matter {
+        Matter { site: self.site, account: self.account, organization: self.organization }
+    }
+}
+
+/// What this person is to a question. Nothing at all outside its site and organization.
 async fn capacity(
     app: &App,
     mut src: impl Source,
-    approval: &Approval,
+    matter: Matter,
     account: Id,
     rights: &Rights,
     memberships: &[Membership],
 ) -> Result<Capacity, Error> {
-    let there = match approval.organization {
+    let there = match matter.organization {
         None => None,
         Some(id) => match context(app, &mut src, id, memberships).await? {
             Some(there) => Some(there),
@@ -70,7 +85,7 @@ async fn capacity(
     let is_member = there.as_ref().is_none_or(OrgContext::is_member);
     let org_roles = there.map(|there| there.here.into_iter().chain(there.above).collect());
     Ok(Capacity {
-        is_delegator: account == approval.account,
+        is_delegator: account == matter.account,
         roles: if is_member { rights.roles() } else { Vec::new() },
         org_roles: org_roles.unwrap_or_default(),
     })
@@ -99,24 +114,24 @@ pub(super) async fn capacity_of(
         return Ok(Capacity::default());
     }
     let (account, memberships) = (person.account.id, &person.memberships);
-    capacity(app, &app.db, approval, account, &person.rights, memberships).await
+    capacity(app, &app.db, approval.matter(), account, &person.rights, memberships).await
 }
 
 /// The same of somebody who is not here, read now.
 pub(super) async fn capacity_of_voter(
     app: &App,
     mut src: impl Source,
-    approval: &Approval,
+    matter: Matter,
     voter: Id,
 ) -> Result<Capacity, Error> {
     let account = account::by_id(&mut src, voter).await?;
     let may_act =
-        account.is_some_and(|own| own.standing(app.now()) == Standing::Good && own.site == approval.site);
+        account.is_some_and(|own| own.standing(app.now()) == Standing::Good && own.site == matter.site);
     if !may_act {
         return Ok(Capacity::default());
     }
     let (rights, memberships) = standing(app, &mut src, voter).await?;
-    capacity(app, src, approval, voter, &rights, &memberships).await
+    capacity(app, src, matter, voter, &rights, &memberships).await
 }
 
 /// What an account may do and where it belongs, read now.
@@ -135,23 +150,22 @@ pub(super) async fn standing(
 /// How many are asked whether they decide: more would hold up the request that asks.
 const ASKED_MAX: usize = 50;
 
-/// Those who decide about it, to be told: the delegating human, members of its organization, and
+/// Those who would decide about it, to be told: the delegating human, members of its organization, and
 /// where it has none, holders of the roles that decide. Not those who decide from an organization
-/// above: they see it in their list.
-pub async fn deciders(change: &mut Change<'_>, approval: &Approval) -> Result<Vec<Id>, Error> {
-    let app = change.app();
-    let approvers = &approval.rules.approvers;
-    let mut known = vec![approval.account];
+/// above: they see it in their list. Read before the question is written, so that nobody waits for it;
+/// who is told and decides no more is a stranger when it comes to that.
+pub(super) async fn deciders(app: &App, matter: Matter, approvers: &Approvers) -> Result<Vec<Id>, Error> {
+    let mut known = vec![matter.account];
     if !approvers.is_delegators_alone() {
-        match approval.organization {
+        match matter.organization {
             Some(id) => {
-                let members = organization::members(change.tx(), id).await?;
+                let members = organization::members(&app.db, id).await?;
                 known.extend(members.into_iter().map(|member| member.account));
             }
             None => {
                 for approver in approvers.0.iter().flat_map(|group| &group.any_of) {
                     if let Approver::Role(code) = approver {
-                        known.extend(rbac::holders_of(app, change.tx(), code).await?);
+                        known.extend(rbac::holders_of(app, &app.db, code).await?);
                     }
                 }
             }
@@ -161,7 +175,7 @@ pub async fn deciders(change: &mut Change<'_>, approval: &Approval) -> Result<Ve
     known.retain(|id| asked.insert(*id));
     let mut deciders = Vec::new();
     for id in known.into_iter().take(ASKED_MAX) {
-        if approvers.admit(&capacity_of_voter(app, change.tx(), approval, id).await?) {
+        if approvers.admit(&capacity_of_voter(app, &app.db, matter, id).await?) {
             deciders.push(id);
         }
     }

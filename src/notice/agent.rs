@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::mailbox;
+use super::{mailbox, write};
 use crate::agent::{self, Reference, reason_name};
 use crate::app::Change;
 use crate::audit::{Delegation, Suspension};
@@ -50,7 +50,7 @@ pub(super) async fn suspended(
             why(reason)
         ),
     };
-    notify::write_to(change, &occasion, letter).await
+    write(change, &occasion, letter).await
 }
 
 const fn why(reason: Suspension) -> &'static str {

@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use super::mailbox;
+use super::{mailbox, write};
 use crate::app::Change;
 use crate::approval::{self, Approval, Reference};
 use crate::audit::{ApprovalEvent, Step};
@@ -27,7 +27,7 @@ struct News {
 fn news_of(step: &Step) -> Option<News> {
     let news = |notice, state, tells: &str| News { notice, state, tells: tells.to_owned(), until: None };
     Some(match step {
-        Step::Requested { decide_by } => {
+        Step::Requested { decide_by, .. } => {
             News { until: Some(*decide_by), ..news(Notice::ApprovalRequested, "pending", "waits") }
         }
         Step::Approved { .. } => news(Notice::ApprovalDecided, "approved", "was approved"),
@@ -90,19 +90,20 @@ pub(super) async fn tell(change: &mut Change<'_>, event: &ApprovalEvent) -> Resu
         return Ok(());
     }
     let is_question = news.notice == Notice::ApprovalRequested;
-    let readers = if is_question {
-        approval::deciders(change, &approval).await?
-    } else {
-        // Who did it knows.
-        let by = change.actor().who.account();
-        Vec::from_iter(Some(approval.account).filter(|human| Some(*human) != by))
+    let readers = match &event.step {
+        Step::Requested { deciders, .. } => deciders.clone(),
+        _ => {
+            // Who did it knows.
+            let by = change.actor().who.account();
+            Vec::from_iter(Some(approval.account).filter(|human| Some(*human) != by))
+        }
     };
     let mut reached = 0;
     for reader in readers {
         let Some(to) = mailbox(change, reader, news.notice).await? else { continue };
         let (subject, text) =
             if is_question { question(&approval, &link) } else { outcome(&approval, &news, &link) };
-        notify::write_to(change, &occasion, Letter { account: reader, to, subject, text }).await?;
+        write(change, &occasion, Letter { account: reader, to, subject, text }).await?;
         reached += 1;
     }
     if is_question && reached == 0 {

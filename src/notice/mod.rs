@@ -8,13 +8,16 @@ mod agent;
 mod approval;
 mod owner;
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 
 use crate::account;
 use crate::app::Change;
 use crate::audit::{AccountEvent, AgentEvent, Event};
-use crate::base::{Email, Id};
+use crate::base::{Email, Id, Timestamp};
 use crate::config::Notice;
+use crate::notify::{self, Letter, Occasion};
 use crate::store::Error;
 
 /// Where this person gets mail: at an address that is known to be theirs. What happens to somebody's
@@ -29,6 +32,37 @@ async fn mailbox(change: &mut Change<'_>, account: Id, notice: Notice) -> Result
         tracing::warn!(%account, notice = notice.name(), "no mail: this person has no verified address");
     }
     Ok(address)
+}
+
+/// How many mails of one kind a person gets one by one in each [`SPELL`]: whoever makes an agent ask a
+/// hundred times must not bury the one question that matters.
+const SINGLY: i64 = 5;
+/// In milliseconds.
+const SPELL: i64 = 10 * 60_000;
+
+/// Writes a mail of this kind, or, where there were enough of them of late, one that says that there is
+/// more.
+async fn write(change: &mut Change<'_>, occasion: &Occasion, letter: Letter) -> Result<(), Error> {
+    let spell = change.now().as_millis().div_euclid(SPELL);
+    let since = Timestamp::from_millis(spell.saturating_mul(SPELL));
+    if notify::mailed_since(change, letter.account, occasion.notice, since).await? < SINGLY {
+        return notify::write_to(change, occasion, letter).await;
+    }
+    let subject = match occasion.notice {
+        Notice::ApprovalRequested => "More of what agents want to do waits for you",
+        Notice::AgentSuspended => "More of your agents were stopped",
+        _ => "More became of what your agents wanted to do",
+    };
+    let until = since.plus(Duration::from_millis(SPELL.unsigned_abs())).rfc3339();
+    let until = until.get(..16).unwrap_or(&until).replace('T', " ");
+    let text = format!(
+        "{subject}.\n\nYou got several mails about this within a few minutes. This is the last one until {until} UTC, \
+         whatever comes until then. Look at all of it here:\n\n    {}/portcullis/approvals/\n\n\
+         If one of your agents asks without end, you can stop it there.\n",
+        change.app().config().public_url
+    );
+    let more = Occasion { key: format!("more:{spell}"), until: None, ..occasion.clone() };
+    notify::write_to(change, &more, Letter { subject: subject.to_owned(), text, ..letter }).await
 }
 
 /// Tells of what others did, in the same transaction.

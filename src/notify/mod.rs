@@ -120,6 +120,16 @@ pub async fn write_to(change: &mut Change<'_>, occasion: &Occasion, letter: Lett
     enter(change, entry).await
 }
 
+/// How many mails of this kind were put into the outbox for a person since then.
+pub async fn mailed_since(
+    change: &mut Change<'_>,
+    account: Id,
+    notice: Notice,
+    since: Timestamp,
+) -> Result<i64, Error> {
+    store::mailed_since(change.tx(), account, notice.name(), since).await
+}
+
 /// Puts a text message into the outbox, unless none can be sent. Told once, as mail is.
 pub async fn text_to(change: &mut Change<'_>, occasion: &Occasion, message: Message) -> Result<(), Error> {
     if change.app().config().sms.is_none() {

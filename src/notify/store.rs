@@ -57,6 +57,19 @@ pub(super) async fn insert(tx: &mut Tx, row: New<'_>) -> Result<(), Error> {
     tx.execute(stmt).await.map(drop)
 }
 
+/// How many mails of a kind there are for a person since then.
+pub(super) async fn mailed_since(
+    mut src: impl Source,
+    account: Id,
+    notice: &str,
+    since: Timestamp,
+) -> Result<i64, Error> {
+    let stmt = sql("SELECT COUNT(*) FROM outbox WHERE account_id = ? AND notice = ? AND created_at >= ? \
+                    AND channel = 'mail'");
+    let (count,): (i64,) = src.one(stmt.bind(account).bind(notice).bind(since)).await?;
+    Ok(count)
+}
+
 /// Where something is due.
 pub(super) async fn destinations(
     mut src: impl Source,

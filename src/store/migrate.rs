@@ -44,6 +44,7 @@ pub const FILES: &[File] = files! {
     "0014_ticket"
     "0015_otp"
     "0016_factor"
+    "0017_outbox_pace"
 };
 
 /// How far a store is with one file.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis::base::Clock as _;
 use portcullis::notify::{self, Checked};
 use portcullis::policy::Code;
 use portcullis::policy::approver::{Approver, Approvers, Group};
@@ -13,7 +14,7 @@ use crate::agent_gate::routes;
 use crate::notices::{SOON, answered, hook, mail_to, private};
 use crate::support::people::role;
 use crate::support::replica::until;
-use crate::support::smtp::{Smtp, Take};
+use crate::support::smtp::{Letter, Smtp, Take};
 use crate::support::tls::Pair;
 use crate::support::{Gateway, Upstream};
 
@@ -80,4 +81,33 @@ async fn what_waits_is_counted_with_its_age() {
     notify::count_waiting(&app).await.unwrap();
     assert_eq!(scene.gateway.metric("portcullis_notices_waiting"), 2);
     assert!(scene.gateway.metric("portcullis_notices_oldest_seconds") >= 420);
+}
+
+#[tokio::test]
+async fn an_agent_that_asks_without_end_fills_nobodys_mailbox() {
+    let (server, upstream) = (Smtp::plain().await, Upstream::echo().await);
+    let yaml = format!("{}{}", mail_to(&server), routes(&upstream));
+    let scene = scene_in(tempfile::tempdir().unwrap(), &yaml).await;
+    // All of it within one spell.
+    let into = scene.clock.now().as_millis().rem_euclid(600_000);
+    let rest = Duration::from_millis(600_000_u64.saturating_sub(into.unsigned_abs()));
+    scene.clock.advance(rest);
+    for number in 0..20 {
+        scene.asked("bot", &format!("/reports/{number}"), "{}", None).await;
+    }
+    let of = |begin: &str| {
+        let is_of = |letter: &&Letter| letter.header("Subject").is_some_and(|own| own.starts_with(begin));
+        server.taken().iter().filter(is_of).count()
+    };
+    until(SOON, "six mails", async || server.taken().len() == 6).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!((server.taken().len(), of("An agent asks"), of("More of what agents")), (6, 5, 1));
+    let last = server.taken()[5].text.replace("=\n", "");
+    assert!(last.contains("/portcullis/approvals/"), "{last}");
+    // They are over when the next ten minutes begin: that is told as sparingly, and so is what comes then.
+    scene.clock.advance(Duration::from_mins(10));
+    scene.asked("bot", "/reports/new", "{}", None).await;
+    until(SOON, "the rest", async || server.taken().len() == 13).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!((server.taken().len(), of("An agent asks"), of("More became")), (13, 6, 1));
 }

@@ -34,6 +34,9 @@ pub struct ApprovalEvent {
 pub enum Step {
     Requested {
         decide_by: Timestamp,
+        /// Those who are told by mail, where there is mail.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        deciders: Vec<Id>,
     },
     /// One of several people who must say yes did.
     Voted,
