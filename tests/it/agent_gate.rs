@@ -246,7 +246,7 @@ async fn t14_failures_one_after_the_other_suspend_and_a_success_forgives() {
 }
 
 /// An answer that goes on until somebody cuts it.
-async fn streaming() -> Upstream {
+pub async fn streaming() -> Upstream {
     Upstream::start(|_| {
         let mut pieces = vec![(
             Duration::ZERO,
@@ -259,7 +259,7 @@ async fn streaming() -> Upstream {
     .await
 }
 
-async fn open_stream(scene: &Scene, token: &str) -> Client<tokio::net::TcpStream> {
+pub async fn open_stream(scene: &Scene, token: &str) -> Client<tokio::net::TcpStream> {
     let mut client = Client::connect(scene.gateway.public()).await;
     client.send(get("/reports/live", &[&bearer(token)])).await;
     assert!(client.until(b"data").await.is_some(), "the stream has begun");
@@ -269,7 +269,7 @@ async fn open_stream(scene: &Scene, token: &str) -> Client<tokio::net::TcpStream
 }
 
 /// Whether the stream ends within a second, whatever else of it comes.
-async fn is_cut(stream: &mut Client<tokio::net::TcpStream>) -> bool {
+pub async fn is_cut(stream: &mut Client<tokio::net::TcpStream>) -> bool {
     tokio::time::timeout(SECOND, stream.rest()).await.is_ok()
 }
 

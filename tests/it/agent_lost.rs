@@ -8,7 +8,7 @@ use std::time::Duration;
 use portcullis::account::{self, Activity};
 use portcullis::agent as delegation;
 use portcullis::application;
-use portcullis::audit::OrganizationEvent;
+use portcullis::audit::{AccountEvent, How, OrganizationEvent};
 use portcullis::base::{Clock as _, Id, Number, SystemClock, Timestamp};
 use portcullis::organization;
 use portcullis::policy::Code;
@@ -87,17 +87,19 @@ enum Loss {
     OrgRole,
     Organization,
     Lock,
+    Ban,
     Deactivate,
     Application,
 }
 
 impl Loss {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Role,
         Self::Membership,
         Self::OrgRole,
         Self::Organization,
         Self::Lock,
+        Self::Ban,
         Self::Deactivate,
         Self::Application,
     ];
@@ -134,6 +136,7 @@ impl Loss {
                     gateway.change(async |change| account::lock(change, human, None).await.unwrap()).await
                 );
             }
+            Self::Ban => ban(gateway, human).await,
             Self::Deactivate => {
                 let off = Activity::Inactive;
                 assert!(
@@ -155,6 +158,20 @@ impl Loss {
     }
 }
 
+/// Bans an account, as nothing offers yet.
+pub async fn ban(gateway: &Gateway, account: Id) {
+    gateway
+        .change(async |change| {
+            let stmt = sql("UPDATE account SET is_banned = ? WHERE id = ?").bind(true).bind(account);
+            change.tx().execute(stmt).await.unwrap();
+            let how = How::Administrator;
+            let event =
+                AccountEvent::Locked { account: Some(account), identifier_digest: None, until: None, how };
+            change.record(event).await.unwrap();
+        })
+        .await;
+}
+
 /// Closes an organization, as nothing offers yet.
 async fn close(gateway: &Gateway, organization: Id) {
     gateway
@@ -169,7 +186,7 @@ async fn close(gateway: &Gateway, organization: Id) {
 }
 
 on_one_and_on_two! {
-    async fn what_a_human_loses_is_lost_to_the_agents_on_every_replica(dialect: Dialect) {
+    async fn t15_what_a_human_loses_is_lost_to_the_agents_on_every_replica(dialect: Dialect) {
         let place = Place::on(dialect).await;
         let (here, there) = (&place.replicas.here, &place.replicas.there);
         for loss in Loss::ALL {

@@ -1,6 +1,11 @@
 //! `approvals approve` and `deny`: a person decides on the command line, over the running gateway.
 //! Law: nothing is decided by who may only read the store, and no secret goes out in the clear.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::gateway::Gateway;
@@ -171,4 +176,45 @@ async fn a_certificate_that_nobody_vouches_for_gets_no_password() {
     assert!(refused.code == 1 && refused.err.contains("gives no answer"), "{refused:?}");
     let trusted = place.run_with(&format!("{line} --ca-file tls.crt"), PASSWORD);
     assert!(trusted.code == 1 && trusted.err.contains("APP_AUTH_REQUIRED"), "it was reached: {trusted:?}");
+}
+
+/// A command that goes on until it is killed, and what it says meanwhile.
+struct Watching {
+    child: Child,
+    said: Receiver<String>,
+}
+
+impl Watching {
+    fn begin(place: &Place) -> Self {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        let program = program.args(["approvals", "watch"]).current_dir(place.path()).env_clear();
+        let mut child = program.stdout(Stdio::piped()).spawn().expect("the program starts");
+        let out = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (sender, said) = std::sync::mpsc::channel();
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { child, said }
+    }
+
+    fn next(&self) -> Option<String> {
+        self.said.recv_timeout(Duration::from_secs(5)).ok()
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_watches_sees_each_question_once_as_it_comes() {
+    let scene = Scene::new().await;
+    scene.hold("1").await;
+    let watching = Watching::begin(&scene.place);
+    let first = watching.next().expect("what waits already");
+    assert!(first.starts_with("1 robot: POST through route act (users.view) /act, until "), "{first}");
+    scene.hold("2").await;
+    assert!(watching.next().expect("what comes").starts_with("2 robot: "));
+    assert_eq!(watching.said.recv_timeout(Duration::from_secs(2)).ok(), None, "nothing is told twice");
 }
