@@ -90,13 +90,12 @@ pub(super) async fn tell(change: &mut Change<'_>, event: &ApprovalEvent) -> Resu
         return Ok(());
     }
     let is_question = news.notice == Notice::ApprovalRequested;
-    let readers = match &event.step {
-        Step::Requested { deciders, .. } => deciders.clone(),
-        _ => {
-            // Who did it knows.
-            let by = change.actor().who.account();
-            Vec::from_iter(Some(approval.account).filter(|human| Some(*human) != by))
-        }
+    let readers = if let Step::Requested { deciders, .. } = &event.step {
+        deciders.clone()
+    } else {
+        // Who did it knows.
+        let by = change.actor().who.account();
+        Vec::from_iter(Some(approval.account).filter(|human| Some(*human) != by))
     };
     let mut reached = 0;
     for reader in readers {

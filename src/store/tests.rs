@@ -30,6 +30,15 @@ fn id(seed: u64) -> Id {
     Id::new(NOW, &SeededRandom::new(seed))
 }
 
+/// Both cases of a letter together, and `_` before `.`: neither is the order of bytes.
+#[tokio::test]
+async fn the_postgres_of_the_tests_sorts_as_people_do() {
+    let store = TestStore::bare(Dialect::Postgres).await;
+    let sorted = sql("SELECT COUNT(*) FROM (SELECT 1 AS one WHERE 'a' < 'B' AND 'a_d' < 'a.c') AS found");
+    let (sorted,): (i64,) = store.db().one(sorted).await.unwrap();
+    assert_eq!(sorted, 1);
+}
+
 on_every_store! {
     async fn a_row_reads_back_as_it_was_written(store: TestStore) {
         let mut tx = store.begin().await.unwrap();
