@@ -18,6 +18,8 @@ use crate::crypto::digest::unbase64;
 #[derive(clap::Args, Debug)]
 pub(super) struct Which {
     /// Its number, id or confirmation token
+    // A confirmation token may begin with any sign of its alphabet.
+    #[arg(allow_hyphen_values = true)]
     approval: String,
     #[command(flatten)]
     access: Access,

@@ -45,6 +45,8 @@ enum Command {
     /// Show one approval, with exactly what would be sent
     Show {
         /// Its number, id or confirmation token
+        // A confirmation token may begin with any sign of its alphabet.
+        #[arg(allow_hyphen_values = true)]
         approval: String,
         #[command(flatten)]
         json: AsJson,

@@ -207,6 +207,15 @@ impl Drop for Watching {
     }
 }
 
+#[test]
+fn a_confirmation_token_may_begin_like_a_flag() {
+    let place = Place::with("preset: development\n");
+    for command in ["show -Yq8", "approve -Yq8 --yes", "deny --yes -Yq8"] {
+        let told = place.run(&format!("approvals {command}"));
+        assert!(!told.err.contains("unexpected argument"), "{command}: {told:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_watches_sees_each_question_once_as_it_comes() {
     let scene = Scene::new().await;
