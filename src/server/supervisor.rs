@@ -47,9 +47,9 @@ fn send_to_abstract(name: &str, states: &[NotifyState<'_>]) -> io::Result<()> {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-    let lines: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let lines: Vec<_> = states.iter().map(ToString::to_string).collect();
     let address = SocketAddr::from_abstract_name(name)?;
-    UnixDatagram::unbound()?.send_to_addr(lines.as_bytes(), &address).map(drop)
+    UnixDatagram::unbound()?.send_to_addr(lines.join("\n").as_bytes(), &address).map(drop)
 }
 
 /// Only Linux has names beside the file system.
