@@ -123,7 +123,7 @@ pub struct RouteTimeouts {
     /// The longest pause in an answer, and until it begins.
     #[serde(default, with = "Maybe::<Span>")]
     pub read: Option<Duration>,
-    /// The longest pause while the request is sent.
+    /// The longest pause while the request is sent; an early answer is then waited for as `read` says.
     #[serde(default, with = "Maybe::<Span>")]
     pub write: Option<Duration>,
 }

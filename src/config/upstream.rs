@@ -83,7 +83,7 @@ pub struct Timeouts {
     /// The longest pause in an answer, and until it begins.
     #[serde(with = "As::<Span>")]
     pub read: Duration,
-    /// The longest pause while the request is sent.
+    /// The longest pause while the request is sent; an early answer is then waited for as `read` says.
     #[serde(with = "As::<Span>")]
     pub write: Duration,
     /// How long an unused connection is kept.

@@ -57,4 +57,5 @@ mod tls;
 mod upstream;
 mod upstream_idle;
 mod upstream_names;
+mod upstream_times;
 mod wire;
