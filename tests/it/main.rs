@@ -49,6 +49,7 @@ mod ratelimit;
 mod replicas;
 mod rolling;
 mod routes;
+mod signing;
 mod smuggling;
 mod spoofing;
 mod stream;
