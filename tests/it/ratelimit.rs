@@ -123,8 +123,8 @@ async fn every_endpoint_of_the_contracts_table_has_its_limit() {
             assert!(answer.status != 429 && answer.status < 500, "{paths:?} {turn}: {}", answer.text());
         }
         let mut wait = 0;
-        for turn in 0..paths.len() {
-            wait = is_throttled(&call(turn).await, limit, window, paths[turn]);
+        for (turn, path) in paths.iter().enumerate() {
+            wait = is_throttled(&call(turn).await, limit, window, path);
         }
         let elsewhere = [&keys.lines()[..], &[ada.bearer(), "X-Forwarded-For: 10.9.9.8".to_owned()]].concat();
         let other = gateway.call("POST", paths[0], &elsewhere, &json!({})).await;

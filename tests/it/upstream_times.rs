@@ -134,7 +134,7 @@ async fn a_connection_that_does_not_come_about_is_given_up_by_whoever_waits_leas
 }
 
 /// Takes connections and reads nothing.
-async fn deaf() -> SocketAddr {
+fn deaf() -> SocketAddr {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -172,7 +172,7 @@ async fn told_while_sending(address: SocketAddr, path: &str, size: usize) -> Opt
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_that_takes_nothing_is_given_up_by_whoever_waits_least() {
-    let upstream = deaf().await;
+    let upstream = deaf();
     // What it may have answered already is waited for, as `read` says.
     let gateway = Gateway::start(&routes(upstream, &["write", "read"])).await;
     let size = 32 * 1024 * 1024;
