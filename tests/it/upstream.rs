@@ -107,6 +107,21 @@ async fn a_dead_upstream_is_a_502_and_then_left_alone_for_a_while() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_breaks_off_is_hardly_asked_more_often_than_clients_ask() {
+    let broken = Upstream::start(|_| Act::Close).await;
+    let gateway = Gateway::start(&config(&format!(
+        "servers: ['{}'], retries: 5, breaker: {{ after: 5, within: 10s, open_for: 60s }}",
+        broken.address
+    )))
+    .await;
+    for _ in 0..100 {
+        let answer = exchange(gateway.public(), get("/x", &[])).await.unwrap();
+        assert!(matches!(answer.status, 502 | 503), "{answer:?}");
+    }
+    assert!(broken.connections() <= 110, "{} tries", broken.connections());
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_answer_in_time_is_a_504() {
     let silent = Upstream::start(|_| Act::Hang).await;
     let gateway = Gateway::start(&config(&format!(

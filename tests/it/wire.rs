@@ -4,7 +4,7 @@
 
 use crate::support::gateway::open_to;
 use crate::support::raw::get;
-use crate::support::{Client, Gateway, Upstream, exchange};
+use crate::support::{Client, Gateway, Upstream, exchange, times};
 
 #[tokio::test]
 async fn a_request_passes_and_the_answer_comes_back() {
@@ -51,6 +51,43 @@ async fn a_body_passes_with_its_length_and_in_chunks() {
     client.send("3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n").await;
     assert_eq!(client.answer().await.unwrap().status, 200);
     assert_eq!(upstream.last().body, b"abcde");
+}
+
+#[tokio::test]
+async fn a_body_in_very_many_chunks_is_one_body() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let count = times(100_000, 1_000_000);
+    let mut client = Client::connect(gateway.public()).await;
+    client.send("POST /c HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    client.send("1\r\nx\r\n".repeat(count)).await;
+    client.send("0\r\n\r\n").await;
+    assert_eq!(client.answer().await.unwrap().status, 200);
+    assert_eq!(upstream.last().body, b"x".repeat(count));
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_opened_by_nobody() {
+    // `{"email": "ada@example.com", "password": "x"}`
+    const COMPRESSED: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\x4a\xcd\x4d\xcc\xcc\x51\xb2\x52\x50\x4a\x4c\x49\x74\x48\xad\x48\xcc\x2d\xc8\x49\xd5\x4b\xce\xcf\x55\xd2\x51\x50\x2a\x48\x2c\x2e\x2e\xcf\x2f\x4a\x01\x49\x57\x28\xd5\x02\x00\xe5\x16\x61\xd2\x2d\x00\x00\x00";
+    let upstream = Upstream::echo().await;
+    let gateway =
+        Gateway::start(&format!("applications: {{ required: nowhere }}\n{}", open_to(upstream.address)))
+            .await;
+    let send = async |path: &str| {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: gw.test\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n\
+             Content-Length: {}\r\n\r\n",
+            COMPRESSED.len()
+        );
+        exchange(gateway.public(), [head.as_bytes(), COMPRESSED].concat()).await.unwrap()
+    };
+    assert_eq!(send("/x").await.status, 200);
+    let seen = upstream.last();
+    assert_eq!((seen.header("content-encoding"), seen.body.as_slice()), (Some("gzip"), COMPRESSED));
+    let refused = send("/api/v1/auth/login/email/").await;
+    assert!(matches!(refused.status, 400 | 415), "{refused:?}");
+    assert_eq!(upstream.count(), 1);
 }
 
 #[tokio::test]
