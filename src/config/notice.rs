@@ -157,6 +157,9 @@ pub enum Notice {
     /// Something about an account's second factor is another now: for its owner alone.
     #[serde(skip)]
     SecondFactorChanged,
+    /// Somebody logged in on a device that an account was never seen on: for its owner alone.
+    #[serde(skip)]
+    NewDevice,
     /// Somebody tried to register with the address of an account: for its owner alone.
     #[serde(skip)]
     RegistrationRepeated,
@@ -176,6 +179,7 @@ impl Notice {
             Self::ContactChanged => "account.contact_changed",
             Self::PasswordChanged => "account.password_changed",
             Self::SecondFactorChanged => "account.second_factor_changed",
+            Self::NewDevice => "account.new_device",
             Self::RegistrationRepeated => "account.registration_repeated",
         }
     }

@@ -16,6 +16,7 @@ mod register;
 mod reset;
 mod reset_http;
 mod second;
+mod sessions;
 mod show;
 mod store;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub fn rows() -> Vec<Row> {
     rows.extend(reset_http::rows());
     rows.extend(by_code_http::rows());
     rows.extend(factor::rows());
+    rows.extend(sessions::rows());
     rows
 }
 

@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 
 use crate::account;
 use crate::app::Change;
-use crate::audit::{AccountEvent, AgentEvent, Event};
+use crate::audit::{AccountEvent, AgentEvent, Event, SessionEvent};
 use crate::base::{Email, Id, Timestamp};
 use crate::config::Notice;
 use crate::notify::{self, Letter, Occasion};
@@ -74,6 +74,9 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
             }
             Event::Account(AccountEvent::PasswordChanged { account, .. }) => {
                 owner::password_changed(change, *account).await
+            }
+            Event::Session(SessionEvent::NewDevice { account, session }) => {
+                owner::new_device(change, *account, *session).await
             }
             Event::Factor(event) => owner::second_factor_changed(change, event).await,
             Event::Approval(event) => approval::tell(change, event).await,

@@ -1,6 +1,6 @@
 //! Notices about an account, to its owner.
 //!
-//! Law: a new password or another second factor is told, whoever set it: the owner must learn of it
+//! Law: a new password another second factor or a new device is told, whoever it was: the owner must learn of it
 //! from us and not from a door that no longer opens.
 
 use crate::account;
@@ -9,6 +9,7 @@ use crate::audit::FactorEvent;
 use crate::base::Id;
 use crate::config::Notice;
 use crate::notify::{self, Letter, Message, Occasion};
+use crate::session::{self, Device};
 use crate::store::Error;
 
 /// Tells that the password is another one.
@@ -48,6 +49,24 @@ pub(super) async fn second_factor_changed(change: &mut Change<'_>, event: &Facto
         message: format!("{what} If it was not you, tell those who run {host}."),
     };
     tell(change, account, Notice::SecondFactorChanged, words).await
+}
+
+/// Tells of a login on a device that was not seen before.
+pub(super) async fn new_device(change: &mut Change<'_>, account: Id, session: Id) -> Result<(), Error> {
+    let host = change.app().config().public_url.host.clone();
+    let Some(session) = session::by_id(change.tx(), session).await? else { return Ok(()) };
+    // It was checked when it came in.
+    let device = Device::parse(&session.device_info).unwrap_or_default().summary();
+    let from = session.address.map_or(String::new(), |address| format!(" from {address}"));
+    let what = format!("Somebody logged in to your account at {host} on a new device: “{device}”{from}.");
+    let words = Words {
+        subject: format!("A login to your account at {host} on a new device"),
+        mail: format!(
+            "{what}\n\nIf it was not you, change your password at once, which ends every session, and tell those who run {host}.\n"
+        ),
+        message: format!("{what} If it was not you, change your password at once."),
+    };
+    tell(change, account, Notice::NewDevice, words).await
 }
 
 /// The same thing for mail and for a text message.

@@ -125,6 +125,15 @@ pub struct Pair {
     pub refresh_expires_at: Timestamp,
 }
 
+/// Whether a device was seen before, as far as sessions are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Acquaintance {
+    /// The account has never logged in.
+    First,
+    Known,
+    New,
+}
+
 /// A login that succeeded.
 #[derive(Debug)]
 pub struct Login<'a> {
@@ -198,7 +207,12 @@ pub async fn start(
         ended_at: None,
     };
     make_room(change, sessions, &session).await?;
+    let device = store::acquaintance(change.tx(), &session).await?;
     store::insert(change.tx(), &session).await?;
+    if device == Acquaintance::New {
+        let event = SessionEvent::NewDevice { account: session.account, session: session.id };
+        change.record(event).await?;
+    }
     let (account, id, method) = (session.account, session.id, session.method.name());
     change.record(SessionEvent::Started { account, session: id, method }).await?;
     let app = change.app();
@@ -240,8 +254,6 @@ async fn make_room(change: &mut Change<'_>, limits: &Sessions, new: &Session) ->
     let now = change.now();
     let mut live = store::live_of(change.tx(), new.account, now).await?;
     if !live.is_empty() && live.iter().all(|session| session.device_key != new.device_key) {
-        let event = SessionEvent::NewDevice { account: new.account, session: new.id };
-        change.record(event).await?;
         if let Some(most) = limits.devices {
             let surplus = devices_over(&live, most);
             if !surplus.is_empty() && limits.when_devices_full == WhenFull::Deny {

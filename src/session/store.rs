@@ -3,7 +3,7 @@
 //! Law: ending a session and using a token are conditional writes; whoever meets no row came second.
 //! Law: whatever must hold is a condition of the write, and the row count says whether it held.
 
-use super::{Method, RefreshToken, Session};
+use super::{Acquaintance, Method, RefreshToken, Session};
 use crate::base::{Id, Timestamp};
 use crate::crypto::token::TokenDigest;
 use crate::principal::Scope;
@@ -64,6 +64,19 @@ pub(super) async fn extend(
 ) -> Result<u64, Error> {
     let stmt = sql("UPDATE session SET refreshed_at = ?, idle_ends_at = ? WHERE id = ? AND ended_at IS NULL");
     tx.execute(stmt.bind(now).bind(idle_ends_at).bind(id)).await
+}
+
+/// Whether the account had a session on this device, or any.
+pub(super) async fn acquaintance(mut src: impl Source, new: &Session) -> Result<Acquaintance, Error> {
+    let stmt = sql("SELECT COUNT(*), COUNT(CASE WHEN device_key = ? THEN 1 END) \
+                    FROM session WHERE account_id = ?");
+    let stmt = stmt.bind(new.device_key.as_str()).bind(new.account);
+    let (all, on_it): (i64, i64) = src.one(stmt).await?;
+    Ok(match (all, on_it) {
+        (0, _) => Acquaintance::First,
+        (_, 0) => Acquaintance::New,
+        _ => Acquaintance::Known,
+    })
 }
 
 /// Ends a session that is not ended; 0 where it is.

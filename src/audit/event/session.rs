@@ -24,6 +24,8 @@ pub enum EndReason {
     RefreshReused,
     Expired,
     Administrator,
+    /// Its person ended it from another one.
+    Revoked,
     /// What it was for is done.
     SetupDone,
     /// An account that must have a second factor has none any more.

@@ -6,6 +6,7 @@ mod factor;
 mod lock;
 mod password;
 mod reset;
+mod sessions;
 mod way_in;
 
 use std::net::{IpAddr, Ipv4Addr};
