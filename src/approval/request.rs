@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::digest::binding_digest;
 use super::rule::{self, Matter};
 use super::store::{self, Waiting};
-use super::{Approval, Content, Mode, Rules, SERIES, State, digest, stands};
+use super::{Approval, Content, Mode, Rules, SERIES, State, digest};
 use crate::account;
 use crate::agent::{self, AgentToken};
 use crate::app::App;
@@ -26,8 +26,6 @@ const OPEN_PER_HUMAN: i64 = 100;
 const COOL_DOWN: Duration = Duration::from_mins(5);
 /// How often a database that gave up is asked again.
 const TRIES: usize = 5;
-/// In which states the same request may have somebody to wait for.
-const WAITING: [State; 4] = [State::Pending, State::Approved, State::Executing, State::Indeterminate];
 const TITLE_MAX: usize = 300;
 
 /// What an agent wants to do.
@@ -63,8 +61,7 @@ pub enum Asked {
 /// Asks, unless the same waits already.
 pub async fn request(app: &App, actor: &Actor, ask: Ask<'_>) -> Result<Asked, Error> {
     // The usual case of a repeated question costs no write.
-    let known = store::of_request(&app.db, ask.token.id, ask.request, WAITING).await?;
-    if let Some(known) = still_open(known, app.now()) {
+    if let Some(known) = store::open_request(&app.db, ask.token.id, ask.request, app.now()).await? {
         return Ok(Asked::Open(Box::new(known)));
     }
     let token = ask.token;
@@ -82,10 +79,6 @@ pub async fn request(app: &App, actor: &Actor, ask: Ask<'_>) -> Result<Asked, Er
     write(app, actor, ask, &deciders).await
 }
 
-fn still_open(known: Option<Approval>, now: Timestamp) -> Option<Approval> {
-    known.filter(|known| stands(known, now).is_ok())
-}
-
 async fn write(app: &App, actor: &Actor, ask: Ask<'_>, deciders: &[Id]) -> Result<Asked, Error> {
     let mut change = app.change(actor.clone()).await?;
     let now = change.now();
@@ -95,12 +88,10 @@ async fn write(app: &App, actor: &Actor, ask: Ask<'_>, deciders: &[Id]) -> Resul
     {
         return Ok(Asked::Stopped);
     }
-    let known = store::of_request(change.tx(), token.id, ask.request, WAITING).await?;
-    if let Some(known) = still_open(known, now) {
+    if let Some(known) = store::open_request(change.tx(), token.id, ask.request, now).await? {
         return Ok(Asked::Open(Box::new(known)));
     }
-    let denied = [State::Denied; 4];
-    let denied = store::of_request(change.tx(), token.id, ask.request, denied).await?;
+    let denied = store::denied_request(change.tx(), token.id, ask.request, now.minus(COOL_DOWN)).await?;
     if let Some(denied) = denied
         && let Some(wait) = cooling(&denied, now)
     {

@@ -120,20 +120,38 @@ pub(super) async fn by_token(src: impl Source, digest: &str) -> Result<Option<Ap
     optional(src, select().push("WHERE token_digest = ?").bind(digest)).await
 }
 
-/// The latest approval of the same request by the same token in one of these states.
-pub(super) async fn of_request(
+/// The approval of the same request by the same token that somebody can wait for, as
+/// [`stands`](super::stands) says. Numbers do not tell which came last: every replica has its own.
+pub(super) async fn open_request(
     src: impl Source,
     agent_token: Id,
     request: &str,
-    states: [State; 4],
+    now: Timestamp,
 ) -> Result<Option<Approval>, Error> {
-    let stmt = select().push("WHERE agent_token_id = ? AND request_digest = ? AND state IN (?, ?, ?, ?)");
-    let stmt = stmt.bind(agent_token).bind(request);
-    let stmt = states.iter().fold(stmt, |stmt, state| stmt.bind(state.name()));
-    optional(src, stmt.push("ORDER BY number DESC, id LIMIT 1")).await
+    let stmt =
+        select().push("WHERE agent_token_id = ? AND request_digest = ?").bind(agent_token).bind(request);
+    let stmt = stmt.push("AND ((state = 'pending' AND decide_by > ?)").bind(now);
+    let stmt = stmt.push("OR (state = 'approved' AND execute_by > ?)").bind(now);
+    let stmt = stmt.push("OR (state = 'executing' AND lease_until > ? AND mode = ?)");
+    let stmt = stmt.bind(now).bind(Mode::Sealed.name());
+    let stmt = stmt.push("OR (is_idempotent = ? AND claims < ? AND execute_by > ? AND body IS NOT NULL");
+    let stmt = stmt.bind(true).bind(CLAIMS_MAX).bind(now);
+    let stmt = stmt.push("AND (state = 'indeterminate' OR (state = 'executing' AND lease_until <= ?))))");
+    optional(src, stmt.bind(now).push("ORDER BY created_at DESC, id LIMIT 1")).await
 }
 
-/// How many of a token's approvals wait for somebody.
+/// The last of the same that was denied after this moment.
+pub(super) async fn denied_request(
+    src: impl Source,
+    agent_token: Id,
+    request: &str,
+    after: Timestamp,
+) -> Result<Option<Approval>, Error> {
+    let stmt = select().push("WHERE agent_token_id = ? AND request_digest = ? AND state = 'denied'");
+    let stmt = stmt.bind(agent_token).bind(request).push("AND decided_at > ?").bind(after);
+    optional(src, stmt.push("ORDER BY decided_at DESC, id LIMIT 1")).await
+}
+
 /// Whose open approvals are counted.
 #[derive(Clone, Copy)]
 pub(super) enum Waiting {
@@ -143,6 +161,7 @@ pub(super) enum Waiting {
     For(Id),
 }
 
+/// How many wait for somebody.
 pub(super) async fn count_open(mut src: impl Source, whose: Waiting, now: Timestamp) -> Result<i64, Error> {
     let stmt = sql("SELECT COUNT(*) FROM approval WHERE \
                     ((state = 'pending' AND decide_by > ?) OR (state = 'approved' AND execute_by > ?))");

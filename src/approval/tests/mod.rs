@@ -4,6 +4,7 @@ mod asking;
 mod executing;
 mod listing;
 mod policy;
+mod replicas;
 
 use std::sync::Arc;
 
@@ -157,6 +158,11 @@ impl Scene {
     }
 
     async fn asked(&self, body: &str) -> Asked {
+        self.asked_of(&self.app, body).await
+    }
+
+    /// A replica is asked.
+    async fn asked_of(&self, app: &App, body: &str) -> Asked {
         let content = content_of(body);
         let rules = Rules { approvers: self.approvers.clone(), mfa: false, max_age: None };
         let ask = Ask {
@@ -173,7 +179,7 @@ impl Scene {
             execute_within: 5 * MINUTE,
             content: &content,
         };
-        request(&self.app, &Actor::system(), ask).await.unwrap()
+        request(app, &Actor::system(), ask).await.unwrap()
     }
 
     async fn ask(&self, body: &str) -> Approval {

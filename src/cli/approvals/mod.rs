@@ -6,6 +6,7 @@
 mod decide;
 mod gateway;
 
+use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
@@ -165,17 +166,17 @@ async fn show(office: &Office, named: &str, format: Format, out: &mut Out) -> Re
 }
 
 async fn watch(office: &Office, out: &mut Out) -> Result<(), Failure> {
-    let mut seen = 0;
+    // Ids, for numbers come in blocks to replicas; what waits no more is forgotten.
+    let mut seen = HashSet::new();
     loop {
         let limit = Some(approval::LISTED_MAX);
         let filter = Filter { state: Some(State::Pending), limit, ..Filter::default() };
-        let mut waiting = approval::list(&office.app, DEFAULT_SITE, &filter).await?;
-        waiting.retain(|one| one.number.0 > seen);
-        for one in waiting.iter().rev() {
-            seen = one.number.0;
+        let waiting = approval::list(&office.app, DEFAULT_SITE, &filter).await?;
+        for one in waiting.iter().rev().filter(|one| !seen.contains(&one.id)) {
             let [number, _, agent, what, path, until] = row(office, one);
             out.line(format_args!("{number} {agent}: {what} {path}, until {until}"))?;
         }
+        seen = waiting.iter().map(|one| one.id).collect();
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
