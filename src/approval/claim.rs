@@ -207,12 +207,21 @@ impl Held {
             }
             Outcome::Answered(status) => (State::Failed, Some(status), Step::Failed { status }),
             Outcome::Unknown => (State::Indeterminate, None, Step::Indeterminate),
+            // The token's row first, as everywhere.
+            Outcome::Unsent if !agent::hold_active(&mut change, approval.agent_token).await? => {
+                (State::Void, None, Step::Voided { why: Voided::AgentStopped })
+            }
             Outcome::Unsent => {
                 if store::rearm(change.tx(), id, claim, now).await? > 0 {
                     change.record(approval.event(Step::Rearmed)).await?;
                     return change.commit().await;
                 }
-                (State::Lapsed, None, Step::Lapsed)
+                if approval.execute_by.is_some_and(|limit| limit > now) {
+                    // It was taken away meanwhile.
+                    (State::Void, None, Step::Voided { why: Voided::AgentStopped })
+                } else {
+                    (State::Lapsed, None, Step::Lapsed)
+                }
             }
         };
         let rows = match state {

@@ -243,11 +243,17 @@ async fn deny(
     Ok(Decided::Denied)
 }
 
-/// Ends what cannot be had any more. `false` where it did not wait.
+/// Ends what cannot be had any more. `false` where it did not wait; what may have been done then
+/// keeps its state, and is not done again.
 pub async fn void(app: &App, actor: &Actor, approval: &Approval, why: Voided) -> Result<bool, Error> {
     let mut change = app.change(actor.clone()).await?;
     let now = change.now();
     if store::void(change.tx(), approval.id, now).await? == 0 {
+        drop(change);
+        // No change of a state, so no event.
+        let mut tx = app.db.begin().await?;
+        store::forget_request(&mut tx, approval.id).await?;
+        tx.commit().await?;
         return Ok(false);
     }
     change.record(approval.event(Step::Voided { why })).await?;

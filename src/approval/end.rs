@@ -68,6 +68,9 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
             if store::void(change.tx(), approval.id, now).await? > 0 {
                 change.record(approval.event(Step::Voided { why: Voided::AgentStopped })).await?;
                 change.app().metrics.approval(State::Void.into());
+            } else {
+                // It may have been done, and is not done again.
+                store::forget_request(change.tx(), approval.id).await?;
             }
         }
         Ok(())

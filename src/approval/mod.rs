@@ -104,6 +104,8 @@ pub struct Approval {
     pub ended_at: Option<Timestamp>,
     /// What the upstream answered.
     pub status: Option<u16>,
+    /// The request is still there to be sent.
+    pub is_kept: bool,
 }
 
 impl Approval {
@@ -124,7 +126,7 @@ impl Approval {
     pub fn may_be_repeated(&self, now: Timestamp) -> bool {
         let is_in_time = self.execute_by.is_some_and(|limit| limit > now);
         let is_unknown = self.state_at(now) == State::Indeterminate;
-        self.is_idempotent && is_unknown && is_in_time && self.claims < store::CLAIMS_MAX
+        self.is_idempotent && self.is_kept && is_unknown && is_in_time && self.claims < store::CLAIMS_MAX
     }
 
     /// Until when what it waits for can still happen.

@@ -138,6 +138,7 @@ async fn write(app: &App, actor: &Actor, ask: Ask<'_>, deciders: &[Id]) -> Resul
         lease_until: None,
         ended_at: None,
         status: None,
+        is_kept: true,
     };
     let rules = serde_json::to_string(&approval.rules).map_err(|e| Error::Broken { cause: e.to_string() })?;
     let token_digest = TokenDigest::of(digest::token(&app.seal, id).expose());

@@ -48,6 +48,7 @@ struct ApprovalRow {
     lease_until: Option<Timestamp>,
     ended_at: Option<Timestamp>,
     status: Option<i64>,
+    kept: Option<Number>,
 }
 
 impl ApprovalRow {
@@ -88,6 +89,7 @@ impl ApprovalRow {
             lease_until: self.lease_until,
             ended_at: self.ended_at,
             status: self.status.and_then(|status| u16::try_from(status).ok()),
+            is_kept: self.kept.is_some(),
         })
     }
 }
@@ -96,8 +98,8 @@ pub(super) fn select() -> Stmt {
     sql("SELECT id, number, site_id, state, agent_token_id, agent, account_id, application_id, \
          organization_id, route, permission, mode, method, path, title, trace, policy_digest, \
          request_digest, binding_digest, rules, execute_within, created_at, decide_by, decided_at, \
-         decided_by, reason, execute_by, is_idempotent, claims, send_at, lease_until, ended_at, status \
-         FROM approval")
+         decided_by, reason, execute_by, is_idempotent, claims, send_at, lease_until, ended_at, status, \
+         CASE WHEN head IS NULL OR body IS NULL THEN NULL ELSE number END AS kept FROM approval")
 }
 
 async fn optional(mut src: impl Source, stmt: Stmt) -> Result<Option<Approval>, Error> {
@@ -302,6 +304,13 @@ pub(super) async fn void(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Err
     tx.execute(stmt.bind(now).bind(id)).await
 }
 
+/// Takes away what is kept of a request that may have been sent, so that it is never sent again.
+pub(super) async fn forget_request(tx: &mut Tx, id: Id) -> Result<u64, Error> {
+    let stmt = sql("UPDATE approval SET send_at = NULL, head = NULL, body = NULL \
+                    WHERE id = ? AND state IN ('executing', 'indeterminate') AND body IS NOT NULL");
+    tx.execute(stmt.bind(id)).await
+}
+
 /// Takes an approval to be executed, if it is this very one and its time still runs. What may have
 /// been sent is taken again only where that does no harm, and not without end.
 pub(super) async fn claim(
@@ -325,7 +334,9 @@ pub(super) async fn claim(
 pub(super) async fn errands(src: impl Source, now: Timestamp, limit: u32) -> Result<Vec<Approval>, Error> {
     let stmt =
         select().push("WHERE send_at <= ? AND execute_by > ? AND (state = 'approved'").bind(now).bind(now);
-    let stmt = stmt.push("OR (state = 'indeterminate' AND is_idempotent = ? AND claims < ?))").bind(true);
+    let stmt = stmt
+        .push("OR (state = 'indeterminate' AND is_idempotent = ? AND claims < ? AND body IS NOT NULL))")
+        .bind(true);
     all(src, stmt.bind(CLAIMS_MAX).push("ORDER BY send_at, id LIMIT ?").bind(limit)).await
 }
 
@@ -341,10 +352,10 @@ pub(super) async fn renew(tx: &mut Tx, id: Id, claim: i64, until: Timestamp) -> 
     tx.execute(stmt.bind(until).bind(id).bind(claim)).await
 }
 
-/// Gives back what was claimed and never sent, while its time runs.
+/// Gives back what was claimed and never sent, while its time runs and nobody has taken it away.
 pub(super) async fn rearm(tx: &mut Tx, id: Id, claim: i64, now: Timestamp) -> Result<u64, Error> {
     let stmt = sql("UPDATE approval SET state = 'approved', lease_until = NULL \
-                    WHERE id = ? AND state = 'executing' AND claims = ? AND execute_by > ?");
+                    WHERE id = ? AND state = 'executing' AND claims = ? AND execute_by > ? AND body IS NOT NULL");
     tx.execute(stmt.bind(id).bind(claim).bind(now)).await
 }
 
@@ -411,13 +422,16 @@ pub(super) async fn overdue(src: impl Source, now: Timestamp, limit: u32) -> Res
     all(src, stmt.bind(now).bind(now).bind(now).bind(limit)).await
 }
 
-/// What waits of one token, or of everything that an account delegated.
+/// What waits of one token, or of everything that an account delegated, and what may be sent again.
 pub(super) async fn open_of(
     src: impl Source,
     agent_token: Option<Id>,
     account: Option<Id>,
 ) -> Result<Vec<Approval>, Error> {
-    let stmt = select().push("WHERE state IN ('pending', 'approved')");
+    let stmt = select().push(
+        "WHERE (state IN ('pending', 'approved') \
+         OR (state IN ('executing', 'indeterminate') AND body IS NOT NULL))",
+    );
     let stmt = stmt.and_if(agent_token, "agent_token_id = ?").and_if(account, "account_id = ?");
     all(src, stmt.push("ORDER BY number, id")).await
 }

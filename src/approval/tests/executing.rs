@@ -167,4 +167,54 @@ on_every_store! {
         assert!(scene.errands().await.is_empty());
         assert_eq!((scene.state(&approval).await, scene.now(&approval).await.send_at), (State::Void, None));
     }
+
+    async fn what_may_have_been_done_is_not_done_again_for_an_agent_that_was_stopped(store: TestStore) {
+        let scene = Scene::idempotent(store, Mode::Sealed).await;
+        let (one, under_way) = (scene.approved("1").await, scene.approved("2").await);
+        scene.claim(&one).await.unwrap().settled(Outcome::Unknown).await;
+        let claim = scene.claim(&under_way).await.unwrap();
+        assert!(scene.now(&one).await.may_be_repeated(scene.app.now()));
+        scene.suspend().await;
+        scene.resume().await;
+        claim.settled(Outcome::Unknown).await;
+        scene.app.clock.advance(10 * SECOND);
+        assert!(scene.errands().await.is_empty());
+        for approval in [&one, &under_way] {
+            let now = scene.now(approval).await;
+            assert_eq!((now.state, now.send_at), (State::Indeterminate, None));
+            assert_eq!(stands(&now, scene.app.now()), Err(Told::Used(State::Indeterminate)));
+            assert!(matches!(scene.claim(approval).await, Err(ClaimError::Over(State::Indeterminate))));
+            assert_eq!(content(&scene.app, &now).await.unwrap(), None);
+        }
+        assert_ne!(scene.ask("1").await.id, one.id, "it is asked anew");
+    }
+
+    async fn what_cannot_be_had_any_more_is_not_done_again(store: TestStore) {
+        let scene = Scene::idempotent(store, Mode::Retry).await;
+        let approval = scene.approved("{}").await;
+        scene.claim(&approval).await.unwrap().settled(Outcome::Unknown).await;
+        let unknown = scene.now(&approval).await;
+        assert!(!void(&scene.app, &Actor::system(), &unknown, Voided::RightLost).await.unwrap());
+        assert_eq!(stands(&scene.now(&approval).await, scene.app.now()), Err(Told::Used(State::Indeterminate)));
+        assert!(matches!(scene.claim(&approval).await, Err(ClaimError::Over(State::Indeterminate))));
+    }
+
+    async fn what_was_not_sent_is_void_where_its_agent_was_stopped_meanwhile(store: TestStore) {
+        let scene = Scene::sealed(store).await;
+        for is_resumed in [false, true] {
+            let approval = scene.approved(if is_resumed { "1" } else { "2" }).await;
+            let claim = scene.claim(&approval).await.unwrap();
+            scene.suspend().await;
+            if is_resumed {
+                scene.resume().await;
+            }
+            claim.settled(Outcome::Unsent).await;
+            assert_eq!(scene.state(&approval).await, State::Void);
+            scene.app.clock.advance(10 * SECOND);
+            if !is_resumed {
+                scene.resume().await;
+            }
+            assert!(scene.errands().await.is_empty());
+        }
+    }
 }

@@ -232,6 +232,12 @@ impl Scene {
         change.commit().await.unwrap();
     }
 
+    async fn resume(&self) {
+        let mut change = self.app.change(Actor::system()).await.unwrap();
+        assert!(agent::resume(&mut change, &self.token).await.unwrap());
+        change.commit().await.unwrap();
+    }
+
     async fn count(&self, event: &str) -> usize {
         let rows = audit::tail(&self.app.db, 0, 10_000).await.unwrap();
         rows.iter().filter(|row| row.code == event).count()
