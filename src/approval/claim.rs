@@ -61,6 +61,8 @@ struct Held {
     app: Arc<App>,
     approval: Box<Approval>,
     actor: Actor,
+    /// It may have been sent before: whatever becomes of this try, nobody knows that.
+    is_repeat: bool,
     /// Its end ends the renewals.
     _renewing: tokio::sync::oneshot::Sender<()>,
 }
@@ -77,14 +79,16 @@ pub async fn claim(app: &Arc<App>, actor: &Actor, approval: &Approval) -> Result
             Err(ClaimError::Void(why)) => break why,
             Err(other) => return Err(other),
             Ok(claims) => {
+                let is_repeat = approval.state != State::Approved;
                 let approval = Box::new(Approval { claims, state: State::Executing, ..approval.clone() });
                 let (stop, stopped) = tokio::sync::oneshot::channel();
                 app.tasks.spawn(
                     "renew the lease of an approval",
                     renew(Arc::clone(app), approval.clone(), stopped),
                 );
-                let held = Held { app: Arc::clone(app), approval, actor: actor.clone(), _renewing: stop };
-                app.metrics.approval(State::Executing.into());
+                let (app, actor) = (Arc::clone(app), actor.clone());
+                let held = Held { app, approval, actor, is_repeat, _renewing: stop };
+                held.app.metrics.approval(State::Executing.into());
                 return Ok(Claim { held: Some(held), copying: None });
             }
         }
@@ -206,6 +210,7 @@ impl Held {
                 (State::Executed, Some(status), Step::Executed { status })
             }
             Outcome::Answered(status) => (State::Failed, Some(status), Step::Failed { status }),
+            Outcome::Unsent if self.is_repeat => (State::Indeterminate, None, Step::Indeterminate),
             Outcome::Unknown => (State::Indeterminate, None, Step::Indeterminate),
             // The token's row first, as everywhere.
             Outcome::Unsent if !agent::hold_active(&mut change, approval.agent_token).await? => {

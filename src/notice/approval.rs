@@ -46,7 +46,7 @@ fn news_of(step: &Step) -> Option<News> {
             news(Notice::ApprovalExecuted, "failed", &tells)
         }
         Step::Indeterminate => {
-            let tells = "was sent, and nobody knows what came of it; it will not be sent again";
+            let tells = "was sent, and nobody knows what came of it";
             news(Notice::ApprovalExecuted, "indeterminate", tells)
         }
         Step::Voted | Step::Claimed | Step::Rearmed => return None,
@@ -55,7 +55,7 @@ fn news_of(step: &Step) -> Option<News> {
 
 /// Tells of a step.
 pub(super) async fn tell(change: &mut Change<'_>, event: &ApprovalEvent) -> Result<(), Error> {
-    let Some(news) = news_of(&event.step) else { return Ok(()) };
+    let Some(mut news) = news_of(&event.step) else { return Ok(()) };
     let config = change.app().config();
     if config.mail.is_none() && config.webhooks.iter().all(|hook| !hook.events.contains(&news.notice)) {
         return Ok(());
@@ -63,6 +63,10 @@ pub(super) async fn tell(change: &mut Change<'_>, event: &ApprovalEvent) -> Resu
     let Some(approval) = approval::find(change.tx(), &Reference::Id(event.approval)).await? else {
         return Ok(());
     };
+    if event.step == Step::Indeterminate {
+        let is_over = !approval.may_be_repeated(change.now());
+        news.tells += if is_over { "; it will not be sent again" } else { "; it may be sent again" };
+    }
     let link = format!("{}/portcullis/approvals/{}/", config.public_url, approval.id);
     let occasion = Occasion {
         notice: news.notice,

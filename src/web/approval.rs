@@ -396,7 +396,9 @@ fn told(approval: &Approval, state: State, now: Timestamp) -> Markup {
             State::Executed => { "It was done." },
             State::Failed => { "It was sent, and the answer was that it could not be done." },
             State::Indeterminate => {
-                "It was sent, and nobody knows what came of it. It will not be sent again: look there, at the backend."
+                "It was sent, and nobody knows what came of it. "
+                @if approval.may_be_repeated(now) { "It may be sent again, which does no harm there." }
+                @else { "It will not be sent again: look there, at the backend." }
             },
             State::Denied => { "It was denied." },
             State::Expired => { "Nobody decided in time." },

@@ -217,4 +217,18 @@ on_every_store! {
             assert!(scene.errands().await.is_empty());
         }
     }
+
+    async fn what_may_have_been_done_stays_unknown_where_the_second_try_was_not_sent(store: TestStore) {
+        let scene = Scene::idempotent(store, Mode::Sealed).await;
+        let approval = scene.approved("{}").await;
+        scene.claim(&approval).await.unwrap().settled(Outcome::Unknown).await;
+        scene.claim(&approval).await.unwrap().settled(Outcome::Unsent).await;
+        let unknown = scene.now(&approval).await;
+        assert_eq!(unknown.state, State::Indeterminate);
+        assert!(unknown.may_be_repeated(scene.app.now()), "it goes on being tried");
+        scene.app.clock.advance(5 * MINUTE);
+        end_overdue(&scene.app).await.unwrap();
+        assert_eq!(scene.state(&approval).await, State::Indeterminate);
+        assert_eq!(scene.count("approval_lapsed").await, 0);
+    }
 }
