@@ -19,8 +19,11 @@ use crate::store::Error;
 const LEASE: Duration = Duration::from_secs(15);
 /// How often a database that gave up is asked again.
 const TRIES: usize = 5;
-/// How long to wait before the end of an execution is written again.
+/// How long to wait before the end of an execution is written again, at first and at most.
 const AGAIN: Duration = Duration::from_millis(200);
+const AGAIN_MAX: Duration = Duration::from_secs(5);
+/// How long a known end is held on to where the database does not take it.
+const HELD_FOR: Duration = Duration::from_mins(5);
 
 /// What became of what was claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,16 +191,17 @@ impl Held {
     async fn settle(self, outcome: Outcome, copying: Option<Box<Copying>>) {
         let answered = copying.and_then(|copying| copying.answered());
         let answered = answered.filter(|_| matches!(outcome, Outcome::Answered(_)));
-        for _ in 1..TRIES {
-            match self.write(outcome, answered.as_ref()).await {
-                Ok(()) => return,
-                Err(error) => tracing::warn!(%error, "the end of an approval was not written; trying again"),
+        let (mut pause, mut waited) = (AGAIN, Duration::ZERO);
+        while let Err(error) = self.write(outcome, answered.as_ref()).await {
+            if waited >= HELD_FOR {
+                // Its lease ends, and then it is indeterminate.
+                tracing::error!(%error, "the end of an approval was not written");
+                return;
             }
-            tokio::time::sleep(AGAIN).await;
-        }
-        if let Err(error) = self.write(outcome, answered.as_ref()).await {
-            // Its lease ends, and then it is indeterminate.
-            tracing::error!(%error, "the end of an approval was not written");
+            tracing::warn!(%error, "the end of an approval was not written; trying again");
+            tokio::time::sleep(pause).await;
+            waited += pause;
+            pause = (pause * 2).min(AGAIN_MAX);
         }
     }
 

@@ -352,14 +352,16 @@ pub(super) async fn renew(tx: &mut Tx, id: Id, claim: i64, until: Timestamp) -> 
     tx.execute(stmt.bind(until).bind(id).bind(claim)).await
 }
 
-/// Gives back what was claimed and never sent, while its time runs and nobody has taken it away.
+/// Gives back what was claimed and never sent, while its time runs and nobody has taken it away. That
+/// the claim was believed dead meanwhile does not matter: nobody has claimed it since.
 pub(super) async fn rearm(tx: &mut Tx, id: Id, claim: i64, now: Timestamp) -> Result<u64, Error> {
-    let stmt = sql("UPDATE approval SET state = 'approved', lease_until = NULL \
-                    WHERE id = ? AND state = 'executing' AND claims = ? AND execute_by > ? AND body IS NOT NULL");
+    let stmt = sql("UPDATE approval SET state = 'approved', lease_until = NULL, ended_at = NULL \
+                    WHERE id = ? AND state IN ('executing', 'indeterminate') AND claims = ? AND execute_by > ? AND body IS NOT NULL");
     tx.execute(stmt.bind(id).bind(claim).bind(now)).await
 }
 
-/// Ends what was claimed.
+/// Ends what was claimed, also where the claim was believed dead: it knows, and nobody has claimed it
+/// since. What nobody knows is never void.
 pub(super) async fn finish(
     tx: &mut Tx,
     id: Id,
@@ -369,9 +371,13 @@ pub(super) async fn finish(
     now: Timestamp,
 ) -> Result<u64, Error> {
     let stmt = sql("UPDATE approval SET state = ?, status = ?, ended_at = ?, lease_until = NULL, \
-                    send_at = NULL, head = NULL, body = NULL \
-                    WHERE id = ? AND state = 'executing' AND claims = ?");
-    tx.execute(stmt.bind(state.name()).bind(status).bind(now).bind(id).bind(claim)).await
+                    send_at = NULL, head = NULL, body = NULL WHERE id = ? AND claims = ?");
+    let stmt = stmt.bind(state.name()).bind(status).bind(now).bind(id).bind(claim);
+    tx.execute(stmt.push(match state {
+        State::Void => "AND state = 'executing'",
+        _ => "AND state IN ('executing', 'indeterminate')",
+    }))
+    .await
 }
 
 /// Ends what was claimed and nobody knows the end of. What may be sent again is kept for that.
