@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use super::{Approval, store};
 use crate::app::App;
+use crate::base::Timestamp;
 use crate::store::Error;
 
-/// When something is tried again that could not be sent.
+/// When something is tried again that could not be sent, at first and at most: each pause is as long
+/// as all before it.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
+const AGAIN_AT_MOST: Duration = Duration::from_mins(2);
 
 /// Takes up to so many approvals that the gateway is to send now, and that nobody else tries.
 pub async fn take_errands(app: &App, limit: u32) -> Result<Vec<Approval>, Error> {
@@ -19,11 +22,16 @@ pub async fn take_errands(app: &App, limit: u32) -> Result<Vec<Approval>, Error>
     for approval in store::errands(&app.db, now, limit).await? {
         let mut tx = app.db.begin().await?;
         // No change of a state: only what comes of it leaves an event.
-        let rows = store::take_errand(&mut tx, &approval, now.plus(AGAIN_AFTER)).await?;
+        let rows = store::take_errand(&mut tx, &approval, now.plus(pause(&approval, now))).await?;
         tx.commit().await?;
         if rows > 0 {
             taken.push(approval);
         }
     }
     Ok(taken)
+}
+
+fn pause(approval: &Approval, now: Timestamp) -> Duration {
+    let since = approval.decided_at.map_or(Duration::ZERO, |decided| now.since(decided));
+    since.clamp(AGAIN_AFTER, AGAIN_AT_MOST)
 }

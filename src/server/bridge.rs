@@ -116,6 +116,10 @@ impl Decide for Bridge {
     }
 
     async fn decide_errand(&self, approval: &Approval, id: RequestId) -> Option<(Box<RequestHead>, Decided)> {
+        // Nothing is paid for and nothing taken where nobody can be asked.
+        if !self.can_be_sent(approval) {
+            return None;
+        }
         let rules = self.rules();
         let Errand { head, decision } = gate::errand(&self.gate, approval, &rules, id).await?;
         let decided = self.decided(decision, &head);
@@ -124,6 +128,15 @@ impl Decide for Bridge {
 }
 
 impl Bridge {
+    /// Whether somebody can be asked where this leads. A route that is gone is the gate's to judge.
+    fn can_be_sent(&self, approval: &Approval) -> bool {
+        let config = self.app.config();
+        let route = config.routes.iter().find(|route| route.name == approval.route);
+        let reach = self.reach.load();
+        let upstream = route.and_then(|route| reach.upstreams.get(&route.upstream));
+        upstream.is_none_or(|upstream| upstream.has_somebody())
+    }
+
     fn decided(&self, decision: gate::Decision, head: &RequestHead) -> Decided {
         let gate::Decision { verdict, route, answer, answer_without } = decision;
         let found = match (route, &verdict) {

@@ -141,10 +141,10 @@ on_every_store! {
     async fn it_is_not_sent_again_without_end_nor_after_its_time(store: TestStore) {
         let scene = Scene::idempotent(store, Mode::Sealed).await;
         let approval = scene.approved("1").await;
-        for _ in 0..5 {
+        for pause in [5, 5, 10, 20, 40] {
             assert_eq!(scene.errands().await, [approval.id]);
             scene.claim(&approval).await.unwrap().settled(Outcome::Unknown).await;
-            scene.app.clock.advance(5 * SECOND);
+            scene.app.clock.advance(pause * SECOND);
         }
         assert!(scene.errands().await.is_empty(), "five times are enough");
         assert!(matches!(scene.claim(&approval).await, Err(ClaimError::Over(State::Indeterminate))));
@@ -230,5 +230,18 @@ on_every_store! {
         end_overdue(&scene.app).await.unwrap();
         assert_eq!(scene.state(&approval).await, State::Indeterminate);
         assert_eq!(scene.count("approval_lapsed").await, 0);
+    }
+
+    async fn what_cannot_be_sent_is_tried_less_and_less_often(store: TestStore) {
+        let scene = Scene::sealed(store).await;
+        let approval = scene.approved("{}").await;
+        let mut tries = Vec::new();
+        for second in 0..299 {
+            if scene.errands().await == [approval.id] {
+                tries.push(second);
+            }
+            scene.app.clock.advance(SECOND);
+        }
+        assert_eq!(tries, [0, 5, 10, 20, 40, 80, 160, 280]);
     }
 }

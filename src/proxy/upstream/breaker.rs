@@ -61,6 +61,12 @@ impl Breaker {
         }
     }
 
+    /// Whether a request would be let through now, for one that is not sent yet.
+    pub(super) fn would_let_through(&self, now: Instant) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        !matches!(*state, State::Open { until } | State::Trying { until } if now < until)
+    }
+
     /// Takes note of an outcome; returns the state that metrics show if it changed.
     pub(super) fn note(&self, outcome: Outcome, now: Instant) -> Option<metrics::Breaker> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,6 +109,7 @@ mod tests {
         assert!(breaker.lets_through(start));
         assert_eq!(breaker.note(Outcome::Failed, start), Some(metrics::Breaker::Open));
         assert!(!breaker.lets_through(start + PAUSE / 2));
+        assert!(!breaker.would_let_through(start + PAUSE / 2));
         let later = start + PAUSE;
         assert!(breaker.lets_through(later));
         assert!(!breaker.lets_through(later), "only one tries");

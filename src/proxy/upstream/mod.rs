@@ -193,6 +193,12 @@ impl Upstream {
         Ok(Chosen { target })
     }
 
+    /// Whether there is anybody to ask now. Nobody is chosen, and no try is used up.
+    pub fn has_somebody(&self) -> bool {
+        self.breaker.as_ref().is_none_or(|breaker| breaker.would_let_through(Instant::now()))
+            && self.targets.load().iter().any(|target| target.is_up.load(Ordering::Relaxed))
+    }
+
     /// Tells the breaker what came of a request.
     pub fn note(&self, outcome: Outcome) {
         if let Some(changed) = self.breaker.as_ref().and_then(|b| b.note(outcome, Instant::now())) {
