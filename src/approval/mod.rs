@@ -40,7 +40,7 @@ pub use content::{Content, Seen, content, contents, seen};
 pub use decide::{DecideError, Decided, Decision, SessionNeed, decide, void};
 pub use digest::{Bound, request_digest};
 pub use end::{end_overdue, react, sweep};
-pub use errand::take_errands;
+pub use errand::{Crowd, take_errands};
 pub use http::rows;
 pub use list::{Filter, LISTED_MAX, list, list_for, may_see, open_for};
 pub use policy::policy_digest;

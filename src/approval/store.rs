@@ -330,22 +330,6 @@ pub(super) async fn claim(
     tx.execute(again.bind(now)).await
 }
 
-/// What the gateway is to send now.
-pub(super) async fn errands(src: impl Source, now: Timestamp, limit: u32) -> Result<Vec<Approval>, Error> {
-    let stmt =
-        select().push("WHERE send_at <= ? AND execute_by > ? AND (state = 'approved'").bind(now).bind(now);
-    let stmt = stmt
-        .push("OR (state = 'indeterminate' AND is_idempotent = ? AND claims < ? AND body IS NOT NULL))")
-        .bind(true);
-    all(src, stmt.bind(CLAIMS_MAX).push("ORDER BY send_at, id LIMIT ?").bind(limit)).await
-}
-
-/// Takes one of these to try it; 0 where somebody else has. Nobody else tries before `until`.
-pub(super) async fn take_errand(tx: &mut Tx, approval: &Approval, until: Timestamp) -> Result<u64, Error> {
-    let stmt = sql("UPDATE approval SET send_at = ? WHERE id = ? AND send_at = ? AND claims = ?");
-    tx.execute(stmt.bind(until).bind(approval.id).bind(approval.send_at).bind(approval.claims)).await
-}
-
 /// Says that whoever executes it is alive; 0 where it is not executed by this claim any more.
 pub(super) async fn renew(tx: &mut Tx, id: Id, claim: i64, until: Timestamp) -> Result<u64, Error> {
     let stmt = sql("UPDATE approval SET lease_until = ? WHERE id = ? AND state = 'executing' AND claims = ?");
@@ -356,7 +340,8 @@ pub(super) async fn renew(tx: &mut Tx, id: Id, claim: i64, until: Timestamp) -> 
 /// the claim was believed dead meanwhile does not matter: nobody has claimed it since.
 pub(super) async fn rearm(tx: &mut Tx, id: Id, claim: i64, now: Timestamp) -> Result<u64, Error> {
     let stmt = sql("UPDATE approval SET state = 'approved', lease_until = NULL, ended_at = NULL \
-                    WHERE id = ? AND state IN ('executing', 'indeterminate') AND claims = ? AND execute_by > ? AND body IS NOT NULL");
+                    WHERE id = ? AND state IN ('executing', 'indeterminate') AND claims = ? \
+                    AND execute_by > ? AND body IS NOT NULL");
     tx.execute(stmt.bind(id).bind(claim).bind(now)).await
 }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
+use super::share::Shares;
 use crate::app::App;
-use crate::approval::take_errands;
+use crate::approval::{Approval, take_errands};
 use crate::gate::Gate;
 use crate::proxy::{Errands, Phase};
 
@@ -46,33 +47,36 @@ impl Drop for Open {
 /// Looks again and again.
 pub(super) fn start(sending: Sending) {
     let (sending, free) = (Arc::new(sending), Arc::new(Semaphore::new(AT_ONCE)));
+    let shares = Shares::default();
     let tasks = sending.app.tasks.clone();
     tasks.every("look for what is to be sent", LOOK_EVERY, LOOK_EVERY / 10, move || {
-        let (sending, free) = (Arc::clone(&sending), Arc::clone(&free));
-        async move { sending.look(&free).await }
+        let (sending, free, shares) = (Arc::clone(&sending), Arc::clone(&free), shares.clone());
+        async move { sending.look(&free, &shares).await }
     });
 }
 
 impl Sending {
-    async fn look(&self, free: &Arc<Semaphore>) {
+    async fn look(&self, free: &Arc<Semaphore>, shares: &Shares) {
         let is_serving = *self.phase.borrow() == Phase::Serving;
         let limit = u32::try_from(free.available_permits()).unwrap_or(0);
         if !is_serving || limit == 0 || !self.gate.has_errands() {
             return;
         }
-        let taken = match take_errands(&self.app, limit).await {
+        let config = self.app.config();
+        let place = |approval: &Approval| shares.enter(&config, approval);
+        let taken = match take_errands(&self.app, limit, &shares.crowd(&config), place).await {
             Ok(taken) => taken,
             Err(error) => {
                 tracing::warn!(%error, "what is to be sent cannot be read");
                 return;
             }
         };
-        for approval in taken {
+        for (approval, share) in taken {
             let Ok(permit) = Arc::clone(free).try_acquire_owned() else { return };
             let (errands, open) = (self.errands.clone(), Open::new(&self.open));
             let mut phase = self.phase.clone();
             self.app.tasks.spawn("send what was approved", async move {
-                let _held = (permit, open);
+                let _held = (permit, share, open);
                 tokio::select! {
                     () = errands.run(&approval) => {}
                     _ = phase.wait_for(|phase| *phase == Phase::Cut) => {}

@@ -12,6 +12,7 @@ mod errand;
 mod operator;
 mod reactions;
 mod redirect;
+mod share;
 mod signal;
 mod steady;
 mod stop;

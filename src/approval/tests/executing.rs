@@ -16,7 +16,12 @@ impl Scene {
     }
 
     async fn errands(&self) -> Vec<Id> {
-        take_errands(&self.app, 9).await.unwrap().into_iter().map(|approval| approval.id).collect()
+        self.errands_without(&Crowd::default()).await
+    }
+
+    async fn errands_without(&self, crowd: &Crowd) -> Vec<Id> {
+        let taken = take_errands(&self.app, 9, crowd, |_| Some(())).await.unwrap();
+        taken.into_iter().map(|(approval, ())| approval.id).collect()
     }
 
     /// Executes it, and is answered.
@@ -243,5 +248,19 @@ on_every_store! {
             scene.app.clock.advance(SECOND);
         }
         assert_eq!(tries, [0, 5, 10, 20, 40, 80, 160, 280]);
+    }
+
+    async fn what_would_be_too_many_of_one_is_left_for_later(store: TestStore) {
+        let scene = Scene::sealed(store).await;
+        let approval = scene.approved("{}").await;
+        let routes = Crowd { routes: vec!["pay".to_owned(), "other".to_owned()], ..Crowd::default() };
+        let accounts = Crowd { accounts: vec![scene.ada.account.id], ..Crowd::default() };
+        for crowd in [routes, accounts] {
+            assert!(scene.errands_without(&crowd).await.is_empty(), "{crowd:?}");
+        }
+        let none = take_errands(&scene.app, 9, &Crowd::default(), |_| None::<()>).await.unwrap();
+        assert!(none.is_empty());
+        let others = Crowd { routes: vec!["other".to_owned()], accounts: vec![scene.token.id] };
+        assert_eq!(scene.errands_without(&others).await, [approval.id], "at once, for nobody took it");
     }
 }
