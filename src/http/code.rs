@@ -103,6 +103,9 @@ codes! {
     ResetFailed = BAD_REQUEST "RESET_FAILED" "Invalid or expired code",
     PasswordlessAccount = BAD_REQUEST "PASSWORDLESS_ACCOUNT_USE_SET_INITIAL_PASSWORD"
         "Passwordless accounts must set their first password via the dedicated endpoint",
+    HasPassword = BAD_REQUEST "ALREADY_HAS_PASSWORD"
+        "Account already has a usable password. Use /password/change/ instead.",
+    LoginCodeRequired = BAD_REQUEST "OTP_REQUIRED" "No login code found",
 
     // One-time codes.
     NoEmail = BAD_REQUEST "NO_EMAIL" "No email address on account",

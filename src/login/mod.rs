@@ -9,6 +9,7 @@ mod by_code_http;
 mod by_password;
 mod factor;
 mod http;
+mod initial;
 mod input;
 mod lockout;
 mod password;
@@ -47,6 +48,7 @@ pub fn rows() -> Vec<Row> {
     rows.extend(by_code_http::rows());
     rows.extend(factor::rows());
     rows.extend(sessions::rows());
+    rows.extend(initial::rows());
     rows
 }
 

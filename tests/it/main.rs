@@ -51,6 +51,7 @@ mod rolling;
 mod routes;
 mod signing;
 mod smuggling;
+mod sms_login;
 mod spoofing;
 mod stream;
 mod support;

@@ -38,6 +38,12 @@ pub struct Create {
     /// Take e-mail address and phone number for proved
     #[arg(long)]
     verified: bool,
+    /// Whoever logs in with the password must choose another one before anything else
+    #[arg(long)]
+    must_change: bool,
+    /// Without a password: for people who log in with codes by text message
+    #[arg(long, conflicts_with_all = ["password_stdin", "must_change"])]
+    no_password: bool,
     #[command(flatten)]
     password: FromStdin,
 }
@@ -45,10 +51,13 @@ pub struct Create {
 impl Create {
     pub async fn run(&self, office: &Office, out: &mut Out) -> Result<(), Failure> {
         let owner = Owner { email: Some(self.email.as_str()), username: None };
+        let password_hash =
+            if self.no_password { None } else { Some(office.hashed(self.password.read()?, &owner).await?) };
         let new = NewAccount {
             email: Some(self.email.clone()),
             phone: self.phone.clone(),
-            password_hash: Some(office.hashed(self.password.read()?, &owner).await?),
+            password_hash,
+            must_change_password: self.must_change,
             first_name: self.first_name.clone(),
             last_name: self.last_name.clone(),
             is_staff: self.staff,

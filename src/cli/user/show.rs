@@ -127,6 +127,7 @@ fn summary(own: &Account, now: Timestamp) -> Vec<Fact> {
         ("standing", standing(own, now).into()),
         ("staff", own.is_staff.into()),
         ("superuser", own.is_superuser.into()),
+        ("must_change_password", own.must_change_password.into()),
         ("second_factor", own.second_factor_at.is_some().into()),
         ("created_at", own.created_at.rfc3339().into()),
         ("last_login_at", text(own.last_login_at.map(Timestamp::rfc3339))),

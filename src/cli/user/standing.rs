@@ -18,6 +18,9 @@ use crate::login;
 pub struct Password {
     #[command(flatten)]
     whose: Whose,
+    /// Whoever logs in with it must choose another one before anything else
+    #[arg(long)]
+    must_change: bool,
     #[command(flatten)]
     password: FromStdin,
 }
@@ -80,7 +83,7 @@ impl Password {
         let new = NewPassword {
             was: account.password_hash.as_ref(),
             hash: &hash,
-            must_change: MustChange::No,
+            must_change: if self.must_change { MustChange::AtNextLogin } else { MustChange::No },
             how: How::Administrator,
             history: office.config().accounts.password.history,
         };

@@ -183,6 +183,33 @@ async fn whoever_may_not_log_in_does_not_by_a_code_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_no_password_sets_the_first_one_with_a_code() {
+    let scene = Scene::with(YAML).await;
+    let ada = scene.person(|new| (new.is_verified, new.password_hash) = (true, None)).await;
+    let first = scene.enter_by("612345678", &scene.sent_code().await).await;
+    assert_eq!(first.status, 200, "{}", first.body);
+    let set =
+        async |body: Value| scene.send("/password/set-initial/", body, scene.caller(&first).await).await;
+    let with = |code: &str| json!({"otp_code": code, "new_password": PASSWORD});
+    assert_eq!(
+        set(json!({"new_password": PASSWORD})).await.verdict(),
+        (400, "OTP_REQUIRED"),
+        "a session is not enough"
+    );
+    scene.app.clock.advance(Duration::from_mins(1));
+    let code = scene.sent_code().await;
+    assert_eq!(set(with(other_than(&code))).await.verdict(), (400, "OTP_REQUIRED"));
+    let weak = json!({"otp_code": code, "new_password": "password"});
+    assert_eq!(set(weak).await.verdict(), (400, "VALIDATION_ERROR"));
+    assert_eq!(set(with(&code)).await.body, json!({"message": "Password set successfully"}));
+    assert_eq!(scene.live(&ada).await, 0, "every session ends");
+    let entered = scene.in_as_ada().await;
+    let carried = scene.caller(&entered).await;
+    let again = scene.send("/password/set-initial/", with("123456"), carried).await;
+    assert_eq!(again.verdict(), (400, "ALREADY_HAS_PASSWORD"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_is_closed_unless_it_was_opened() {
     for yaml in ["sms: { via: console }\n", "login: { otp: { log_in: true } }\n"] {
         let scene = Scene::with(yaml).await;

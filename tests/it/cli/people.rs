@@ -48,6 +48,7 @@ fn a_user_is_refused_with_the_reason() {
     assert!(weak.bad().contains("at least 8 characters"));
     assert_eq!(place.run_with("user create bob@example.com --password-stdin", "").code, 2);
     assert_eq!(place.run("user create bob@example.com").code, 2);
+    assert_eq!(place.run("user create bob@example.com --no-password --must-change").code, 2);
     assert_eq!(place.run_with("user create bob --password-stdin", PASSWORD).code, 2);
     assert_eq!(place.run("user list --json").json().as_array().map(Vec::len), Some(1));
     assert!(place.run("user show nobody@example.com").bad().contains("no such account"));
@@ -109,6 +110,9 @@ fn locking_and_a_new_password_are_told_apart_from_nothing_to_do() {
     place.run("user unban ada@example.com").good();
     assert_eq!(shown(&place, "ada@example.com")["standing"], "good");
     assert_eq!(shown(&place, "ada@example.com")["second_factor"], false);
+    assert_eq!(shown(&place, "ada@example.com")["must_change_password"], false);
+    place.run_with("user password ada@example.com --must-change --password-stdin", "Chosen4her!once").good();
+    assert_eq!(shown(&place, "ada@example.com")["must_change_password"], true);
     let told = place.run("user reset-2fa ada@example.com").good();
     assert!(told.contains("nothing to do"), "{told}");
     place.run("user verify ada@example.com").good();

@@ -1,0 +1,86 @@
+//! Logging in with a code by text message on the running gateway, and what its person sees of it.
+//! Law: a session that was ended opens nothing from the next request on.
+
+use std::time::Duration;
+
+use portcullis::base::{Id, Phone};
+use serde_json::{Value, json};
+
+use crate::codes::{Post, code_in, text_of};
+use crate::support::people::{PASSWORD, User};
+use crate::support::raw::Answer;
+
+fn phone(more: &Value) -> Value {
+    let mut body = json!({"phone_country_code": "33", "phone_number": "612345678"});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+impl Post {
+    /// The code that comes as the text message with this number.
+    async fn code_to_log_in(&self, number: usize) -> String {
+        self.clock.advance(Duration::from_secs(61));
+        let asked = self.call(None, "/login/otp/request/", phone(&json!({}))).await;
+        assert_eq!(asked.status, 200, "{}", asked.text());
+        let code = code_in(&self.message(number).await.1);
+        assert!(!asked.text().contains(&code));
+        code
+    }
+
+    async fn enter(&self, code: &str, device: &str) -> Answer {
+        let body = phone(&json!({"otp_code": code, "device_info": device}));
+        self.call(None, "/login/otp/verify/", body).await
+    }
+
+    async fn ask(&self, method: &str, path: &str, user: &User) -> Answer {
+        let lines = [&self.keys.lines()[..], &[user.bearer()]].concat();
+        self.gateway.call(method, path, &lines, &Value::Null).await
+    }
+}
+
+fn user_of(answer: &Answer) -> User {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = answer.json();
+    let text = |key: &str| told[key].as_str().expect("a token").to_owned();
+    User { id: Id::from_u128(0), access: text("access_token"), refresh: text("refresh_token") }
+}
+
+#[tokio::test]
+async fn somebody_without_a_password_logs_in_by_text_message_ends_sessions_and_sets_one() {
+    let post = Post::start("login: { otp: { log_in: true } }\n").await;
+    post.gateway
+        .account("ada", |new| {
+            (new.password_hash, new.phone) = (None, Some(Phone::parse("+33612345678").unwrap()));
+        })
+        .await;
+    let code = post.code_to_log_in(1).await;
+    let first = user_of(&post.enter(&code, "v=1|os=linux|device=desktop").await);
+    let again = post.enter(&code, "v=1|os=linux|device=desktop").await;
+    assert_eq!((again.status, again.code().as_str()), (401, "OTP_INVALID"), "once");
+    let code = post.code_to_log_in(2).await;
+    let second = user_of(&post.enter(&code, "v=1|os=android|device=mobile").await);
+    let letter = post.letter(1).await;
+    assert!(text_of(&letter).contains("on a new device"), "{}", letter.text);
+
+    let list = post.ask("GET", "/sessions/", &second).await.json();
+    let told: Vec<_> = list.as_array().unwrap().iter().map(|one| one["is_current"].clone()).collect();
+    assert_eq!(told, [json!(true), json!(false)]);
+    let other = format!("/sessions/{}/", list[1]["id"].as_str().unwrap());
+    assert_eq!(post.ask("GET", "/me/", &first).await.status, 200);
+    assert_eq!(post.ask("DELETE", &other, &second).await.status, 200);
+    assert_eq!(post.ask("GET", "/me/", &first).await.status, 401, "with the token that it had");
+    let refused = post.call(None, "/refresh/", json!({"refresh_token": first.refresh})).await;
+    assert_eq!(refused.code(), "REFRESH_FAILED");
+
+    let code = post.code_to_log_in(3).await;
+    let body = json!({"otp_code": code, "new_password": PASSWORD});
+    let set = post.call(Some(&second), "/password/set-initial/", body).await;
+    assert_eq!(set.status, 200, "{}", set.text());
+    assert_eq!(post.ask("GET", "/me/", &second).await.status, 401, "every session ends");
+    let entered = post.gateway.log_in("ada", Id::from_u128(0), &post.keys).await;
+    assert_eq!(post.ask("GET", "/devices/", &entered).await.json().as_array().map(Vec::len), Some(1));
+    let trail = post.codes_of_the_trail().await;
+    for code in ["login_code_requested", "new_device_detected", "session_ended", "password_change"] {
+        assert!(trail.iter().any(|found| found == code), "{code} in {trail:?}");
+    }
+}
