@@ -253,15 +253,16 @@ pub async fn end(change: &mut Change<'_>, session: &Session, reason: EndReason) 
 async fn make_room(change: &mut Change<'_>, limits: &Sessions, new: &Session) -> Result<(), StartError> {
     let now = change.now();
     let mut live = store::live_of(change.tx(), new.account, now).await?;
-    if !live.is_empty() && live.iter().all(|session| session.device_key != new.device_key) {
-        if let Some(most) = limits.devices {
-            let surplus = devices_over(&live, most);
-            if !surplus.is_empty() && limits.when_devices_full == WhenFull::Deny {
-                return Err(StartError::DeviceLimit);
-            }
-            for session in live.extract_if(.., |session| surplus.contains(&session.device_key)) {
-                end_one(change, &session, EndReason::Limit).await?;
-            }
+    if let Some(most) = limits.devices
+        && !live.is_empty()
+        && live.iter().all(|session| session.device_key != new.device_key)
+    {
+        let surplus = devices_over(&live, most);
+        if !surplus.is_empty() && limits.when_devices_full == WhenFull::Deny {
+            return Err(StartError::DeviceLimit);
+        }
+        for session in live.extract_if(.., |session| surplus.contains(&session.device_key)) {
+            end_one(change, &session, EndReason::Limit).await?;
         }
     }
     if let Some(most) = limits.max {
