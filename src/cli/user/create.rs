@@ -16,6 +16,7 @@ use crate::store::DEFAULT_SITE;
 ///
 /// Prints {"id", "email"} as JSON.
 #[derive(clap::Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each flag of the command line stands for itself")]
 pub struct Create {
     /// E-mail address to log in with
     #[arg(value_parser = Email::parse)]

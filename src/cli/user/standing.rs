@@ -22,7 +22,7 @@ pub struct Password {
     #[arg(long)]
     must_change: bool,
     #[command(flatten)]
-    password: FromStdin,
+    from: FromStdin,
 }
 
 /// Take an e-mail address or phone number for proved
@@ -79,7 +79,7 @@ impl Password {
         let email = account.email.as_ref().map(ToString::to_string);
         let username = account.username.as_ref().map(ToString::to_string);
         let owner = Owner { email: email.as_deref(), username: username.as_deref() };
-        let hash = office.hashed(self.password.read()?, &owner).await?;
+        let hash = office.hashed(self.from.read()?, &owner).await?;
         let new = NewPassword {
             was: account.password_hash.as_ref(),
             hash: &hash,
