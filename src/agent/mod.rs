@@ -16,9 +16,11 @@ mod view;
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+
 use crate::account;
 use crate::app::{App, Change};
-use crate::audit::{Actor, AgentEvent, Delegation, Suspension};
+use crate::audit::{Actor, AgentEvent, ApplicationEvent, Delegation, Event, Suspension};
 use crate::base::{Id, MicroUsd, Number, Timestamp};
 use crate::crypto::token::TokenDigest;
 use crate::metrics::AgentTrip;
@@ -322,6 +324,18 @@ pub async fn revoke_all(change: &mut Change<'_>, account: Id) -> Result<usize, E
     let count = tokens.len();
     change.record(AgentEvent::AllRevoked { account, tokens }).await?;
     Ok(count)
+}
+
+/// Ends what humans delegated through an application that is no more.
+pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, Result<(), Error>> {
+    Box::pin(async move {
+        if let Event::Application(ApplicationEvent::Deleted { application, .. }) = event {
+            for of in store::open_of_application(change.tx(), *application).await? {
+                revoke(change, of).await?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Ends a token whose time is over. `false` where its state says so already.

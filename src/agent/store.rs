@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::{AgentToken, Limits, Status};
-use crate::audit::Suspension;
+use crate::audit::{Delegation, Suspension};
 use crate::base::{Id, MicroUsd, Number, Timestamp};
 use crate::policy::Code;
 use crate::session::Method;
@@ -309,6 +309,23 @@ pub(super) async fn revoke_all(
                     WHERE account_id = ? AND status IN ('ACTIVE', 'SUSPENDED')");
     tx.execute(stmt.bind(now).bind(by).bind(now).bind(account)).await?;
     Ok(open.into_iter().map(|(number,)| number).collect())
+}
+
+/// What has not ended of all that was delegated through an application.
+pub(super) async fn open_of_application(
+    mut src: impl Source,
+    application: Id,
+) -> Result<Vec<Delegation>, Error> {
+    let open = sql("SELECT id, account_id, organization_id FROM agent_token WHERE application_id = ? \
+                    AND status IN ('ACTIVE', 'SUSPENDED') ORDER BY id");
+    let open: Vec<(Id, Id, Option<Id>)> = src.all(open.bind(application)).await?;
+    let of = |(token, account, organization)| Delegation {
+        token,
+        account,
+        application: Some(application),
+        organization,
+    };
+    Ok(open.into_iter().map(of).collect())
 }
 
 /// How often everything that an account delegated was stopped.

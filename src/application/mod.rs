@@ -4,6 +4,7 @@
 //! refused; a request that carries known keys costs no I/O.
 
 mod directory;
+mod http;
 mod origin;
 mod secret;
 mod store;
@@ -19,11 +20,14 @@ use crate::principal::ApplicationFacts;
 use crate::store::{Error, Source};
 
 pub use directory::{Directory, Presented, Refusal};
+pub use http::rows;
 pub use origin::{NotAnOrigin, Origin};
 pub use secret::{AccessKey, SecretHash};
 
 /// The series of application numbers.
 const SERIES: &str = "application";
+/// The longest name, in characters.
+const NAME_MAX: usize = 100;
 
 /// An API client.
 #[derive(Debug, Clone)]
@@ -96,10 +100,7 @@ pub async fn create(
     change: &mut Change<'_>,
     new: NewApplication,
 ) -> Result<(Application, Credentials), WriteError> {
-    let name = new.name.trim().to_owned();
-    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err(WriteError::BadName);
-    }
+    let name = good_name(&new.name)?;
     let credentials = new_credentials(change);
     let mut allowed_origins = new.allowed_origins;
     allowed_origins.sort();
@@ -120,6 +121,14 @@ pub async fn create(
     store::insert(change.tx(), &made).await?;
     change.record(ApplicationEvent::Created { application: made.id, name: made.name.clone() }).await?;
     Ok((made, credentials))
+}
+
+fn good_name(name: &str) -> Result<String, WriteError> {
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control) {
+        return Err(WriteError::BadName);
+    }
+    Ok(name.to_owned())
 }
 
 fn new_credentials(change: &Change<'_>) -> Credentials {
@@ -168,6 +177,38 @@ pub async fn set_origins(change: &mut Change<'_>, id: Id, origins: &[Origin]) ->
         return Ok(false);
     }
     change.record(ApplicationEvent::Updated { application: id, fields: vec!["allowed_origins"] }).await?;
+    Ok(true)
+}
+
+/// Gives an application another name, another description, or both. `false` where there is no such
+/// application.
+///
+/// # Errors
+/// [`WriteError`]; the change is then over.
+pub async fn describe(
+    change: &mut Change<'_>,
+    id: Id,
+    name: Option<&str>,
+    description: Option<&str>,
+) -> Result<bool, WriteError> {
+    let (name, now) = (name.map(good_name).transpose()?, change.now());
+    if store::describe(change.tx(), id, name.as_deref(), description, now).await? == 0 {
+        return Ok(false);
+    }
+    let fields = [("name", name.is_some()), ("description", description.is_some())];
+    let fields = fields.into_iter().filter_map(|(field, is_new)| is_new.then_some(field)).collect();
+    change.record(ApplicationEvent::Updated { application: id, fields }).await?;
+    Ok(true)
+}
+
+/// Removes an application for good, and ends what came through it: sessions, and what agents were
+/// given. `false` where there is none.
+pub async fn delete(change: &mut Change<'_>, application: &Application) -> Result<bool, Error> {
+    if store::delete(change.tx(), application.id).await? == 0 {
+        return Ok(false);
+    }
+    let event = ApplicationEvent::Deleted { application: application.id, name: application.name.clone() };
+    change.record(event).await?;
     Ok(true)
 }
 

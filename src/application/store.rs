@@ -139,6 +139,30 @@ pub(super) async fn set_origins(
     Ok(touched)
 }
 
+/// Writes what is new of name and description; 0 where there is no such application.
+pub(super) async fn describe(
+    tx: &mut Tx,
+    id: Id,
+    name: Option<&str>,
+    description: Option<&str>,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let mut stmt = sql("UPDATE application SET updated_at = ?").bind(now);
+    if let Some(name) = name {
+        stmt = stmt.push(", name = ?").bind(name);
+    }
+    if let Some(description) = description {
+        stmt = stmt.push(", description = ?").bind(description);
+    }
+    tx.execute(stmt.push("WHERE id = ?").bind(id)).await
+}
+
+/// Removes an application with its origins; 0 where there is none.
+pub(super) async fn delete(tx: &mut Tx, id: Id) -> Result<u64, Error> {
+    tx.execute(sql("DELETE FROM application_origin WHERE application_id = ?").bind(id)).await?;
+    tx.execute(sql("DELETE FROM application WHERE id = ?").bind(id)).await
+}
+
 pub(super) async fn set_credentials(
     tx: &mut Tx,
     id: Id,

@@ -119,6 +119,9 @@ codes! {
     SecondFactorAlreadyOn = BAD_REQUEST "2FA_ALREADY_ENABLED" "2FA is already enabled",
     CodeRequired = BAD_REQUEST "CODE_REQUIRED" "Code is required",
     InvalidCode = BAD_REQUEST "INVALID_CODE" "Invalid code. Please try again.",
+    // Applications.
+    InvalidFields = BAD_REQUEST "INVALID_FIELDS" "No valid fields provided",
+    ConfirmationRequired = BAD_REQUEST "CONFIRMATION_REQUIRED" "Confirmation required",
 
     // Organizations.
     OrgNotFound = NOT_FOUND "ORG_NOT_FOUND" "Organization not found",

@@ -95,6 +95,14 @@ impl Fields {
         }
     }
 
+    /// Notes that something is wrong with one member of a list.
+    pub fn problem_in(&mut self, name: &str, place: usize, message: impl Into<String>) {
+        let members = self.problems.entry(name).or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(members) = members {
+            members.insert(place.to_string(), Value::Array(vec![Value::String(message.into())]));
+        }
+    }
+
     /// Takes over what was wrong with the fields of an object within this one, as `name.field`.
     pub fn absorb(&mut self, name: &str, mut inner: Self, unknown: Unknown) {
         inner.judge_unknown(unknown);

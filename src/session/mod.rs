@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 
 use crate::account::{self, Account};
 use crate::app::{App, Change};
-use crate::audit::{AccountEvent, EndReason, Event, FactorEvent, How, SessionEvent};
+use crate::audit::{AccountEvent, ApplicationEvent, EndReason, Event, FactorEvent, How, SessionEvent};
 use crate::base::{Id, Secret, Timestamp};
 use crate::config::{Sessions, Tokens, WhenFull};
 use crate::crypto::token::{Token, TokenDigest};
@@ -368,10 +368,18 @@ pub async fn live_of(src: impl Source, account: Id, now: Timestamp) -> Result<Ve
 /// Ends an account's sessions when something about the account asks for it.
 pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, Result<(), Error>> {
     Box::pin(async move {
-        if let Event::Account(event) = event
-            && let Some((account, reason)) = ends_sessions(event)
-        {
-            end_all(change, account, reason).await?;
+        match event {
+            Event::Account(event) => {
+                if let Some((account, reason)) = ends_sessions(event) {
+                    end_all(change, account, reason).await?;
+                }
+            }
+            // However many there are: the event says what became of them, and of which application.
+            Event::Application(ApplicationEvent::Deleted { application, .. }) => {
+                let now = change.now();
+                store::end_of_application(change.tx(), *application, now).await?;
+            }
+            _ => {}
         }
         Ok(())
     })

@@ -10,11 +10,28 @@ use crate::base::Id;
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum ApplicationEvent {
-    Created { application: Id, name: String },
-    Updated { application: Id, fields: Vec<&'static str> },
-    Regenerated { application: Id },
-    Disabled { application: Id },
-    Enabled { application: Id },
+    Created {
+        application: Id,
+        name: String,
+    },
+    Updated {
+        application: Id,
+        fields: Vec<&'static str>,
+    },
+    Regenerated {
+        application: Id,
+    },
+    Disabled {
+        application: Id,
+    },
+    Enabled {
+        application: Id,
+    },
+    /// With it end the sessions and agent tokens that came through it.
+    Deleted {
+        application: Id,
+        name: String,
+    },
 }
 
 impl ApplicationEvent {
@@ -25,6 +42,7 @@ impl ApplicationEvent {
             Self::Regenerated { .. } => "app_credentials_regenerated",
             Self::Disabled { .. } => "app_disabled",
             Self::Enabled { .. } => "app_enabled",
+            Self::Deleted { .. } => "app_deleted",
         }
     }
 
@@ -38,7 +56,8 @@ impl ApplicationEvent {
             | Self::Updated { application, .. }
             | Self::Regenerated { application }
             | Self::Disabled { application }
-            | Self::Enabled { application } => *application,
+            | Self::Enabled { application }
+            | Self::Deleted { application, .. } => *application,
         }
     }
 }

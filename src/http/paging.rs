@@ -1,0 +1,93 @@
+//! Long lists, a page at a time (contract section 1.4).
+//!
+//! Law: a page that does not exist is 404, never an empty answer; what nobody could mean by a size
+//! becomes the usual one.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::call::Call;
+use super::code::ErrorCode;
+use super::error::ApiError;
+use super::fields::Fields;
+use super::form;
+
+const SIZE: usize = 20;
+const LARGEST: usize = 100;
+
+/// Which page of a list somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+pub struct Paging {
+    /// Counted from 1; `last` is the last one.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    page: Option<String>,
+    /// How many on a page: 20 if absent, at most 100.
+    #[schemars(with = "Option<u32>", skip_serializing_if = "Option::is_none")]
+    page_size: usize,
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Paged<T> {
+    /// How many there are on all pages.
+    count: usize,
+    page: usize,
+    page_size: usize,
+    total_pages: usize,
+    /// Where the next page is; null on the last.
+    next: Option<String>,
+    previous: Option<String>,
+    results: Vec<T>,
+}
+
+impl Paging {
+    /// Reads `page` and `page_size` of a query.
+    pub fn from_fields(fields: &mut Fields) -> Self {
+        let page = fields.optional("page").or_blank().text();
+        let size = fields.optional("page_size").or_blank().text();
+        let size = size.and_then(|text| text.parse().ok()).filter(|size| *size > 0);
+        Self { page, page_size: size.unwrap_or(SIZE).min(LARGEST) }
+    }
+
+    /// The page of a list that is in memory.
+    ///
+    /// # Errors
+    /// 404 where the list has no such page.
+    pub fn cut<T>(&self, call: &Call, all: Vec<T>) -> Result<Paged<T>, ApiError> {
+        let (count, size) = (all.len(), self.page_size);
+        let total = count.div_ceil(size).max(1);
+        let page = match self.page.as_deref() {
+            None => Some(1),
+            Some("last") => Some(total),
+            Some(text) => text.parse().ok().filter(|page| (1..=total).contains(page)),
+        };
+        let page = page.ok_or_else(|| ApiError::new(ErrorCode::NotFound).saying("Invalid page."))?;
+        let place = |page: usize| place(call, page);
+        Ok(Paged {
+            count,
+            page,
+            page_size: size,
+            total_pages: total,
+            next: (page < total).then(|| place(page + 1)).transpose()?,
+            previous: (page > 1).then(|| place(page - 1)).transpose()?,
+            results: all.into_iter().skip((page - 1) * size).take(size).collect(),
+        })
+    }
+}
+
+/// Where another page of the same list is. The first needs no number.
+fn place(call: &Call, page: usize) -> Result<String, ApiError> {
+    let mut query = form::fields(call.head.query.as_bytes())
+        .map_err(|form::Refused| ApiError::new(ErrorCode::BadRequest).saying("The query cannot be read"))?;
+    query.remove("page");
+    if page > 1 {
+        query.insert("page".to_owned(), Value::String(page.to_string()));
+    }
+    let mut pairs: Vec<(String, Value)> = query.into_iter().collect();
+    pairs.sort_by(|(left, _), (right, _)| left.cmp(right));
+    let pairs = pairs.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    let gap = if query.is_empty() { "" } else { "?" };
+    Ok(format!("{}{}{gap}{query}", call.app.config().public_url, call.head.path))
+}
