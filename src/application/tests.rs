@@ -133,6 +133,30 @@ on_every_store! {
         assert_eq!(codes(&app).await, ["app_created", "app_disabled", "app_enabled"]);
     }
 
+    async fn what_is_deleted_is_gone_and_its_name_is_free(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let directory = Directory::default();
+        let (web, keys) = make(&app, named("web", &["https://app.example"])).await.unwrap();
+        let (other, _) = make(&app, named("other", &[])).await.unwrap();
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        assert_eq!(describe(&mut change, other.id, Some("web"), None).await, Err(WriteError::NameTaken));
+        drop(change);
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        assert!(delete(&mut change, &web).await.unwrap());
+        change.commit().await.unwrap();
+        assert_eq!(directory.authenticate(&app, with_secret(&keys)).await.unwrap_err(), Refusal::Invalid);
+        assert!(!directory.is_origin("https://app.example"));
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        assert!(!delete(&mut change, &web).await.unwrap(), "it is gone already");
+        assert_eq!(describe(&mut change, other.id, Some(" "), None).await, Err(WriteError::BadName));
+        assert_eq!(describe(&mut change, other.id, Some(" web "), Some("x")).await, Ok(true));
+        assert_eq!(describe(&mut change, web.id, Some("web2"), None).await, Ok(false));
+        change.commit().await.unwrap();
+        let now = find(&app.db, DEFAULT_SITE, "web").await.unwrap().unwrap();
+        assert_eq!((now.id, now.description.as_str()), (other.id, "x"));
+        assert_eq!(codes(&app).await, ["app_created", "app_created", "app_deleted", "app_updated"]);
+    }
+
     async fn a_change_by_another_process_binds_once_it_is_followed(store: TestStore) {
         let app = TestApp::on(store, With::default()).await;
         let other = app.another(With::default()).await;

@@ -96,6 +96,7 @@ pub(super) async fn prove(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Er
 pub(super) async fn unprove(tx: &mut Tx, account: Id) -> Result<(), Error> {
     let stmt = sql("UPDATE session SET second_factor_at = NULL WHERE account_id = ?");
     tx.execute(stmt.bind(account)).await.map(drop)
+}
 
 /// Ends every session that came through an application.
 pub(super) async fn end_of_application(tx: &mut Tx, application: Id, now: Timestamp) -> Result<u64, Error> {

@@ -22,6 +22,7 @@ mod agent_total;
 mod agent_wait;
 mod answers;
 mod applications;
+mod applications_http;
 mod bearer;
 mod browser;
 mod cli;
