@@ -196,7 +196,7 @@ async fn each_endpoint_asks_for_its_own_permission() {
         ("POST", &*regenerate, json!({"confirmation": "REGENERATE"})),
     ] {
         let answer = scene.call(method, path, body).await;
-        assert_eq!((answer.status, answer.code().as_str()), (403, "PERMISSION_DENIED"), "{method} {path}");
+        assert_eq!((answer.status, answer.code().as_str()), (403, "PERMISSION_REQUIRED"), "{method} {path}");
     }
     assert_eq!(scene.call("GET", &path, Value::Null).await.json()["name"], "console");
 }
