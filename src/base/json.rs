@@ -1,15 +1,16 @@
 //! Strict JSON: one text, one meaning.
 //!
 //! Law: an object that names a key twice is refused, at any depth, because two readers may each
-//! believe another of the two values. Nesting is bounded by the parser (127 levels).
+//! believe another of the two values. Nesting is bounded by the parser (127 levels), and memory by
+//! what is counted here.
 
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The text is not JSON, names a key twice, or is nested too deeply.
+/// The text is not JSON, names a key twice, is nested too deeply, or holds too many values.
 #[derive(Debug)]
 pub struct NotStrict(serde_json::Error);
 
@@ -30,14 +31,34 @@ impl std::error::Error for NotStrict {
 /// # Errors
 /// [`NotStrict`], with the place of the first fault.
 pub fn strict(text: &[u8]) -> Result<Value, NotStrict> {
-    serde_json::from_slice::<Strict>(text).map(|strict| strict.0).map_err(NotStrict)
+    let mut left = MOST;
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = Strict(&mut left).deserialize(&mut reader).map_err(NotStrict)?;
+    reader.end().map_err(NotStrict)?;
+    Ok(value)
 }
 
-struct Strict(Value);
+/// What a text may become: values are small, and an object takes as much as this many.
+const OBJECT: usize = 20;
+/// About 32 MiB of values. A text of few bytes can become a hundred times as many in memory.
+const MOST: usize = 1_000_000;
 
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Self)
+/// How much may still be read.
+struct Strict<'a>(&'a mut usize);
+
+impl Strict<'_> {
+    fn spend<E: serde::de::Error>(&mut self, cost: usize) -> Result<(), E> {
+        *self.0 = self.0.checked_sub(cost).ok_or_else(|| E::custom("more values than anybody reads"))?;
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(mut self, deserializer: D) -> Result<Value, D::Error> {
+        self.spend(1)?;
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -62,9 +83,7 @@ pub fn folded(name: &str) -> String {
     name.to_uppercase().to_lowercase()
 }
 
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,14 +112,16 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(Strict(item)) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(Strict(&mut *self.0))? {
             list.push(item);
         }
         Ok(Value::Array(list))
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<Value, A::Error> {
+        self.spend(OBJECT)?;
         let mut map = Map::new();
-        while let Some((key, Strict(value))) = entries.next_entry::<String, Strict>()? {
+        while let Some(key) = entries.next_key::<String>()? {
+            let value = entries.next_value_seed(Strict(&mut *self.0))?;
             if map.insert(key, value).is_some() {
                 return Err(serde::de::Error::custom("a key stands twice in one object"));
             }
@@ -125,6 +146,17 @@ mod tests {
         for text in [r#"{"a":1,"a":1}"#, r#"{"b":[{"a":1,"a":2}]}"#, r#"{"a":1,"\u0061":2}"#] {
             assert!(strict(text.as_bytes()).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_small_text_never_becomes_much_memory() {
+        let objects = |count: usize| format!("[{}]", vec![r#"{"":0}"#; count].join(","));
+        assert!(strict(objects(40_000).as_bytes()).is_ok());
+        assert!(strict(objects(130_000).as_bytes()).is_err(), "a megabyte that takes a hundred");
+        let numbers = format!("[{}]", vec!["0"; 900_000].join(","));
+        assert!(strict(numbers.as_bytes()).is_ok(), "that many numbers are an ordinary batch");
+        let text = format!("\"{}\"", "a,{[".repeat(1_000_000));
+        assert!(strict(text.as_bytes()).is_ok(), "what stands in a text is one value");
     }
 
     #[test]

@@ -167,19 +167,21 @@ impl Question<'_> {
             let found = headers.iter().filter(|(name, _)| name == wanted.as_str());
             found.map(|(_, value)| value.as_slice()).collect::<Vec<_>>()
         };
-        let value = body::read_by(&of(&CONTENT_TYPE), &body)
-            .map_err(|flaw| Rejection::Held(HoldRefusal::Body(flaw)))?;
+        // What is coded cannot be looked into, so it waits.
+        let is_plain = of(&CONTENT_ENCODING).iter().all(|coding| coding.eq_ignore_ascii_case(b"identity"));
+        let is_held = {
+            // Not kept while people decide: it takes many times the body's memory.
+            let value = body::read_by(&of(&CONTENT_TYPE), &body)
+                .map_err(|flaw| Rejection::Held(HoldRefusal::Body(flaw)))?;
+            let when = self.holding.when.as_ref();
+            !is_plain || when.is_none_or(|when| body::is_held(when, value.as_ref()))
+        };
         // What would be written into a call of a language model is written before people see it.
         let body = match &self.route.tariff {
             Some(tariff) => tariff.call(&body)?.body,
             None => body,
         };
-        // What is coded cannot be looked into, so it waits.
-        let is_plain = of(&CONTENT_ENCODING).iter().all(|coding| coding.eq_ignore_ascii_case(b"identity"));
-        if let Some(when) = &self.holding.when
-            && is_plain
-            && !body::is_held(when, value.as_ref())
-        {
+        if !is_held {
             return Ok(Held::Free(body));
         }
         let content = Content {
