@@ -34,6 +34,8 @@ pub(in crate::gate) struct Meter {
     length: usize,
     input: Option<Input>,
     output: Option<u64>,
+    /// Whether the event came that alone tells for how long something was written into a cache.
+    has_begun: bool,
     /// Whether a stream has said that it is over.
     is_over: bool,
 }
@@ -66,6 +68,7 @@ impl Meter {
             length: 0,
             input: None,
             output: None,
+            has_begun: false,
             is_over: false,
         }
     }
@@ -109,11 +112,17 @@ impl Meter {
         loop {
             let begin = memchr::memrchr(b'\n', rest).map_or(0, |at| at + 1);
             self.line(&rest[begin..]);
-            if begin == 0 || (self.input.is_some() && self.output.is_some()) {
+            if begin == 0 || self.is_told() {
                 return;
             }
             rest = &rest[..begin - 1];
         }
+    }
+
+    /// Whether what stands further ahead says nothing more.
+    const fn is_told(&self) -> bool {
+        let has_begun = matches!(self.style, Llm::Openai) || self.has_begun;
+        self.input.is_some() && self.output.is_some() && has_begun
     }
 
     fn line(&mut self, line: &[u8]) {
@@ -131,6 +140,7 @@ impl Meter {
                 }
                 Llm::Anthropic => kind == "message_stop",
             };
+            self.has_begun |= kind == "message_start";
             self.note(&event["usage"], if kind == "message_start" { What::Input } else { What::Both });
             // Anthropic's first event has the input inside `message`, the last one of a response all of it.
             self.note(&event["message"]["usage"], What::Input);
@@ -145,7 +155,11 @@ impl Meter {
             }
             Llm::Anthropic => (anthropic_input(usage), usage["output_tokens"].as_u64()),
         };
-        self.input = self.input.or(input);
+        self.input = match (self.style, self.input, input) {
+            // Each of its events may leave out what another one says.
+            (Llm::Anthropic, Some(known), Some(more)) => Some(most_of(known, more)),
+            (_, known, more) => known.or(more),
+        };
         if what == What::Both {
             self.output = self.output.or(output);
         }
@@ -166,8 +180,12 @@ impl Meter {
                 let first =
                     if is_cut { memchr::memchr(b'\n', &end).map_or(end.len(), |at| at + 1) } else { 0 };
                 self.events(&end[first..]);
-                if is_cut {
+                if is_cut && !self.is_told() {
                     self.events(&beginning);
+                }
+                if self.style == Llm::Anthropic && !self.has_begun && self.prices.cache_write_1h.is_some() {
+                    // Nobody has said for how long, so for long.
+                    self.input = self.input.map(as_long);
                 }
             }
         }
@@ -205,6 +223,23 @@ fn anthropic_input(usage: &Value) -> Option<Input> {
         written_1h,
         read: number(&usage["cache_read_input_tokens"]),
     })
+}
+
+/// The larger of each.
+fn most_of(left: Input, right: Input) -> Input {
+    let written = |of: Input| of.written.saturating_add(of.written_1h);
+    let written_1h = left.written_1h.max(right.written_1h);
+    Input {
+        plain: left.plain.max(right.plain),
+        written: written(left).max(written(right)).saturating_sub(written_1h),
+        written_1h,
+        read: left.read.max(right.read),
+    }
+}
+
+/// The same, with all that was written into a cache written for an hour.
+const fn as_long(of: Input) -> Input {
+    Input { written: 0, written_1h: of.written_1h.saturating_add(of.written), ..of }
 }
 
 /// Whether a usage stands in it that is not null, as it is in all but the last event of OpenAI. Text
@@ -326,6 +361,31 @@ mod tests {
         ] {
             assert_eq!(json(Llm::Anthropic, &usage).or(json(Llm::Openai, &usage)), None, "{usage}");
         }
+    }
+
+    #[test]
+    fn what_was_cached_for_an_hour_costs_the_same_in_a_stream() {
+        let written = |last: &str| {
+            format!(
+                "data: {{\"type\":\"message_start\",\"message\":{{\"usage\":{{\"input_tokens\":5,\"output_tokens\":1,\
+                 \"cache_creation_input_tokens\":9,\"cache_creation\":{{\"ephemeral_1h_input_tokens\":6}}}}}}}}\n\n{last}"
+            )
+        };
+        let end = "data: {\"type\":\"message_delta\",\"usage\":{\"input_tokens\":5,\"output_tokens\":3,\
+                   \"cache_creation_input_tokens\":9}}\n\ndata: {\"type\":\"message_stop\"}\n\n";
+        let text = "data: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"x\"}}\n\n";
+        let expected = Some(5 + 3 * 10 + 6 * 20 + 3 * 100);
+        for count in [0, 1, 10_000] {
+            let stream = written(&format!("{}{end}", text.repeat(count)));
+            assert_eq!(cost(Llm::Anthropic, "text/event-stream", &stream, 1000), expected, "{count}");
+        }
+        let headless = format!("{}{end}", text.repeat(10_000));
+        let dearest = Some(5 + 9 * 20 + 3 * 100);
+        assert_eq!(
+            cost(Llm::Anthropic, "text/event-stream", &headless, 1000),
+            dearest,
+            "nobody said for how long"
+        );
     }
 
     #[test]
