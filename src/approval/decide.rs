@@ -132,7 +132,7 @@ fn check_session(app: &App, approval: &Approval, person: &Principal) -> Result<(
 }
 
 /// Why what was asked for cannot be had any more, if so.
-async fn lost(app: &App, approval: &Approval) -> Result<Option<Voided>, Error> {
+pub(super) async fn lost(app: &App, approval: &Approval) -> Result<Option<Voided>, Error> {
     let config = app.config();
     let route = config.routes.iter().find(|route| route.name == approval.route);
     if route.is_none_or(|route| policy_digest(&config, route) != approval.policy) {

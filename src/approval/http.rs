@@ -157,6 +157,10 @@ async fn poll(call: &Call) -> Result<Reply, ApiError> {
         Ok(_) => Ok(Reply::json(StatusCode::ACCEPTED, &waiting(&call.app, &approval))),
         Err(Told::Used(state)) => {
             let answer = result(&call.app, &approval, state).await??;
+            // What may be read now is not what could be read when it was kept.
+            if super::lost(&call.app, &approval).await?.is_some() {
+                return Err(Told::Withheld(state).into());
+            }
             Ok(Reply::json(StatusCode::OK, &given(&answer)))
         }
         Err(other) => Err(other.into()),

@@ -37,6 +37,7 @@ use crate::store::{Error, Source};
 pub use answer::{ANSWER_KEPT_FOR, ANSWER_MAX, Answer, Answered, Copying, answered};
 pub use claim::{Claim, ClaimError, Outcome, claim};
 pub use content::{Content, Seen, content, contents, seen};
+use decide::lost;
 pub use decide::{DecideError, Decided, Decision, SessionNeed, decide, void};
 pub use digest::{Bound, request_digest};
 pub use end::{end_overdue, react, sweep};

@@ -8,9 +8,9 @@
 
 use super::digest::Fields;
 use crate::config::{
-    Assertion, Comparison, Config, Hold, HoldMode, HoldWord, Identity, Llm, OnOther, Rewrite, Route,
-    RouteAgents, RouteApprovers, RouteCost, RouteRedact, RouteRedacting, Scalar, TargetRules, Test,
-    TokenPrices, Upstream, UpstreamHost, UpstreamTls,
+    Agents, Assertion, Comparison, Config, Hold, HoldMode, HoldWord, Identity, Llm, Redacting, Rewrite,
+    Route, RouteAgents, RouteApprovers, RouteCost, Scalar, TargetRules, Test, TokenPrices, Upstream,
+    UpstreamHost, UpstreamTls,
 };
 use crate::policy::allow::Named;
 use crate::policy::{Allow, Approver, Approvers, Condition};
@@ -70,7 +70,7 @@ pub fn policy_digest(config: &Config, route: &Route) -> String {
     }
     fields.flag(*encoded_slash);
     fields.flag(*params);
-    fields.bytes(&agents.as_ref().map(of_agents).unwrap_or_default());
+    fields.bytes(&agents.as_ref().map(|own| of_agents(own, &config.agents)).unwrap_or_default());
     fields.end()
 }
 
@@ -153,7 +153,7 @@ fn of_condition(condition: &Condition) -> Vec<u8> {
     fields.whole()
 }
 
-fn of_agents(agents: &RouteAgents) -> Vec<u8> {
+fn of_agents(agents: &RouteAgents, all: &Agents) -> Vec<u8> {
     let RouteAgents {
         permission,
         redact,
@@ -171,7 +171,7 @@ fn of_agents(agents: &RouteAgents) -> Vec<u8> {
     } = agents;
     let mut fields = Fields::new("agents");
     fields.text(permission.as_str());
-    fields.bytes(&redact.as_ref().map(of_redact).unwrap_or_default());
+    fields.bytes(&all.redacting(redact.as_ref()).as_ref().map(of_redact).unwrap_or_default());
     fields.bytes(&cost.as_ref().map(of_cost).unwrap_or_default());
     fields.bytes(&of_hold(hold));
     let rule = approvers.as_ref().map_or_else(Approvers::delegator, RouteApprovers::rule);
@@ -205,18 +205,12 @@ fn of_group(any_of: &[Approver], need: u32) -> Vec<u8> {
     fields.whole()
 }
 
-fn of_redact(redact: &RouteRedact) -> Vec<u8> {
+/// What is hidden in the end, whether the route says so or all do.
+fn of_redact(redacting: &Redacting) -> Vec<u8> {
+    let Redacting { keys, on_other, buffer: _ } = redacting;
     let mut fields = Fields::new("redact");
-    match redact {
-        RouteRedact::Word(word) => fields.text(word.name()),
-        RouteRedact::Map(own) => {
-            let RouteRedacting { keys, on_other, buffer: _ } = own;
-            let keys = keys.as_ref().map(|keys| keys.iter().map(|key| key.clone().into_bytes()));
-            fields.flag(keys.is_some());
-            fields.set(keys.into_iter().flatten().collect());
-            fields.maybe(on_other.map(OnOther::name));
-        }
-    }
+    fields.set(keys.iter().map(|key| key.clone().into_bytes()).collect());
+    fields.text(on_other.name());
     fields.whole()
 }
 

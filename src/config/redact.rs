@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::Agents;
 use super::place::Place;
 use super::problem::Report;
 use super::scalar::{As, Maybe, Size};
@@ -95,6 +96,23 @@ impl Redacting {
     pub(super) fn check(&self, place: &Place, report: &mut Report) {
         check_keys(&self.keys, &place.key("keys"), report);
         check_buffer(self.buffer, &place.key("buffer"), report);
+    }
+}
+
+impl Agents {
+    /// What is hidden on a route that says `own` of it; `None` where nothing is.
+    #[must_use]
+    pub fn redacting(&self, own: Option<&RouteRedact>) -> Option<Redacting> {
+        let own = match own {
+            Some(RouteRedact::Word(Redact::Off)) => return None,
+            None if !self.redact_pii => return None,
+            Some(RouteRedact::Map(own)) => Some(own),
+            Some(RouteRedact::Word(Redact::On)) | None => None,
+        };
+        let keys = own.and_then(|own| own.keys.as_ref()).unwrap_or(&self.redact.keys).clone();
+        let buffer = own.and_then(|own| own.buffer).unwrap_or(self.redact.buffer);
+        let on_other = own.and_then(|own| own.on_other).unwrap_or(self.redact.on_other);
+        Some(Redacting { keys, buffer, on_other })
     }
 }
 

@@ -121,6 +121,25 @@ fn whatever_matters_to_an_approval_changes_the_digest() {
 }
 
 #[test]
+fn what_all_routes_hide_counts_where_a_route_says_nothing_else() {
+    let all = |redact: &str| {
+        digest(
+            &YAML.replace("      redact: { keys: [email, phone], buffer: 64KiB, on_other: pass }\n", redact),
+        )
+    };
+    let agents = |pii: &str, redact: &str| {
+        digest(&format!(
+            "agents: {{ redact_pii: {pii}, redact: {{ keys: [{redact}], buffer: 64KiB, on_other: refuse }} }}\n{}",
+            YAML.replace("      redact: { keys: [email, phone], buffer: 64KiB, on_other: pass }\n", "")
+        ))
+    };
+    assert_eq!(agents("false", "email"), all(""), "nothing is hidden");
+    assert_ne!(agents("true", "email"), all(""));
+    assert_ne!(agents("true", "email"), agents("true", "email, iban"));
+    assert_eq!(agents("true", "email, iban"), agents("true", "iban, email"));
+}
+
+#[test]
 fn how_it_is_written_and_how_requests_are_handled_do_not() {
     let own = digest(YAML);
     for (from, to) in [

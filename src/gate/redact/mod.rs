@@ -17,7 +17,7 @@ use ::http::{Method, StatusCode};
 pub use json::{Broken, DEPTH_MAX, MASK, Rewriter};
 pub use name::Names;
 
-use crate::config::{Agents, OnOther, Redact, RouteRedact};
+use crate::config::{Agents, OnOther, Redacting, RouteRedact};
 
 /// What is hidden from agents on a route.
 #[derive(Debug)]
@@ -70,17 +70,9 @@ static CONDITIONS: [HeaderName; 4] =
 impl Redaction {
     /// What a route says, completed by what is said for all; `None` where nothing is hidden.
     pub(super) fn of(route: Option<&RouteRedact>, all: &Agents) -> Option<Arc<Self>> {
-        let own = match route {
-            Some(RouteRedact::Word(Redact::Off)) => return None,
-            None if !all.redact_pii => return None,
-            Some(RouteRedact::Map(own)) => Some(own),
-            Some(RouteRedact::Word(Redact::On)) | None => None,
-        };
-        let keys = own.and_then(|own| own.keys.as_ref()).unwrap_or(&all.redact.keys);
-        let buffer = own.and_then(|own| own.buffer).unwrap_or(all.redact.buffer);
-        let other = own.and_then(|own| own.on_other).unwrap_or(all.redact.on_other);
+        let Redacting { keys, buffer, on_other } = all.redacting(route)?;
         let buffer = usize::try_from(buffer).unwrap_or(usize::MAX);
-        Some(Arc::new(Self { names: Arc::new(keys.iter().collect()), buffer, other }))
+        Some(Arc::new(Self { names: Arc::new(keys.iter().collect()), buffer, other: on_other }))
     }
 
     /// The headers of a request that must not reach the upstream. A condition on a write stays: it
