@@ -356,6 +356,42 @@ async fn what_broke_off_is_sent_again_where_that_does_no_harm() {
     );
 }
 
+#[tokio::test]
+async fn what_may_have_been_done_is_not_done_again_once_its_agent_was_stopped() {
+    let (upstream, scene, token) = with(|_| Act::Close).await;
+    let named = scene.approved("/twice/1", &token, "{}").await;
+    until(5 * SECOND, "it was sent", async || upstream.count() == 1).await;
+    until(5 * SECOND, "nobody knows", async || scene.standing(&named).await == "indeterminate").await;
+    let shown = scene.call("GET", "/ai/tokens/", &Value::Null).await.json();
+    for word in ["suspend", "resume"] {
+        let path = format!("/ai/tokens/{}/{word}/", shown[0]["id"]);
+        let done = scene.call("POST", &path, &Value::Null).await;
+        assert_eq!(done.status, 200, "{}", done.text());
+    }
+    scene.clock.advance(10 * SECOND);
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_taken_while_the_breaker_is_open() {
+    let upstream = Upstream::start(|_| Act::Close).await;
+    let breaker = "breaker: { after: 1, within: 1m, open_for: 1h }";
+    let scene = scene(&routes(&upstream).replace("breaker: 'off'", breaker)).await;
+    let token = scene.mint(&json!({"permissions": ["reports.read"]})).await.1;
+    let opens = scene.approved("/acts/1", &token, "1").await;
+    until(5 * SECOND, "nobody knows", async || scene.standing(&opens).await == "indeterminate").await;
+    let waits = scene.approved("/acts/1", &token, "2").await;
+    for _ in 0..6 {
+        scene.clock.advance(10 * SECOND);
+        tokio::time::sleep(SECOND).await;
+    }
+    assert_eq!(scene.standing(&waits).await, "approved");
+    let rows = audit::tail(&scene.gateway.running.app.db, 0, 10_000).await.unwrap();
+    let count = |code: &str| rows.iter().filter(|row| row.code == code).count();
+    assert_eq!((count("approval_claimed"), count("approval_rearmed"), upstream.count()), (1, 0, 1));
+}
+
 on_one_and_on_two! {
     async fn of_everybody_who_would_send_it_one_does(dialect: Dialect) {
         let upstream = Upstream::echo().await;
