@@ -224,6 +224,8 @@ async fn whoever_watches_sees_each_question_once_as_it_comes() {
     let first = watching.next().expect("what waits already");
     assert!(first.starts_with("1 robot: POST through route act (users.view) /act, until "), "{first}");
     scene.hold("2").await;
-    assert!(watching.next().expect("what comes").starts_with("2 robot: "));
+    // A number that a transaction took and lost is not given again, so it may be more than 2.
+    let second = watching.next().expect("what comes");
+    assert!(second.contains(" robot: POST through route act") && !second.starts_with("1 "), "{second}");
     assert_eq!(watching.said.recv_timeout(Duration::from_secs(2)).ok(), None, "nothing is told twice");
 }
