@@ -81,17 +81,6 @@ impl OnOther {
     }
 }
 
-impl Redact {
-    /// The word of the configuration.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::On => "on",
-            Self::Off => "off",
-        }
-    }
-}
-
 impl Redacting {
     pub(super) fn check(&self, place: &Place, report: &mut Report) {
         check_keys(&self.keys, &place.key("keys"), report);
