@@ -18,6 +18,7 @@ use super::scalar::{As, Span};
 #[serde(deny_unknown_fields)]
 pub struct Login {
     pub otp: Otp,
+    pub magic_link: MagicLink,
     pub reset: Reset,
 }
 
@@ -32,6 +33,17 @@ pub struct Otp {
     pub log_in: bool,
 }
 
+/// Links in mail that log in.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MagicLink {
+    /// The pages that links may lead to, which get `token`; empty: nobody logs in by a link.
+    pub targets: Vec<String>,
+    /// How long a link is good for.
+    #[serde(with = "As::<Span>")]
+    pub valid_for: Duration,
+}
+
 /// Forgotten passwords.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -43,6 +55,8 @@ pub struct Reset {
 
 /// The longest that somebody may take to type six digits (six digits can be guessed).
 const CODE_MAX: Duration = Duration::from_mins(15);
+/// The longest that a mail with a link may wait to be read.
+const LINK_MAX: Duration = Duration::from_hours(1);
 
 impl Login {
     pub(super) fn check(&self, report: &mut Report, permitted: &mut Permitted) {
@@ -52,6 +66,13 @@ impl Login {
         }
         if self.otp.valid_for < Duration::from_mins(1) || self.otp.valid_for > CODE_MAX {
             report.problem(&place.key("otp").key("valid_for"), "between 1m and 15m");
+        }
+        let place = place.key("magic_link");
+        for (at, target) in self.magic_link.targets.iter().enumerate() {
+            check_link(target, &place.key("targets").item(at), report, permitted);
+        }
+        if self.magic_link.valid_for < Duration::from_mins(1) || self.magic_link.valid_for > LINK_MAX {
+            report.problem(&place.key("valid_for"), "between 1m and 1h");
         }
     }
 }

@@ -13,7 +13,7 @@ use super::world::World;
 use super::{Gate, credential};
 use crate::config::Required;
 use crate::http::row::Mount;
-use crate::http::{Access, Row};
+use crate::http::{Access, KeysAsked, Row};
 use crate::principal::{ApplicationFacts, Principal};
 
 /// The application of a request to a built-in endpoint. Health, keys and pages stand at the root
@@ -31,6 +31,7 @@ pub(super) async fn of_row(
         _ if row.access() == Access::Agent || (row.access() == Access::PersonOrAgent && is_agents) => {
             of(gate, head, ApplicationUse::Optional).await
         }
+        _ if row.keys_asked() == KeysAsked::No => of(gate, head, ApplicationUse::Optional).await,
         (Mount::Api, Required::Nowhere) => of(gate, head, ApplicationUse::Optional).await,
         (Mount::Api, Required::Api | Required::Everywhere) => of(gate, head, ApplicationUse::Required).await,
     }

@@ -107,6 +107,12 @@ codes! {
         "Account already has a usable password. Use /password/change/ instead.",
     LoginCodeRequired = BAD_REQUEST "OTP_REQUIRED" "No login code found",
 
+    // Links that log in.
+    EmailRequired = BAD_REQUEST "EMAIL_REQUIRED" "Email is required",
+    ValidationUrlRequired = BAD_REQUEST "VALIDATION_URL_REQUIRED" "Validation URL is required",
+    TokenRequired = BAD_REQUEST "TOKEN_REQUIRED" "Token is required",
+    MagicLinkInvalid = UNAUTHORIZED "MAGIC_LINK_INVALID" "Invalid or expired magic link.",
+
     // One-time codes.
     NoEmail = BAD_REQUEST "NO_EMAIL" "No email address on account",
     NoPhone = BAD_REQUEST "NO_PHONE" "No phone number on account",

@@ -24,6 +24,10 @@ pub enum Bucket {
     OtpVerify,
     /// Turning a second factor on and off, and proving it again.
     SecondFactor,
+    /// Asking for a link to log in with.
+    LinkRequest,
+    /// Following one.
+    LinkVerify,
 }
 
 const fn window(limit: u32, per: Duration) -> Window {
@@ -48,6 +52,8 @@ impl Bucket {
             Self::OtpRequest => "otp_request",
             Self::OtpVerify => "otp_verify",
             Self::SecondFactor => "second_factor",
+            Self::LinkRequest => "magic_link_request",
+            Self::LinkVerify => "magic_link_verify",
         }
     }
 
@@ -58,7 +64,8 @@ impl Bucket {
             Self::Login => &const { [window(5, MINUTE), window(20, HOUR)] },
             Self::Register | Self::PasswordReset => &const { [window(3, HOUR), window(10, DAY)] },
             Self::Refresh | Self::Logout => &const { [window(30, MINUTE)] },
-            Self::Password => &const { [window(10, MINUTE)] },
+            Self::Password | Self::LinkVerify => &const { [window(10, MINUTE)] },
+            Self::LinkRequest => &const { [window(3, HOUR)] },
             Self::OtpRequest => &const { [window(5, HOUR)] },
             Self::OtpVerify => &const { [window(5, MINUTE)] },
             Self::SecondFactor => &const { [window(20, MINUTE)] },

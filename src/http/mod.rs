@@ -36,5 +36,5 @@ pub use input::{FromFields, Input, Nothing, Query};
 pub use limit::Bucket;
 pub use paging::{Paged, Paging};
 pub use reply::{Created, Json, Output, Reply};
-pub use row::{Access, Row, del, get, patch, post, put};
+pub use row::{Access, KeysAsked, Row, del, get, patch, post, put};
 pub use table::{Found, Table};

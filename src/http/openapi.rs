@@ -12,7 +12,7 @@ use super::code::ErrorCode;
 use super::error::Refusal;
 use super::input::{Accepts, Offered};
 use super::reply::Answer;
-use super::row::{Access, Mount, Row};
+use super::row::{Access, KeysAsked, Mount, Row};
 use super::shape::{COMPONENTS, Shapes};
 use super::table::Table;
 
@@ -109,7 +109,11 @@ impl Writer {
                 return json!([all, { "agentToken": [] }]);
             }
         }
-        if all.is_empty() { json!([]) } else { json!([all]) }
+        match row.keys_asked() {
+            _ if all.is_empty() => json!([]),
+            KeysAsked::Yes => json!([all]),
+            KeysAsked::No => json!([all, {}]),
+        }
     }
 
     fn asks_keys(&self, row: &Row) -> bool {

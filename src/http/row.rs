@@ -53,11 +53,19 @@ pub enum Mount {
     Root,
 }
 
-/// What a call of a mutating method leaves in the audit trail.
+/// Whether an application's keys are asked for where the configuration asks for any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeysAsked {
+    Yes,
+    /// People come here by a link, with a browser that has none. Keys that are sent are looked at.
+    No,
+}
+
+/// What a call of a mutating method leaves in the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trace {
     /// These audit events.
-    Audited(&'static [&'static str]),
+    Audited(Vec<&'static str>),
     /// Nothing, for this reason.
     Unaudited(&'static str),
 }
@@ -116,7 +124,8 @@ pub struct Row {
     admitted: Option<Scope>,
     when_anonymous: ErrorCode,
     limit: Option<Bucket>,
-    codes: &'static [ErrorCode],
+    keys: KeysAsked,
+    codes: Vec<ErrorCode>,
     about: &'static str,
     trace: Option<Trace>,
     unknown: Unknown,
@@ -194,7 +203,8 @@ impl Row {
             admitted: None,
             when_anonymous: ErrorCode::AuthRequired,
             limit: None,
-            codes: &[],
+            keys: KeysAsked::Yes,
+            codes: Vec::new(),
             about: "",
             trace: None,
             unknown: Unknown::Ignored,
@@ -210,10 +220,18 @@ impl Row {
         self
     }
 
-    /// The codes of its own refusals, beyond those that its access and input imply.
+    /// Serves people who come by a link, and asks them for no application's keys.
     #[must_use]
-    pub const fn codes(mut self, codes: &'static [ErrorCode]) -> Self {
-        self.codes = codes;
+    pub const fn by_link(mut self) -> Self {
+        self.keys = KeysAsked::No;
+        self
+    }
+
+    /// The codes of its own refusals, beyond those that its access and input imply; more of them where
+    /// it is said again.
+    #[must_use]
+    pub fn codes(mut self, codes: &[ErrorCode]) -> Self {
+        self.codes.extend(codes);
         self
     }
 
@@ -224,16 +242,21 @@ impl Row {
         self
     }
 
-    /// The audit events that a call may leave.
+    /// The audit events that a call may leave; more of them where it is said again.
     #[must_use]
-    pub const fn audited(mut self, events: &'static [&'static str]) -> Self {
-        self.trace = Some(Trace::Audited(events));
+    pub fn audited(mut self, events: &[&'static str]) -> Self {
+        let mut all = match self.trace.take() {
+            Some(Trace::Audited(all)) => all,
+            Some(Trace::Unaudited(_)) | None => Vec::new(),
+        };
+        all.extend(events);
+        self.trace = Some(Trace::Audited(all));
         self
     }
 
     /// Why a call leaves no audit event although its method could change something.
     #[must_use]
-    pub const fn unaudited(mut self, reason: &'static str) -> Self {
+    pub fn unaudited(mut self, reason: &'static str) -> Self {
         self.trace = Some(Trace::Unaudited(reason));
         self
     }
@@ -305,8 +328,13 @@ impl Row {
     }
 
     #[must_use]
-    pub const fn declared_codes(&self) -> &'static [ErrorCode] {
-        self.codes
+    pub const fn keys_asked(&self) -> KeysAsked {
+        self.keys
+    }
+
+    #[must_use]
+    pub fn declared_codes(&self) -> &[ErrorCode] {
+        &self.codes
     }
 
     #[must_use]
@@ -315,8 +343,8 @@ impl Row {
     }
 
     #[must_use]
-    pub const fn trace(&self) -> Option<Trace> {
-        self.trace
+    pub const fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
     }
 
     /// The name of the operation in the API document: method and path, made one word.

@@ -1,53 +1,28 @@
 //! Logging in with a code that came by text message (contract section 11).
 //!
 //! Law: known and unknown numbers are answered alike, and wrong codes count at the same door as
-//! wrong passwords. A right code neither clears that count nor passes it by, and stands for the
-//! password alone: what else a login asks for is asked for all the same.
+//! wrong passwords. A right code neither clears that count nor passes it by.
 
-use super::by_password::{Entered, Identifier, Refused, Visit, note_refusal, open, standing};
-use super::lockout::{Attempt, Knock, knock, note_failure};
+use super::by_password::{Entered, Identifier, Refused, Visit};
+use super::by_proof;
+use super::lockout::{Knock, knock, note_failure};
 use super::reset::{NotAsked, Promise};
-use super::second::{self, Trial};
-use super::{claims_of, rights_of};
-use crate::account::{self, Account, Standing};
+use crate::account::{self, Account};
 use crate::app::App;
-use crate::audit::{AccountEvent, Actor, Contact, LoginFailure};
+use crate::audit::{Actor, Contact, LoginFailure};
 use crate::base::Phone;
 use crate::factor::Code;
 use crate::metrics::LoginMethod;
-use crate::otp::{self, Digits, Errand, NotSent, Proof, Purpose, Which};
+use crate::otp::{self, Digits, Form, Proof, Purpose, Which};
 
 /// Whether this way in is open.
 pub(super) fn is_open(app: &App) -> bool {
     app.config().login.otp.log_in && otp::has_way(app, Contact::Phone)
 }
 
-/// Sends a code to whoever has this number; to nobody where no account that may act has it, or
-/// where it was never confirmed.
+/// Sends a code to whoever has confirmed this number.
 pub(super) async fn request(app: &App, phone: &Phone, actor: Actor) -> Result<Promise, NotAsked> {
-    let asked = Identifier::Phone(phone.clone());
-    let account = account::find(&app.db, actor.site, &asked.reference()).await?;
-    let identifier_digest = asked.door(actor.site).digest().to_owned();
-    let mut change = app.change(actor).await?;
-    let known = account.as_ref().map(|account| account.id);
-    change.record(AccountEvent::LoginCodeRequested { account: known, identifier_digest }).await?;
-    if let Some(account) = account.filter(|account| may_be_sent(app, account)) {
-        let to = asked.target();
-        let errand = Errand { account: &account, purpose: Purpose::Login, to: &to, link: None };
-        match otp::send(&mut change, &errand).await {
-            Ok(_) | Err(NotSent::TooSoon { .. } | NotSent::NoWay) => {}
-            Err(NotSent::Store(cause)) => return Err(cause.into()),
-        }
-    }
-    let valid_for = app.config().login.otp.valid_for;
-    let promise = Promise { id: change.new_id(), expires_at: change.now().plus(valid_for) };
-    change.commit().await?;
-    Ok(promise)
-}
-
-/// Anybody can write down a number, so one that was never confirmed opens nothing.
-fn may_be_sent(app: &App, account: &Account) -> bool {
-    account.is_phone_verified && account.standing(app.now()) == Standing::Good
+    by_proof::send(app, &Identifier::Phone(phone.clone()), Form::Code, actor).await
 }
 
 /// Somebody with a code.
@@ -87,18 +62,7 @@ async fn judge(app: &App, bearer: Bearer, visit: &Visit) -> Result<Entered, Refu
     };
     // The code was right: no wrong guess, whatever comes of it.
     attempt.withdraw(app).await?;
-    let asked = match standing(app, &account) {
-        Ok(()) => second::ask(app, &account, bearer.code.as_ref()).await,
-        Err(refused) => Err(refused),
-    };
-    let outcome = match asked {
-        Ok(trial) => enter(app, visit, &account, &proof, trial).await,
-        Err(refused) => Err(refused),
-    };
-    if let Err(refused) = &outcome {
-        note_refusal(app, visit, &digest, &account, refused).await?;
-    }
-    outcome
+    by_proof::admit(app, visit, &digest, &account, &proof, bearer.code.as_ref()).await
 }
 
 /// The account and what the code proves, or else the account alone, where there is one.
@@ -120,55 +84,4 @@ async fn prove(
     // The number that the code went to, and no other, which is the account's by now.
     let has_it = account.phone.as_ref().is_some_and(|phone| phone.as_str() == proof.target());
     Ok(if has_it { Ok((account, proof)) } else { Err(Some(account)) })
-}
-
-async fn enter(
-    app: &App,
-    visit: &Visit,
-    account: &Account,
-    proof: &Proof,
-    trial: Option<Trial>,
-) -> Result<Entered, Refused> {
-    let rights = rights_of(app, account).await?;
-    let claims = claims_of(app, account, &rights).await?;
-    let mut change = app.change(visit.actor.clone()).await?;
-    // The account's row first, as everywhere where both are written.
-    let is_spent = account::hold(&mut change, account.id).await? && otp::spend(&mut change, proof).await?;
-    let opened = if is_spent {
-        open(&mut change, account, visit, trial.as_ref(), claims).await
-    } else {
-        Err(Refused::Wrong)
-    };
-    let second = trial.map(|trial| trial.attempt);
-    let (session, pair) = match opened {
-        Ok(opened) => opened,
-        Err(refused) => {
-            drop(change);
-            settle(app, visit, account, &refused, second).await?;
-            return Err(refused);
-        }
-    };
-    if let Some(second) = &second {
-        second.succeeded(change.tx()).await?;
-    }
-    change.commit().await?;
-    let mut account = account.clone();
-    account.last_login_at = Some(session.started_at);
-    Ok(Entered { account, rights, session, pair })
-}
-
-/// What becomes of the try for the second factor where nobody was let in.
-async fn settle(
-    app: &App,
-    visit: &Visit,
-    account: &Account,
-    why: &Refused,
-    second: Option<Attempt>,
-) -> Result<(), Refused> {
-    let Some(second) = second else { return Ok(()) };
-    if !matches!(why, Refused::SecondFactorWrong) {
-        return Ok(second.withdraw(app).await?);
-    }
-    let (reason, id) = (LoginFailure::WrongSecondFactor, Some(account.id));
-    Ok(note_failure(app, visit.actor.clone(), id, visit.method, reason, &[&second]).await?)
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::by_code::{self, Bearer};
 use super::by_password::{Refused, Visit};
-use super::http::{carrier, cookies, device, refuse_foreign, refused_login};
+use super::http::{LOGIN_CODES, LOGIN_EVENTS, carrier, cookies, device, refuse_foreign, refused_login};
 use super::input::{Pair, code, device_info, phone};
 use super::reset::NotAsked;
 use super::show::Tokens;
@@ -30,29 +30,10 @@ pub(super) fn rows() -> Vec<Row> {
         post("/login/otp/verify/", verify)
             .open()
             .limit(Bucket::Login)
-            .codes(&[
-                Code::FeatureDisabled,
-                Code::OtpInvalid,
-                Code::LoginFailed,
-                Code::SecondFactorRequired,
-                Code::SecondFactorInvalid,
-                Code::AccountLocked,
-                Code::SessionLimitExceeded,
-                Code::DeviceLimitExceeded,
-                Code::CsrfFailed,
-            ])
-            .audited(&[
-                "login",
-                "login_failed",
-                "code_refused",
-                "account_locked",
-                "session_ended",
-                "new_device_detected",
-                "session_limit_exceeded",
-                "device_limit_exceeded",
-                "2fa_verified",
-                "2fa_backup_used",
-            ])
+            .codes(LOGIN_CODES)
+            .codes(&[Code::FeatureDisabled, Code::OtpInvalid])
+            .audited(LOGIN_EVENTS)
+            .audited(&["code_refused"])
             .about("Log in with the code that was sent"),
     ]
 }

@@ -27,7 +27,8 @@ use crate::store::Error;
 
 use ErrorCode as Code;
 
-const LOGIN_CODES: &[ErrorCode] = &[
+/// The refusals of every way in.
+pub(super) const LOGIN_CODES: &[ErrorCode] = &[
     Code::LoginFailed,
     Code::SecondFactorRequired,
     Code::SecondFactorInvalid,
@@ -35,9 +36,9 @@ const LOGIN_CODES: &[ErrorCode] = &[
     Code::SessionLimitExceeded,
     Code::DeviceLimitExceeded,
     Code::CsrfFailed,
-    Code::Overloaded,
 ];
-const LOGIN_EVENTS: &[&str] = &[
+/// What every way in may leave in the trail.
+pub const LOGIN_EVENTS: &[&str] = &[
     "login",
     "login_failed",
     "account_locked",
@@ -45,7 +46,6 @@ const LOGIN_EVENTS: &[&str] = &[
     "new_device_detected",
     "session_limit_exceeded",
     "device_limit_exceeded",
-    "password_rehashed",
     "2fa_verified",
     "2fa_backup_used",
 ];
@@ -62,13 +62,17 @@ pub(super) fn rows() -> Vec<Row> {
             .open()
             .limit(Bucket::Login)
             .codes(LOGIN_CODES)
+            .codes(&[Code::Overloaded])
             .audited(LOGIN_EVENTS)
+            .audited(&["password_rehashed"])
             .about("Log in with e-mail address and password"),
         post("/login/phone/", login_phone)
             .open()
             .limit(Bucket::Login)
             .codes(LOGIN_CODES)
+            .codes(&[Code::Overloaded])
             .audited(LOGIN_EVENTS)
+            .audited(&["password_rehashed"])
             .about("Log in with phone number and password"),
         post("/refresh/", refresh)
             .open()

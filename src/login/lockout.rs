@@ -109,6 +109,12 @@ pub(super) async fn knock(app: &App, settings: &Lockout, door: Door) -> Result<K
     })
 }
 
+/// Until when a door is locked, if it is. For what nobody can guess, so that nothing has to be counted.
+pub(super) async fn closed_until(app: &App, door: &Door) -> Result<Option<Timestamp>, Error> {
+    let until = store::locked_until(&app.db, door).await?;
+    Ok(until.filter(|until| *until > app.now()))
+}
+
 impl Attempt {
     pub(super) fn digest(&self) -> &str {
         self.door.digest()

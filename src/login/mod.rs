@@ -6,7 +6,10 @@
 
 mod by_code;
 mod by_code_http;
+mod by_link;
+mod by_link_http;
 mod by_password;
+mod by_proof;
 mod factor;
 mod http;
 mod initial;
@@ -35,8 +38,10 @@ use crate::policy::{Assignments, Code};
 use crate::rbac;
 use crate::store::Error;
 
+pub use by_link::{Follower, Place, follow, links_are_open};
+pub use by_link_http::answer_link;
 pub use by_password::{Entered, Identifier, Refused, Visitor, log_in};
-pub use http::reauthenticate;
+pub use http::{LOGIN_EVENTS, reauthenticate};
 pub use lockout::{sweep, unlock};
 pub use password::{Unhashed, hash_of, policy_of};
 
@@ -46,6 +51,7 @@ pub fn rows() -> Vec<Row> {
     let mut rows = http::rows();
     rows.extend(reset_http::rows());
     rows.extend(by_code_http::rows());
+    rows.extend(by_link_http::rows());
     rows.extend(factor::rows());
     rows.extend(sessions::rows());
     rows.extend(initial::rows());

@@ -12,7 +12,7 @@ use crate::audit::{AccountEvent, Actor, How};
 use crate::base::{Email, Id, Secret, Timestamp};
 use crate::crypto::password::Overloaded;
 use crate::crypto::password::policy::{Owner, Weakness};
-use crate::otp::{self, Digits, Errand, NotSent, Proof, Purpose, Which};
+use crate::otp::{self, Digits, Errand, Form, NotSent, Proof, Purpose, Which};
 use crate::store::Error;
 
 /// What whoever asks is told, whoever they are.
@@ -58,8 +58,8 @@ pub(super) async fn request(app: &App, asked: &Identifier, actor: Actor) -> Resu
     let known = account.as_ref().map(|account| account.id);
     change.record(AccountEvent::ResetRequested { account: known, identifier_digest }).await?;
     if let Some(account) = account.filter(|account| account.standing(app.now()) == Standing::Good) {
-        let link = config.login.reset.link.as_deref();
-        let errand = Errand { account: &account, purpose: Purpose::Reset, to: &target, link };
+        let form = config.login.reset.link.as_deref().map_or(Form::Code, Form::CodeAndLink);
+        let errand = Errand { account: &account, purpose: Purpose::Reset, to: &target, form };
         match otp::send(&mut change, &errand).await {
             Ok(_) | Err(NotSent::TooSoon { .. } | NotSent::NoWay) => {}
             Err(NotSent::Store(cause)) => return Err(cause.into()),

@@ -122,6 +122,7 @@ label!(
         Email = "email",
         Phone = "phone",
         Code = "code",
+        Link = "magic_link",
         Register = "register",
     }
 );

@@ -4,7 +4,7 @@
 //! wishes for it. A change is told to the address that was theirs before, and ends every other
 //! session: whoever had one of them may be why it changed.
 
-use super::{Errand, NotSent, Proof, Purpose, Sent, send, spend, words};
+use super::{Errand, Form, NotSent, Proof, Purpose, Sent, send, spend, words};
 use crate::account::{self, Account, Target, WriteError};
 use crate::app::Change;
 use crate::audit::{AccountEvent, Contact, EndReason, How};
@@ -31,7 +31,7 @@ pub(super) fn target_of(account: &Account, channel: Contact) -> Option<Target> {
 /// # Errors
 /// The store's.
 pub async fn ask(change: &mut Change<'_>, account: &Account, to: &Target) -> Result<(), Error> {
-    match send(change, &Errand { account, purpose: Purpose::Contact, to, link: None }).await {
+    match send(change, &Errand { account, purpose: Purpose::Contact, to, form: Form::Code }).await {
         Ok(Sent { .. }) | Err(NotSent::TooSoon { .. } | NotSent::NoWay) => Ok(()),
         Err(NotSent::Store(cause)) => Err(cause),
     }

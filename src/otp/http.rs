@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::contact::{self, Confirmed, Unconfirmed};
-use super::{Digits, Errand, NotSent, Purpose, Refused, Which, check, send, words};
+use super::{Digits, Errand, Form, NotSent, Purpose, Refused, Which, check, send, words};
 use crate::account;
 use crate::audit::Contact;
 use crate::http::{ApiError, Bucket, Call, ErrorCode as Code, Fields, FromFields, Json, Row, post};
@@ -96,7 +96,7 @@ async fn request(call: Call, Json(body): Json<Wanted>) -> Result<Json<OnItsWay>,
     };
     let to = contact::target_of(&account, body.otp_type).ok_or_else(|| ApiError::new(missing))?;
     let mut change = app.change(call.actor()).await?;
-    let errand = Errand { account: &account, purpose: Purpose::Contact, to: &to, link: None };
+    let errand = Errand { account: &account, purpose: Purpose::Contact, to: &to, form: Form::Code };
     let sent = send(&mut change, &errand).await.map_err(|refused| match refused {
         NotSent::TooSoon { until } => ApiError::new(Code::RateLimited)
             .saying("A code was sent a moment ago.")

@@ -47,6 +47,8 @@ pub enum Purpose {
     Reset,
     /// Somebody wants to log in.
     Login,
+    /// The same, by following a link.
+    Link,
 }
 
 impl Purpose {
@@ -57,6 +59,7 @@ impl Purpose {
             Self::Contact => "contact",
             Self::Reset => "reset",
             Self::Login => "login",
+            Self::Link => "link",
         }
     }
 }
@@ -75,8 +78,39 @@ pub struct Errand<'a> {
     pub account: &'a Account,
     pub purpose: Purpose,
     pub to: &'a Target,
-    /// The page of a link that does the same as the code; it goes out by mail alone.
-    pub link: Option<&'a str>,
+    pub form: Form<'a>,
+}
+
+/// In what form it goes out. Pages are the configuration's; links go out by mail alone.
+#[derive(Debug, Clone, Copy)]
+pub enum Form<'a> {
+    Code,
+    /// A code, and a link to this page that does the same.
+    CodeAndLink(&'a str),
+    /// A link to this page and no code, for whom this application asked.
+    Link {
+        page: &'a str,
+        application: Option<Id>,
+    },
+}
+
+impl<'a> Form<'a> {
+    const fn page(self) -> Option<&'a str> {
+        match self {
+            Self::Code => None,
+            Self::CodeAndLink(page) | Self::Link { page, .. } => Some(page),
+        }
+    }
+
+    /// How long what goes out now is good for.
+    #[must_use]
+    pub fn valid_for(self, app: &App) -> Duration {
+        let login = &app.config().login;
+        match self {
+            Self::Code | Self::CodeAndLink(_) => login.otp.valid_for,
+            Self::Link { .. } => login.magic_link.valid_for,
+        }
+    }
 }
 
 /// A code that is on its way.
@@ -133,18 +167,24 @@ pub fn has_way(app: &App, channel: Contact) -> bool {
 /// [`NotSent`]; the change may go on without it.
 pub async fn send(change: &mut Change<'_>, errand: &Errand<'_>) -> Result<Sent, NotSent> {
     let (app, now) = (change.app(), change.now());
-    let Errand { account, purpose, to, link } = *errand;
+    let Errand { account, purpose, to, form } = *errand;
     if !has_way(app, to.contact()) {
         return Err(NotSent::NoWay);
     }
     let which = Which { account: account.id, purpose, channel: to.contact() };
     let digits = Digits::generate(app.random.as_ref());
-    let sent = Sent { id: change.new_id(), expires_at: now.plus(app.config().login.otp.valid_for) };
-    let code_digest = digest(app, which, sent.id, &digits);
-    let token = link.filter(|_| to.contact() == Contact::Email).map(|_| Token::generate(app.random.as_ref()));
+    let sent = Sent { id: change.new_id(), expires_at: now.plus(form.valid_for(app)) };
+    let (code_digest, application) = match form {
+        Form::Code | Form::CodeAndLink(_) => (digest(app, which, sent.id, &digits), None),
+        // No digits have this digest.
+        Form::Link { application, .. } => (String::new(), application),
+    };
+    let token =
+        form.page().filter(|_| to.contact() == Contact::Email).map(|_| Token::generate(app.random.as_ref()));
     let link_digest = token.as_ref().map(Token::digest);
     let link_digest = link_digest.as_ref().map(TokenDigest::as_str);
-    let new = store::New { sent, code_digest: &code_digest, link_digest, target: to.as_str(), now };
+    let (code_digest, target) = (code_digest.as_str(), to.as_str());
+    let new = store::New { sent, code_digest, link_digest, application, target, now };
     if store::replace(change.tx(), which, &new).await? == 0 {
         let until = match store::find(change.tx(), which).await? {
             Some(stored) if stored.sends >= SENDS => stored.forget_at,
@@ -162,10 +202,14 @@ pub async fn send(change: &mut Change<'_>, errand: &Errand<'_>) -> Result<Sent, 
     let host = &app.config().public_url.host;
     match to {
         Target::Email(email) => {
-            let link = link.zip(token.as_ref()).map(|(page, token)| words::link(page, token));
-            let words =
-                words::Letter { purpose, host, digits: &digits, link: link.as_ref(), until: sent.expires_at };
-            let (subject, text) = words.write();
+            let link = form.page().zip(token.as_ref()).map(|(page, token)| words::link(page, token));
+            let until = sent.expires_at;
+            let (subject, text) = match (form, &link) {
+                (Form::Link { .. }, Some(link)) => words::invitation(host, link, until),
+                (_, link) => {
+                    words::Letter { purpose, host, digits: &digits, link: link.as_ref(), until }.write()
+                }
+            };
             let letter = Letter { account: account.id, to: email.clone(), subject, text };
             notify::write_to(change, &occasion, letter).await?;
         }
@@ -193,12 +237,14 @@ pub async fn by_link(
     store::by_link(src, purpose, &TokenDigest::of(token.expose()), now).await
 }
 
-/// Ends what was sent for another password: this one is newer.
+/// Ends the links that were sent, and the codes for another password: this one is newer.
 pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, Result<(), Error>> {
     Box::pin(async move {
         if let Event::Account(AccountEvent::PasswordChanged { account, .. }) = event {
             let now = change.now();
-            store::end_all(change.tx(), *account, Purpose::Reset, now).await?;
+            for purpose in [Purpose::Reset, Purpose::Link] {
+                store::end_all(change.tx(), *account, purpose, now).await?;
+            }
         }
         Ok(())
     })
@@ -210,6 +256,7 @@ pub struct Proof {
     which: Which,
     id: Id,
     target: String,
+    application: Option<Id>,
 }
 
 impl Proof {
@@ -229,6 +276,12 @@ impl Proof {
     #[must_use]
     pub fn target(&self) -> &str {
         &self.target
+    }
+
+    /// The application that asked for the link, where one did.
+    #[must_use]
+    pub const fn application(&self) -> Option<Id> {
+        self.application
     }
 
     /// Tells this proof from every other one.
@@ -274,7 +327,7 @@ pub async fn check(app: &App, which: Which, digits: &Digits, actor: Actor) -> Re
     }
     if Secret::new(stored.code_digest) == Secret::new(digest(app, which, stored.id, digits)) {
         // Nothing is written: a right code costs no try.
-        return Ok(Proof { which, id: stored.id, target: stored.target });
+        return Ok(Proof { which, id: stored.id, target: stored.target, application: None });
     }
     let (purpose, contact) = (which.purpose.name(), which.channel);
     let account = Some(which.account);

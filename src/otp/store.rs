@@ -16,6 +16,7 @@ pub(super) struct New<'a> {
     pub sent: Sent,
     pub code_digest: &'a str,
     pub link_digest: Option<&'a str>,
+    pub application: Option<Id>,
     pub target: &'a str,
     pub now: Timestamp,
 }
@@ -34,11 +35,14 @@ fn at(stmt: Stmt, which: Which) -> Stmt {
 pub(super) async fn replace(tx: &mut Tx, which: Which, new: &New<'_>) -> Result<u64, Error> {
     let (now, forget_at) = (new.now, new.now.plus(FORGOTTEN_AFTER));
     prepare(tx, which, new).await?;
-    let stmt = sql("UPDATE one_time_code SET id = ?, code_digest = ?, link_digest = ?, target = ?, \
-                    sent_at = ?, expires_at = ?, used_at = NULL,")
+    let stmt = sql(
+        "UPDATE one_time_code SET id = ?, code_digest = ?, link_digest = ?, application_id = ?, target = ?, \
+                    sent_at = ?, expires_at = ?, used_at = NULL,",
+    )
     .bind(new.sent.id)
     .bind(new.code_digest)
     .bind(new.link_digest)
+    .bind(new.application)
     .bind(new.target)
     .bind(now)
     .bind(new.sent.expires_at)
@@ -95,6 +99,7 @@ struct Linked {
     channel: Contact,
     id: Id,
     target: String,
+    application: Option<Id>,
 }
 
 /// What a link proves that is in force.
@@ -104,13 +109,14 @@ pub(super) async fn by_link(
     digest: &TokenDigest,
     now: Timestamp,
 ) -> Result<Option<Proof>, Error> {
-    let stmt = sql("SELECT account_id AS account, channel, id, target FROM one_time_code \
+    let stmt = sql("SELECT account_id AS account, channel, id, target, application_id AS application \
+                    FROM one_time_code \
                     WHERE link_digest = ? AND purpose = ? AND used_at IS NULL AND expires_at > ?");
     let found: Option<Linked> =
         src.optional(stmt.bind(digest.as_str()).bind(purpose.name()).bind(now)).await?;
-    Ok(found.map(|Linked { account, channel, id, target }| {
+    Ok(found.map(|Linked { account, channel, id, target, application }| {
         let which = Which { account, purpose, channel };
-        Proof { which, id, target }
+        Proof { which, id, target, application }
     }))
 }
 

@@ -45,7 +45,7 @@ impl Scene {
         let account = account::by_id(&self.app.db, self.account.id).await?.unwrap();
         let to = contact::target_of(&account, channel).unwrap();
         let mut change = self.app.change(Actor::system()).await?;
-        let errand = Errand { account: &account, purpose: Purpose::Contact, to: &to, link: None };
+        let errand = Errand { account: &account, purpose: Purpose::Contact, to: &to, form: Form::Code };
         let sent = send(&mut change, &errand).await?;
         change.commit().await?;
         Ok(sent)

@@ -22,7 +22,7 @@ impl Letter<'_> {
         let Self { purpose, host, digits, link, until } = self;
         let what = match purpose {
             Purpose::Contact => "It confirms that this address is yours.",
-            Purpose::Login => "It logs you in.",
+            Purpose::Login | Purpose::Link => "It logs you in.",
             Purpose::Reset => "It lets you set a new password in the place of the one that you forgot.",
         };
         let link = link
@@ -37,6 +37,19 @@ impl Letter<'_> {
             ),
         )
     }
+}
+
+/// Subject and text of a mail with a link that logs in, and no code.
+pub(super) fn invitation(host: &str, link: &Secret<String>, until: Timestamp) -> (String, String) {
+    (
+        format!("Your link for {host}"),
+        format!(
+            "This link logs you in at {host}:\n\n    {}\n\nIt counts once, until {} UTC. Give it to nobody: whoever opens it is \
+             logged in as you.\n\nIf you did not ask for it, you need not do anything.\n",
+            link.expose(),
+            clock(until)
+        ),
+    )
 }
 
 /// A link to a page of the configuration's, with the token that it hands over.

@@ -47,6 +47,8 @@ pub enum Method {
     Password,
     /// A code that was sent.
     Code,
+    /// A link that was sent.
+    Link,
 }
 
 impl Method {
@@ -56,11 +58,12 @@ impl Method {
         match self {
             Self::Password => "password",
             Self::Code => "code",
+            Self::Link => "magic_link",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Password, Self::Code].into_iter().find(|method| method.name() == name)
+        [Self::Password, Self::Code, Self::Link].into_iter().find(|method| method.name() == name)
     }
 }
 

@@ -45,6 +45,7 @@ pub const FILES: &[File] = files! {
     "0015_otp"
     "0016_factor"
     "0017_outbox_pace"
+    "0018_login_link"
 };
 
 /// How far a store is with one file.

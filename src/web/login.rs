@@ -145,6 +145,6 @@ fn next_of(query: &str) -> &str {
     query.split('&').find_map(|pair| pair.strip_prefix("next=")).map_or(HOME, local)
 }
 
-fn channel(call: &Call) -> Channel {
+pub(super) fn channel(call: &Call) -> Channel {
     if call.app.config().public_url.is_https { Channel::Https } else { Channel::PlainHttp }
 }

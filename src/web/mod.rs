@@ -8,9 +8,11 @@ mod approval;
 mod exact;
 mod form;
 mod layout;
+mod link;
 mod login;
 
-use crate::http::{ApiError, Bucket, Call, Nothing, Reply, Row, get, post};
+use crate::http::{ApiError, Bucket, Call, ErrorCode as Code, Nothing, Reply, Row, get, post};
+use crate::login::LOGIN_EVENTS;
 
 pub use layout::trouble;
 
@@ -27,16 +29,28 @@ pub fn rows() -> Vec<Row> {
         post("/portcullis/login/", login::enter)
             .page()
             .limit(Bucket::Login)
-            .audited(&[
-                "login",
-                "login_failed",
-                "account_locked",
-                "new_device_detected",
-                "session_ended",
-                "2fa_verified",
-                "2fa_backup_used",
-            ])
+            .audited(LOGIN_EVENTS)
+            .audited(&["password_rehashed"])
             .about("Log in"),
+        get("/magic-link/verify/", link::look)
+            .open()
+            .by_link()
+            .limit(Bucket::LinkVerify)
+            .codes(&[
+                Code::TokenRequired,
+                Code::MagicLinkInvalid,
+                Code::SecondFactorRequired,
+                Code::AccountLocked,
+                Code::SessionLimitExceeded,
+                Code::DeviceLimitExceeded,
+                Code::CsrfFailed,
+            ])
+            .about("Log in with the link for the application whose keys come with it; a page with a button without"),
+        post(link::ENTER, link::enter)
+            .page()
+            .limit(Bucket::LinkVerify)
+            .audited(LOGIN_EVENTS)
+            .about("Log in by the button of a link"),
         post("/portcullis/logout/", login::leave).page().audited(&["logout"]).about("Log out"),
         get(HOME, approval::list).page().about("What agents want to do"),
         get("/portcullis/approvals/{id}/", approval::show)

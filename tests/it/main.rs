@@ -39,6 +39,7 @@ mod hostile;
 mod identity;
 mod journey;
 mod limits;
+mod link;
 mod notice_reach;
 mod notices;
 mod outage;

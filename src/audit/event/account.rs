@@ -102,7 +102,7 @@ pub enum AccountEvent {
         account: Id,
         contact: Contact,
     },
-    /// A one-time code is on its way.
+    /// A one-time code, or a link in its place, is on its way.
     CodeSent {
         account: Id,
         purpose: &'static str,
@@ -121,6 +121,11 @@ pub enum AccountEvent {
     },
     /// Somebody asked for a code to log in with; `account` is set where one has the identifier.
     LoginCodeRequested {
+        account: Option<Id>,
+        identifier_digest: String,
+    },
+    /// Somebody asked for a link to log in with; `account` is set where one has the identifier.
+    LoginLinkRequested {
         account: Option<Id>,
         identifier_digest: String,
     },
@@ -157,6 +162,7 @@ impl AccountEvent {
             Self::CodeRefused { .. } => "code_refused",
             Self::ResetRequested { .. } => "password_reset_request",
             Self::LoginCodeRequested { .. } => "login_code_requested",
+            Self::LoginLinkRequested { .. } => "login_link_requested",
             Self::ResetCompleted { .. } => "password_reset_complete",
             Self::FlagsChanged { .. } => "account_flags_changed",
         }
@@ -173,6 +179,7 @@ impl AccountEvent {
             | Self::CodeRefused { .. }
             | Self::ResetRequested { .. }
             | Self::LoginCodeRequested { .. }
+            | Self::LoginLinkRequested { .. }
             | Self::ResetCompleted { .. } => Vec::new(),
             Self::Locked { account, .. } => account.iter().copied().map(Subject::Account).collect(),
             Self::Unlocked { account, .. }
@@ -193,7 +200,8 @@ impl AccountEvent {
             Self::Locked { account, .. }
             | Self::CodeRefused { account, .. }
             | Self::ResetRequested { account, .. }
-            | Self::LoginCodeRequested { account, .. } => *account,
+            | Self::LoginCodeRequested { account, .. }
+            | Self::LoginLinkRequested { account, .. } => *account,
             Self::Created { account, .. }
             | Self::RegistrationRepeated { account, .. }
             | Self::Unlocked { account, .. }

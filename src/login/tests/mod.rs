@@ -3,6 +3,7 @@
 mod code;
 mod cookie;
 mod factor;
+mod link;
 mod lock;
 mod password;
 mod reset;

@@ -1,0 +1,159 @@
+//! The page that a link in a mail leads to: a button, because what only looks must use nothing up.
+//!
+//! Law: programs open links before people do, to see where they lead. So a `GET` logs nobody in, unless
+//! it names an application by its keys, which no such program has. The token stands in the form and in
+//! no address from then on; what is not a token of ours is not written into a page.
+
+use ::http::header::{HeaderValue, REFERRER_POLICY, RETRY_AFTER};
+use ::http::{Method, StatusCode};
+use maud::html;
+use schemars::JsonSchema;
+
+use super::HOME;
+use super::form::{self, Form};
+use super::layout::{lead_to, page, trouble};
+use super::login::channel;
+use crate::base::Secret;
+use crate::factor::Code;
+use crate::http::cookie::SetCookie;
+use crate::http::{ApiError, Call, Fields, FromFields, Query, Reply, error};
+use crate::login::{self, Follower, Place, Refused};
+use crate::session::{self, Device, MAX_DEVICE_LEN};
+
+/// Where the form goes.
+pub(super) const ENTER: &str = "/portcullis/link/";
+const TOKEN_LEN: usize = 43;
+const TOKEN_MAX: usize = 128;
+
+/// What stands in a link.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "MagicLink")]
+pub(super) struct Followed {
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    token: Option<Secret<String>>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    device_info: Option<String>,
+}
+
+impl FromFields for Followed {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let token = fields.optional("token").max(TOKEN_MAX).or_blank().secret();
+        let device_info = fields.optional("device_info").max(MAX_DEVICE_LEN).or_blank().text();
+        Some(Self { token, device_info })
+    }
+}
+
+pub(super) async fn look(call: Call, Query(followed): Query<Followed>) -> Result<Reply, ApiError> {
+    if call.application.is_some() && call.head.method == Method::GET {
+        let device = followed.device_info.and_then(|text| Device::parse(&text).ok());
+        let device = device.filter(|device| !device.as_str().is_empty());
+        return login::answer_link(&call, followed.token, device).await;
+    }
+    let token = followed.token.filter(|token| is_token(token.expose()));
+    Ok(match token.filter(|_| login::links_are_open(&call.app)) {
+        Some(token) => button(StatusCode::OK, &token, Ask::Nothing, None),
+        None => over(),
+    })
+}
+
+pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
+    if !form::is_not_foreign(&call) {
+        return Ok(form::not_ours(&call));
+    }
+    let token = Secret::new(form.text("token").to_owned());
+    if !is_token(token.expose()) || !login::links_are_open(&call.app) {
+        return Ok(over());
+    }
+    let follower = Follower {
+        token: token.clone(),
+        code: Code::read(form.text("code")),
+        place: Place::Page,
+        device: Device::guess(call.head.user_agent.as_deref().unwrap_or_default()),
+        address: call.head.client,
+        actor: call.actor(),
+    };
+    let app = &call.app;
+    match login::follow(app, follower).await {
+        Ok(entered) => {
+            let (value, good_for) =
+                session::page_cookie(&app.seal, app.random.as_ref(), &entered.session, app.now());
+            lead_to(HOME).with_cookie(&SetCookie::session(channel(&call), value, good_for))
+        }
+        Err(Refused::Wrong | Refused::Inactive | Refused::Banned) => Ok(over()),
+        Err(Refused::SecondFactorNeeded) => {
+            let text = "This account has a second factor. Enter a code of it.";
+            Ok(button(StatusCode::UNAUTHORIZED, &token, Ask::Code, Some(text)))
+        }
+        Err(Refused::SecondFactorWrong) => {
+            let text = "The code is wrong, or was used before. Wait for the next one.";
+            Ok(button(StatusCode::UNAUTHORIZED, &token, Ask::Code, Some(text)))
+        }
+        Err(Refused::Locked { until }) => {
+            let text = "Too many attempts, or this account was locked. Try again later.";
+            let reply = button(StatusCode::LOCKED, &token, Ask::Nothing, Some(text));
+            let wait = until.map(|until| error::whole_seconds(until.since(app.now())).max(1));
+            Ok(match wait {
+                Some(wait) => reply.with(RETRY_AFTER, HeaderValue::from(wait)),
+                None => reply,
+            })
+        }
+        Err(Refused::SessionLimit | Refused::DeviceLimit) => {
+            let text = "You are logged in in too many places. Log out somewhere else first.";
+            Ok(button(StatusCode::FORBIDDEN, &token, Ask::Nothing, Some(text)))
+        }
+        Err(refused @ (Refused::Overloaded | Refused::NoKey | Refused::Store(_))) => {
+            tracing::warn!(request_id = call.head.request_id, ?refused, "nobody can log in to pages");
+            Ok(trouble(StatusCode::SERVICE_UNAVAILABLE))
+        }
+    }
+}
+
+/// What the form asks for beside the button.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    Nothing,
+    /// A code of the second factor.
+    Code,
+}
+
+fn button(status: StatusCode, token: &Secret<String>, ask: Ask, problem: Option<&str>) -> Reply {
+    let content = html! {
+        div.narrow {
+            h1 { "Log in" }
+            @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+            @else { p { "You followed a link that logs you in here. It counts once, when you press the button." } }
+            form method="post" action=(ENTER) {
+                input type="hidden" name="token" value=(token.expose());
+                @if ask == Ask::Code {
+                    label for="code" { "Code from your authenticator app, or a backup code" }
+                    input id="code" name="code" type="text" autocomplete="one-time-code" required maxlength="64"
+                        autocapitalize="off" spellcheck="false" autofocus;
+                }
+                button type="submit" { "Log in" }
+            }
+        }
+    };
+    quiet(page(status, "Log in", None, &content))
+}
+
+/// Whatever was wrong with a link.
+fn over() -> Reply {
+    let content = html! {
+        div.narrow {
+            h1 { "This link opens nothing" }
+            p { "It was used, its time is over, a newer one was sent, or it is not whole. Ask for another one." }
+            p { a href="/portcullis/login/" { "Log in another way" } }
+        }
+    };
+    quiet(page(StatusCode::UNAUTHORIZED, "Not logged in", None, &content))
+}
+
+/// The address of the page holds a token, so no request that it leads to names more of it than the
+/// origin, which our form must name.
+fn quiet(reply: Reply) -> Reply {
+    reply.with(REFERRER_POLICY, HeaderValue::from_static("strict-origin"))
+}
+
+fn is_token(text: &str) -> bool {
+    text.len() == TOKEN_LEN && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
