@@ -34,6 +34,7 @@
 //! - **refresh token**: opaque, stored hashed, used once; presenting a used one ends the family.
 //! - **agent token**: what a human delegated to a program: some permissions, within limits, until it ends.
 //! - **one-time code**: six digits sent to an address or number, which prove that it is whose it should be.
+//! - **passkey**: a key pair that a person's device keeps; the public half is the account's, and a login signs a challenge.
 //! - **approval**: a held request of an agent that waits for a human (on the wire: *pending action*).
 //! - **route**: host + path + methods, an upstream and an `allow` policy.
 //! - **permit**: the proof, as a type, that a request may be forwarded.
@@ -67,6 +68,7 @@ pub mod agent;
 pub mod approval;
 pub mod notice;
 pub mod factor;
+pub mod passkey;
 pub mod login;
 pub mod profile;
 pub mod web;

@@ -16,8 +16,8 @@ pub use actor::{Actor, Who};
 pub use chain::{Broken, Finding, Head, Noted, append, verify};
 pub use event::{
     AccountEvent, AgentEvent, ApplicationEvent, ApprovalEvent, Basis, Contact, Decided, Delegation,
-    EndReason, Event, FactorEvent, How, KeyEvent, LoginFailure, OrganizationEvent, RightsEvent, SessionEvent,
-    Settled, Step, Suspension, SystemEvent, Verdict, Voided,
+    EndReason, Event, FactorEvent, How, KeyEvent, LoginFailure, OrganizationEvent, PasskeyEvent, RightsEvent,
+    SessionEvent, Settled, Step, Suspension, SystemEvent, Verdict, Voided,
 };
 pub use store::{Row, latest, prune, tail};
 pub use subject::Subject;

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::insecure::{Insecure, Permitted};
+use super::listen::PublicUrl;
 use super::notice::is_here;
 use super::place::Place;
 use super::problem::Report;
@@ -20,6 +21,8 @@ pub struct Login {
     pub otp: Otp,
     pub magic_link: MagicLink,
     pub reset: Reset,
+    /// Logging in with a passkey; `null`: nobody can.
+    pub passkeys: Option<Passkeys>,
 }
 
 /// One-time codes, by mail and by text message.
@@ -53,6 +56,17 @@ pub struct Reset {
     pub link: Option<String>,
 }
 
+/// Passkeys (WebAuthn): for which domain they are made, and on whose pages.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Passkeys {
+    /// The domain that passkeys belong to, for ever: those made for another one open nothing here.
+    pub rp_id: String,
+    /// The origins of the pages that ask for passkeys, each the domain itself or below it.
+    #[schemars(length(min = 1))]
+    pub origins: Vec<String>,
+}
+
 /// The longest that somebody may take to type six digits (six digits can be guessed).
 const CODE_MAX: Duration = Duration::from_mins(15);
 /// The longest that a mail with a link may wait to be read.
@@ -74,7 +88,71 @@ impl Login {
         if self.magic_link.valid_for < Duration::from_mins(1) || self.magic_link.valid_for > LINK_MAX {
             report.problem(&place.key("valid_for"), "between 1m and 1h");
         }
+        if let Some(passkeys) = &self.passkeys {
+            passkeys.check(&Place::root().key("login").key("passkeys"), report);
+        }
     }
+}
+
+impl Passkeys {
+    /// Whether pages of this origin may ask for passkeys.
+    #[must_use]
+    pub fn admits(&self, origin: &str) -> bool {
+        self.origins.iter().any(|one| one == origin)
+    }
+
+    fn check(&self, place: &Place, report: &mut Report) {
+        let id = &self.rp_id;
+        if let Err(why) = domain(id) {
+            report
+                .problem(&place.key("rp_id"), why)
+                .hint("write the domain alone, in lower case, such as `example.com`");
+            return;
+        }
+        let place = place.key("origins");
+        for (at, origin) in self.origins.iter().enumerate() {
+            if let Err(why) = check_origin(origin, id) {
+                report.problem(&place.item(at), why).hint(format!("write `https://{id}`"));
+            }
+        }
+    }
+}
+
+/// Browsers make passkeys for domains: not for addresses, and not for a whole top-level domain.
+fn domain(text: &str) -> Result<(), String> {
+    let is_label = |label: &str| {
+        let is_plain = label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        !label.is_empty() && label.len() <= 63 && is_plain && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if text.len() > 253 || !text.split('.').all(is_label) {
+        return Err(format!("`{text}` is not a domain"));
+    }
+    if text.parse::<std::net::IpAddr>().is_ok() {
+        return Err("passkeys belong to a domain, and this is an address".to_owned());
+    }
+    if text != "localhost" && !text.contains('.') {
+        return Err(format!("browsers make no passkeys for all of `.{text}`"));
+    }
+    Ok(())
+}
+
+/// Browsers write an origin in one way, and give passkeys to pages over https and to this machine's own.
+fn check_origin(origin: &str, id: &str) -> Result<(), String> {
+    let url = PublicUrl::parse(origin)?;
+    if url.to_string() != origin {
+        return Err(format!("browsers write this origin as `{url}`"));
+    }
+    let is_local = url.host == "localhost" || url.host.ends_with(".localhost");
+    if !url.is_https && !is_local {
+        return Err("browsers use passkeys over https alone".to_owned());
+    }
+    if url.host != id && !url.host.ends_with(&format!(".{id}")) {
+        return Err(format!(
+            "`{}` is neither `{id}` nor below it, so browsers refuse its passkeys",
+            url.host
+        ));
+    }
+    Ok(())
 }
 
 /// A link in a mail is opened by whoever reads it, over whatever network they are in.

@@ -51,7 +51,7 @@ pub use hold::{Hold, HoldMode, HoldWhen, HoldWord, RouteApprover, RouteApprovers
 pub use insecure::Insecure;
 pub use listen::{Listen, PublicUrl, Tls};
 pub use load::{Loaded, load, load_text};
-pub use login::{Login, Otp, Reset};
+pub use login::{Login, Otp, Passkeys, Reset};
 pub use notice::{Mail, MailTls, MailVia, Notice, Smtp, Webhook};
 pub use operation::{
     Audit, BodyLimits, Connections, Cors, Drain, Hashing, HeadLimits, Limits, LogForm, LogLevel, Telemetry,

@@ -15,7 +15,7 @@ mod totp;
 use crate::account::{self, Account};
 use crate::app::Change;
 use crate::audit::{EndReason, FactorEvent};
-use crate::base::{Id, Secret};
+use crate::base::{Id, Secret, Timestamp};
 use crate::config::StaffSecondFactor;
 use crate::principal::AccountFacts;
 use crate::session;
@@ -59,10 +59,17 @@ pub enum Accepted {
     Any,
 }
 
-/// Whether an account may do nothing before it has a second factor.
+/// Whether an account may do nothing in a session before it has a second factor. A session that
+/// proved one needs no other: a passkey is one, and asks for nothing at other logins.
 #[must_use]
-pub const fn is_missing(rule: StaffSecondFactor, account: &AccountFacts) -> bool {
-    is_asked_of(rule, account.is_staff, account.is_superuser) && !account.has_second_factor
+pub const fn is_missing(
+    rule: StaffSecondFactor,
+    account: &AccountFacts,
+    proved_at: Option<Timestamp>,
+) -> bool {
+    is_asked_of(rule, account.is_staff, account.is_superuser)
+        && !account.has_second_factor
+        && proved_at.is_none()
 }
 
 const fn is_asked_of(rule: StaffSecondFactor, is_staff: bool, is_superuser: bool) -> bool {

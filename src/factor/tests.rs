@@ -207,13 +207,15 @@ on_every_store! {
 fn who_must_have_a_second_factor_is_staff_or_superuser_where_it_is_required() {
     let account = |staff: bool, superuser: bool| {
         let new = NewAccount { is_staff: staff, is_superuser: superuser, ..NewAccount::of(DEFAULT_SITE) };
-        Account::imagined(&new, Id::from_u128(1), crate::base::Timestamp::from_millis(0))
+        Account::imagined(&new, Id::from_u128(1), Timestamp::from_millis(0))
     };
     for (staff, superuser, asked) in [(false, false, false), (true, false, true), (false, true, true)] {
         let mut own = account(staff, superuser);
-        assert_eq!(is_missing(StaffSecondFactor::Required, &own.facts()), asked);
-        assert!(!is_missing(StaffSecondFactor::Optional, &own.facts()));
-        own.second_factor_at = Some(own.created_at);
-        assert!(!is_missing(StaffSecondFactor::Required, &own.facts()));
+        assert_eq!(is_missing(StaffSecondFactor::Required, &own.facts(), None), asked);
+        assert!(!is_missing(StaffSecondFactor::Optional, &own.facts(), None));
+        let proved_at = Some(own.created_at);
+        assert!(!is_missing(StaffSecondFactor::Required, &own.facts(), proved_at), "in this session");
+        own.second_factor_at = proved_at;
+        assert!(!is_missing(StaffSecondFactor::Required, &own.facts(), None));
     }
 }

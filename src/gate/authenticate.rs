@@ -73,8 +73,9 @@ pub(super) async fn current(
     let known =
         gate.people.find(key, &gate.app.epochs, &world.catalogue, gate.records.as_ref(), head.at).await?;
     // In sessions too that began before the account had to have a second factor.
-    if known.principal.session.scope.is_none()
-        && factor::is_missing(world.config.accounts.staff_second_factor, &known.principal.account)
+    let session = &known.principal.session;
+    let rule = world.config.accounts.staff_second_factor;
+    if session.scope.is_none() && factor::is_missing(rule, &known.principal.account, session.second_factor_at)
     {
         return Ok(Arc::new(known.only_for(Scope::SecondFactorSetupOnly)));
     }

@@ -125,6 +125,16 @@ codes! {
     SecondFactorAlreadyOn = BAD_REQUEST "2FA_ALREADY_ENABLED" "2FA is already enabled",
     CodeRequired = BAD_REQUEST "CODE_REQUIRED" "Code is required",
     InvalidCode = BAD_REQUEST "INVALID_CODE" "Invalid code. Please try again.",
+
+    // Passkeys.
+    MissingFields = BAD_REQUEST "MISSING_FIELDS" "Required fields are missing",
+    RegistrationFailed = BAD_REQUEST "REGISTRATION_FAILED" "The passkey was not accepted",
+    WebauthnAuthFailed = UNAUTHORIZED "WEBAUTHN_AUTH_FAILED" "The passkey was not accepted",
+    CredentialNotFound = NOT_FOUND "CREDENTIAL_NOT_FOUND" "Credential not found",
+    TooManyPasskeys = CONFLICT "TOO_MANY_PASSKEYS" "There are enough passkeys. Remove one first",
+    /// Without it nobody could log in to the account any more.
+    LastFactor = CONFLICT "LAST_FACTOR" "This is the only way in to the account. Set a password or add another passkey first",
+
     // Applications.
     InvalidFields = BAD_REQUEST "INVALID_FIELDS" "No valid fields provided",
     ConfirmationRequired = BAD_REQUEST "CONFIRMATION_REQUIRED" "Confirmation required",

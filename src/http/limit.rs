@@ -28,6 +28,8 @@ pub enum Bucket {
     LinkRequest,
     /// Following one.
     LinkVerify,
+    /// Asking for a challenge to log in with a passkey.
+    Passkey,
 }
 
 const fn window(limit: u32, per: Duration) -> Window {
@@ -54,6 +56,7 @@ impl Bucket {
             Self::SecondFactor => "second_factor",
             Self::LinkRequest => "magic_link_request",
             Self::LinkVerify => "magic_link_verify",
+            Self::Passkey => "passkey",
         }
     }
 
@@ -68,7 +71,7 @@ impl Bucket {
             Self::LinkRequest => &const { [window(3, HOUR)] },
             Self::OtpRequest => &const { [window(5, HOUR)] },
             Self::OtpVerify => &const { [window(5, MINUTE)] },
-            Self::SecondFactor => &const { [window(20, MINUTE)] },
+            Self::SecondFactor | Self::Passkey => &const { [window(20, MINUTE)] },
         }
     }
 }

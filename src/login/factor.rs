@@ -28,7 +28,7 @@ use crate::principal::Scope;
 use crate::session::{self, Device, Pair, Session};
 
 /// A login that is older asks for the password before a second factor is set up.
-const FRESH_FOR: Duration = Duration::from_mins(15);
+pub(super) const FRESH_FOR: Duration = Duration::from_mins(15);
 const WARNING: &str = "Save the backup codes securely. They will not be shown again.";
 
 pub(super) fn rows() -> Vec<Row> {

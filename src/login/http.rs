@@ -241,11 +241,12 @@ async fn refresh(call: Call, Json(body): Json<Refresh>) -> Result<WithCookies<Js
     let application = call.application.as_ref().map(|application| application.id);
     let request = RefreshRequest { token: &token, application, actor: call.actor() };
     let mut known: Option<(Account, Rights)> = None;
-    let outcome = session::refresh(app, &config.sessions, &config.tokens, request, async |id| {
+    let outcome = session::refresh(app, &config.sessions, &config.tokens, request, async |session| {
         let gone = || Error::Broken { cause: "the account of a session is gone".into() };
-        let account = account::by_id(&app.db, id).await?.ok_or_else(gone)?;
+        let account = account::by_id(&app.db, session.account).await?.ok_or_else(gone)?;
         // Who must have a second factor by now, and has none, logs in once more.
-        if factor::is_missing(config.accounts.staff_second_factor, &account.facts()) {
+        let rule = config.accounts.staff_second_factor;
+        if factor::is_missing(rule, &account.facts(), session.second_factor_at) {
             return Err(RefreshError::Refused);
         }
         let rights = rights_of(app, &account).await?;

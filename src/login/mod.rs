@@ -8,6 +8,7 @@ mod by_code;
 mod by_code_http;
 mod by_link;
 mod by_link_http;
+mod by_passkey;
 mod by_password;
 mod by_proof;
 mod factor;
@@ -15,6 +16,7 @@ mod http;
 mod initial;
 mod input;
 mod lockout;
+mod passkey_http;
 mod password;
 mod register;
 mod reset;
@@ -53,6 +55,7 @@ pub fn rows() -> Vec<Row> {
     rows.extend(by_code_http::rows());
     rows.extend(by_link_http::rows());
     rows.extend(factor::rows());
+    rows.extend(passkey_http::rows());
     rows.extend(sessions::rows());
     rows.extend(initial::rows());
     rows

@@ -11,6 +11,7 @@ use crate::audit::{Actor, LoginFailure};
 use crate::base::Timestamp;
 use crate::config::Config;
 use crate::factor::{self, Code};
+use crate::passkey;
 use crate::principal::Scope;
 use crate::session::Method;
 use crate::store::Error;
@@ -25,6 +26,13 @@ pub(super) struct Trial {
 /// Takes a try for the code of somebody whose password was right; `None` where none is asked for.
 pub(super) async fn ask(app: &App, account: &Account, code: Option<&Code>) -> Result<Option<Trial>, Refused> {
     if account.second_factor_at.is_none() {
+        // Whoever must have a second factor, and has passkeys, comes with one: a stolen password must
+        // not be enough to set up another factor.
+        let is_missing =
+            factor::is_missing(app.config().accounts.staff_second_factor, &account.facts(), None);
+        if is_missing && passkey::count_of(&app.db, account.id).await? > 0 {
+            return Err(Refused::SecondFactorNeeded);
+        }
         return Ok(None);
     }
     let code = code.ok_or(Refused::SecondFactorNeeded)?.clone();
@@ -36,9 +44,14 @@ pub(super) async fn ask(app: &App, account: &Account, code: Option<&Code>) -> Re
 
 /// What a login of this account is for, where it is not for everything.
 pub(super) fn scope_of(config: &Config, account: &Account) -> Option<Scope> {
-    if factor::is_missing(config.accounts.staff_second_factor, &account.facts()) {
+    if factor::is_missing(config.accounts.staff_second_factor, &account.facts(), None) {
         return Some(Scope::SecondFactorSetupOnly);
     }
+    scope_of_proved(account)
+}
+
+/// The same where the login itself proved a second factor.
+pub(super) fn scope_of_proved(account: &Account) -> Option<Scope> {
     // A password that somebody else chose opens nothing but choosing another one.
     account.must_change_password.then_some(Scope::PasswordChangeOnly)
 }

@@ -123,6 +123,7 @@ label!(
         Phone = "phone",
         Code = "code",
         Link = "magic_link",
+        Passkey = "passkey",
         Register = "register",
     }
 );

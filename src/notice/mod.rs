@@ -79,6 +79,7 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
                 owner::new_device(change, *account, *session).await
             }
             Event::Factor(event) => owner::second_factor_changed(change, event).await,
+            Event::Passkey(event) => owner::passkeys_changed(change, event).await,
             Event::Approval(event) => approval::tell(change, event).await,
             _ => Ok(()),
         }

@@ -5,7 +5,7 @@
 
 use crate::account;
 use crate::app::Change;
-use crate::audit::FactorEvent;
+use crate::audit::{FactorEvent, PasskeyEvent};
 use crate::base::Id;
 use crate::config::Notice;
 use crate::notify::{self, Letter, Message, Occasion};
@@ -45,6 +45,29 @@ pub(super) async fn second_factor_changed(change: &mut Change<'_>, event: &Facto
         subject: format!("The second factor of your account at {host}"),
         mail: format!(
             "{what}\n\nIf it was not you, somebody else knows your password: change it at once, and tell those who run {host}.\n"
+        ),
+        message: format!("{what} If it was not you, tell those who run {host}."),
+    };
+    tell(change, account, Notice::SecondFactorChanged, words).await
+}
+
+/// Tells that there is another way in, one less, or one that may be somebody else's too.
+pub(super) async fn passkeys_changed(change: &mut Change<'_>, event: &PasskeyEvent) -> Result<(), Error> {
+    let host = change.app().config().public_url.host.clone();
+    let (account, happened) = match event {
+        PasskeyEvent::Added { account, .. } => (*account, "A passkey was added to"),
+        PasskeyEvent::Removed { account, .. } => (*account, "A passkey was removed from"),
+        PasskeyEvent::Regressed { account, .. } => {
+            (*account, "A login was refused because there may be a copy of a passkey of")
+        }
+        PasskeyEvent::Renamed { .. } => return Ok(()),
+    };
+    let what = format!("{happened} your account at {host}.");
+    let words = Words {
+        subject: format!("The passkeys of your account at {host}"),
+        mail: format!(
+            "{what}\n\nIf it was not you, look at your passkeys and sessions at once, end those that you do not know, change your \
+             password, and tell those who run {host}.\n"
         ),
         message: format!("{what} If it was not you, tell those who run {host}."),
     };
@@ -95,7 +118,7 @@ mod tests {
     use super::*;
     use crate::account::NewAccount;
     use crate::app::testing::{TestApp, With};
-    use crate::audit::{Actor, How};
+    use crate::audit::{Actor, Event, How};
     use crate::base::{Email, Phone};
     use crate::notify::testing::waiting;
     use crate::store::DEFAULT_SITE;
@@ -116,10 +139,11 @@ mod tests {
         account.id
     }
 
-    async fn told_of(app: &TestApp, event: FactorEvent) -> Vec<(String, String)> {
-        let before: Vec<String> = waiting(app).await.into_iter().map(|one| one.text).collect();
+    async fn told_of(app: &TestApp, event: impl Into<Event>) -> Vec<(String, String)> {
+        let (before, event) = (waiting(app).await, event.into());
+        let before: Vec<String> = before.into_iter().map(|one| one.text).collect();
         let mut change = app.change(Actor::system()).await.unwrap();
-        second_factor_changed(&mut change, &event).await.unwrap();
+        crate::notice::react(&mut change, &event).await.unwrap();
         change.record(event).await.unwrap();
         change.commit().await.unwrap();
         let all = waiting(app).await.into_iter();
@@ -127,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn owners_are_told_what_happened_to_their_second_factor_where_they_can_be() {
+    async fn owners_are_told_what_happened_to_their_second_factor_and_passkeys_where_they_can_be() {
         let app = scene().await;
         let ada = person(&app, "ada", |new| new.is_verified = true).await;
         let session = Id::from_u128(1);
@@ -146,6 +170,16 @@ mod tests {
         for event in [FactorEvent::SetUp { account: ada }, FactorEvent::Proved { account: ada, session }] {
             assert!(told_of(&app, event).await.is_empty(), "that is no news");
         }
+        let passkey = Id::from_u128(2);
+        for (event, part) in [
+            (PasskeyEvent::Added { account: ada, passkey }, "was added to"),
+            (PasskeyEvent::Removed { account: ada, passkey }, "was removed from"),
+            (PasskeyEvent::Regressed { account: ada, passkey, counted: 3 }, "may be a copy"),
+        ] {
+            let told = told_of(&app, event).await;
+            assert!(matches!(&told[..], [(_, text)] if text.contains(part)), "{told:?}");
+        }
+        assert!(told_of(&app, PasskeyEvent::Renamed { account: ada, passkey }).await.is_empty());
         let bob = person(&app, "bob", |_| {}).await;
         assert!(
             told_of(&app, FactorEvent::Enabled { account: bob }).await.is_empty(),

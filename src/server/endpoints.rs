@@ -94,6 +94,8 @@ mod tests {
                 "POST /password/strength/",
                 "POST /refresh/",
                 "POST /register/",
+                "POST /webauthn/authenticate/begin/",
+                "POST /webauthn/authenticate/complete/",
             ]
         );
     }

@@ -49,6 +49,7 @@ pub enum Method {
     Code,
     /// A link that was sent.
     Link,
+    Passkey,
 }
 
 impl Method {
@@ -59,11 +60,13 @@ impl Method {
             Self::Password => "password",
             Self::Code => "code",
             Self::Link => "magic_link",
+            Self::Passkey => "passkey",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Password, Self::Code, Self::Link].into_iter().find(|method| method.name() == name)
+        let all = [Self::Password, Self::Code, Self::Link, Self::Passkey];
+        all.into_iter().find(|method| method.name() == name)
     }
 }
 
@@ -245,6 +248,11 @@ pub async fn prove(change: &mut Change<'_>, session: &mut Session) -> Result<boo
 /// Forgets that a second factor was proved in any session of the account: it has none any more.
 pub async fn unprove(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
     store::unprove(change.tx(), account).await
+}
+
+/// Forgets it in the sessions that began with a passkey: one of the account's is gone.
+pub async fn unprove_passkeys(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
+    store::unprove_by(change.tx(), account, Method::Passkey).await
 }
 
 /// Ends one session. `false` where it was over already.

@@ -81,8 +81,7 @@ struct Attempt<'a> {
     claims: Map<String, Value>,
 }
 
-/// Uses a refresh token. `claims` makes the configured extra claims for the session's account, or
-/// refuses it.
+/// Uses a refresh token. `claims` makes the configured extra claims for the session, or refuses it.
 ///
 /// # Errors
 /// [`RefreshError`].
@@ -91,7 +90,7 @@ pub async fn refresh(
     sessions: &Sessions,
     tokens: &Tokens,
     request: Request<'_>,
-    claims: impl AsyncFnOnce(Id) -> Result<Map<String, Value>, RefreshError>,
+    claims: impl AsyncFnOnce(&Session) -> Result<Map<String, Value>, RefreshError>,
 ) -> Result<Refreshed, RefreshError> {
     let secret = request.token.expose().as_str();
     let digest = TokenDigest::of(secret);
@@ -101,7 +100,7 @@ pub async fn refresh(
     if session.application != request.application {
         return Err(RefreshError::OtherApplication);
     }
-    let claims = claims(session.account).await?;
+    let claims = claims(&session).await?;
     let attempt = Attempt { sessions, tokens, secret, digest, claims };
     let mut change = app.change(request.actor).await?;
     // The account's row first, as everywhere: it says whether the account may act, and it is the

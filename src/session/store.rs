@@ -98,6 +98,12 @@ pub(super) async fn unprove(tx: &mut Tx, account: Id) -> Result<(), Error> {
     tx.execute(stmt.bind(account)).await.map(drop)
 }
 
+/// The same in sessions that began by one method.
+pub(super) async fn unprove_by(tx: &mut Tx, account: Id, method: Method) -> Result<(), Error> {
+    let stmt = sql("UPDATE session SET second_factor_at = NULL WHERE account_id = ? AND method = ?");
+    tx.execute(stmt.bind(account).bind(method.name())).await.map(drop)
+}
+
 /// Ends every session that came through an application.
 pub(super) async fn end_of_application(tx: &mut Tx, application: Id, now: Timestamp) -> Result<u64, Error> {
     let stmt = sql("UPDATE session SET ended_at = ? WHERE application_id = ? AND ended_at IS NULL");

@@ -46,6 +46,7 @@ pub const FILES: &[File] = files! {
     "0016_factor"
     "0017_outbox_pace"
     "0018_login_link"
+    "0019_passkey"
 };
 
 /// How far a store is with one file.

@@ -44,6 +44,8 @@ mod notice_reach;
 mod notices;
 mod outage;
 mod page;
+mod passkey;
+mod passkey_hostile;
 mod policy;
 mod races;
 mod readers;

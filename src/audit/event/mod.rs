@@ -10,6 +10,7 @@ mod approval;
 mod factor;
 mod key;
 mod organization;
+mod passkey;
 mod rights;
 mod session;
 mod system;
@@ -23,6 +24,7 @@ pub use approval::{ApprovalEvent, Step, Voided};
 pub use factor::FactorEvent;
 pub use key::KeyEvent;
 pub use organization::OrganizationEvent;
+pub use passkey::PasskeyEvent;
 pub use rights::RightsEvent;
 pub use session::{EndReason, LoginFailure, SessionEvent};
 pub use system::SystemEvent;
@@ -37,6 +39,7 @@ pub enum Event {
     Account(AccountEvent),
     Session(SessionEvent),
     Factor(FactorEvent),
+    Passkey(PasskeyEvent),
     Rights(RightsEvent),
     Organization(OrganizationEvent),
     Application(ApplicationEvent),
@@ -61,6 +64,7 @@ impl Event {
             Self::Account(event) => event.code(),
             Self::Session(event) => event.code(),
             Self::Factor(event) => event.code(),
+            Self::Passkey(event) => event.code(),
             Self::Rights(event) => event.code(),
             Self::Organization(event) => event.code(),
             Self::Application(event) => event.code(),
@@ -77,6 +81,7 @@ impl Event {
             Self::Account(event) => event.subjects(),
             Self::Session(event) => event.subjects(),
             Self::Factor(event) => event.subjects(),
+            Self::Passkey(event) => event.subjects(),
             Self::Rights(event) => event.subjects(),
             Self::Organization(event) => event.subjects(),
             Self::Application(event) => event.subjects(),
@@ -93,6 +98,9 @@ impl Event {
             Self::Account(event) => About { account: event.account(), organization: None, application: None },
             Self::Session(event) => About { account: event.account(), organization: None, application: None },
             Self::Factor(event) => {
+                About { account: Some(event.account()), organization: None, application: None }
+            }
+            Self::Passkey(event) => {
                 About { account: Some(event.account()), organization: None, application: None }
             }
             Self::Rights(event) => About { account: event.account(), organization: None, application: None },
@@ -121,6 +129,7 @@ families! {
     Account(AccountEvent)
     Session(SessionEvent)
     Factor(FactorEvent)
+    Passkey(PasskeyEvent)
     Rights(RightsEvent)
     Organization(OrganizationEvent)
     Application(ApplicationEvent)

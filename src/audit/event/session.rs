@@ -41,6 +41,7 @@ pub enum LoginFailure {
     WrongSecondFactor,
     /// A code that was sent.
     WrongCode,
+    WrongPasskey,
     Locked,
     Inactive,
     NotVerified,

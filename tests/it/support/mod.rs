@@ -2,6 +2,7 @@
 //!
 //! Law: every test has its own gateway on free ports with its own store; nothing is shared.
 
+pub mod authenticator;
 pub mod chromium;
 pub mod cut;
 pub mod foreign;
