@@ -6,7 +6,12 @@
 //! `make bench` runs everything; `cargo bench --bench gateway -- --quick --only agent,stream` is for
 //! while you work.
 
-#![expect(clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark prints figures")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_precision_loss,
+    reason = "a benchmark prints figures"
+)]
 #![expect(clippy::disallowed_methods, reason = "a benchmark is not the gateway: it spawns its own load")]
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index from a share")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a benchmark that cannot run stops")]
@@ -35,7 +40,13 @@ fn main() {
     match words.as_slice() {
         ["backend"] => runtime().block_on(backend::serve()).expect("the backend serves"),
         ["bare", upstream] => runtime().block_on(bare::serve(upstream.parse().expect("an address"))),
-        _ => runtime().block_on(measure::run_all(&Wish::of(&words))),
+        words => match Wish::of(words) {
+            Ok(wish) => runtime().block_on(measure::run_all(&wish)),
+            Err(trouble) => {
+                eprintln!("{trouble}");
+                std::process::exit(2);
+            }
+        },
     }
 }
 

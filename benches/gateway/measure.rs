@@ -28,25 +28,41 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// `--quick`, and `--only ROW,ROW`.
-    pub fn of(words: &[&str]) -> Self {
-        let effort = if words.contains(&"--quick") {
-            Effort { pairs: 3, span: Duration::from_secs(1) }
-        } else {
-            Effort { pairs: 7, span: Duration::from_secs(3) }
-        };
-        let named = words.iter().skip_while(|word| **word != "--only").nth(1);
-        let only: Vec<String> = named.iter().flat_map(|named| named.split(',')).map(str::to_owned).collect();
-        let rows: Vec<&str> = scenario::all().iter().map(|scenario| scenario.row).chain(BESIDE).collect();
-        for row in &only {
-            assert!(rows.contains(&row.as_str()), "no row is called {row}; there are {}", rows.join(", "));
+    /// `--quick`, and `--only ROW,ROW`; what is wrong with the words, where they say anything else.
+    pub fn of(words: &[&str]) -> Result<Self, String> {
+        let mut wish = Self { effort: Effort { pairs: 7, span: Duration::from_secs(3) }, only: Vec::new() };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match *word {
+                // What cargo says to every benchmark.
+                "--bench" => {}
+                "--quick" => wish.effort = Effort { pairs: 3, span: Duration::from_secs(1) },
+                "--only" => wish.only = rows_named(words.next().copied().unwrap_or_default())?,
+                other => return Err(format!("{other} means nothing here.\n{}", usage())),
+            }
         }
-        Self { effort, only }
+        Ok(wish)
     }
 
     fn wants(&self, row: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == row)
     }
+}
+
+fn rows() -> Vec<&'static str> {
+    scenario::all().iter().map(|scenario| scenario.row).chain(BESIDE).collect()
+}
+
+fn rows_named(list: &str) -> Result<Vec<String>, String> {
+    let named: Vec<String> = list.split(',').map(str::to_owned).collect();
+    match named.iter().find(|row| !rows().contains(&row.as_str())) {
+        Some(row) => Err(format!("No row is called {row:?}.\n{}", usage())),
+        None => Ok(named),
+    }
+}
+
+fn usage() -> String {
+    format!("cargo bench --bench gateway -- [--quick] [--only ROW,ROW]\nRows: {}", rows().join(", "))
 }
 
 /// What every measurement needs.

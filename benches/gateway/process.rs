@@ -38,6 +38,11 @@ impl Process {
         Self { child, address }
     }
 
+    /// Keeps all its threads on these cores.
+    pub fn pin(&self, cores: &str) -> bool {
+        pin(self.child.id(), cores)
+    }
+
     /// CPU time of all its threads so far, from the scheduler's nanosecond counters.
     pub fn cpu(&self) -> Duration {
         let tasks = std::fs::read_dir(self.file("task")).expect("the child lives");
@@ -67,6 +72,20 @@ impl Process {
     fn file(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{name}", self.child.id()))
     }
+}
+
+/// Keeps this process on these cores.
+pub fn pin_this(cores: &str) -> bool {
+    pin(std::process::id(), cores)
+}
+
+/// Whether it was done: `taskset` is not everywhere.
+fn pin(process: u32, cores: &str) -> bool {
+    let id = process.to_string();
+    let mut taskset = Command::new("taskset");
+    let told =
+        taskset.args(["--all-tasks", "--cpu-list", "--pid", cores, &id]).stdout(Stdio::null()).status();
+    told.is_ok_and(|status| status.success())
 }
 
 /// `127.0.0.1:1` or `public=127.0.0.1:1 admin=…`.

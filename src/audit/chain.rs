@@ -127,6 +127,7 @@ fn new_row(noted: &Noted, seq: i64, prev_hash: String, random: &dyn Random) -> N
         hash: String::new(),
         salt,
         content,
+        trace: event.trace().map(str::to_owned),
     };
     row.hash = row.hashed();
     row

@@ -19,5 +19,5 @@ pub use event::{
     EndReason, Event, FactorEvent, How, KeyEvent, LoginFailure, OrganizationEvent, PasskeyEvent, RightsEvent,
     SessionEvent, Settled, Step, Suspension, SystemEvent, Verdict, Voided,
 };
-pub use store::{Row, latest, prune, tail};
+pub use store::{Row, Sought, latest, latest_of, prune, tail, tail_of};
 pub use subject::Subject;

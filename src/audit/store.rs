@@ -28,6 +28,7 @@ pub(super) struct NewRow {
     pub hash: String,
     pub salt: String,
     pub content: String,
+    pub trace: Option<String>,
 }
 
 /// A row of the chain with what lies beside it, for checking.
@@ -68,6 +69,7 @@ impl Link {
             hash: String::new(),
             salt: String::new(),
             content: String::new(),
+            trace: None,
         }
     }
 }
@@ -135,15 +137,15 @@ pub(super) async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<(), Error> {
         let mut chain =
             sql("INSERT INTO audit (seq, happened_at, code, site_id, actor_kind, actor_id, account_id, \
              organization_id, application_id, request_id, digest, prev_hash, hash) VALUES");
-        let mut beside = sql("INSERT INTO audit_personal (seq, account_id, salt, content) VALUES");
+        let mut beside = sql("INSERT INTO audit_personal (seq, account_id, salt, content, trace) VALUES");
         for (i, row) in batch.iter().enumerate() {
             if i > 0 {
                 chain = chain.push(",");
                 beside = beside.push(",");
             }
             chain = values(chain, row);
-            let personal = beside.push("(?, ?, ?, ?)").bind(row.seq);
-            beside = personal.bind(row.account_id).bind(&row.salt).bind(&row.content);
+            let personal = beside.push("(?, ?, ?, ?, ?)").bind(row.seq).bind(row.account_id);
+            beside = personal.bind(&row.salt).bind(&row.content).bind(&row.trace);
         }
         tx.execute(chain).await?;
         tx.execute(beside).await?;
@@ -178,14 +180,54 @@ pub(super) async fn links(mut source: impl Source, after: i64, limit: u32) -> Re
     source.all(select().push("WHERE a.seq > ? ORDER BY a.seq LIMIT ?").bind(after).bind(limit)).await
 }
 
+/// Which rows somebody looks for; what is `None` may be anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sought {
+    pub code: Option<String>,
+    /// The account that a row is about.
+    pub account: Option<Id>,
+    pub request_id: Option<String>,
+    /// The prompt that caused it, as an agent named it.
+    pub trace: Option<String>,
+}
+
+impl Sought {
+    fn after(&self, seq: i64) -> Stmt {
+        select()
+            .push("WHERE a.seq > ?")
+            .bind(seq)
+            .and_if(self.code.as_deref(), "a.code = ?")
+            .and_if(self.account, "a.account_id = ?")
+            .and_if(self.request_id.as_deref(), "a.request_id = ?")
+            .and_if(self.trace.as_deref(), "p.trace = ?")
+    }
+}
+
 /// The rows after number `after`, oldest first.
 pub async fn tail(source: impl Source, after: i64, limit: u32) -> Result<Vec<Row>, Error> {
-    Ok(links(source, after, limit).await?.into_iter().map(Row::from).collect())
+    tail_of(source, &Sought::default(), after, limit).await
+}
+
+/// Those of them that are sought.
+pub async fn tail_of(
+    mut source: impl Source,
+    sought: &Sought,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Row>, Error> {
+    let rows: Vec<Link> = source.all(sought.after(after).push("ORDER BY a.seq LIMIT ?").bind(limit)).await?;
+    Ok(rows.into_iter().map(Row::from).collect())
 }
 
 /// The last `count` rows, oldest first.
-pub async fn latest(mut source: impl Source, count: u32) -> Result<Vec<Row>, Error> {
-    let mut rows: Vec<Link> = source.all(select().push("ORDER BY a.seq DESC LIMIT ?").bind(count)).await?;
+pub async fn latest(source: impl Source, count: u32) -> Result<Vec<Row>, Error> {
+    latest_of(source, &Sought::default(), count).await
+}
+
+/// The last `count` of those that are sought, oldest first.
+pub async fn latest_of(mut source: impl Source, sought: &Sought, count: u32) -> Result<Vec<Row>, Error> {
+    let stmt = sought.after(0).push("ORDER BY a.seq DESC LIMIT ?").bind(count);
+    let mut rows: Vec<Link> = source.all(stmt).await?;
     rows.reverse();
     Ok(rows.into_iter().map(Row::from).collect())
 }

@@ -54,6 +54,49 @@ on_every_store! {
         assert_eq!(latest(&*store, 2).await.unwrap(), rows);
     }
 
+    async fn rows_are_found_by_what_auditors_know(store: TestStore) {
+        three_rows(&store).await;
+        let [human, token] = [Id::from_u128(8), Id::from_u128(9)];
+        let of = Delegation { token, account: human, application: None, organization: None };
+        let decided = |trace: &str| Decided {
+            of: of.clone(),
+            agent: "robot".to_owned(),
+            verdict: Verdict::Allow,
+            route: "reports".to_owned(),
+            method: "GET".to_owned(),
+            permission: None,
+            reason: None,
+            trace: Some(trace.to_owned()),
+            approval: None,
+            cost: None,
+            reserved: None,
+        };
+        let mut actor = Actor::new(Who::Agent(token));
+        actor.request_id = Some("r-2".to_owned());
+        let at = Timestamp::from_millis(1_800_000_000_000);
+        let noted = ["t-1", "t-2", "t-1"].map(|trace| {
+            let event = AgentEvent::Acted(Box::new(decided(trace))).into();
+            Noted { actor: actor.clone(), at, event }
+        });
+        let mut tx = store.begin().await.unwrap();
+        append(&mut tx, &noted, &SeededRandom::new(2)).await.unwrap();
+        tx.commit().await.unwrap();
+        let text = |text: &str| Some(text.to_owned());
+        for (sought, found) in [
+            (Sought { trace: text("t-1"), ..Sought::default() }, &[4, 6][..]),
+            (Sought { trace: text("t-1"), account: Some(Id::from_u128(1)), ..Sought::default() }, &[]),
+            (Sought { account: Some(human), ..Sought::default() }, &[4, 5, 6]),
+            (Sought { request_id: text("r-1"), ..Sought::default() }, &[1, 2, 3]),
+            (Sought { code: text("agent_action"), trace: text("t-2"), ..Sought::default() }, &[5]),
+            (Sought { trace: text("t-3"), ..Sought::default() }, &[]),
+        ] {
+            let all = tail_of(&*store, &sought, 0, 10).await.unwrap();
+            assert_eq!(all.iter().map(|row| row.seq).collect::<Vec<_>>(), found, "{sought:?}");
+            let last = latest_of(&*store, &sought, 1).await.unwrap();
+            assert_eq!(last.iter().map(|row| row.seq).collect::<Vec<_>>(), found[found.len().saturating_sub(1)..]);
+        }
+    }
+
     async fn a_whole_chain_is_found_whole(store: TestStore) {
         three_rows(&store).await;
         assert_eq!(verify(&*store).await.unwrap().seq, 3);

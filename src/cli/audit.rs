@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::open;
 use super::out::{AsJson, Failure, Format, Out};
-use crate::audit::{self, Row};
+use crate::audit::{self, Row, Sought};
 use crate::base::Id;
 
 /// Read the audit trail
@@ -32,8 +32,28 @@ struct Tail {
     /// Go on printing as entries are written, until interrupted
     #[arg(long, short)]
     follow: bool,
+    /// Only this event, say agent_action
+    #[arg(long, value_name = "CODE")]
+    code: Option<String>,
+    /// Only what is about this account, by its id
+    #[arg(long, value_name = "ID")]
+    account: Option<Id>,
+    /// Only what this request caused, by its X-Request-ID
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
+    /// Only what this prompt caused, by its X-Prompt-Trace-ID
+    #[arg(long, value_name = "ID")]
+    trace: Option<String>,
     #[command(flatten)]
     json: AsJson,
+}
+
+impl Tail {
+    fn sought(&self) -> Sought {
+        let Self { code, account, request, trace, .. } = self;
+        let (code, request_id, trace) = (code.clone(), request.clone(), trace.clone());
+        Sought { code, account: *account, request_id, trace }
+    }
 }
 
 /// How often `--follow` looks, and how many entries it takes at once.
@@ -43,10 +63,11 @@ const AT_ONCE: u32 = 500;
 impl Audit {
     pub fn run(&self, path: &Path, out: &mut Out) -> Result<(), Failure> {
         let Command::Tail(tail) = &self.command;
+        let sought = tail.sought();
         let loaded = open::config(path)?;
         open::block_on(async {
             let db = open::existing_store(&loaded.config.store).await?;
-            let mut rows = audit::latest(&db, tail.lines).await.map_err(Failure::problem)?;
+            let mut rows = audit::latest_of(&db, &sought, tail.lines).await.map_err(Failure::problem)?;
             let mut seen = 0;
             loop {
                 for row in &rows {
@@ -57,7 +78,7 @@ impl Audit {
                     return Ok(());
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
-                rows = audit::tail(&db, seen, AT_ONCE).await.map_err(Failure::problem)?;
+                rows = audit::tail_of(&db, &sought, seen, AT_ONCE).await.map_err(Failure::problem)?;
             }
         })
     }

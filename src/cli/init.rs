@@ -10,7 +10,7 @@ use super::office::Office;
 use super::out::{Failure, Out, note};
 use super::password::FromStdin;
 use super::{app, open, user};
-use crate::base::{Email, SystemRandom};
+use crate::base::{Email, Secret, SystemRandom};
 use crate::config;
 use crate::store::DEFAULT_SITE;
 use crate::{account, application};
@@ -36,6 +36,8 @@ pub struct Init {
 
 impl Init {
     pub fn run(&self, path: &Path, out: &mut Out) -> Result<(), Failure> {
+        // Asked before anything is written: who cannot answer leaves nothing behind.
+        let first = if path.exists() { None } else { Some(self.person()?) };
         self.configuration(path)?;
         let loaded = open::config(path)?;
         let seal_file = &loaded.config.keys.seal_file;
@@ -47,7 +49,7 @@ impl Init {
         }
         open::block_on(async {
             let office = Office::open(path).await?;
-            self.superuser(&office).await?;
+            self.superuser(&office, first).await?;
             self.first_application(&office, out).await
         })?;
         note(format_args!("now: portcullis run --config {}", path.display()));
@@ -69,17 +71,29 @@ impl Init {
         Ok(())
     }
 
-    async fn superuser(&self, office: &Office) -> Result<(), Failure> {
+    fn person(&self) -> Result<(Email, Secret<String>), Failure> {
+        let email = match &self.email {
+            Some(email) => email.clone(),
+            None => ask_email()?,
+        };
+        Ok((email, self.password.read()?))
+    }
+
+    async fn superuser(
+        &self,
+        office: &Office,
+        person: Option<(Email, Secret<String>)>,
+    ) -> Result<(), Failure> {
         let accounts = account::list(&office.app.db, DEFAULT_SITE, 1, 0).await?;
         if !accounts.is_empty() {
             note("kept the accounts");
             return Ok(());
         }
-        let email = match &self.email {
-            Some(email) => email.clone(),
-            None => ask_email()?,
+        let (email, password) = match person {
+            Some(person) => person,
+            None => self.person()?,
         };
-        let made = user::superuser(office, email, self.password.read()?).await?;
+        let made = user::superuser(office, email, password).await?;
         note(format_args!(
             "made the superuser {}",
             made.email.map(|email| email.to_string()).unwrap_or_default()

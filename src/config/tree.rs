@@ -148,13 +148,18 @@ pub fn parse(text: &str) -> Result<Node, Problem> {
         let prefix = format!("line {line} column {column}: ");
         let message = whole.strip_prefix(&prefix).unwrap_or(&whole);
         let message = message.strip_suffix(&suffix).unwrap_or(message).to_owned();
-        Problem { path: String::new(), line, column, message: plainly(message), hint: None }
+        let is_twice = message.starts_with(TWICE);
+        let hint = is_twice.then(|| "write what both say below one of them".to_owned());
+        Problem { path: String::new(), line, column, message: plainly(message), hint }
     })
 }
 
+/// How the parser begins to say that a key is there already.
+const TWICE: &str = "duplicate mapping key: ";
+
 /// Some of the parser's messages speak to a programmer; the same for who wrote the file.
 fn plainly(message: String) -> String {
-    if let Some(rest) = message.strip_prefix("duplicate mapping key: ") {
+    if let Some(rest) = message.strip_prefix(TWICE) {
         let key = rest.split(',').next().unwrap_or(rest);
         return format!("the key `{key}` stands here twice");
     }

@@ -4,9 +4,7 @@
 //! is counted before it is known who pays for it, and only the last line makes something that can
 //! be forwarded.
 
-use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -20,6 +18,7 @@ use super::dispatch::{self, text};
 use super::head::{Kind, RequestHead};
 use super::hold::{Held, Kept, Question};
 use super::identity::{Sent, identity_headers};
+use super::laps::Laps;
 use super::permit::Permit;
 use super::person::Snapshot;
 use super::rejection::{Flaw, Rejection};
@@ -29,7 +28,7 @@ use super::{Gate, application, credential, edge, limit, note, rewrite};
 use crate::agent::Status;
 use crate::crypto::digest::sha256;
 use crate::http::{Access, Reply};
-use crate::metrics::{Metrics, Stage};
+use crate::metrics::Stage;
 use crate::policy::table::Params;
 use crate::principal::ApplicationFacts;
 
@@ -81,43 +80,6 @@ pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -
                 (None, _) => asking.pass(body, &mut answer, laps).await,
             };
             Decision::on_route(route, verdict, answer)
-        }
-    }
-}
-
-/// One request in so many has its steps timed: to time them costs more than some of them do.
-const TIMED: u8 = 16;
-
-thread_local! {
-    static UNTIMED: Cell<u8> = const { Cell::new(0) };
-}
-
-/// How long each step took, where the request is one of those that are timed.
-pub(super) struct Laps<'a>(Option<(&'a Metrics, Instant)>);
-
-impl<'a> Laps<'a> {
-    pub const fn untimed() -> Self {
-        Self(None)
-    }
-
-    fn begin(metrics: &'a Metrics) -> Self {
-        let left = UNTIMED.get();
-        UNTIMED.set(left.checked_sub(1).unwrap_or(TIMED - 1));
-        Self((left == 0).then(|| (metrics, Instant::now())))
-    }
-
-    fn end_of(&mut self, stage: Stage) {
-        if let Some((metrics, since)) = &mut self.0 {
-            let now = Instant::now();
-            metrics.stage(stage, now.saturating_duration_since(*since));
-            *since = now;
-        }
-    }
-
-    /// Time passed that was nobody's step.
-    fn skip(&mut self) {
-        if let Some((_, since)) = &mut self.0 {
-            *since = Instant::now();
         }
     }
 }
@@ -277,7 +239,8 @@ impl Asking<'_> {
         // it: where nothing else can stop the request, the question that counts it also pays for it.
         let judged = self.judge_delegation(&snapshot, &grant, application.as_ref()).await;
         laps.end_of(Stage::Authorize);
-        let at_once = if judged.is_ok() && route.pays_at_once() {
+        let is_reached = gate.has_somebody(&route.rule.upstream);
+        let at_once = if judged.is_ok() && is_reached && route.pays_at_once() {
             agent::purchase(&grant, route.charge).ok()
         } else {
             None
@@ -285,6 +248,10 @@ impl Asking<'_> {
         // Everything counts, whatever comes of it: asking is work too.
         let (rated, bought) = agent::rate(gate, &grant, at_once.as_ref()).await?;
         let permit = judged?;
+        // Nobody is asked to approve, and nothing taken, for what could not be sent.
+        if !is_reached {
+            return Err(Rejection::UpstreamUnavailable);
+        }
         let paid = match at_once.zip(bought) {
             Some((purchase, bought)) => Some(agent::spend(gate, &grant, &purchase, Some(bought)).await?),
             None => None,

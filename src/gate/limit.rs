@@ -28,7 +28,8 @@ pub(super) async fn of_route(
         None => format!("route:{name}:{}", ip::counted_as(head.client)),
     };
     let quota = Quota { requests: limit.requests, per: limit.per };
-    told(gate, gate.app.shared.meter(&key, quota).await, Limiter::Route).map(Some)
+    let hit = gate.app.shared.meter(&key, quota).await;
+    told(gate, hit, Limiter::Route, Rejection::Limited).map(Some)
 }
 
 /// Counts a request against the bucket of a built-in endpoint.
@@ -36,10 +37,16 @@ pub(super) async fn of_endpoint(gate: &Gate, bucket: Bucket, head: &RequestHead)
     let windows: Vec<Window> =
         bucket.windows().iter().map(|window| Window { limit: window.limit, per: window.per }).collect();
     let key = format!("endpoint:{}:{}", bucket.name(), ip::counted_as(head.client));
-    told(gate, gate.app.shared.hit(&key, &windows).await, Limiter::Endpoint)
+    let hit = gate.app.shared.hit(&key, &windows).await;
+    told(gate, hit, Limiter::Endpoint, Rejection::Throttled)
 }
 
-fn told(gate: &Gate, hit: Result<Hit, Unreachable>, limiter: Limiter) -> Result<Pace, Rejection> {
+fn told(
+    gate: &Gate,
+    hit: Result<Hit, Unreachable>,
+    limiter: Limiter,
+    refused: fn(Pace) -> Rejection,
+) -> Result<Pace, Rejection> {
     let hit = hit.map_err(|error| {
         tracing::warn!(%error, "a limit cannot be counted");
         gate.app.metrics.unavailable(Dependency::Shared);
@@ -51,5 +58,5 @@ fn told(gate: &Gate, hit: Result<Hit, Unreachable>, limiter: Limiter) -> Result<
         return Ok(pace);
     }
     gate.app.metrics.rate_limited(limiter);
-    Err(Rejection::Limited(pace))
+    Err(refused(pace))
 }

@@ -25,6 +25,7 @@ pub mod framing;
 pub mod head;
 mod hold;
 mod identity;
+mod laps;
 mod limit;
 mod nominated;
 mod note;
@@ -46,7 +47,7 @@ mod token;
 mod world;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -96,6 +97,15 @@ pub struct Gate {
     /// What agents used, until it is written down.
     used: Used,
     assertions: Assertions,
+    /// Unknown until the proxy has said it: where nothing is ever sent, everybody can be asked.
+    reach: OnceLock<Arc<dyn Reach>>,
+}
+
+/// What the gate wants to know of upstreams, which are the proxy's.
+pub trait Reach: Send + Sync {
+    /// Whether there is anybody to ask at this upstream now: a closed breaker and a server that is
+    /// up. Asking uses up no try.
+    fn has_somebody(&self, upstream: &str) -> bool;
 }
 
 impl Gate {
@@ -122,7 +132,18 @@ impl Gate {
             uses: Mutex::default(),
             used: Used::default(),
             assertions: Assertions::new(),
+            reach: OnceLock::new(),
         })
+    }
+
+    /// Asks from now on whether upstreams can be asked before it takes anything for a request to one.
+    /// The first answerer stays.
+    pub fn ask(&self, reach: Arc<dyn Reach>) {
+        self.reach.get_or_init(|| reach);
+    }
+
+    fn has_somebody(&self, upstream: &str) -> bool {
+        self.reach.get().is_none_or(|reach| reach.has_somebody(upstream))
     }
 
     /// Puts a newly loaded configuration in force. Requests under way keep the one they began with.

@@ -75,6 +75,8 @@ pub enum Rejection {
     OrganizationMissing,
     /// Too many from one principal or address.
     Limited(Pace),
+    /// A built-in endpoint was asked too often.
+    Throttled(Pace),
     /// Something that the decision needs gives no answer: cannot tell, so no.
     Unavailable(Silent),
     /// A defect of ours.
@@ -292,7 +294,7 @@ impl Rejection {
                 "Organization not found", "Name an organization that you belong to in X-Org-Slug."),
             Self::OrganizationMissing => row(S::BAD_REQUEST, "ORG_CONTEXT_REQUIRED", "no_organization",
                 "Organization context required. Please provide X-Org-Slug header.", "Name an organization in the X-Org-Slug header."),
-            Self::Limited(_) => row(S::TOO_MANY_REQUESTS, "RATE_LIMITED", "rate_limit",
+            Self::Limited(_) | Self::Throttled(_) => row(S::TOO_MANY_REQUESTS, "RATE_LIMITED", "rate_limit",
                 "Rate limit exceeded", "Wait as long as Retry-After says, then send the request again."),
             Self::Unavailable(silent) => row(S::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", silent.label(),
                 "The service cannot decide about this request right now.", "Try again shortly."),
@@ -327,6 +329,7 @@ impl Rejection {
         matches!(
             self,
             Self::Limited(_)
+                | Self::Throttled(_)
                 | Self::Unavailable(_)
                 | Self::RequestTimeout
                 | Self::UpstreamFailed
@@ -339,7 +342,7 @@ impl Rejection {
     pub fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
         match self {
             Self::MethodNotAllowed { allow } => vec![(ALLOW, allow.clone())],
-            Self::Limited(pace) => pace.headers(),
+            Self::Limited(pace) | Self::Throttled(pace) => pace.headers(),
             Self::Agent(refusal) => refusal.headers(),
             Self::Held(refusal) => refusal.headers(),
             Self::MethodUnknown => vec![(ALLOW, HeaderValue::from_static(METHODS))],
@@ -375,9 +378,18 @@ impl Rejection {
         body.insert("retryable".into(), json!(self.is_retryable()));
         match self {
             Self::OrganizationUnknown { slug } => body.insert("slug".into(), json!(slug)),
-            Self::Limited(pace) => body.insert("retry_after".into(), json!(seconds(pace.retry_after))),
+            Self::Limited(pace) | Self::Throttled(pace) => {
+                body.insert("retry_after".into(), json!(seconds(pace.retry_after)))
+            }
             _ => None,
         };
+        // The contract spells the wait in the sentence too (section 7).
+        if let Self::Throttled(pace) = self {
+            let wait = seconds(pace.retry_after);
+            let unit = if wait == 1 { "second" } else { "seconds" };
+            let text = format!("Request was throttled. Expected available in {wait} {unit}.");
+            body.insert("error".into(), json!(text));
+        }
         if let Self::Agent(refusal) = self {
             refusal.extend(&mut body);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::http::{carrier, cookies, locked, reauthenticate, refused_login};
 use super::input::code;
@@ -237,7 +237,7 @@ struct Confirmed {
 }
 
 async fn confirm(call: Call, Json(body): Json<Given>) -> Result<WithCookies<Json<Confirmed>>, ApiError> {
-    let code = body.code.ok_or_else(|| ApiError::new(ErrorCode::CodeRequired))?;
+    let code = body.code.ok_or_else(no_code)?;
     let app = &call.app;
     let account = account_of(&call).await?;
     let rights = rights_of(app, &account).await?;
@@ -323,7 +323,7 @@ struct Verified {
 }
 
 async fn verify(call: Call, Json(body): Json<Given>) -> Result<Json<Verified>, ApiError> {
-    let code = body.code.ok_or_else(|| ApiError::new(ErrorCode::CodeRequired))?;
+    let code = body.code.ok_or_else(no_code)?;
     let account = account_of(&call).await?;
     let mut change = spent(&call, &account, &code, Accepted::Any).await?;
     prove(&call, &mut change, Map::new()).await?;
@@ -341,7 +341,7 @@ struct Disabled {
 }
 
 async fn disable(call: Call, Json(body): Json<Disable>) -> Result<Json<Disabled>, ApiError> {
-    let code = body.code.ok_or_else(|| ApiError::new(ErrorCode::CodeRequired))?;
+    let code = body.code.ok_or_else(no_code)?;
     let account = account_of(&call).await?;
     reauthenticate(&call, &account, body.password).await?;
     let mut change = spent(&call, &account, &code, Accepted::Any).await?;
@@ -362,14 +362,17 @@ struct NewCodes {
 }
 
 async fn backup_codes(call: Call, Json(body): Json<Given>) -> Result<Json<NewCodes>, ApiError> {
-    let missing = || ApiError::new(ErrorCode::CodeRequired).saying("TOTP code is required");
-    let code = body.code.ok_or_else(missing)?;
+    let code = body.code.ok_or_else(|| no_code().saying("TOTP code is required"))?;
     let account = account_of(&call).await?;
     let mut change = spent(&call, &account, &code, Accepted::Device).await?;
     let codes = factor::replace_backup_codes(&mut change, account.id).await?;
     change.commit().await?;
     let message = "Backup codes regenerated successfully";
     Ok(Json(NewCodes { message, backup_codes: shown(&codes), warning: WARNING }))
+}
+
+fn no_code() -> ApiError {
+    ApiError::new(ErrorCode::CodeRequired).detail("code", json!(["This field is required."]))
 }
 
 /// A change in which the code of a signed-in person is used up.

@@ -4,6 +4,7 @@
 //! refused never becomes anything else.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,7 +102,31 @@ pub fn rules(config: &Config) -> EdgeRules {
 pub(super) struct Bridge {
     pub(super) app: Arc<App>,
     pub(super) gate: Arc<Gate>,
-    pub(super) reach: ArcSwap<Reach>,
+    pub(super) reach: Arc<InForce>,
+}
+
+/// Where the configuration in force leads.
+pub(super) struct InForce(ArcSwap<Reach>);
+
+impl InForce {
+    pub(super) fn new(reach: Reach) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::from_pointee(reach)))
+    }
+}
+
+impl Deref for InForce {
+    type Target = ArcSwap<Reach>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl gate::Reach for InForce {
+    /// One that is gone is the gate's to judge.
+    fn has_somebody(&self, upstream: &str) -> bool {
+        self.0.load().upstreams.get(upstream).is_none_or(|upstream| upstream.has_somebody())
+    }
 }
 
 #[async_trait]
@@ -128,13 +153,11 @@ impl Decide for Bridge {
 }
 
 impl Bridge {
-    /// Whether somebody can be asked where this leads. A route that is gone is the gate's to judge.
+    /// Whether somebody can be asked where this leads.
     fn can_be_sent(&self, approval: &Approval) -> bool {
         let config = self.app.config();
         let route = config.routes.iter().find(|route| route.name == approval.route);
-        let reach = self.reach.load();
-        let upstream = route.and_then(|route| reach.upstreams.get(&route.upstream));
-        upstream.is_none_or(|upstream| upstream.has_somebody())
+        route.is_none_or(|route| gate::Reach::has_somebody(&*self.reach, &route.upstream))
     }
 
     fn decided(&self, decision: gate::Decision, head: &RequestHead) -> Decided {

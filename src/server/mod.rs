@@ -24,7 +24,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
@@ -44,7 +43,7 @@ use crate::shared::alone::{Alone, NotAlone};
 use crate::store;
 
 use assemble::Ground;
-use bridge::{Bridge, Reach};
+use bridge::{Bridge, InForce, Reach};
 use errand::Sending;
 use operator::Operator;
 use redirect::Redirect;
@@ -154,7 +153,9 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let reach = Reach::new(&config, None, &start.names, &ground.metrics, &ground.tasks).await?;
     let gate = open_gate(&app, &config)?;
     chores::of_gate(&app, &gate);
-    let bridge = Arc::new(Bridge { app: Arc::clone(&app), gate, reach: ArcSwap::from_pointee(reach) });
+    let reach = InForce::new(reach);
+    gate.ask(reach.clone());
+    let bridge = Arc::new(Bridge { app: Arc::clone(&app), gate, reach });
     let recorder = Recorder::start(
         Arc::clone(&ground.metrics),
         Arc::clone(&ground.clock),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use portcullis::account::{self, Activity};
 use portcullis::agent;
 use portcullis::application;
+use portcullis::audit;
 use portcullis::base::Number;
 use portcullis::store::{Dialect, sql};
 use serde_json::{Value, json};
@@ -156,6 +157,7 @@ routes:
   - {{ name: people, match: {{ path: /people }}, upstream: up, allow: signed_in }}
   - {{ name: others, match: {{ path: /others }}, upstream: gone, allow: {{ permission: pay }}, agents: {{ permission: pay, hold: always }} }}
   - {{ name: broken, match: {{ path: /broken }}, upstream: gone, allow: signed_in, agents: {{ permission: reports.read }} }}
+  - {{ name: late, match: {{ path: /late }}, upstream: gone, allow: signed_in, agents: {{ permission: reports.read, hold: always }} }}
   - {{ name: held, match: {{ path: /held }}, upstream: up, allow: signed_in, agents: {{ permission: reports.read, hold: always }} }}
 ",
         upstream.address
@@ -212,6 +214,8 @@ routes:
         (&json!(0), &json!("ACTIVE")),
         "nothing is counted"
     );
+    let late = scene.ask("/late", &narrow, &[]).await;
+    assert_eq!(told(&late), (503, "UPSTREAM_UNAVAILABLE".to_owned()), "before people and totals");
     let named = scene.approved("/held", &narrow, "{}").await;
     let spent = scene.post("/held", &narrow, &[&confirmed(&named)], "{}").await;
     assert_eq!(told(&spent), (403, "AGENT_TOKEN_SUSPENDED".to_owned()), "totals come last");
@@ -252,6 +256,9 @@ async fn t11_a_row_says_who_for_whom_where_why_and_at_what_price() {
     assert!(rows[1].personal["detail"]["approval"].is_string());
     let refused = [json!("deny"), json!("people"), Value::Null, json!("agent"), json!("trace-2")];
     assert_eq!(facts(2, &all[..5]), refused);
+    let sought = audit::Sought { trace: Some("trace-1".to_owned()), ..Default::default() };
+    let traced = audit::tail_of(&scene.gateway.running.app.db, &sought, 0, 10).await.unwrap();
+    assert_eq!(traced, [rows[1].clone()], "found by what caused it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -105,6 +105,35 @@ pub async fn delegated(dialect: Dialect) -> (Upstream, Arc<Replicas>, Vec<String
     (upstream, replicas, lines, token)
 }
 
+#[tokio::test]
+async fn an_open_breaker_takes_nothing_from_agents_and_holds_nothing_for_people() {
+    let upstream = Upstream::start(|seen| match seen.target() {
+        "/reports/cut" => Act::Close,
+        _ => Act::ok("fine"),
+    })
+    .await;
+    let breaker = "breaker: { after: 1, within: 1m, open_for: 1s }";
+    let scene = scene(&routes(&upstream).replace("breaker: 'off'", breaker)).await;
+    let limits = json!({"permissions": ["reports.read"], "circuit_breaker": {"max_requests_total": 2}});
+    let (id, token) = scene.mint(&limits).await;
+    let waits = scene.approved("/reports/7", &token, "{}").await;
+    let opens = scene.approved("/reports/cut", &token, "{}").await;
+    assert_eq!(scene.post("/reports/cut", &token, &[&confirmed(&opens)], "{}").await.status, 502);
+    for more in [&[&*confirmed(&waits)][..], &[]] {
+        let refused = scene.post("/reports/7", &token, more, "{}").await;
+        assert_eq!(told(&refused), (503, "UPSTREAM_UNAVAILABLE".to_owned()), "{more:?}");
+    }
+    assert_eq!(scene.standing(&waits).await, "approved");
+    let rows = audit::tail(&scene.gateway.running.app.db, 0, 10_000).await.unwrap();
+    let count = |code: &str| rows.iter().filter(|row| row.code == code).count();
+    assert_eq!((count("approval_claimed"), count("approval_requested")), (1, 2));
+    let shown = scene.call("GET", &format!("/ai/tokens/{id}/"), &Value::Null).await.json();
+    assert_eq!(shown["current_request_count"], 1, "only what was sent");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(scene.post("/reports/7", &token, &[&confirmed(&waits)], "{}").await.status, 200);
+    assert_eq!(upstream.count(), 2);
+}
+
 on_one_and_on_two! {
     async fn who_waits_hears_of_a_decision_wherever_it_is_made(dialect: Dialect) {
         let (_upstream, replicas, lines, token) = delegated(dialect).await;

@@ -379,9 +379,10 @@ async fn nothing_is_taken_while_the_breaker_is_open() {
     let breaker = "breaker: { after: 1, within: 1m, open_for: 1h }";
     let scene = scene(&routes(&upstream).replace("breaker: 'off'", breaker)).await;
     let token = scene.mint(&json!({"permissions": ["reports.read"]})).await.1;
+    let waits = scene.hold("/acts/1", &token, "2").await;
     let opens = scene.approved("/acts/1", &token, "1").await;
     until(5 * SECOND, "nobody knows", async || scene.standing(&opens).await == "indeterminate").await;
-    let waits = scene.approved("/acts/1", &token, "2").await;
+    scene.approve(&waits).await;
     for _ in 0..6 {
         scene.clock.advance(10 * SECOND);
         tokio::time::sleep(SECOND).await;

@@ -106,6 +106,9 @@ fn is_throttled(answer: &Answer, limit: usize, window: u64, path: &str) -> u64 {
     let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!(wait > 0 && wait <= window, "{path}: {wait}");
     assert_eq!(answer.json()["retry_after"], json!(wait), "{path}");
+    let unit = if wait == 1 { "second" } else { "seconds" };
+    let told = format!("Request was throttled. Expected available in {wait} {unit}.");
+    assert_eq!(answer.json()["error"], json!(told), "{path}");
     wait
 }
 

@@ -113,6 +113,15 @@ impl Event {
             Self::Key(_) | Self::System(_) => About { account: None, organization: None, application: None },
         }
     }
+
+    /// The prompt that caused it, as an agent named it.
+    pub fn trace(&self) -> Option<&str> {
+        match self {
+            Self::Agent(AgentEvent::Acted(decided)) => decided.trace.as_deref(),
+            Self::Approval(event) => event.trace.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 macro_rules! families {

@@ -178,7 +178,10 @@ fn init_sets_up_what_a_gateway_needs_and_keeps_what_is_there() {
     assert_eq!((again.code, again.out.as_str()), (0, ""), "{again:?}");
     assert!(again.err.contains("kept portcullis.yaml") && again.err.contains("kept the accounts"));
     assert_eq!(std::fs::read(place.path().join("data/seal.key")).expect("the seal key"), seal);
-    assert_eq!(Place::empty().run("init").code, 2);
+    let nobody = Place::empty();
+    assert_eq!(nobody.run("init").code, 2);
+    let left = std::fs::read_dir(nobody.path()).expect("a directory").count();
+    assert_eq!(left, 0, "nothing is written before somebody has answered");
 }
 
 #[test]
