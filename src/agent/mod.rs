@@ -20,7 +20,9 @@ use futures::future::BoxFuture;
 
 use crate::account;
 use crate::app::{App, Change};
-use crate::audit::{Actor, AgentEvent, ApplicationEvent, Delegation, Event, Suspension};
+use crate::audit::{
+    AccountEvent, Actor, AgentEvent, ApplicationEvent, Delegation, Event, FactorEvent, Suspension,
+};
 use crate::base::{Id, MicroUsd, Number, Timestamp};
 use crate::crypto::token::TokenDigest;
 use crate::metrics::AgentTrip;
@@ -315,24 +317,42 @@ pub async fn revoke(change: &mut Change<'_>, of: Delegation) -> Result<bool, Err
 /// The kill switch: ends everything that a human delegated, suspended tokens and those that are
 /// being minted at this moment included; how many there were.
 pub async fn revoke_all(change: &mut Change<'_>, account: Id) -> Result<usize, Error> {
-    let (now, by) = (change.now(), change.actor().who.account());
-    // The account's row first, as everywhere: whoever mints holds it too. That the account may not
-    // act is no reason to leave its agents alive.
-    account::hold(change, account).await?;
-    store::count_kill(change.tx(), account).await?;
-    let tokens = store::revoke_all(change.tx(), account, by, now).await?;
+    let tokens = end_all(change, account).await?;
     let count = tokens.len();
     change.record(AgentEvent::AllRevoked { account, tokens }).await?;
     Ok(count)
 }
 
-/// Ends what humans delegated through an application that is no more.
+async fn end_all(change: &mut Change<'_>, account: Id) -> Result<Vec<Number>, Error> {
+    let (now, by) = (change.now(), change.actor().who.account());
+    // The account's row first, as everywhere: whoever mints holds it too. That the account may not
+    // act is no reason to leave its agents alive.
+    account::hold(change, account).await?;
+    store::count_kill(change.tx(), account).await?;
+    store::revoke_all(change.tx(), account, by, now).await
+}
+
+/// Ends what humans delegated through an application that is no more, and what was delegated in the
+/// name of a password that is no more: whoever knew it may have been somebody else. What a second
+/// factor proved counts for nothing where there is none any more.
 pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, Result<(), Error>> {
     Box::pin(async move {
-        if let Event::Application(ApplicationEvent::Deleted { application, .. }) = event {
-            for of in store::open_of_application(change.tx(), *application).await? {
-                revoke(change, of).await?;
+        match event {
+            Event::Application(ApplicationEvent::Deleted { application, .. }) => {
+                for of in store::open_of_application(change.tx(), *application).await? {
+                    revoke(change, of).await?;
+                }
             }
+            Event::Account(AccountEvent::PasswordChanged { account, .. }) => {
+                let tokens = end_all(change, *account).await?;
+                if !tokens.is_empty() {
+                    change.record(AgentEvent::AllRevoked { account: *account, tokens }).await?;
+                }
+            }
+            Event::Factor(FactorEvent::Disabled { account }) => {
+                store::unprove(change.tx(), *account).await?;
+            }
+            _ => {}
         }
         Ok(())
     })

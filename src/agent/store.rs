@@ -311,6 +311,12 @@ pub(super) async fn revoke_all(
     Ok(open.into_iter().map(|(number,)| number).collect())
 }
 
+/// Forgets that a second factor was proved when tokens were minted.
+pub(super) async fn unprove(tx: &mut Tx, account: Id) -> Result<(), Error> {
+    let stmt = sql("UPDATE agent_token SET has_second_factor = ? WHERE account_id = ?");
+    tx.execute(stmt.bind(false).bind(account)).await.map(drop)
+}
+
 /// What has not ended of all that was delegated through an application.
 pub(super) async fn open_of_application(
     mut src: impl Source,

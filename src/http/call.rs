@@ -3,6 +3,7 @@
 //! Law: a call is owned and complete; by the time a handler sees it, the access that its row
 //! names was checked. Secrets in it are not shown by `Debug`.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -53,10 +54,17 @@ pub struct CallHead {
 }
 
 /// The body of a request. The reader of the body keeps to [`super::input::MAX_BODY`].
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Body {
     pub content_type: Option<String>,
     pub bytes: Bytes,
+}
+
+impl fmt::Debug for Body {
+    /// Passwords stand in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("length", &self.bytes.len()).finish_non_exhaustive()
+    }
 }
 
 impl Call {

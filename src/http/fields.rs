@@ -6,7 +6,7 @@
 //! believes that it set one. Messages are those of the contract's wire (sections 1.5 and 8.2).
 
 use std::collections::HashMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use serde_json::{Map, Value};
 
@@ -50,13 +50,19 @@ pub enum Unknown {
 }
 
 /// The fields of one request, and what was found wrong with them.
-#[derive(Debug)]
 pub struct Fields {
     given: Map<String, Value>,
     /// The texts of numbers that are not whole.
     numbers: HashMap<String, String>,
     asked: Vec<&'static str>,
     problems: Map<String, Value>,
+}
+
+impl fmt::Debug for Fields {
+    /// Passwords stand among what was given.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fields").field("asked", &self.asked).finish_non_exhaustive()
+    }
 }
 
 impl Fields {

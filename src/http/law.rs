@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::code::ErrorCode;
 use super::input::{Accepts, Offered};
 use super::row::{Mount, Row, Trace};
 use super::shape::Shapes;
@@ -32,6 +33,10 @@ pub fn breaches(table: &Table) -> Vec<String> {
     found
 }
 
+/// What only those answer who guess at secrets for somebody, or hash.
+const ASKS_MUCH: [ErrorCode; 4] =
+    [ErrorCode::InvalidPassword, ErrorCode::InvalidCode, ErrorCode::LoginFailed, ErrorCode::Overloaded];
+
 fn breaches_of(row: &Row) -> Vec<String> {
     let mut found = Vec::new();
     if row.summary().is_empty() {
@@ -52,6 +57,9 @@ fn breaches_of(row: &Row) -> Vec<String> {
         if !codes.insert(code) {
             found.push(format!("{code:?} declared twice"));
         }
+    }
+    if row.bucket().is_none() && codes.iter().any(|code| ASKS_MUCH.contains(code)) {
+        found.push("checks a password, a code or hashes, and may be asked as often as one likes".to_owned());
     }
     found.extend(documented_as_read(row));
     found

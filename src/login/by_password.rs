@@ -331,9 +331,9 @@ pub(super) async fn note_refusal(
         Refused::Inactive | Refused::Banned => LoginFailure::Inactive,
         Refused::SessionLimit => LoginFailure::SessionLimit,
         Refused::DeviceLimit => LoginFailure::DeviceLimit,
-        // What is asked for after the password is the other half of one login.
-        Refused::SecondFactorNeeded
-        | Refused::SecondFactorWrong
+        // Not counted: it is the other half of one login. But somebody knows the password.
+        Refused::SecondFactorNeeded => LoginFailure::SecondFactorNeeded,
+        Refused::SecondFactorWrong
         | Refused::Wrong
         | Refused::Overloaded
         | Refused::NoKey

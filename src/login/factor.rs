@@ -25,7 +25,7 @@ use crate::factor::{self, Accepted, Code, Enrolment, NotNow};
 use crate::http::reply::WithCookies;
 use crate::http::{ApiError, Bucket, Call, ErrorCode, Fields, FromFields, Json, Nothing, Row, get, post};
 use crate::principal::Scope;
-use crate::session::{self, Device, Pair, Session};
+use crate::session::{self, Device, Pair, Session, StartError};
 
 /// A login that is older asks for the password before a second factor is set up.
 pub(super) const FRESH_FOR: Duration = Duration::from_mins(15);
@@ -76,8 +76,8 @@ pub(super) fn rows() -> Vec<Row> {
             .person()
             .limit(Bucket::SecondFactor)
             .codes(&[E::CodeRequired, E::InvalidCode, E::AccountLocked])
-            .audited(&["2fa_verified", "2fa_backup_used", "login_failed", "account_locked"])
-            .about("Prove my second factor again in this session"),
+            .audited(&["2fa_verified", "2fa_backup_used", "session_ended", "login_failed", "account_locked"])
+            .about("Prove my second factor again; a new session takes the place of this one"),
         post("/2fa/disable/", disable)
             .person()
             .limit(Bucket::SecondFactor)
@@ -231,9 +231,9 @@ async fn set_up(call: Call, Json(body): Json<SetUp>) -> Result<Json<Begun>, ApiE
 struct Confirmed {
     message: &'static str,
     is_enabled: bool,
-    /// Where the tokens that asked were only for this.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    tokens: Option<Tokens>,
+    /// Those that asked are over, and so is every other session.
+    #[serde(flatten)]
+    tokens: Tokens,
 }
 
 async fn confirm(call: Call, Json(body): Json<Given>) -> Result<WithCookies<Json<Confirmed>>, ApiError> {
@@ -257,60 +257,60 @@ async fn confirm(call: Call, Json(body): Json<Given>) -> Result<WithCookies<Json
         }
     }
     attempt.succeeded(change.tx()).await?;
-    let entered = prove(&call, &mut change, claims).await?;
+    let (account, session, pair) = prove(&call, &mut change, claims).await?;
+    // Whoever turns it on may fear that somebody else is in.
+    session::end_others(&mut change, account.id, session.id, EndReason::SecondFactorChanged).await?;
     change.commit().await?;
-    Ok(confirmed(&call, &rights, entered))
+    let tokens = tokens(&call, &account, &rights, &session, &pair);
+    let done = Confirmed { message: "2FA enabled successfully", is_enabled: true, tokens };
+    Ok(Json(done).with_cookies(cookies(&call, &session, &pair)))
 }
 
-fn confirmed(
-    call: &Call,
-    rights: &Rights,
-    entered: Option<(Account, Session, Pair)>,
-) -> WithCookies<Json<Confirmed>> {
-    let (message, is_enabled) = ("2FA enabled successfully", true);
-    let Some((account, session, pair)) = entered else {
-        return Json(Confirmed { message, is_enabled, tokens: None }).with_cookies(Vec::new());
-    };
-    let (carrier, now) = (carrier(&call.app.config()), call.app.now());
-    let tokens = Some(Tokens::of(&account, rights, &session, &pair, carrier, now));
-    Json(Confirmed { message, is_enabled, tokens }).with_cookies(cookies(call, &session, &pair))
+fn tokens(call: &Call, account: &Account, rights: &Rights, session: &Session, pair: &Pair) -> Tokens {
+    Tokens::of(account, rights, session, pair, carrier(&call.app.config()), call.app.now())
 }
 
-/// Notes in the caller's session that the second factor was proved. One that was only for setting
-/// it up ends, and a whole one begins.
+/// Puts another session in the place of the caller's, in which the second factor is proved. Of one
+/// that was only for setting it up, a whole one.
 async fn prove(
     call: &Call,
     change: &mut Change<'_>,
     claims: Map<String, Value>,
-) -> Result<Option<(Account, Session, Pair)>, ApiError> {
+) -> Result<(Account, Session, Pair), ApiError> {
     let person = call.person()?;
     let over = || ApiError::new(ErrorCode::Unauthorized).saying("Invalid or expired token");
-    let mut session = session::by_id(change.tx(), person.session.sid).await?.ok_or_else(over)?;
-    if session.scope != Some(Scope::SecondFactorSetupOnly) {
-        return if session::prove(change, &mut session).await? { Ok(None) } else { Err(over()) };
-    }
-    if !session.is_alive(change.now()) || !session::end(change, &session, EndReason::SetupDone).await? {
-        return Err(over());
-    }
-    let account = account::by_id(change.tx(), session.account).await?.ok_or_else(over)?;
+    let old = session::by_id(change.tx(), person.session.sid).await?.ok_or_else(over)?;
+    // As it is by now: with a second factor.
+    let account = account::by_id(change.tx(), old.account).await?.ok_or_else(over)?;
     let config = call.app.config();
-    let login = session::Login {
-        account: &account,
-        application: session.application,
-        device: &Device::parse(&session.device_info).unwrap_or_default(),
-        address: Some(call.head.client),
-        method: session.method,
-        scope: second::scope_of(&config, &account),
-        claims,
+    let begun = if old.scope == Some(Scope::SecondFactorSetupOnly) {
+        if !old.is_alive(change.now()) || !session::end(change, &old, EndReason::SetupDone).await? {
+            return Err(over());
+        }
+        let login = session::Login {
+            account: &account,
+            application: old.application,
+            device: &Device::parse(&old.device_info).unwrap_or_default(),
+            address: Some(call.head.client),
+            method: old.method,
+            scope: second::scope_of(&config, &account),
+            claims,
+        };
+        match session::start(change, &config.sessions, &config.tokens, login).await {
+            Ok((mut session, pair)) => {
+                session::prove(change, &mut session).await?;
+                Ok((session, pair))
+            }
+            Err(refused) => Err(refused),
+        }
+    } else {
+        session::renew(change, &config.tokens, &old, claims).await
     };
-    let started = session::start(change, &config.sessions, &config.tokens, login).await;
-    let refused = |error| {
-        let refused = by_password::Refused::from(error);
-        refused_login(refused, "Log in again", call.app.now())
-    };
-    let (mut session, pair) = started.map_err(refused)?;
-    session::prove(change, &mut session).await?;
-    Ok(Some((account, session, pair)))
+    match begun {
+        Ok((session, pair)) => Ok((account, session, pair)),
+        Err(StartError::Refused) => Err(over()),
+        Err(other) => Err(refused_login(by_password::Refused::from(other), "Log in again", call.app.now())),
+    }
 }
 
 /// The second factor was proved.
@@ -320,16 +320,23 @@ struct Verified {
     message: &'static str,
     /// RFC 3339, UTC: what `mfa` and `max_age` of routes are judged by.
     verified_at: String,
+    /// Those that asked are over: a copy of them must not gain by what their owner proved.
+    #[serde(flatten)]
+    tokens: Tokens,
 }
 
-async fn verify(call: Call, Json(body): Json<Given>) -> Result<Json<Verified>, ApiError> {
+async fn verify(call: Call, Json(body): Json<Given>) -> Result<WithCookies<Json<Verified>>, ApiError> {
     let code = body.code.ok_or_else(no_code)?;
     let account = account_of(&call).await?;
     let mut change = spent(&call, &account, &code, Accepted::Any).await?;
-    prove(&call, &mut change, Map::new()).await?;
+    let rights = rights_of(&call.app, &account).await?;
+    let claims = claims_of(&call.app, &account, &rights).await?;
+    let (account, session, pair) = prove(&call, &mut change, claims).await?;
     let verified_at = change.now().rfc3339();
     change.commit().await?;
-    Ok(Json(Verified { message: "2FA verified successfully", verified_at }))
+    let tokens = tokens(&call, &account, &rights, &session, &pair);
+    let done = Verified { message: "2FA verified successfully", verified_at, tokens };
+    Ok(Json(done).with_cookies(cookies(&call, &session, &pair)))
 }
 
 /// The second factor is off.
@@ -348,6 +355,8 @@ async fn disable(call: Call, Json(body): Json<Disable>) -> Result<Json<Disabled>
     if !factor::disable(&mut change, &account).await? {
         return Err(ApiError::new(ErrorCode::InvalidCode));
     }
+    let kept = call.person()?.session.sid;
+    session::end_others(&mut change, account.id, kept, EndReason::SecondFactorChanged).await?;
     change.commit().await?;
     Ok(Json(Disabled { message: "2FA disabled successfully", is_enabled: false }))
 }

@@ -236,6 +236,7 @@ fn presented(call: &Call, body: Option<Secret<String>>) -> Result<Secret<String>
 }
 
 async fn refresh(call: Call, Json(body): Json<Refresh>) -> Result<WithCookies<Json<Tokens>>, ApiError> {
+    refuse_foreign(&call, carrier(&call.app.config()))?;
     let token = presented(&call, body.refresh_token)?;
     let (app, config) = (&call.app, call.app.config());
     let application = call.application.as_ref().map(|application| application.id);
@@ -270,6 +271,7 @@ async fn refresh(call: Call, Json(body): Json<Refresh>) -> Result<WithCookies<Js
 }
 
 async fn logout(call: Call, Json(body): Json<Refresh>) -> Result<WithCookies<Json<Done>>, ApiError> {
+    refuse_foreign(&call, carrier(&call.app.config()))?;
     let token = presented(&call, body.refresh_token)?;
     let app: &App = &call.app;
     // Whatever has become of the token: whoever held it may end what it belonged to.

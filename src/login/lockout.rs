@@ -23,6 +23,16 @@ use super::store::{self, Figures};
 pub(super) struct Door {
     site: Id,
     digest: String,
+    memory: Memory,
+}
+
+/// For how long after the last one failures count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// As long as the first lock.
+    Short,
+    /// As long as the longest lock: a code is short enough to be guessed slowly.
+    Long,
 }
 
 impl Door {
@@ -42,17 +52,23 @@ impl Door {
 
     /// For codes of a second factor at logins: one per account, whatever identifier led to it.
     pub(super) fn second(account: Id, site: Id) -> Self {
-        Self::of(site, "second", &account.to_string())
+        Self::of(site, "second", &account.to_string()).remembering()
     }
 
     /// For codes of a second factor that a signed-in person gives. Not where passwords are counted:
     /// a right password there would forget how many codes were wrong.
     pub(super) fn second_again(account: Id, site: Id) -> Self {
-        Self::of(site, "second_again", &account.to_string())
+        Self::of(site, "second_again", &account.to_string()).remembering()
     }
 
     fn of(site: Id, kind: &str, identifier: &str) -> Self {
-        Self { site, digest: sha256_hex(format!("{kind}:{identifier}").as_bytes()) }
+        let digest = sha256_hex(format!("{kind}:{identifier}").as_bytes());
+        Self { site, digest, memory: Memory::Short }
+    }
+
+    const fn remembering(mut self) -> Self {
+        self.memory = Memory::Long;
+        self
     }
 
     pub(super) const fn site(&self) -> Id {
@@ -93,7 +109,10 @@ pub(super) async fn knock(app: &App, settings: &Lockout, door: Door) -> Result<K
         first_lock_for: millis(settings.locked_for),
         longest_lock_for: millis(settings.max),
         growth: if settings.escalate { 2 } else { 1 },
-        forget_at: now.plus(settings.locked_for),
+        forget_at: now.plus(match door.memory {
+            Memory::Short => settings.locked_for,
+            Memory::Long => settings.max.max(settings.locked_for),
+        }),
     };
     let mut tx = app.db.begin().await?;
     store::prepare(&mut tx, &door, &figures).await?;
@@ -171,19 +190,26 @@ pub(super) async fn note_failure(
 /// is locked out. `false` where nothing was locked or counted.
 pub async fn unlock(change: &mut Change<'_>, account: &Account) -> Result<bool, Error> {
     let was_locked = account::unlock(change, account.id).await?;
-    let site = account.site;
-    let email = account.email.as_ref().map(|email| Door::email(site, email));
-    let phone = account.phone.as_ref().map(|phone| Door::phone(site, phone));
-    let mut opened = 0;
-    let (id, own) = (account.id, [Door::again, Door::second, Door::second_again]);
-    let own = own.map(|door| Some(door(id, site)));
-    for door in [email, phone].into_iter().chain(own).flatten() {
-        opened += store::clear(change.tx(), &door).await?;
+    let (id, site) = (account.id, account.site);
+    let mut opened = forget_passwords(change.tx(), account).await?;
+    for door in [Door::again, Door::second, Door::second_again] {
+        opened += store::clear(change.tx(), &door(id, site)).await?;
     }
     if opened > 0 && !was_locked {
         change.record(AccountEvent::Unlocked { account: account.id, how: How::Administrator }).await?;
     }
     Ok(was_locked || opened > 0)
+}
+
+/// Forgets what was guessed at the password of an account, by whatever identifier; how many doors.
+pub(super) async fn forget_passwords(tx: &mut Tx, account: &Account) -> Result<u64, Error> {
+    let email = account.email.as_ref().map(|email| Door::email(account.site, email));
+    let phone = account.phone.as_ref().map(|phone| Door::phone(account.site, phone));
+    let mut opened = 0;
+    for door in [email, phone].into_iter().flatten() {
+        opened += store::clear(tx, &door).await?;
+    }
+    Ok(opened)
 }
 
 /// Forgets failures that are too old to count; how many identifiers.

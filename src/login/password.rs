@@ -4,12 +4,12 @@
 //! about either; the present one is asked for at a door of its own. Changing a password ends every
 //! session of the account, the one that asked included.
 
-use super::lockout::{Attempt, Door, Knock, knock};
+use super::lockout::{Door, Knock, knock, note_failure};
 use crate::account::{self, Account, MustChange, NewPassword, PasswordHash};
 use crate::app::App;
-use crate::audit::{AccountEvent, Actor, How, LoginFailure, SessionEvent};
+use crate::audit::{Actor, How, LoginFailure};
 use crate::base::{Id, Secret, Timestamp};
-use crate::config::{CharacterClass, Password, PasswordRules};
+use crate::config::{CharacterClass, Config, Password, PasswordRules};
 use crate::crypto::password::policy::{Class, Owner, Policy, Rules, Strength, Weakness};
 use crate::crypto::password::{Match, Overloaded};
 use crate::session::Method;
@@ -111,7 +111,7 @@ pub(super) async fn change(app: &App, wish: Wish) -> Result<Strength, Refused> {
     }
     let strength = Strength::of(policy.score(wish.new.expose(), &owner));
     let was = reauthenticate(app, &account, wish.present, &wish.actor).await?;
-    let history = config.accounts.password.history;
+    let history = history_of(&config, &account);
     if is_used::<Refused>(app, account.id, Some(was), &wish.new, history).await? {
         return Err(Refused::Reused);
     }
@@ -125,6 +125,11 @@ pub(super) async fn change(app: &App, wish: Wish) -> Result<Strength, Refused> {
     }
     change.commit().await?;
     Ok(strength)
+}
+
+/// How many former passwords may not come back. One that somebody else chose may not stay.
+pub(super) fn history_of(config: &Config, account: &Account) -> u32 {
+    config.accounts.password.history.max(u32::from(account.must_change_password))
 }
 
 pub(super) fn owner_of(account: &Account) -> Owner<'_> {
@@ -167,7 +172,8 @@ async fn prove(
             Ok(())
         }
         Ok(Match::No) => {
-            note_failure(app, account.id, &attempt, actor.clone()).await?;
+            let (id, reason) = (Some(account.id), LoginFailure::WrongPassword);
+            note_failure(app, actor.clone(), id, Method::Password, reason, &[&attempt]).await?;
             Err(Refused::Wrong)
         }
         Err(Overloaded) => {
@@ -175,29 +181,6 @@ async fn prove(
             Err(Refused::Overloaded)
         }
     }
-}
-
-async fn note_failure(app: &App, account: Id, attempt: &Attempt, actor: Actor) -> Result<(), Error> {
-    let identifier_digest = attempt.digest().to_owned();
-    let (method, reason) = (Method::Password.name(), LoginFailure::WrongPassword);
-    let mut change = app.change(actor).await?;
-    let event = SessionEvent::LoginFailed {
-        account: Some(account),
-        identifier_digest: identifier_digest.clone(),
-        method,
-        reason,
-    };
-    change.record(event).await?;
-    if let Some(until) = attempt.locked_until() {
-        let event = AccountEvent::Locked {
-            account: Some(account),
-            identifier_digest: Some(identifier_digest),
-            until: Some(until),
-            how: How::Rule,
-        };
-        change.record(event).await?;
-    }
-    change.commit().await
 }
 
 /// Whether it is the present password or one of the last `history`. With no history any will do.

@@ -5,10 +5,11 @@
 //! right, and hashed only where it was. Who resets a password is logged out everywhere.
 
 use super::by_password::Identifier;
-use super::password::{is_used, owner_of, policy_of};
+use super::lockout;
+use super::password::{history_of, is_used, owner_of, policy_of};
 use crate::account::{self, Account, MustChange, NewPassword, PasswordHash, Standing, Target};
 use crate::app::App;
-use crate::audit::{AccountEvent, Actor, How};
+use crate::audit::{AccountEvent, Actor, Contact, How};
 use crate::base::{Email, Id, Secret, Timestamp};
 use crate::crypto::password::Overloaded;
 use crate::crypto::password::policy::{Owner, Weakness};
@@ -57,7 +58,7 @@ pub(super) async fn request(app: &App, asked: &Identifier, actor: Actor) -> Resu
     let mut change = app.change(actor).await?;
     let known = account.as_ref().map(|account| account.id);
     change.record(AccountEvent::ResetRequested { account: known, identifier_digest }).await?;
-    if let Some(account) = account.filter(|account| account.standing(app.now()) == Standing::Good) {
+    if let Some(account) = account.filter(|account| may_reset(account, target.contact(), app.now())) {
         let form = config.login.reset.link.as_deref().map_or(Form::Code, Form::CodeAndLink);
         let errand = Errand { account: &account, purpose: Purpose::Reset, to: &target, form };
         match otp::send(&mut change, &errand).await {
@@ -68,6 +69,17 @@ pub(super) async fn request(app: &App, asked: &Identifier, actor: Actor) -> Resu
     let promise = Promise { id: change.new_id(), expires_at: change.now().plus(config.login.otp.valid_for) };
     change.commit().await?;
     Ok(promise)
+}
+
+/// Anybody can write down an address or a number at registration. Where one of the two was
+/// confirmed, the other one proves nothing until it is confirmed too.
+fn may_reset(account: &Account, by: Contact, now: Timestamp) -> bool {
+    let (mail, phone) = (account.is_email_verified, account.is_phone_verified);
+    let is_theirs = match by {
+        Contact::Email => mail || !phone,
+        Contact::Phone => phone || !mail,
+    };
+    is_theirs && account.standing(now) == Standing::Good
 }
 
 /// By what somebody proves that they may.
@@ -111,12 +123,11 @@ pub(super) async fn confirm(app: &App, key: Key, new: Secret<String>, actor: Act
     let proof = prove(app, key, &actor).await?;
     let account = account::by_id(&app.db, proof.account()).await?.ok_or(Refused::Wrong)?;
     let proved = account.has(proof.contact()).filter(|target| target.as_str() == proof.target());
-    let Some(target) = proved.filter(|_| account.standing(app.now()) == Standing::Good) else {
+    let Some(target) = proved.filter(|_| may_reset(&account, proof.contact(), app.now())) else {
         return Err(Refused::Wrong);
     };
     judge(app, &new, &owner_of(&account))?;
-    let (config, was) = (app.config(), account.password_hash.as_ref());
-    let history = config.accounts.password.history;
+    let (was, history) = (account.password_hash.as_ref(), history_of(&app.config(), &account));
     if is_used::<Refused>(app, account.id, was, &new, history).await? {
         return Err(Refused::Reused);
     }
@@ -132,17 +143,25 @@ async fn write(
     hash: &PasswordHash,
     actor: Actor,
 ) -> Result<(), Refused> {
-    let history = app.config().accounts.password.history;
+    let history = history_of(&app.config(), account);
     let was = account.password_hash.as_ref();
     let mut change = app.change(actor).await?;
     // The account's row first, as everywhere where both are written.
     if !account::hold(&mut change, account.id).await? || !otp::spend(&mut change, proof).await? {
         return Err(Refused::Wrong);
     }
+    // What was confirmed in between counts.
+    let now = change.now();
+    let held = account::by_id(change.tx(), account.id).await?;
+    if !held.is_some_and(|held| may_reset(&held, proof.contact(), now)) {
+        return Err(Refused::Wrong);
+    }
     let new = NewPassword { was, hash, must_change: MustChange::No, how: How::Owner, history };
     if !account::set_password(&mut change, account.id, new).await? {
         return Err(Refused::Wrong);
     }
+    // Who guessed, guessed at a password that is no more; else strangers could keep the owner out.
+    lockout::forget_passwords(change.tx(), account).await?;
     change.record(AccountEvent::ResetCompleted { account: account.id }).await?;
     // What the code was sent to is theirs.
     account::verify(&mut change, account.id, target.channel(), How::Owner).await?;

@@ -21,7 +21,7 @@ pub(super) enum Carrier {
 }
 
 /// Tokens, and whose they are.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Tokens {
     access_token: String,
     /// The same as `access_token`.
@@ -99,7 +99,7 @@ impl Tokens {
 }
 
 /// The answer to a registration, the same for a new account and for the appearance of one.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Registration {
     message: &'static str,
     user: User,
@@ -110,14 +110,14 @@ pub(super) struct Registration {
 }
 
 /// What has to be proved yet.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 struct Verification {
     email: bool,
     phone: bool,
 }
 
 /// The tokens of a registration that also logs in.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 struct RegistrationTokens {
     access_token: String,
     access: String,
@@ -159,13 +159,13 @@ impl Registration {
 }
 
 /// Something was done.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Done {
     pub(super) message: String,
 }
 
 /// A password was changed.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct PasswordChanged {
     pub(super) message: &'static str,
     /// `weak`, `fair`, `good`, `strong` or `excellent`.
@@ -175,7 +175,7 @@ pub(super) struct PasswordChanged {
 }
 
 /// How good a password would be.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct PasswordStrength {
     /// 0 to 100.
     pub(super) score: u8,
@@ -187,7 +187,7 @@ pub(super) struct PasswordStrength {
 }
 
 /// What a password must be.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct PasswordRequirements {
     pub(super) requirements: Vec<String>,
     pub(super) min_length: usize,

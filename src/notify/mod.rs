@@ -73,8 +73,8 @@ pub struct Occasion {
     pub until: Option<Timestamp>,
 }
 
-/// A mail to one person.
-#[derive(Debug, Clone)]
+/// A mail to one person. It may hold a code: it is never printed.
+#[derive(Clone)]
 pub struct Letter {
     pub account: Id,
     pub to: Email,
@@ -83,8 +83,8 @@ pub struct Letter {
     pub text: String,
 }
 
-/// A text message to one person.
-#[derive(Debug, Clone)]
+/// A text message to one person. It may hold a code: it is never printed.
+#[derive(Clone)]
 pub struct Message {
     pub account: Id,
     pub to: Phone,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::input::ProfileChange;
 use crate::account::{self, Account, Field, Taken, Target, User, WriteError, user};
 use crate::base::{Email, Phone};
-use crate::http::{ApiError, Call, ErrorCode, Json, Nothing, Row, get, patch};
+use crate::http::{ApiError, Bucket, Call, ErrorCode, Json, Nothing, Row, get, patch};
 use crate::login;
 use crate::otp;
 use crate::principal::Principal;
@@ -21,6 +21,7 @@ pub fn rows() -> Vec<Row> {
         patch("/me/", change)
             .person()
             .when_anonymous(ErrorCode::Unauthorized)
+            .limit(Bucket::Password)
             .codes(&[
                 ErrorCode::ReauthRequired,
                 ErrorCode::InvalidPassword,

@@ -8,29 +8,27 @@
 mod device;
 mod page;
 mod rotate;
+mod start;
 mod store;
 #[cfg(test)]
 mod tests;
 mod token;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use serde_json::{Map, Value};
 
-use crate::account::{self, Account};
 use crate::app::{App, Change};
 use crate::audit::{AccountEvent, ApplicationEvent, EndReason, Event, FactorEvent, How, SessionEvent};
 use crate::base::{Id, Secret, Timestamp};
-use crate::config::{Sessions, Tokens, WhenFull};
-use crate::crypto::token::{Token, TokenDigest};
+use crate::crypto::token::TokenDigest;
 use crate::principal::{Scope, SessionFacts};
 use crate::store::{Db, Error, FromRow, Source};
 
 pub use device::{Device, MAX_LEN as MAX_DEVICE_LEN, Refused as DeviceRefused};
 pub use page::{PageSession, page_cookie, read_page_cookie};
 pub use rotate::{RefreshError, Refreshed, Request as RefreshRequest, Use, refresh};
+pub use start::{Login, StartError, renew, start};
 pub use token::{Access, Claims, NoKey, read as read_access};
 
 /// How long a session that is over stays in the store, for whoever asks what happened.
@@ -140,99 +138,6 @@ enum Acquaintance {
     New,
 }
 
-/// A login that succeeded.
-#[derive(Debug)]
-pub struct Login<'a> {
-    pub account: &'a Account,
-    pub application: Option<Id>,
-    pub device: &'a Device,
-    pub address: Option<IpAddr>,
-    pub method: Method,
-    pub scope: Option<Scope>,
-    /// Claims that the configuration adds to access tokens.
-    pub claims: Map<String, Value>,
-}
-
-/// Why a session did not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// The account may not log in any more, or its password changed after it was read.
-    Refused,
-    SessionLimit,
-    DeviceLimit,
-    NoKey,
-    Store(Error),
-}
-
-impl From<Error> for StartError {
-    fn from(cause: Error) -> Self {
-        Self::Store(cause)
-    }
-}
-
-impl From<NoKey> for StartError {
-    fn from(NoKey: NoKey) -> Self {
-        Self::NoKey
-    }
-}
-
-/// Starts a session, ending older ones where the limits say so.
-///
-/// # Errors
-/// [`StartError`]; the change is then not to be committed.
-pub async fn start(
-    change: &mut Change<'_>,
-    sessions: &Sessions,
-    tokens: &Tokens,
-    login: Login<'_>,
-) -> Result<(Session, Pair), StartError> {
-    let now = change.now();
-    // The account's row first: from here on, logins of this account come one after the other.
-    if !account::note_login(change, login.account).await? {
-        return Err(StartError::Refused);
-    }
-    let ends_at = now.plus(match login.scope {
-        Some(Scope::SecondFactorSetupOnly) => SETUP_FOR.min(sessions.end_after),
-        Some(Scope::PasswordChangeOnly) | None => sessions.end_after,
-    });
-    let session = Session {
-        id: change.new_id(),
-        account: login.account.id,
-        application: login.application,
-        method: login.method,
-        scope: login.scope,
-        device_info: login.device.as_str().to_owned(),
-        device_key: login.device.key(),
-        address: login.address.map(|address| address.to_string()),
-        started_at: now,
-        authenticated_at: now,
-        second_factor_at: None,
-        refreshed_at: now,
-        idle_ends_at: now.plus(sessions.idle_for).min(ends_at),
-        ends_at,
-        ended_at: None,
-    };
-    make_room(change, sessions, &session).await?;
-    let device = store::acquaintance(change.tx(), &session).await?;
-    store::insert(change.tx(), &session).await?;
-    if device == Acquaintance::New {
-        let event = SessionEvent::NewDevice { account: session.account, session: session.id };
-        change.record(event).await?;
-    }
-    let (account, id, method) = (session.account, session.id, session.method.name());
-    change.record(SessionEvent::Started { account, session: id, method }).await?;
-    let app = change.app();
-    let access = token::mint(&app.keyring(), tokens, &session, login.claims, now, app.random.as_ref())?;
-    let refresh = Token::generate(app.random.as_ref());
-    // What is only for setting up a second factor is over when its access token is.
-    if session.scope != Some(Scope::SecondFactorSetupOnly) {
-        store::insert_token(change.tx(), &refresh.digest(), id, 0, now, session.idle_ends_at).await?;
-    }
-    let refresh = Secret::new(refresh.expose().to_owned());
-    let refresh_expires_at = session.idle_ends_at;
-    Ok((session, Pair { access, refresh, refresh_expires_at }))
-}
-
 /// Notes that a second factor was proved in this session, just now. `false` where it is over.
 pub async fn prove(change: &mut Change<'_>, session: &mut Session) -> Result<bool, Error> {
     let now = change.now();
@@ -258,51 +163,6 @@ pub async fn unprove_passkeys(change: &mut Change<'_>, account: Id) -> Result<()
 /// Ends one session. `false` where it was over already.
 pub async fn end(change: &mut Change<'_>, session: &Session, reason: EndReason) -> Result<bool, Error> {
     end_one(change, session, reason).await
-}
-
-/// Keeps to the limits: refuses, or ends the oldest sessions.
-async fn make_room(change: &mut Change<'_>, limits: &Sessions, new: &Session) -> Result<(), StartError> {
-    let now = change.now();
-    let mut live = store::live_of(change.tx(), new.account, now).await?;
-    if let Some(most) = limits.devices
-        && !live.is_empty()
-        && live.iter().all(|session| session.device_key != new.device_key)
-    {
-        let surplus = devices_over(&live, most);
-        if !surplus.is_empty() && limits.when_devices_full == WhenFull::Deny {
-            return Err(StartError::DeviceLimit);
-        }
-        for session in live.extract_if(.., |session| surplus.contains(&session.device_key)) {
-            end_one(change, &session, EndReason::Limit).await?;
-        }
-    }
-    if let Some(most) = limits.max {
-        let surplus = (live.len() + 1).saturating_sub(count(most));
-        if surplus > 0 && limits.when_full == WhenFull::Deny {
-            return Err(StartError::SessionLimit);
-        }
-        for session in live.iter().take(surplus) {
-            end_one(change, session, EndReason::Limit).await?;
-        }
-    }
-    Ok(())
-}
-
-fn count(limit: u32) -> usize {
-    usize::try_from(limit).unwrap_or(usize::MAX)
-}
-
-/// The devices that must go so that one more than these fits into `most`: those whose first
-/// session is the oldest.
-fn devices_over(live: &[Session], most: u32) -> Vec<String> {
-    let mut devices: Vec<&String> = Vec::new();
-    for session in live {
-        if !devices.contains(&&session.device_key) {
-            devices.push(&session.device_key);
-        }
-    }
-    let surplus = (devices.len() + 1).saturating_sub(count(most));
-    devices.into_iter().take(surplus).cloned().collect()
 }
 
 async fn end_one(change: &mut Change<'_>, session: &Session, reason: EndReason) -> Result<bool, Error> {

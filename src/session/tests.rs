@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
+use serde_json::Map;
+
 use super::*;
-use crate::account::{Activity, Ban, NewAccount};
+use crate::account::{self, Account, Activity, Ban, NewAccount};
 use crate::app::testing::{TestApp, With};
 use crate::audit::{self, Actor, Subject};
 use crate::config::{Config, load_text};

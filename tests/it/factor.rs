@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::agent::{Scene, bearer, scene};
 use crate::support::Upstream;
 use crate::support::forms::{Browser, LIST, LOGIN, form};
-use crate::support::people::{PASSWORD, TRUSTING, User, elsewhere};
+use crate::support::people::{PASSWORD, TRUSTING, User, elsewhere, role};
 use crate::support::raw::Answer;
 
 const STEP: Duration = Duration::from_secs(30);
@@ -21,12 +21,13 @@ const STEP_UP: &str = r#"Bearer realm="portcullis", error="insufficient_user_aut
 async fn with_routes(upstream: &Upstream) -> Scene {
     let routes = format!(
         "accounts: {{ staff_second_factor: required }}
+roles: [ {{ code: finance }} ]
 upstreams: {{ up: {{ servers: ['{}'] }} }}
 routes:
   - {{ name: safe, match: {{ path: '/safe' }}, upstream: up, allow: {{ mfa: true, max_age: 5m }} }}
   - {{ name: mine, match: {{ path: '/mine' }}, upstream: up, allow: signed_in }}
   - {{ name: pay, match: {{ path: '/pay' }}, upstream: up, allow: {{ mfa: true }},
-      agents: {{ permission: reports.read, hold: always }} }}
+      agents: {{ permission: reports.read, hold: always, approvers: {{ any_of: [ {{ role: finance }} ] }} }} }}
 ",
         upstream.address
     );
@@ -43,14 +44,14 @@ impl Scene {
     }
 
     /// Turns a second factor on; the clock is then in a step that was not used.
-    async fn enrol(&self, user: &User) -> Seed {
+    async fn enrol(&self, user: &User) -> (Seed, User) {
         let begun = self.call_as(user, "/2fa/setup/", json!({})).await;
         assert_eq!(begun.status, 200, "{}", begun.text());
         let seed = Seed::parse(begun.json()["secret"].as_str().unwrap()).unwrap();
         let done = self.call_as(user, "/2fa/confirm/", json!({"code": self.code(&seed)})).await;
         assert_eq!(done.status, 200, "{}", done.text());
         self.clock.advance(STEP);
-        seed
+        (seed, user_of(&done, user))
     }
 
     async fn try_log_in(&self, name: &str, code: Option<&str>) -> Answer {
@@ -82,9 +83,11 @@ async fn a_route_that_asks_for_a_second_factor_opens_when_the_session_has_proved
     assert_eq!(refused.header("www-authenticate"), Some(STEP_UP));
     assert_eq!(scene.reached(&old, "/mine").await, "200");
     let other = scene.gateway.log_in("ada", old.id, &scene.keys).await;
-    let seed = scene.enrol(&old).await;
-    assert_eq!(scene.reached(&old, "/safe").await, "200", "with the same token");
-    assert_eq!(scene.reached(&other, "/safe").await, "403 MFA_REQUIRED", "it has proved nothing");
+    let (seed, proved) = scene.enrol(&old).await;
+    assert_eq!(scene.reached(&proved, "/safe").await, "200");
+    for over in [&old, &other] {
+        assert_eq!(scene.reached(over, "/mine").await, "401 TOKEN_INVALID", "it was there before");
+    }
     let asked = scene.try_log_in("ada", None).await;
     assert_eq!((asked.status, asked.code()), (401, "2FA_REQUIRED".into()));
     assert_eq!(asked.json()["requires_2fa"], true);
@@ -101,6 +104,8 @@ async fn a_route_that_asks_for_a_second_factor_opens_when_the_session_has_proved
     assert_eq!(refused.header("www-authenticate"), Some(format!("{STEP_UP}, max_age=\"300\"").as_str()));
     let proved = scene.call_as(&user, "/2fa/verify/", json!({"code": scene.code(&seed)})).await;
     assert_eq!(proved.status, 200, "{}", proved.text());
+    assert_eq!(scene.reached(&user, "/mine").await, "401 TOKEN_INVALID", "a copy of it gains nothing");
+    let user = user_of(&proved, &old);
     assert_eq!(scene.reached(&user, "/safe").await, "200");
     scene.clock.advance(STEP);
     let off = json!({"code": scene.code(&seed), "password": PASSWORD});
@@ -161,33 +166,54 @@ async fn staff_without_a_second_factor_may_set_one_up_and_nothing_else() {
 async fn an_agent_and_its_approver_need_the_second_factor_that_the_route_asks_for() {
     let upstream = Upstream::echo().await;
     let scene = with_routes(&upstream).await;
+    let bob = scene.gateway.user("bob", &scene.keys).await;
+    scene.gateway.grant(bob.id, role("finance")).await;
     let mint = json!({"agent_id": "bot", "permissions": ["reports.read"]});
     let plain = scene.mint(&mint).await.1;
-    let before = scene.gateway.log_in("ada", scene.ada.id, &scene.keys).await;
-    let seed = scene.enrol(&scene.ada).await;
+    let (seed, ada) = scene.enrol(&scene.ada).await;
     let refused = scene.gateway.send("POST", "/pay", &[bearer(&plain)]).await;
     assert_eq!((refused.status, refused.code()), (403, "AGENT_PERMISSION_DENIED".into()));
     assert_eq!(refused.json()["failed"], "session", "delegated before the second factor");
-    let proved = scene.mint(&mint).await.1;
-    let held = scene.gateway.send("POST", "/pay", &[bearer(&proved)]).await;
+    let proved = scene.call_as(&ada, "/ai/tokens/", mint).await.json();
+    let proved = proved["token"].as_str().expect("a token");
+    let held = scene.gateway.send("POST", "/pay", &[bearer(proved)]).await;
     assert_eq!(held.status, 202, "{}", held.text());
     let confirm =
         format!("/ai/pending-actions/{}/confirm/", held.json()["confirmation_token"].as_str().unwrap());
 
-    let decided = scene.call_as(&before, &confirm, json!({})).await;
+    let decided = scene.call_as(&bob, &confirm, json!({})).await;
     assert_eq!((decided.status, decided.code()), (403, "MFA_REQUIRED".into()), "{}", decided.text());
     assert_eq!(decided.header("www-authenticate"), Some(STEP_UP));
-    let code = json!({"code": scene.code(&seed)});
-    assert_eq!(scene.call_as(&before, "/2fa/verify/", code).await.status, 200);
-    let decided = scene.call_as(&before, &confirm, json!({})).await;
+    let (_, bob) = scene.enrol(&bob).await;
+    let decided = scene.call_as(&bob, &confirm, json!({})).await;
     assert_eq!(decided.status, 200, "{}", decided.text());
+
+    let off = json!({"code": scene.code(&seed), "password": PASSWORD});
+    assert_eq!(scene.call_as(&ada, "/2fa/disable/", off).await.status, 200);
+    let refused = scene.gateway.send("POST", "/pay", &[bearer(proved)]).await;
+    assert_eq!((refused.status, refused.code()), (403, "AGENT_PERMISSION_DENIED".into()));
+    assert_eq!(refused.json()["failed"], "session", "what a second factor proved ends with it");
+}
+
+/// Whoever knew the password may have delegated in its name.
+#[tokio::test]
+async fn what_was_delegated_ends_with_the_password() {
+    let upstream = Upstream::echo().await;
+    let scene = with_routes(&upstream).await;
+    let mint = json!({"agent_id": "bot", "permissions": ["reports.read"]});
+    let token = scene.mint(&mint).await.1;
+    let change = json!({"current_password": PASSWORD, "new_password": "Another-horse-7-staple"});
+    assert_eq!(scene.call_as(&scene.ada, "/password/change/", change).await.status, 200);
+    let refused = scene.gateway.send("POST", "/pay", &[bearer(&token)]).await;
+    assert_eq!((refused.status, refused.code()), (403, "AGENT_TOKEN_STATUS_REVOKED".into()));
+    assert_eq!(scene.rows("agent_tokens_revoked").await.len(), 1);
 }
 
 #[tokio::test]
 async fn the_login_page_asks_for_the_code_where_there_is_a_second_factor() {
     let upstream = Upstream::echo().await;
     let scene = with_routes(&upstream).await;
-    let seed = scene.enrol(&scene.ada).await;
+    let (seed, _) = scene.enrol(&scene.ada).await;
     let browser = Browser::new(&scene.gateway);
     let send = async |code: Option<&str>| {
         let mut fields = vec![("email", "ada@example.com"), ("password", PASSWORD), ("next", LIST)];

@@ -28,6 +28,10 @@ pub enum EndReason {
     Revoked,
     /// What it was for is done.
     SetupDone,
+    /// Another one took its place when its person proved a second factor.
+    Renewed,
+    /// A second factor was turned on or off in another one.
+    SecondFactorChanged,
     /// An account that must have a second factor has none any more.
     SecondFactorRemoved,
 }
@@ -39,6 +43,8 @@ pub enum LoginFailure {
     UnknownIdentifier,
     WrongPassword,
     WrongSecondFactor,
+    /// The password or code was right, and none of a second factor came with it.
+    SecondFactorNeeded,
     /// A code that was sent.
     WrongCode,
     WrongPasskey,

@@ -87,3 +87,19 @@ async fn the_token_of_a_forced_change_stays_in_the_body() {
     assert_eq!(entered.status, StatusCode::OK.as_u16());
     assert!(!entered.text("refresh_token").is_empty() && !entered.headers.contains_key("set-cookie"));
 }
+
+/// A form of another site could put its author's session in the place of the reader's.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_site_cannot_log_anybody_in_or_out_by_a_token_of_its_own() {
+    let scene = Scene::with(YAML).await;
+    let ada = scene.ada().await;
+    let entered = scene.in_as_ada().await;
+    let token = cookie_of(&entered).split_once('=').unwrap().1.to_owned();
+    for path in ["/refresh/", "/logout/"] {
+        let carried = Carried { origin: Some("https://evil.example".to_owned()), ..Carried::default() };
+        let refused = scene.send(path, json!({"refresh_token": token}), carried).await;
+        assert_eq!(refused.verdict(), (403, "CSRF_FAILED"), "{path}");
+        assert!(!refused.headers.contains_key("set-cookie"), "{path}");
+    }
+    assert_eq!(scene.live(&ada).await, 1);
+}

@@ -19,9 +19,9 @@ impl Scene {
         self.send(path, body, carried).await
     }
 
-    /// Turns a second factor on for whoever this answer logged in; the seed and backup codes, with
-    /// the clock in a step that was not used.
-    async fn enrol(&self, entered: &Answer) -> (Seed, Vec<String>) {
+    /// Turns a second factor on for whoever this answer logged in; the seed, the backup codes and the
+    /// answer that they are logged in by now, with the clock in a step that was not used.
+    async fn enrol(&self, entered: &Answer) -> (Seed, Vec<String>, Answer) {
         let begun = self.as_caller(entered, "/2fa/setup/", json!({})).await;
         assert_eq!(begun.status, 200, "{}", begun.body);
         let seed = Seed::parse(begun.text("secret")).unwrap();
@@ -29,7 +29,7 @@ impl Scene {
         assert_eq!(done.status, 200, "{}", done.body);
         self.app.clock.advance(STEP);
         let codes = begun.body["backup_codes"].as_array().unwrap();
-        (seed, codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect())
+        (seed, codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect(), done)
     }
 
     async fn log_in_by(&self, code: &str) -> Answer {
@@ -66,8 +66,8 @@ on_every_store! {
         assert_eq!(begun.body["backup_codes"][0].as_str().unwrap().len(), 17);
         assert!(!begun.text("warning").is_empty() && !begun.text("message").is_empty());
         assert_eq!(scene.in_as_ada().await.body["requires_2fa"], false, "what is pending is not asked for");
-        let (seed, codes) = scene.enrol(&entered).await;
-        assert!(proved(&scene.caller(&entered).await), "confirming proves it in this session");
+        let (seed, codes, entered) = scene.enrol(&entered).await;
+        assert!(proved(&scene.caller(&entered).await), "confirming proves it");
         assert_eq!(scene.status(&entered).await, json!({"is_enabled": true, "backup_codes_remaining": 10}));
 
         let asked = scene.log_in("ada@example.com", PASSWORD).await;
@@ -105,7 +105,7 @@ on_every_store! {
     async fn of_sixty_four_logins_with_one_code_exactly_one_gets_in(store: TestStore) {
         let scene = Scene::on(store, "accounts: { lockout: { after: 100, for: 30m } }").await;
         let ada = scene.ada().await;
-        let (seed, codes) = scene.enrol(&scene.in_as_ada().await).await;
+        let (seed, codes, _) = scene.enrol(&scene.in_as_ada().await).await;
         for code in [scene.code(&seed), codes[0].clone()] {
             let before = scene.live(&ada).await;
             let answers = join_all((0..64).map(|_| scene.log_in_by(&code))).await;
@@ -121,7 +121,7 @@ on_every_store! {
 async fn wrong_codes_lock_whatever_identifier_and_however_many_at_once() {
     let scene = Scene::new().await;
     scene.ada().await;
-    let (seed, codes) = scene.enrol(&scene.in_as_ada().await).await;
+    let (seed, codes, _) = scene.enrol(&scene.in_as_ada().await).await;
     let phone = |code: &str| json!({"phone_country_code": "33", "phone_number": "612345678", "password": PASSWORD, "totp_code": code});
     // Asking for the code and giving right passwords takes no try away, and gives none back.
     for _ in 0..2 {
@@ -145,7 +145,7 @@ async fn wrong_codes_lock_whatever_identifier_and_however_many_at_once() {
 async fn a_code_is_not_looked_at_before_the_password_is_right() {
     let scene = Scene::new().await;
     scene.ada().await;
-    let (seed, _) = scene.enrol(&scene.in_as_ada().await).await;
+    let (seed, _, _) = scene.enrol(&scene.in_as_ada().await).await;
     let code = scene.code(&seed);
     let body = |email: &str| json!({"email": email, "password": WRONG, "totp_code": code});
     let known = scene.post("/login/email/", body("ada@example.com")).await;
@@ -162,7 +162,7 @@ async fn who_is_signed_in_may_not_guess_either_and_locks_nobody_out() {
     let scene = Scene::new().await;
     scene.ada().await;
     let entered = scene.in_as_ada().await;
-    let (seed, _) = scene.enrol(&entered).await;
+    let (seed, _, entered) = scene.enrol(&entered).await;
     for _ in 0..5 {
         let guess = json!({"code": "000000", "password": PASSWORD});
         assert_eq!(scene.as_caller(&entered, "/2fa/disable/", guess).await.verdict(), (400, "INVALID_CODE"));
@@ -178,7 +178,7 @@ async fn who_is_signed_in_may_not_guess_either_and_locks_nobody_out() {
 async fn a_session_proves_it_again_and_an_old_one_gives_the_password_to_set_it_up() {
     let scene = Scene::with("tokens: { access_for: 1h }").await;
     scene.ada().await;
-    let (old, other) = (scene.in_as_ada().await, scene.in_as_ada().await);
+    let old = scene.in_as_ada().await;
     scene.app.clock.advance(Duration::from_mins(16));
     let begin = |body| scene.as_caller(&old, "/2fa/setup/", body);
     assert_eq!(begin(json!({})).await.verdict(), (400, "REAUTH_REQUIRED"));
@@ -198,17 +198,17 @@ async fn a_session_proves_it_again_and_an_old_one_gives_the_password_to_set_it_u
     let wrong = scene.as_caller(&old, "/2fa/confirm/", json!({"code": "000000"})).await;
     assert_eq!((wrong.code(), wrong.text("error")), ("INVALID_CODE", "Invalid code. Please try again."));
     let done = scene.as_caller(&old, "/2fa/confirm/", json!({"code": scene.code(&seed)})).await;
-    assert_eq!(done.body, json!({"message": "2FA enabled successfully", "is_enabled": true}));
+    assert_eq!(done.text("message"), "2FA enabled successfully");
     assert_eq!(begin(json!({"password": PASSWORD})).await.verdict(), (400, "2FA_ALREADY_ENABLED"));
 
-    assert!(!proved(&scene.caller(&other).await), "another session has proved nothing");
-    scene.app.clock.advance(STEP);
-    let answer = scene.as_caller(&other, "/2fa/verify/", json!({"code": scene.code(&seed)})).await;
+    scene.app.clock.advance(Duration::from_mins(3));
+    let answer = scene.as_caller(&done, "/2fa/verify/", json!({"code": scene.code(&seed)})).await;
     assert_eq!(answer.text("verified_at"), scene.app.now().rfc3339());
-    let carried = scene.caller(&other).await;
+    let carried = scene.caller(&answer).await;
     assert!(proved(&carried));
     assert_eq!(carried.principal.unwrap().session.authenticated_at, scene.app.now());
     scene.app.clock.advance(STEP);
+    let other = answer;
     let codes = scene.as_caller(&other, "/2fa/backup-codes/", json!({})).await;
     assert_eq!((codes.code(), codes.text("error")), ("CODE_REQUIRED", "TOTP code is required"));
     let codes = scene.as_caller(&other, "/2fa/backup-codes/", json!({"code": scene.code(&seed)})).await;
@@ -216,6 +216,64 @@ async fn a_session_proves_it_again_and_an_old_one_gives_the_password_to_set_it_u
     let old_one = begun.body["backup_codes"][0].as_str().unwrap();
     assert_eq!(scene.log_in_by(old_one).await.code(), "INVALID_2FA_CODE", "replaced");
     assert_eq!(scene.log_in_by(codes.body["backup_codes"][0].as_str().unwrap()).await.status, 200);
+}
+
+/// Whoever has a copy of tokens must not gain by what their owner proves, and loses by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_session_ends_where_its_owner_proves_a_second_factor() {
+    let scene = Scene::with("sessions: { idle_for: 10h, end_after: 10h }\ntokens: { access_for: 1h }").await;
+    let ada = scene.ada().await;
+    let (stolen, elsewhere) = (scene.in_as_ada().await, scene.in_as_ada().await);
+    let (seed, _, first) = scene.enrol(&stolen).await;
+    assert_eq!(scene.live(&ada).await, 1, "turning it on ends every other session");
+    let refresh = |of: &Answer| scene.post("/refresh/", json!({"refresh_token": of.text("refresh")}));
+    for over in [&stolen, &elsewhere] {
+        assert_eq!(refresh(over).await.code(), "REFRESH_FAILED");
+    }
+    scene.app.clock.advance(Duration::from_mins(30));
+    let second = scene.as_caller(&first, "/2fa/verify/", json!({"code": scene.code(&seed)})).await;
+    assert_eq!(second.status, 200, "{}", second.body);
+    assert_ne!(second.text("session_id"), first.text("session_id"));
+    assert_eq!((refresh(&first).await.code(), scene.live(&ada).await), ("REFRESH_FAILED", 1));
+    let [was, is] = [scene.caller(&first).await, scene.caller(&second).await]
+        .map(|carried| carried.principal.unwrap().session.clone());
+    assert_eq!((was.ends_at, was.method), (is.ends_at, is.method), "it lasts no longer than the login");
+    scene.app.clock.advance(STEP);
+    let other = scene.log_in_by(&scene.code(&seed)).await;
+    scene.app.clock.advance(STEP);
+    let off = json!({"code": scene.code(&seed), "password": PASSWORD});
+    assert_eq!(scene.as_caller(&second, "/2fa/disable/", off).await.status, 200);
+    assert_eq!((refresh(&other).await.code(), scene.live(&ada).await), ("REFRESH_FAILED", 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_guesses_codes_slowly_is_locked_out_too() {
+    let scene = Scene::new().await;
+    scene.ada().await;
+    let (seed, _, _) = scene.enrol(&scene.in_as_ada().await).await;
+    for _ in 0..5 {
+        assert_eq!(scene.log_in_by("000000").await.code(), "INVALID_2FA_CODE");
+        scene.app.clock.advance(Duration::from_mins(31));
+    }
+    let right = scene.log_in_by(&scene.code(&seed)).await;
+    assert_eq!(right.status, 200, "each of them was half an hour ago");
+    for _ in 0..5 {
+        scene.app.clock.advance(Duration::from_mins(31));
+        assert_eq!(scene.log_in_by("000000").await.code(), "INVALID_2FA_CODE");
+    }
+    assert_eq!(scene.log_in_by(&scene.code(&seed)).await.verdict(), (423, "ACCOUNT_LOCKED"));
+    assert!(scene.codes().await.contains(&"account_locked".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_password_without_a_code_is_written_down() {
+    let scene = Scene::new().await;
+    scene.ada().await;
+    scene.enrol(&scene.in_as_ada().await).await;
+    assert_eq!(scene.log_in("ada@example.com", PASSWORD).await.code(), "2FA_REQUIRED");
+    let rows = audit::latest(&scene.app.db, 1).await.unwrap();
+    assert_eq!(rows[0].code, "login_failed");
+    assert_eq!(rows[0].personal["detail"]["reason"], "second_factor_needed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

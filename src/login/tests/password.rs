@@ -115,6 +115,8 @@ async fn a_password_that_must_be_changed_opens_nothing_else() {
     let refreshed = scene.post("/refresh/", json!({"refresh_token": entered.text("refresh")})).await;
     assert_eq!(refreshed.text("token_scope"), "password_change_only");
     let caller = scene.caller(&refreshed).await;
+    let same = scene.send("/password/change/", wish(PASSWORD, PASSWORD), caller.clone()).await;
+    assert_eq!(same.verdict(), (400, "PASSWORD_REUSED"), "whoever chose it still knows it");
     let scope = caller.principal.as_ref().unwrap().session.scope;
     assert_eq!(scope, Some(crate::principal::Scope::PasswordChangeOnly));
     assert_eq!(scene.send("/password/change/", wish(PASSWORD, NEW), caller).await.status, 200);

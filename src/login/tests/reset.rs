@@ -3,6 +3,7 @@
 use futures::future::join_all;
 
 use super::*;
+use crate::account::Channel;
 use crate::notify::testing::{Waiting, waiting};
 use crate::on_every_store;
 
@@ -216,4 +217,58 @@ async fn what_is_missing_is_told_at_once() {
     assert_eq!(nameless.body["details"]["non_field_errors"], json!(["Email or phone number is required"]));
     let silent = Scene::with("").await;
     assert_eq!(silent.forget("ada@example.com").await.verdict(), (404, "FEATURE_DISABLED"));
+}
+
+/// Anybody can register with somebody else's address and a number of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_never_confirmed_resets_nothing_where_something_else_was() {
+    let scene = Scene::with(YAML).await;
+    let by_phone = |more: Value| {
+        let mut body = json!({"phone_country_code": "33", "phone_number": "612345678"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    for (is_mail_theirs, is_phone_theirs) in [(true, false), (false, true), (false, false)] {
+        let scene = if is_mail_theirs { &scene } else { &Scene::with(YAML).await };
+        let ada = scene.person(|new| new.is_verified = false).await;
+        for (is_theirs, channel) in [(is_mail_theirs, Channel::Email), (is_phone_theirs, Channel::Phone)] {
+            if is_theirs {
+                let mut change = scene.app.change(Actor::system()).await.unwrap();
+                account::verify(&mut change, ada.id, channel, How::Owner).await.unwrap();
+                change.commit().await.unwrap();
+            }
+        }
+        let is_neither = !is_mail_theirs && !is_phone_theirs;
+        for (asked, is_sent) in [
+            (json!({"email": "ada@example.com"}), is_mail_theirs || is_neither),
+            (by_phone(json!({})), is_phone_theirs || is_neither),
+        ] {
+            let before = waiting(&scene.app).await.len();
+            assert_eq!(scene.post("/password/reset/request/", asked.clone()).await.status, 200);
+            assert_eq!(waiting(&scene.app).await.len() > before, is_sent, "{asked}");
+        }
+    }
+    // A code that was sent before the address was confirmed.
+    let scene = Scene::with(YAML).await;
+    let ada = scene.person(|new| new.is_verified = false).await;
+    assert_eq!(scene.post("/password/reset/request/", by_phone(json!({}))).await.status, 200);
+    let code = scene.letter().await.code();
+    let mut change = scene.app.change(Actor::system()).await.unwrap();
+    account::verify(&mut change, ada.id, Channel::Email, How::Owner).await.unwrap();
+    change.commit().await.unwrap();
+    let late = scene.confirm(by_phone(json!({"otp_code": code, "new_password": NEW}))).await;
+    assert_eq!(late.verdict(), (400, "RESET_FAILED"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_who_guess_cannot_keep_an_owner_out_who_resets() {
+    let scene = Scene::with(YAML).await;
+    scene.ada().await;
+    for _ in 0..5 {
+        scene.log_in("ada@example.com", WRONG).await;
+    }
+    assert_eq!(scene.log_in("ada@example.com", PASSWORD).await.verdict(), (423, "ACCOUNT_LOCKED"));
+    let token = scene.asked().await.token();
+    assert_eq!(scene.confirm(by_link(&token, NEW)).await.status, 200);
+    assert_eq!(scene.log_in("ada@example.com", NEW).await.status, 200);
 }
