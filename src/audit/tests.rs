@@ -59,7 +59,7 @@ on_every_store! {
         let [human, token] = [Id::from_u128(8), Id::from_u128(9)];
         let of = Delegation { token, account: human, application: None, organization: None };
         let decided = |trace: &str| Decided {
-            of: of.clone(),
+            of,
             agent: "robot".to_owned(),
             verdict: Verdict::Allow,
             route: "reports".to_owned(),

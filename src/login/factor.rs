@@ -316,7 +316,7 @@ async fn prove(
 /// The second factor was proved.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "SecondFactorVerified")]
-struct Verified {
+struct Proved {
     message: &'static str,
     /// RFC 3339, UTC: what `mfa` and `max_age` of routes are judged by.
     verified_at: String,
@@ -325,7 +325,7 @@ struct Verified {
     tokens: Tokens,
 }
 
-async fn verify(call: Call, Json(body): Json<Given>) -> Result<WithCookies<Json<Verified>>, ApiError> {
+async fn verify(call: Call, Json(body): Json<Given>) -> Result<WithCookies<Json<Proved>>, ApiError> {
     let code = body.code.ok_or_else(no_code)?;
     let account = account_of(&call).await?;
     let mut change = spent(&call, &account, &code, Accepted::Any).await?;
@@ -335,7 +335,7 @@ async fn verify(call: Call, Json(body): Json<Given>) -> Result<WithCookies<Json<
     let verified_at = change.now().rfc3339();
     change.commit().await?;
     let tokens = tokens(&call, &account, &rights, &session, &pair);
-    let done = Verified { message: "2FA verified successfully", verified_at, tokens };
+    let done = Proved { message: "2FA verified successfully", verified_at, tokens };
     Ok(Json(done).with_cookies(cookies(&call, &session, &pair)))
 }
 
