@@ -92,7 +92,7 @@ impl FromFields for Brought {
 }
 
 /// Tokens, and the contract's word for how they were got.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 #[schemars(rename = "MagicLinkTokens")]
 struct LoggedIn {
     message: &'static str,
