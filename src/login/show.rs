@@ -3,6 +3,8 @@
 //! Law: an answer carries every name that a client of any wire looks for; where the refresh token
 //! travels in a cookie it is in no body.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -18,6 +20,13 @@ use crate::session::{Device, Pair, Session};
 pub(super) enum Carrier {
     Body,
     Cookie,
+}
+
+impl fmt::Debug for Tokens {
+    /// Printed by nobody.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens")
+    }
 }
 
 /// Tokens, and whose they are.
