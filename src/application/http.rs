@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Activity, Application, Credentials, NAME_MAX, NewApplication, Origin, WriteError};
+use super::{Activity, Application, Credentials, NAME_MAX, NewApplication, Origin, RedirectUri, WriteError};
 use crate::app::Change;
 use crate::base::Id;
 use crate::http::{
@@ -16,7 +16,7 @@ use crate::http::{
 };
 
 const DESCRIPTION_MAX: usize = 2000;
-const ORIGINS_MAX: usize = 100;
+const LIST_MAX: usize = 100;
 const KEEP_IT: &str = "Save the access_secret now! It will never be shown again.";
 /// What must be said before keys end that may be in use.
 const SURE: &str = "REGENERATE";
@@ -71,6 +71,8 @@ struct Shown {
     is_active: bool,
     /// From where browsers may call with the key alone.
     allowed_origins: Vec<String>,
+    /// Where providers of identities may send people with a code.
+    redirect_uris: Vec<String>,
     /// RFC 3339, UTC.
     created_at: String,
     /// RFC 3339, UTC.
@@ -86,6 +88,7 @@ impl From<&Application> for Shown {
             access_key: of.access_key.as_str().to_owned(),
             is_active: of.is_active,
             allowed_origins: of.allowed_origins.iter().map(ToString::to_string).collect(),
+            redirect_uris: of.redirect_uris.iter().map(ToString::to_string).collect(),
             created_at: of.created_at.rfc3339(),
             updated_at: of.updated_at.rfc3339(),
         }
@@ -179,35 +182,38 @@ struct NewBody {
     /// From where browsers may call with the key alone, such as `https://app.example.com`.
     #[schemars(with = "Option<Vec<String>>", skip_serializing_if = "Option::is_none")]
     allowed_origins: Option<Vec<Origin>>,
+    /// Where providers of identities may send people with a code, each compared as a whole.
+    #[schemars(with = "Option<Vec<String>>", skip_serializing_if = "Option::is_none")]
+    redirect_uris: Option<Vec<RedirectUri>>,
 }
 
 impl FromFields for NewBody {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         let name = fields.required("name").max(NAME_MAX).text();
         let description = fields.optional("description").max(DESCRIPTION_MAX).or_blank().text();
-        let allowed_origins = origins(fields);
-        Some(Self { name: name?, description, allowed_origins })
+        let allowed_origins = list_of(fields, "allowed_origins", |text| Origin::parse(text).ok());
+        let redirect_uris = list_of(fields, "redirect_uris", |text| RedirectUri::parse(text).ok());
+        Some(Self { name: name?, description, allowed_origins, redirect_uris })
     }
 }
 
-fn origins(fields: &mut Fields) -> Option<Vec<Origin>> {
-    const NAME: &str = "allowed_origins";
-    let members = match fields.optional(NAME).or_null().json()? {
-        Value::Array(members) if members.len() <= ORIGINS_MAX => members,
+fn list_of<T>(fields: &mut Fields, name: &'static str, parse: fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let members = match fields.optional(name).or_null().json()? {
+        Value::Array(members) if members.len() <= LIST_MAX => members,
         Value::Array(_) => {
-            fields.problem(NAME, format!("Ensure this field has no more than {ORIGINS_MAX} elements."));
+            fields.problem(name, format!("Ensure this field has no more than {LIST_MAX} elements."));
             return None;
         }
         _ => {
-            fields.problem(NAME, "Expected a list of items.");
+            fields.problem(name, "Expected a list of items.");
             return None;
         }
     };
     let mut all = Vec::new();
     for (place, member) in members.iter().enumerate() {
-        match member.as_str().map(Origin::parse) {
-            Some(Ok(origin)) => all.push(origin),
-            _ => fields.problem_in(NAME, place, "Enter a valid URL."),
+        match member.as_str().and_then(parse) {
+            Some(one) => all.push(one),
+            None => fields.problem_in(name, place, "Enter a valid URL."),
         }
     }
     Some(all)
@@ -229,6 +235,7 @@ async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<Made>, 
         name: body.name,
         description: body.description.unwrap_or_default(),
         allowed_origins: body.allowed_origins.unwrap_or_default(),
+        redirect_uris: body.redirect_uris.unwrap_or_default(),
     };
     let mut change = call.app.change(call.actor()).await?;
     let (application, credentials) = super::create(&mut change, new).await?;
@@ -257,6 +264,8 @@ struct UpdateBody {
     is_active: Option<bool>,
     #[schemars(with = "Option<Vec<String>>", skip_serializing_if = "Option::is_none")]
     allowed_origins: Option<Vec<Origin>>,
+    #[schemars(with = "Option<Vec<String>>", skip_serializing_if = "Option::is_none")]
+    redirect_uris: Option<Vec<RedirectUri>>,
 }
 
 impl FromFields for UpdateBody {
@@ -264,8 +273,9 @@ impl FromFields for UpdateBody {
         let name = fields.optional("name").max(NAME_MAX).text();
         let description = fields.optional("description").max(DESCRIPTION_MAX).or_blank().text();
         let is_active = fields.optional("is_active").flag();
-        let allowed_origins = origins(fields);
-        Some(Self { name, description, is_active, allowed_origins })
+        let allowed_origins = list_of(fields, "allowed_origins", |text| Origin::parse(text).ok());
+        let redirect_uris = list_of(fields, "redirect_uris", |text| RedirectUri::parse(text).ok());
+        Some(Self { name, description, is_active, allowed_origins, redirect_uris })
     }
 }
 
@@ -278,6 +288,9 @@ async fn update(call: Call, Json(body): Json<UpdateBody>) -> Result<Json<Shown>,
     }
     if let Some(origins) = &body.allowed_origins {
         found(super::set_origins(&mut change, id, origins).await?)?;
+    }
+    if let Some(uris) = &body.redirect_uris {
+        found(super::set_redirects(&mut change, id, uris).await?)?;
     }
     if let Some(is_active) = body.is_active {
         super::set_activity(&mut change, id, activity(is_active)).await?;

@@ -6,6 +6,7 @@
 mod directory;
 mod http;
 mod origin;
+mod redirect;
 mod secret;
 mod store;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use crate::store::{Error, Source};
 pub use directory::{Directory, Presented, Refusal};
 pub use http::rows;
 pub use origin::{NotAnOrigin, Origin};
+pub use redirect::{NotARedirect, RedirectUri};
 pub use secret::{AccessKey, SecretHash};
 
 /// The series of application numbers.
@@ -43,6 +45,8 @@ pub struct Application {
     pub is_active: bool,
     /// Origins of browsers that may call with the key alone, sorted.
     pub allowed_origins: Vec<Origin>,
+    /// Where providers of identities may send people with a code for this application, sorted.
+    pub redirect_uris: Vec<RedirectUri>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -67,6 +71,7 @@ pub struct NewApplication {
     pub name: String,
     pub description: String,
     pub allowed_origins: Vec<Origin>,
+    pub redirect_uris: Vec<RedirectUri>,
 }
 
 /// A key and secret, to be shown this once.
@@ -102,9 +107,11 @@ pub async fn create(
 ) -> Result<(Application, Credentials), WriteError> {
     let name = good_name(&new.name)?;
     let credentials = new_credentials(change);
-    let mut allowed_origins = new.allowed_origins;
+    let (mut allowed_origins, mut redirect_uris) = (new.allowed_origins, new.redirect_uris);
     allowed_origins.sort();
     allowed_origins.dedup();
+    redirect_uris.sort();
+    redirect_uris.dedup();
     let made = Application {
         id: change.new_id(),
         number: change.number(SERIES).await?,
@@ -115,6 +122,7 @@ pub async fn create(
         secret_hash: SecretHash::of(credentials.access_secret.expose()),
         is_active: true,
         allowed_origins,
+        redirect_uris,
         created_at: change.now(),
         updated_at: change.now(),
     };
@@ -178,6 +186,21 @@ pub async fn set_origins(change: &mut Change<'_>, id: Id, origins: &[Origin]) ->
     }
     change.record(ApplicationEvent::Updated { application: id, fields: vec!["allowed_origins"] }).await?;
     Ok(true)
+}
+
+/// Replaces where codes for the application may go. `false` where there is no such application.
+pub async fn set_redirects(change: &mut Change<'_>, id: Id, uris: &[RedirectUri]) -> Result<bool, Error> {
+    let now = change.now();
+    if store::set_redirects(change.tx(), id, uris, now).await? == 0 {
+        return Ok(false);
+    }
+    change.record(ApplicationEvent::Updated { application: id, fields: vec!["redirect_uris"] }).await?;
+    Ok(true)
+}
+
+/// Whether codes for this application may go there. An application that lists nothing takes none.
+pub async fn takes_codes_at(src: impl Source, id: Id, uri: &str) -> Result<bool, Error> {
+    store::has_redirect(src, id, uri).await
 }
 
 /// Gives an application another name, another description, or both. `false` where there is no such

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::{AccessKey, Application, Origin, SecretHash};
+use super::{AccessKey, Application, Origin, RedirectUri, SecretHash};
 use crate::base::{Id, Number, Timestamp};
 use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
 
@@ -24,7 +24,7 @@ struct ApplicationRow {
 }
 
 impl ApplicationRow {
-    fn with(self, allowed_origins: Vec<Origin>) -> Application {
+    fn with(self, allowed_origins: Vec<Origin>, redirect_uris: Vec<RedirectUri>) -> Application {
         Application {
             id: self.id,
             number: self.number,
@@ -35,6 +35,7 @@ impl ApplicationRow {
             secret_hash: self.secret_hash,
             is_active: self.is_active,
             allowed_origins,
+            redirect_uris,
             created_at: self.created_at,
             updated_at: self.updated_at,
         }
@@ -54,11 +55,17 @@ pub(super) async fn all(mut src: impl Source) -> Result<Vec<Application>, Error>
     for (application, origin) in src.all::<(Id, Origin)>(listed).await? {
         origins.entry(application).or_default().push(origin);
     }
+    let listed = sql("SELECT application_id, uri FROM application_redirect ORDER BY application_id, uri");
+    let mut redirects: HashMap<Id, Vec<RedirectUri>> = HashMap::new();
+    for (application, uri) in src.all::<(Id, RedirectUri)>(listed).await? {
+        redirects.entry(application).or_default().push(uri);
+    }
     Ok(rows
         .into_iter()
         .map(|row| {
             let own = origins.remove(&row.id).unwrap_or_default();
-            row.with(own)
+            let redirects = redirects.remove(&row.id).unwrap_or_default();
+            row.with(own, redirects)
         })
         .collect())
 }
@@ -93,7 +100,11 @@ async fn optional(mut src: impl Source, stmt: Stmt) -> Result<Option<Application
     let listed =
         sql("SELECT origin FROM application_origin WHERE application_id = ? ORDER BY origin").bind(row.id);
     let origins = src.all::<(Origin,)>(listed).await?;
-    Ok(Some(row.with(origins.into_iter().map(|(origin,)| origin).collect())))
+    let listed =
+        sql("SELECT uri FROM application_redirect WHERE application_id = ? ORDER BY uri").bind(row.id);
+    let redirects = src.all::<(RedirectUri,)>(listed).await?;
+    let origins = origins.into_iter().map(|(origin,)| origin).collect();
+    Ok(Some(row.with(origins, redirects.into_iter().map(|(uri,)| uri).collect())))
 }
 
 pub(super) async fn insert(tx: &mut Tx, new: &Application) -> Result<(), Error> {
@@ -111,7 +122,8 @@ pub(super) async fn insert(tx: &mut Tx, new: &Application) -> Result<(), Error> 
         .bind(new.created_at)
         .bind(new.updated_at);
     tx.execute(stmt).await?;
-    insert_origins(tx, new.id, &new.allowed_origins).await
+    insert_origins(tx, new.id, &new.allowed_origins).await?;
+    insert_redirects(tx, new.id, &new.redirect_uris).await
 }
 
 async fn insert_origins(tx: &mut Tx, id: Id, origins: &[Origin]) -> Result<(), Error> {
@@ -139,6 +151,37 @@ pub(super) async fn set_origins(
     Ok(touched)
 }
 
+async fn insert_redirects(tx: &mut Tx, id: Id, uris: &[RedirectUri]) -> Result<(), Error> {
+    for uri in uris {
+        let stmt = sql("INSERT INTO application_redirect (application_id, uri) VALUES (?, ?)");
+        let stmt = stmt.bind(id).bind(uri.as_str()).upsert(&["application_id", "uri"], &[]);
+        tx.execute(stmt).await?;
+    }
+    Ok(())
+}
+
+/// Replaces where codes may go; 0 where there is no such application.
+pub(super) async fn set_redirects(
+    tx: &mut Tx,
+    id: Id,
+    uris: &[RedirectUri],
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let touched =
+        tx.execute(sql("UPDATE application SET updated_at = ? WHERE id = ?").bind(now).bind(id)).await?;
+    if touched > 0 {
+        tx.execute(sql("DELETE FROM application_redirect WHERE application_id = ?").bind(id)).await?;
+        insert_redirects(tx, id, uris).await?;
+    }
+    Ok(touched)
+}
+
+pub(super) async fn has_redirect(mut src: impl Source, id: Id, uri: &str) -> Result<bool, Error> {
+    let stmt = sql("SELECT COUNT(*) FROM application_redirect WHERE application_id = ? AND uri = ?");
+    let (listed,): (i64,) = src.one(stmt.bind(id).bind(uri)).await?;
+    Ok(listed > 0)
+}
+
 /// Writes what is new of name and description; 0 where there is no such application.
 pub(super) async fn describe(
     tx: &mut Tx,
@@ -160,6 +203,7 @@ pub(super) async fn describe(
 /// Removes an application with its origins; 0 where there is none.
 pub(super) async fn delete(tx: &mut Tx, id: Id) -> Result<u64, Error> {
     tx.execute(sql("DELETE FROM application_origin WHERE application_id = ?").bind(id)).await?;
+    tx.execute(sql("DELETE FROM application_redirect WHERE application_id = ?").bind(id)).await?;
     tx.execute(sql("DELETE FROM application WHERE id = ?").bind(id)).await
 }
 

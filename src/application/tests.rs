@@ -15,6 +15,7 @@ fn named(name: &str, origins: &[&str]) -> NewApplication {
         name: name.to_owned(),
         description: String::new(),
         allowed_origins: origins.iter().map(|origin| Origin::parse(origin).unwrap()).collect(),
+        redirect_uris: Vec::new(),
     }
 }
 

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use super::office::Office;
 use super::open;
 use super::out::{AsJson, Failure, Format, Out, note};
-use crate::application::{self, Activity, Application, Credentials, NewApplication, Origin, WriteError};
+use crate::application::{
+    self, Activity, Application, Credentials, NewApplication, Origin, RedirectUri, WriteError,
+};
 use crate::store::DEFAULT_SITE;
 
 /// Create and manage applications, the clients of the API
@@ -31,6 +33,9 @@ enum Command {
         /// A page's origin, such as https://app.example.com, that may call with the key alone
         #[arg(long = "origin", value_name = "URL", value_parser = Origin::parse)]
         origins: Vec<Origin>,
+        /// Where providers of identities may send people with a code for it
+        #[arg(long = "redirect", value_name = "URI", value_parser = RedirectUri::parse)]
+        redirects: Vec<RedirectUri>,
         /// What it is for
         #[arg(long, default_value = "", hide_default_value = true)]
         description: String,
@@ -62,8 +67,8 @@ impl App {
         open::block_on(async {
             let office = Office::open(path).await?;
             match &self.command {
-                Command::Create { name, origins, description } => {
-                    let (made, credentials) = create(&office, name, description, origins).await?;
+                Command::Create { name, origins, redirects, description } => {
+                    let (made, credentials) = create(&office, name, description, origins, redirects).await?;
                     show(&made.name, &credentials, out)
                 }
                 Command::List { json } => list(&office, json.format(), out).await,
@@ -81,12 +86,14 @@ pub async fn create(
     name: &str,
     description: &str,
     origins: &[Origin],
+    redirects: &[RedirectUri],
 ) -> Result<(Application, Credentials), Failure> {
     let new = NewApplication {
         site: DEFAULT_SITE,
         name: name.to_owned(),
         description: description.to_owned(),
         allowed_origins: origins.to_vec(),
+        redirect_uris: redirects.to_vec(),
     };
     let mut change = office.change().await?;
     let made = application::create(&mut change, new).await.map_err(|error| match error {
@@ -145,7 +152,9 @@ async fn list(office: &Office, format: Format, out: &mut Out) -> Result<(), Fail
             json!({
                 "id": own.id.to_string(), "number": own.number.0, "name": own.name,
                 "description": own.description, "access_key": own.access_key.as_str(),
-                "active": own.is_active, "origins": origins(own), "created_at": own.created_at.rfc3339(),
+                "active": own.is_active, "origins": origins(own),
+                "redirect_uris": own.redirect_uris.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "created_at": own.created_at.rfc3339(),
             })
         };
         return out.json(&all.iter().map(one).collect::<Value>());

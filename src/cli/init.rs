@@ -106,7 +106,7 @@ impl Init {
             note("kept the applications");
             return Ok(());
         }
-        let (made, credentials) = app::create(office, &self.application, "", &[]).await?;
+        let (made, credentials) = app::create(office, &self.application, "", &[], &[]).await?;
         app::show(&made.name, &credentials, out)
     }
 }

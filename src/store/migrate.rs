@@ -47,6 +47,7 @@ pub const FILES: &[File] = files! {
     "0017_outbox_pace"
     "0018_login_link"
     "0019_passkey"
+    "0020_social"
     "0022_audit_search"
 };
 

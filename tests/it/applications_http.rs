@@ -57,7 +57,8 @@ fn keys_of(made: &Value) -> [String; 2] {
 #[tokio::test]
 async fn the_contracts_example_is_answered_field_by_field() {
     let scene = Scene::all().await;
-    let body = json!({"name": "Mobile", "description": "x", "allowed_origins": ["https://m.example.com"]});
+    let body = json!({"name": "Mobile", "description": "x", "allowed_origins": ["https://m.example.com"],
+        "redirect_uris": ["https://m.example.com/cb", "com.example.m:/cb"]});
     let made = scene.make(body).await;
     let names = |of: &Value| of.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let fields = [
@@ -68,6 +69,7 @@ async fn the_contracts_example_is_answered_field_by_field() {
         "id",
         "is_active",
         "name",
+        "redirect_uris",
         "updated_at",
     ];
     assert_eq!(names(&made), ["application", "credentials", "message", "warning"]);
@@ -75,6 +77,8 @@ async fn the_contracts_example_is_answered_field_by_field() {
     assert_eq!(made["message"], "Application created successfully");
     assert_eq!(made["warning"], "Save the access_secret now! It will never be shown again.");
     assert_eq!(made["application"]["allowed_origins"], json!(["https://m.example.com"]));
+    let both = json!(["com.example.m:/cb", "https://m.example.com/cb"]);
+    assert_eq!(made["application"]["redirect_uris"], both);
     assert_eq!(made["application"]["access_key"], made["credentials"]["access_key"]);
     let id = made["application"]["id"].as_str().unwrap().to_owned();
     let secret = made["credentials"]["access_secret"].as_str().unwrap();
@@ -84,9 +88,12 @@ async fn the_contracts_example_is_answered_field_by_field() {
     let shown = scene.call("GET", &path, Value::Null).await;
     assert_eq!((shown.status, names(&shown.json())), (200, fields.map(str::to_owned).to_vec()));
     assert!(!shown.text().contains(secret), "it is shown once");
-    let renamed = scene.call("PUT", &path, json!({"name": "Mobile 2", "allowed_origins": []})).await.json();
+    let renamed = scene
+        .call("PUT", &path, json!({"name": "Mobile 2", "allowed_origins": [], "redirect_uris": []}))
+        .await
+        .json();
     assert_eq!((&renamed["name"], &renamed["description"]), (&json!("Mobile 2"), &json!("x")));
-    assert_eq!(renamed["allowed_origins"], json!([]));
+    assert_eq!((&renamed["allowed_origins"], &renamed["redirect_uris"]), (&json!([]), &json!([])));
     let off = scene.call("PATCH", &path, json!({"is_active": false})).await.json();
     assert_eq!(off["message"], "Application deactivated successfully");
     assert_eq!(off["application"]["is_active"], false);
@@ -113,6 +120,8 @@ async fn what_is_wrong_is_said_and_nothing_is_stored() {
         json!({"name": " "}),
         json!({"name": "console"}),
         json!({"name": "new", "allowed_origins": "https://a.example"}),
+        json!({"name": "new", "redirect_uris": ["javascript:alert(1)"]}),
+        json!({"name": "new", "redirect_uris": ["http://app.example.com/cb"]}),
         json!({"name": "new", "allowed_origins": ["https://*.example"]}),
         json!({"name": "new", "is_active": false}),
     ] {

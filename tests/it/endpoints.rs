@@ -268,6 +268,7 @@ async fn application_of(gateway: &Gateway, name: &str, origins: &[&str]) -> Cred
         name: name.to_owned(),
         description: String::new(),
         allowed_origins: origins.iter().map(|origin| application::Origin::parse(origin).unwrap()).collect(),
+        redirect_uris: Vec::new(),
     };
     let mut change = gateway.running.app.change(Actor::command_line()).await.unwrap();
     let (_, credentials) = application::create(&mut change, new).await.unwrap();

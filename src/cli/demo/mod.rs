@@ -130,7 +130,7 @@ async fn seed(loaded: &Loaded, configuration: PathBuf) -> Result<Guide, Failure>
     let newcomer = Login::new("you@example.com", password(&office));
     let owner_id = person(&office, &owner, Rank::Superuser).await?;
     let ada_id = person(&office, &ada, Rank::Ordinary).await?;
-    let (_, credentials) = app::create(&office, "demo", "", &[]).await?;
+    let (_, credentials) = app::create(&office, "demo", "", &[], &[]).await?;
 
     let definitions = office.definitions().await?;
     let code = |text| Code::parse(text).map_err(Failure::problem);

@@ -62,6 +62,7 @@ impl Scene {
             name: "web".to_owned(),
             description: String::new(),
             allowed_origins: Vec::new(),
+            redirect_uris: Vec::new(),
         };
         let (client, keys) = application::create(&mut change, new).await.unwrap();
         let definitions = app.catalogue().definitions().clone();

@@ -102,6 +102,7 @@ impl Gateway {
             name: name.to_owned(),
             description: String::new(),
             allowed_origins: origins.iter().map(|origin| Origin::parse(origin).expect("an origin")).collect(),
+            redirect_uris: Vec::new(),
         };
         let (made, keys) = self.change(async |change| application::create(change, new).await.unwrap()).await;
         let secret = keys.access_secret.expose().clone();
