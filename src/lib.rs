@@ -33,6 +33,7 @@
 //! - **access token**: a short-lived JWT that names a session; it carries no rights.
 //! - **refresh token**: opaque, stored hashed, used once; presenting a used one ends the family.
 //! - **agent token**: what a human delegated to a program: some permissions, within limits, until it ends.
+//! - **provider**, **identity**, **connection**: who else may say who somebody is, whom they say it is, and that this opens an account.
 //! - **one-time code**: six digits sent to an address or number, which prove that it is whose it should be.
 //! - **passkey**: a key pair that a person's device keeps; the public half is the account's, and a login signs a challenge.
 //! - **approval**: a held request of an agent that waits for a human (on the wire: *pending action*).
@@ -69,6 +70,7 @@ pub mod approval;
 pub mod notice;
 pub mod factor;
 pub mod passkey;
+pub mod social;
 pub mod login;
 pub mod profile;
 pub mod web;

@@ -11,6 +11,7 @@ mod follow;
 mod health;
 mod in_force;
 mod retain;
+mod shelf;
 mod sink;
 mod stop;
 mod store;
@@ -42,6 +43,7 @@ pub use follow::POLL;
 pub use health::Health;
 pub use in_force::{InForce, Turn};
 pub use retain::{CHANGES_KEPT_FOR, prune_audit, prune_changes};
+pub use shelf::Shelf;
 pub use sink::WRITTEN_EVERY;
 pub use stop::{Signal, StopHandle, Stops};
 
@@ -85,6 +87,7 @@ pub struct App {
     pub stops: Stops,
     pub health: Health,
     pub in_force: InForce,
+    pub shelf: Shelf,
     config: ArcSwap<Config>,
     keyring: ArcSwap<Keyring>,
     numbers: Numbers,
@@ -111,6 +114,7 @@ impl App {
             stops: Stops::default(),
             health: Health::default(),
             in_force: InForce::under(parts.config.definitions.clone()),
+            shelf: Shelf::default(),
             config: ArcSwap::new(parts.config),
             keyring: ArcSwap::from_pointee(Keyring::default()),
             numbers: Numbers::default(),

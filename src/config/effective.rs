@@ -57,7 +57,7 @@ fn walk(node: &Node, place: &Place, preset: Preset, found: &mut Vec<Setting>) {
         }
         _ => found.push(Setting {
             path: place.to_string(),
-            value: shown(node),
+            value: if is_secret(place) && node.written.is_none() { hidden(node) } else { shown(node) },
             from: match node.origin {
                 Origin::File { line, .. } => Source::Line(line),
                 Origin::Preset => Source::Preset(preset),
@@ -65,6 +65,14 @@ fn walk(node: &Node, place: &Place, preset: Preset, found: &mut Vec<Setting>) {
             },
         }),
     }
+}
+
+fn is_secret(place: &Place) -> bool {
+    place.to_string().ends_with("_secret")
+}
+
+fn hidden(node: &Node) -> String {
+    if matches!(node.value, Value::Text(_)) { "***".to_owned() } else { shown(node) }
 }
 
 fn shown(node: &Node) -> String {

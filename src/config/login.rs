@@ -2,17 +2,20 @@
 //!
 //! Law: what is sent to a person is good for minutes, not for days.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::file::Files;
 use super::insecure::{Insecure, Permitted};
 use super::listen::PublicUrl;
 use super::notice::is_here;
 use super::place::Place;
 use super::problem::Report;
 use super::scalar::{As, Span};
+use super::social::Provider;
 
 /// Ways to prove who one is.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -23,6 +26,8 @@ pub struct Login {
     pub reset: Reset,
     /// Logging in with a passkey; `null`: nobody can.
     pub passkeys: Option<Passkeys>,
+    /// Who else may say who somebody is, by the name that stands in paths.
+    pub social: BTreeMap<String, Provider>,
 }
 
 /// One-time codes, by mail and by text message.
@@ -73,7 +78,7 @@ const CODE_MAX: Duration = Duration::from_mins(15);
 const LINK_MAX: Duration = Duration::from_hours(1);
 
 impl Login {
-    pub(super) fn check(&self, report: &mut Report, permitted: &mut Permitted) {
+    pub(super) fn check(&mut self, files: &Files<'_>, report: &mut Report, permitted: &mut Permitted) {
         let place = Place::root().key("login");
         if let Some(link) = &self.reset.link {
             check_link(link, &place.key("reset").key("link"), report, permitted);
@@ -90,6 +95,10 @@ impl Login {
         }
         if let Some(passkeys) = &self.passkeys {
             passkeys.check(&Place::root().key("login").key("passkeys"), report);
+        }
+        let place = Place::root().key("login").key("social");
+        for (name, provider) in &mut self.social {
+            provider.check(name, &place.key(name), files, report, permitted);
         }
     }
 }

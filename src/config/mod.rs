@@ -33,6 +33,7 @@ mod scalar;
 mod schema;
 mod seal;
 mod sms;
+mod social;
 mod storage;
 mod token;
 mod tree;
@@ -66,6 +67,7 @@ pub use route::{Identity, Limit, LimitBy, Route, RouteAudit, RouteTimeouts, Targ
 pub use schema::schema;
 pub use seal::{NoSealKey, SEAL_KEY_LEN, make_seal_key, seal_key};
 pub use sms::{Sms, SmsVia, Twilio};
+pub use social::{Link, Provider, ProviderKind};
 pub use storage::{Database, Keys, Shared, Store};
 pub use token::{Algorithm, Claim, Claims, Sessions, Tokens, WhenFull};
 pub use upstream::{

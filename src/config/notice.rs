@@ -157,6 +157,9 @@ pub enum Notice {
     /// Something about an account's second factor is another now: for its owner alone.
     #[serde(skip)]
     SecondFactorChanged,
+    /// Another identity opens an account now, or one does not any more: for its owner alone.
+    #[serde(skip)]
+    WayInChanged,
     /// Somebody logged in on a device that an account was never seen on: for its owner alone.
     #[serde(skip)]
     NewDevice,
@@ -179,6 +182,7 @@ impl Notice {
             Self::ContactChanged => "account.contact_changed",
             Self::PasswordChanged => "account.password_changed",
             Self::SecondFactorChanged => "account.second_factor_changed",
+            Self::WayInChanged => "account.way_in_changed",
             Self::NewDevice => "account.new_device",
             Self::RegistrationRepeated => "account.registration_repeated",
         }

@@ -166,7 +166,7 @@ impl Raw {
         self.tokens.check(report, permitted);
         self.sessions.check(&self.tokens, report);
         self.accounts.check(report, permitted);
-        self.login.check(report, permitted);
+        self.login.check(files, report, permitted);
         self.api.check(report);
         self.audit.check(report);
         self.limits.check(report);

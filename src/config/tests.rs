@@ -39,6 +39,7 @@ fn full_files() -> tempfile::TempDir {
         "secrets/redis",
         "secrets/mail",
         "secrets/sms",
+        "secrets/google",
         "secrets/webhook",
     ] {
         let path = folder.path().join(file);
@@ -52,7 +53,11 @@ fn full_files() -> tempfile::TempDir {
 }
 
 fn full(folder: &Path) -> Result<Loaded, Problems> {
-    load_with(&read("config/full.yaml"), folder, &|name| (name == "REDIS_HOST").then(|| "cache".to_owned()))
+    load_with(&read("config/full.yaml"), folder, &|name| match name {
+        "REDIS_HOST" => Some("cache".to_owned()),
+        "SOCIAL_SECRET" => Some("s3cr/et".to_owned()),
+        _ => None,
+    })
 }
 
 #[test]

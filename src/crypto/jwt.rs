@@ -5,6 +5,9 @@
 //! spelling; every registered claim is present and of its type; nothing in a token makes us fetch
 //! anything. The jsonwebtoken crate writes tokens and checks signatures. What a token says is read
 //! here: the crate's own reading takes lists and fractions, and the time from a clock of its own.
+//! Tokens of others are read in [`foreign`].
+
+pub mod foreign;
 
 use std::fmt;
 use std::time::Duration;

@@ -12,8 +12,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{PrivatePkcs1KeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 
-use super::digest::base64url;
-use super::provider::Held;
+use super::digest::{base64url, unbase64url};
+use super::provider::{self, Held};
 use crate::base::{Random, Secret};
 
 /// The signature algorithms that exist here (RFC 7518, RFC 8037).
@@ -231,6 +231,40 @@ impl VerifyingKey {
     /// not strict base64url.
     pub(super) fn is_signature(&self, signed: &str, signature: &str) -> Option<bool> {
         jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.decoding, self.algorithm.jose()).ok()
+    }
+
+    /// The public key that somebody else published as a JWK; `None` for what is not for signatures,
+    /// has a key type or curve of no algorithm here, or is broken. A secret is never one.
+    #[must_use]
+    pub fn from_jwk(jwk: &Value) -> Option<Self> {
+        provider::install().ok()?;
+        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+        let bytes = |name: &str| text(name).and_then(unbase64url);
+        if text("use").is_some_and(|purpose| purpose != "sig") {
+            return None;
+        }
+        let (algorithm, decoding) = match (text("kty")?, text("crv")) {
+            ("RSA", None) => {
+                (Algorithm::Rs256, DecodingKey::from_rsa_raw_components(&bytes("n")?, &bytes("e")?))
+            }
+            ("EC", Some("P-256")) => {
+                let (x, y) = (bytes("x")?, bytes("y")?);
+                if x.len() != 32 || y.len() != 32 {
+                    return None;
+                }
+                (Algorithm::Es256, DecodingKey::from_ec_der(&[&[4], &x[..], &y].concat()))
+            }
+            ("OKP", Some("Ed25519")) => {
+                let x = bytes("x").filter(|x| x.len() == 32)?;
+                (Algorithm::EdDsa, DecodingKey::from_ed_der(&x))
+            }
+            _ => return None,
+        };
+        if text("alg").is_some_and(|named| named != algorithm.name()) {
+            return None;
+        }
+        let kid = text("kid").unwrap_or_default().to_owned();
+        Some(Self { kid, algorithm, decoding })
     }
 
     /// The public key as a JWK (RFC 7517), or `None` for HS256, which has nothing public.

@@ -133,7 +133,20 @@ codes! {
     CredentialNotFound = NOT_FOUND "CREDENTIAL_NOT_FOUND" "Credential not found",
     TooManyPasskeys = CONFLICT "TOO_MANY_PASSKEYS" "There are enough passkeys. Remove one first",
     /// Without it nobody could log in to the account any more.
-    LastFactor = CONFLICT "LAST_FACTOR" "This is the only way in to the account. Set a password or add another passkey first",
+    LastFactor = CONFLICT "LAST_FACTOR" "This is the only way in to the account. Set a password or add another way first",
+
+    // Identities that somebody else vouches for. The texts are the contract's (section 13).
+    ProviderNotSupported = BAD_REQUEST "PROVIDER_NOT_SUPPORTED" "This provider is not supported or not enabled.",
+    MissingCredentials = BAD_REQUEST "MISSING_CREDENTIALS" "Provide access_token, code+redirect_uri, or id_token.",
+    RedirectUriRequired = BAD_REQUEST "REDIRECT_URI_REQUIRED" "redirect_uri is required with code",
+    InvalidRedirectUri = BAD_REQUEST "INVALID_REDIRECT_URI" "redirect_uri is not in the application's whitelist",
+    MissingCode = BAD_REQUEST "MISSING_CODE" "code is required",
+    MissingRedirectUri = BAD_REQUEST "MISSING_REDIRECT_URI" "redirect_uri is required",
+    ProviderAuthFailed = UNAUTHORIZED "PROVIDER_AUTH_FAILED" "Could not retrieve user data from the provider.",
+    CodeExchangeFailed = UNAUTHORIZED "CODE_EXCHANGE_FAILED" "The provider does not take this code",
+    SocialAuthFailed = UNAUTHORIZED "SOCIAL_AUTH_FAILED" "This identity opens no account",
+    ProviderUnavailable = SERVICE_UNAVAILABLE "PROVIDER_UNAVAILABLE" "The provider does not answer; try again, or log in another way",
+    SocialAlreadyLinked = CONFLICT "SOCIAL_ALREADY_LINKED" "This identity opens an account already",
 
     // Applications.
     InvalidFields = BAD_REQUEST "INVALID_FIELDS" "No valid fields provided",

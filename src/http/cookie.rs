@@ -11,8 +11,14 @@ use std::time::Duration;
 use crate::base::Secret;
 
 /// Every name that is ours on some channel. None of them reaches an upstream or is taken from one.
-pub const OURS: [&str; 4] =
-    ["__Host-portcullis_session", "portcullis_session", "__Secure-portcullis_refresh", "portcullis_refresh"];
+pub const OURS: [&str; 6] = [
+    "__Host-portcullis_session",
+    "portcullis_session",
+    "__Secure-portcullis_refresh",
+    "portcullis_refresh",
+    "__Host-portcullis_social",
+    "portcullis_social",
+];
 
 /// How browsers reach the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +52,15 @@ impl Channel {
         match self {
             Self::Https => OURS[0],
             Self::PlainHttp => OURS[1],
+        }
+    }
+
+    /// The name of the cookie that keeps a login which goes on at a provider.
+    #[must_use]
+    pub const fn social_cookie(self) -> &'static str {
+        match self {
+            Self::Https => OURS[4],
+            Self::PlainHttp => OURS[5],
         }
     }
 }
@@ -119,6 +134,20 @@ impl SetCookie {
     pub fn session(channel: Channel, value: Secret<String>, max_age: Duration) -> Self {
         let (name, path) = (channel.session_cookie(), "/".to_owned());
         Self { name, value, path, max_age, same_site: SameSite::Lax, channel }
+    }
+
+    /// A login that goes on at a provider, which the browser comes back from by a link. `value` must be
+    /// cookie text.
+    #[must_use]
+    pub fn social(channel: Channel, value: Secret<String>, max_age: Duration) -> Self {
+        let (name, path) = (channel.social_cookie(), "/".to_owned());
+        Self { name, value, path, max_age, same_site: SameSite::Lax, channel }
+    }
+
+    /// Makes the browser forget the login that it began.
+    #[must_use]
+    pub fn forget_social(channel: Channel) -> Self {
+        Self::social(channel, Secret::new(String::new()), Duration::ZERO)
     }
 
     /// Makes the browser forget who is logged in.

@@ -133,7 +133,7 @@ impl Refused {
         outcome.as_ref().map_or_else(Self::result, |_| LoginResult::Success)
     }
 
-    const fn result(&self) -> LoginResult {
+    pub(super) const fn result(&self) -> LoginResult {
         match self {
             Self::Wrong => LoginResult::BadCredentials,
             Self::Locked { .. } => LoginResult::Locked,

@@ -116,7 +116,7 @@ async fn enter(
 }
 
 /// What becomes of the try for the second factor where nobody was let in.
-async fn settle(
+pub(super) async fn settle(
     app: &App,
     visit: &Visit,
     account: &Account,

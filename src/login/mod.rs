@@ -11,6 +11,9 @@ mod by_link_http;
 mod by_passkey;
 mod by_password;
 mod by_proof;
+mod by_social;
+mod by_social_http;
+mod connections;
 mod factor;
 mod http;
 mod initial;
@@ -24,6 +27,7 @@ mod reset_http;
 mod second;
 mod sessions;
 mod show;
+mod social_page;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -46,6 +50,10 @@ pub use by_password::{Entered, Identifier, Refused, Visitor, log_in};
 pub use http::{LOGIN_EVENTS, reauthenticate};
 pub use lockout::{sweep, unlock};
 pub use password::{Unhashed, hash_of, policy_of};
+pub use social_page::{
+    CameBack, Nothing as SocialNothing, Outcome as SocialOutcome, begin_social, finish_social,
+    return_from_provider,
+};
 
 /// The endpoints of this slice.
 #[must_use]
@@ -54,6 +62,8 @@ pub fn rows() -> Vec<Row> {
     rows.extend(reset_http::rows());
     rows.extend(by_code_http::rows());
     rows.extend(by_link_http::rows());
+    rows.extend(by_social_http::rows());
+    rows.extend(connections::rows());
     rows.extend(factor::rows());
     rows.extend(passkey_http::rows());
     rows.extend(sessions::rows());

@@ -124,6 +124,7 @@ label!(
         Code = "code",
         Link = "magic_link",
         Passkey = "passkey",
+        Social = "social",
         Register = "register",
     }
 );

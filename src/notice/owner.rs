@@ -38,7 +38,15 @@ pub(super) async fn second_factor_changed(change: &mut Change<'_>, event: &Facto
         FactorEvent::BackupCodeUsed { account, remaining } => {
             (*account, format!("was stood in for by a backup code ({remaining} are left)"))
         }
-        FactorEvent::SetUp { .. } | FactorEvent::Proved { .. } => return Ok(()),
+        FactorEvent::SocialConnected { account, provider, is_new_account: false } => {
+            return way_in_changed(change, *account, provider, "opens your account from now on").await;
+        }
+        FactorEvent::SocialDisconnected { account, provider } => {
+            return way_in_changed(change, *account, provider, "does not open your account any more").await;
+        }
+        FactorEvent::SocialConnected { .. } | FactorEvent::SetUp { .. } | FactorEvent::Proved { .. } => {
+            return Ok(());
+        }
     };
     let what = format!("The second factor of your account at {host} {happened}.");
     let words = Words {
@@ -72,6 +80,26 @@ pub(super) async fn passkeys_changed(change: &mut Change<'_>, event: &PasskeyEve
         message: format!("{what} If it was not you, tell those who run {host}."),
     };
     tell(change, account, Notice::SecondFactorChanged, words).await
+}
+
+/// Tells that another identity opens the account, or that one does not any more.
+async fn way_in_changed(
+    change: &mut Change<'_>,
+    account: Id,
+    provider: &str,
+    happened: &str,
+) -> Result<(), Error> {
+    let host = change.app().config().public_url.host.clone();
+    let what = format!("At {host}, logging in with “{provider}” {happened}.");
+    let words = Words {
+        subject: format!("How you log in to your account at {host}"),
+        mail: format!(
+            "{what}\n\nIf it was not you, somebody else was in your account: change your password, end every session, and tell \
+             those who run {host}.\n"
+        ),
+        message: format!("{what} If it was not you, tell those who run {host}."),
+    };
+    tell(change, account, Notice::WayInChanged, words).await
 }
 
 /// Tells of a login on a device that was not seen before.

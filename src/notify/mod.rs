@@ -9,6 +9,7 @@
 mod check;
 mod courier;
 mod mail;
+pub mod reach;
 mod sms;
 mod store;
 #[cfg(test)]

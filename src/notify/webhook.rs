@@ -4,18 +4,16 @@
 //! id. A redirect is not followed, an answer is not read, and without `allow_private` nothing but
 //! public addresses is called, whatever the name resolves to at that moment.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::redirect;
 use serde_json::{Value, json};
 
 use super::courier::{Outcome, Told};
+use super::reach::{self, PRIVATE, Reach, problem};
 use super::tls;
-use crate::base::{Id, Secret, Timestamp, ip};
+use crate::base::{Id, Secret, Timestamp};
 use crate::config::Webhook;
 use crate::crypto::digest;
 
@@ -27,31 +25,19 @@ pub(super) struct Caller {
     client: reqwest::Client,
     url: reqwest::Url,
     secret: Secret<Vec<u8>>,
-    allows_private: bool,
+    reach: Reach,
 }
 
 impl Caller {
     pub(super) fn new(hook: &Webhook) -> Result<Self, tls::Unusable> {
         let url: reqwest::Url = hook.url.expose().parse().map_err(|_| "its URL cannot be read")?;
-        // An address is called without asking the resolver.
-        if let Some(address) = url.host_str().and_then(literal)
-            && !hook.allow_private
-            && !ip::is_public(address)
-        {
+        let reach = Reach::of(hook.allow_private);
+        if !reach.admits_url(&url) {
             return Err(PRIVATE);
         }
-        let mut client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::client(hook.authorities.as_deref())?)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .timeout(hook.timeout)
-            .pool_max_idle_per_host(1)
-            .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
-        if !hook.allow_private {
-            client = client.dns_resolver(Arc::new(PublicOnly));
-        }
+        let client = reach::builder(reach, hook.authorities.as_deref(), hook.timeout)?;
         let client = client.build().map_err(|_| "its HTTP client cannot be made")?;
-        Ok(Self { client, url, secret: hook.secret.clone(), allows_private: hook.allow_private })
+        Ok(Self { client, url, secret: hook.secret.clone(), reach })
     }
 
     /// Whether its name has an address that may be called, and something listens there. Nothing is said.
@@ -61,7 +47,7 @@ impl Caller {
         let looked = async {
             let found = tokio::net::lookup_host((host, port.unwrap_or(443))).await;
             let found: Vec<SocketAddr> = found.map_err(|_| "its name does not resolve".to_owned())?.collect();
-            let may_call = |address: &&SocketAddr| self.allows_private || ip::is_public(address.ip());
+            let may_call = |address: &&SocketAddr| self.reach.admits(address.ip());
             let address = found.iter().find(may_call).ok_or_else(|| PRIVATE.to_owned())?;
             let connected = tokio::net::TcpStream::connect(address).await;
             connected.map(drop).map_err(|error| format!("nothing answers there: {error}"))
@@ -102,57 +88,6 @@ pub fn signature(secret: &[u8], id: Id, at: Timestamp, body: &[u8]) -> String {
     format!("v1,{}", digest::base64(&digest::hmac_sha256(secret, &signed)))
 }
 
-const PRIVATE: &str = "its address is private, and `allow_private` is not set";
-
-fn problem(error: &reqwest::Error) -> &'static str {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(inner) = cause {
-        if inner.is::<Private>() {
-            return PRIVATE;
-        }
-        cause = inner.source();
-    }
-    if error.is_timeout() {
-        "no answer in time"
-    } else if error.is_connect() {
-        "no connection, or no TLS that can be trusted"
-    } else {
-        "the connection ended without an answer"
-    }
-}
-
-fn literal(host: &str) -> Option<IpAddr> {
-    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
-}
-
-/// Resolves names to public addresses, each time anew.
-struct PublicOnly;
-
-/// A name has no public address.
-#[derive(Debug)]
-struct Private;
-
-impl std::fmt::Display for Private {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(PRIVATE)
-    }
-}
-
-impl std::error::Error for Private {}
-
-impl Resolve for PublicOnly {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|address| ip::is_public(address.ip())).collect();
-            if public.is_empty() {
-                return Err(Private.into());
-            }
-            Ok(Box::new(public.into_iter()) as Addrs)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,12 +102,6 @@ mod tests {
             signature(b"0123456789abcdef01234567", id, at, b"{}"),
             "v1,znyQctzwBStvuchu3xRLfYUTY2haLi2thvvFnJGWk1w="
         );
-    }
-
-    #[tokio::test]
-    async fn a_name_of_this_machine_has_no_public_address() {
-        let resolved = PublicOnly.resolve("localhost".parse().unwrap()).await;
-        assert!(resolved.is_err_and(|error| error.is::<Private>()));
     }
 
     #[test]

@@ -56,7 +56,8 @@ impl Granted {
     }
 
     /// Whether anything defines it.
-    fn is_defined_in(&self, definitions: &Definitions) -> bool {
+    #[must_use]
+    pub fn is_defined_in(&self, definitions: &Definitions) -> bool {
         match self {
             Self::Role(code) => definitions.roles.contains_key(code),
             Self::Permission(code) => definitions.permissions.contains_key(code),

@@ -82,6 +82,8 @@ mod tests {
                 "GET /api/v1/health/",
                 "GET /magic-link/verify/",
                 "GET /password/requirements/",
+                // A code that the application listed a place for; keys are asked for all the same.
+                "GET /social/{provider}/callback/",
                 "POST /login/email/",
                 "POST /login/otp/request/",
                 "POST /login/otp/verify/",
@@ -94,6 +96,7 @@ mod tests {
                 "POST /password/strength/",
                 "POST /refresh/",
                 "POST /register/",
+                "POST /social/{provider}/",
                 "POST /webauthn/authenticate/begin/",
                 "POST /webauthn/authenticate/complete/",
             ]

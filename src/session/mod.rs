@@ -48,6 +48,8 @@ pub enum Method {
     /// A link that was sent.
     Link,
     Passkey,
+    /// A provider of identities.
+    Social,
 }
 
 impl Method {
@@ -59,11 +61,12 @@ impl Method {
             Self::Code => "code",
             Self::Link => "magic_link",
             Self::Passkey => "passkey",
+            Self::Social => "social",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        let all = [Self::Password, Self::Code, Self::Link, Self::Passkey];
+        let all = [Self::Password, Self::Code, Self::Link, Self::Passkey, Self::Social];
         all.into_iter().find(|method| method.name() == name)
     }
 }

@@ -10,6 +10,8 @@ use maud::html;
 use super::HOME;
 use super::form::{self, Form};
 use super::layout::{lead_to, page, trouble};
+use super::social::buttons;
+use crate::app::App;
 use crate::base::{Email, Secret};
 use crate::factor::Code;
 use crate::http::cookie::{Channel, SetCookie};
@@ -18,7 +20,7 @@ use crate::login::{Identifier, Refused, Visitor, log_in};
 use crate::session::{self, Device};
 
 pub(super) async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    Ok(form_page(StatusCode::OK, Ask::Password, next_of(&call.head.query), "", None))
+    Ok(form_page(&call.app, StatusCode::OK, Ask::Password, next_of(&call.head.query), "", None))
 }
 
 pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
@@ -29,7 +31,7 @@ pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
     let said = form.text("email");
     let wrong = || {
         let text = "The e-mail address or the password is wrong.";
-        form_page(StatusCode::UNAUTHORIZED, Ask::Password, next, said, Some(text))
+        form_page(&call.app, StatusCode::UNAUTHORIZED, Ask::Password, next, said, Some(text))
     };
     let Ok(email) = Email::parse(said) else { return Ok(wrong()) };
     let visitor = Visitor {
@@ -50,15 +52,15 @@ pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
         Err(Refused::Wrong) => Ok(wrong()),
         Err(Refused::SecondFactorNeeded) => {
             let text = "This account has a second factor. Enter your password again, and a code.";
-            Ok(form_page(StatusCode::UNAUTHORIZED, Ask::Code, next, said, Some(text)))
+            Ok(form_page(&call.app, StatusCode::UNAUTHORIZED, Ask::Code, next, said, Some(text)))
         }
         Err(Refused::SecondFactorWrong) => {
             let text = "The code is wrong, or was used before. Wait for the next one.";
-            Ok(form_page(StatusCode::UNAUTHORIZED, Ask::Code, next, said, Some(text)))
+            Ok(form_page(&call.app, StatusCode::UNAUTHORIZED, Ask::Code, next, said, Some(text)))
         }
         Err(Refused::Locked { until }) => {
             let text = "Too many attempts, or this account was locked. Try again later.";
-            let reply = form_page(StatusCode::LOCKED, Ask::Password, next, said, Some(text));
+            let reply = form_page(&call.app, StatusCode::LOCKED, Ask::Password, next, said, Some(text));
             Ok(match until {
                 Some(until) => reply.with(
                     RETRY_AFTER,
@@ -68,6 +70,7 @@ pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
             })
         }
         Err(Refused::Inactive | Refused::Banned) => Ok(form_page(
+            &call.app,
             StatusCode::FORBIDDEN,
             Ask::Password,
             next,
@@ -76,7 +79,7 @@ pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
         )),
         Err(Refused::SessionLimit | Refused::DeviceLimit) => {
             let text = "You are logged in in too many places. Log out somewhere else first.";
-            Ok(form_page(StatusCode::FORBIDDEN, Ask::Password, next, said, Some(text)))
+            Ok(form_page(&call.app, StatusCode::FORBIDDEN, Ask::Password, next, said, Some(text)))
         }
         Err(refused @ (Refused::Overloaded | Refused::NoKey | Refused::Store(_))) => {
             tracing::warn!(request_id = call.head.request_id, ?refused, "nobody can log in to pages");
@@ -110,7 +113,14 @@ enum Ask {
     Code,
 }
 
-fn form_page(status: StatusCode, ask: Ask, next: &str, email: &str, problem: Option<&str>) -> Reply {
+fn form_page(
+    app: &App,
+    status: StatusCode,
+    ask: Ask,
+    next: &str,
+    email: &str,
+    problem: Option<&str>,
+) -> Reply {
     let content = html! {
         div.narrow {
             h1 { "Log in" }
@@ -130,18 +140,19 @@ fn form_page(status: StatusCode, ask: Ask, next: &str, email: &str, problem: Opt
                 }
                 button type="submit" { "Log in" }
             }
+            (buttons(app, next))
         }
     };
     page(status, "Log in", None, &content)
 }
 
 /// A path of our pages; where it is anything else, the one where people begin.
-fn local(path: &str) -> &str {
+pub(super) fn local(path: &str) -> &str {
     let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-".contains(&byte));
     if path.starts_with("/portcullis/") && !path.contains("//") && is_plain { path } else { HOME }
 }
 
-fn next_of(query: &str) -> &str {
+pub(super) fn next_of(query: &str) -> &str {
     query.split('&').find_map(|pair| pair.strip_prefix("next=")).map_or(HOME, local)
 }
 

@@ -10,6 +10,7 @@ mod form;
 mod layout;
 mod link;
 mod login;
+mod social;
 
 use crate::http::{ApiError, Bucket, Call, ErrorCode as Code, Nothing, Reply, Row, get, post};
 use crate::login::LOGIN_EVENTS;
@@ -51,6 +52,19 @@ pub fn rows() -> Vec<Row> {
             .limit(Bucket::LinkVerify)
             .audited(LOGIN_EVENTS)
             .about("Log in by the button of a link"),
+        get("/portcullis/social/{provider}/", social::begin).page().about("Go to a provider to log in"),
+        get("/portcullis/social/{provider}/callback/", social::come_back)
+            .page()
+            .limit(Bucket::Login)
+            .audited(LOGIN_EVENTS)
+            .audited(&["account_created", "social_connected"])
+            .about("Come back from a provider"),
+        post("/portcullis/social/finish/", social::finish)
+            .page()
+            .limit(Bucket::Login)
+            .audited(LOGIN_EVENTS)
+            .audited(&["account_created", "social_connected"])
+            .about("The code of a second factor, after coming back"),
         post("/portcullis/logout/", login::leave).page().audited(&["logout"]).about("Log out"),
         get(HOME, approval::list).page().about("What agents want to do"),
         get("/portcullis/approvals/{id}/", approval::show)

@@ -28,6 +28,17 @@ pub enum FactorEvent {
         account: Id,
         remaining: u32,
     },
+    /// An identity at a provider opens the account from now on.
+    SocialConnected {
+        account: Id,
+        provider: String,
+        /// The account was made for it.
+        is_new_account: bool,
+    },
+    SocialDisconnected {
+        account: Id,
+        provider: String,
+    },
     /// A code was given, at a login or within a session.
     Proved {
         account: Id,
@@ -43,13 +54,19 @@ impl FactorEvent {
             Self::Disabled { .. } => "2fa_disabled",
             Self::BackupCodesReplaced { .. } => "2fa_backup_codes_replaced",
             Self::BackupCodeUsed { .. } => "2fa_backup_used",
+            Self::SocialConnected { .. } => "social_connected",
+            Self::SocialDisconnected { .. } => "social_disconnected",
             Self::Proved { .. } => "2fa_verified",
         }
     }
 
     pub fn subjects(&self) -> Vec<Subject> {
         match self {
-            Self::SetUp { .. } | Self::BackupCodesReplaced { .. } | Self::BackupCodeUsed { .. } => Vec::new(),
+            Self::SetUp { .. }
+            | Self::BackupCodesReplaced { .. }
+            | Self::BackupCodeUsed { .. }
+            | Self::SocialConnected { .. }
+            | Self::SocialDisconnected { .. } => Vec::new(),
             Self::Enabled { account } | Self::Disabled { account } => vec![Subject::Account(*account)],
             Self::Proved { session, .. } => vec![Subject::Session(*session)],
         }
@@ -62,6 +79,8 @@ impl FactorEvent {
             | Self::Disabled { account }
             | Self::BackupCodesReplaced { account }
             | Self::BackupCodeUsed { account, .. }
+            | Self::SocialConnected { account, .. }
+            | Self::SocialDisconnected { account, .. }
             | Self::Proved { account, .. } => *account,
         }
     }

@@ -48,6 +48,8 @@ pub enum LoginFailure {
     /// A code that was sent.
     WrongCode,
     WrongPasskey,
+    /// What a provider said, or was said to have said, of somebody.
+    IdentityRefused,
     Locked,
     Inactive,
     NotVerified,

@@ -158,6 +158,7 @@ roles: [{ code: c }]
 groups: [{ code: c }]
 mail: { via: smtp, host: mail.example.com, from: gw@example.com }
 sms: { via: console }
+login: { social: { app: { issuer: 'https://id.example.com', client_id: x } } }
 organizations: { roles: [{ code: c }] }
 upstreams: { app: { servers: ['127.0.0.1:9000'], health: {}, tls: {} } }
 routes: [{ name: a, match: { path: /a }, upstream: app, allow: anyone, agents: { permission: c }, limit: { requests: 1, per: 1m } }]

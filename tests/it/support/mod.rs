@@ -11,6 +11,7 @@ pub mod frame;
 pub mod gateway;
 pub mod h2;
 pub mod people;
+pub mod provider;
 pub mod raw;
 pub mod replica;
 pub mod smtp;

@@ -1,0 +1,240 @@
+//! The endpoints of connections: which identities open my account, one more, one less.
+//!
+//! Law: an open session is not enough to give an account another way in, nor to take one away: it takes
+//! a fresh proof. The last way in is never taken away, however many are taken away at once.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::by_social_http::{Given, establish, provider};
+use super::{by_code, http, links_are_open};
+use crate::account::{self, Account};
+use crate::app::{App, Change};
+use crate::base::{Id, Secret, Timestamp};
+use crate::crypto::password::MAX_BYTES;
+use crate::http::{
+    ApiError, Bucket, Call, Created, ErrorCode as Code, Fields, FromFields, Json, Nothing, Row, del, get,
+    post,
+};
+use crate::passkey;
+use crate::social::{self, Connection, NotConnected, Whose};
+use crate::store::Error;
+
+/// How long a proof is fresh.
+const FRESH_FOR: Duration = Duration::from_mins(15);
+
+pub(super) fn rows() -> Vec<Row> {
+    vec![
+        get("/social/connections/", list).person().about("The identities that open my account"),
+        post("/social/{provider}/link/", link)
+            .person()
+            .limit(Bucket::Password)
+            .codes(&[
+                Code::ProviderNotSupported,
+                Code::MissingCredentials,
+                Code::RedirectUriRequired,
+                Code::InvalidRedirectUri,
+                Code::CodeExchangeFailed,
+                Code::ProviderAuthFailed,
+                Code::ProviderUnavailable,
+                Code::SocialAlreadyLinked,
+                Code::MfaRequired,
+                Code::ReauthenticationRequired,
+                Code::ReauthRequired,
+                Code::InvalidPassword,
+                Code::AccountLocked,
+                Code::Overloaded,
+            ])
+            .audited(&["social_connected", "login_failed", "account_locked"])
+            .about("Let another identity open my account"),
+        del("/social/connections/{id}/", unlink)
+            .person()
+            .limit(Bucket::Password)
+            .codes(&[
+                Code::NotFound,
+                Code::LastFactor,
+                Code::MfaRequired,
+                Code::ReauthenticationRequired,
+                Code::ReauthRequired,
+                Code::InvalidPassword,
+                Code::AccountLocked,
+                Code::Overloaded,
+            ])
+            .audited(&["social_disconnected", "login_failed", "account_locked"])
+            .about("Let an identity open my account no more"),
+    ]
+}
+
+/// An identity that opens the account.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SocialConnection")]
+struct Shown {
+    id: String,
+    provider: String,
+    /// What the provider said when it was connected.
+    email: Option<String>,
+    /// RFC 3339, UTC.
+    connected_at: String,
+    last_used_at: String,
+    /// Whether the configuration still knows the provider.
+    is_usable: bool,
+}
+
+impl Shown {
+    fn of(app: &App, connection: &Connection) -> Self {
+        Self {
+            id: connection.id.to_string(),
+            provider: connection.provider.clone(),
+            email: connection.email.as_ref().map(ToString::to_string),
+            connected_at: connection.created_at.rfc3339(),
+            last_used_at: connection.used_at.rfc3339(),
+            is_usable: is_usable(app, connection),
+        }
+    }
+}
+
+/// Whether the provider is still the one that it was.
+fn is_usable(app: &App, connection: &Connection) -> bool {
+    let config = app.config();
+    config.login.social.get(&connection.provider).is_some_and(|provider| {
+        let own = if provider.kind().has_id_tokens() { &provider.issuer } else { &provider.site };
+        // Microsoft's tenants are under one issuer, which is not the one of the configuration.
+        own.as_ref() == Some(&connection.issuer) || connection.issuer.contains("{tenantid}")
+    })
+}
+
+async fn list(call: Call, _: Nothing) -> Result<Json<Vec<Shown>>, ApiError> {
+    let account = call.person()?.account.id;
+    let all = social::connections(&call.app.db, account).await?;
+    Ok(Json(all.iter().map(|connection| Shown::of(&call.app, connection)).collect()))
+}
+
+/// What a provider gave, and the password where the login is not fresh.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "SocialLink")]
+struct Wanted {
+    #[schemars(flatten)]
+    given: Given,
+    /// Asked for where the login is older than 15 minutes and the account has no second factor.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    password: Option<Secret<String>>,
+}
+
+impl FromFields for Wanted {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let given = Given::from_fields(fields)?;
+        Some(Self { given, password: password(fields) })
+    }
+}
+
+/// The password where the login is not fresh.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "SocialUnlink")]
+struct Sure {
+    /// Asked for where the login is older than 15 minutes and the account has no second factor.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    password: Option<Secret<String>>,
+}
+
+impl FromFields for Sure {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        Some(Self { password: password(fields) })
+    }
+}
+
+fn password(fields: &mut Fields) -> Option<Secret<String>> {
+    let given = fields.optional("password").max(MAX_BYTES).or_null().or_blank().secret();
+    given.filter(|password| !password.expose().is_empty())
+}
+
+async fn link(call: Call, Json(body): Json<Wanted>) -> Result<Created<Shown>, ApiError> {
+    let provider = provider(&call)?;
+    let account = proved(&call, body.password).await?;
+    let identity = establish(&call, &provider, &body.given).await?;
+    let mut change = call.app.change(call.actor()).await?;
+    held(&mut change, account.id).await?;
+    let ids = (account.site, account.id);
+    match social::connect(&mut change, ids, &provider.name, &identity, Whose::Account).await {
+        Ok(_) => {}
+        Err(NotConnected::Taken) => return Err(ApiError::new(Code::SocialAlreadyLinked)),
+        Err(NotConnected::Store(cause)) => return Err(cause.into()),
+    }
+    let made = social::find(change.tx(), account.site, &identity.issuer, &identity.subject).await?;
+    let made = made.ok_or_else(|| ApiError::internal("a connection is gone that was just made"))?;
+    change.commit().await?;
+    Ok(Created(Shown::of(&call.app, &made)))
+}
+
+/// Something was done.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SocialUnlinked")]
+struct Done {
+    message: &'static str,
+}
+
+async fn unlink(call: Call, Json(body): Json<Sure>) -> Result<Json<Done>, ApiError> {
+    let missing = || ApiError::new(Code::NotFound);
+    let id: Id = call.param("id")?.parse().map_err(|_| missing())?;
+    let account = call.person()?.account.id;
+    let is_it = |all: &[Connection]| all.iter().any(|connection| connection.id == id);
+    if !is_it(&social::connections(&call.app.db, account).await?) {
+        return Err(missing());
+    }
+    proved(&call, body.password).await?;
+    let mut change = call.app.change(call.actor()).await?;
+    // From here on whatever opens this account is added and taken away one after the other.
+    held(&mut change, account).await?;
+    let account = account::by_id(change.tx(), account).await?.ok_or_else(missing)?;
+    let all = social::connections(change.tx(), account.id).await?;
+    let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|connection| connection.id == id);
+    let own = own.first().ok_or_else(missing)?;
+    let has_passkey =
+        call.app.config().login.passkeys.is_some() && passkey::count_of(change.tx(), account.id).await? > 0;
+    if !has_passkey && !has_way_in(&call.app, &account, &others) {
+        return Err(ApiError::new(Code::LastFactor));
+    }
+    if !social::disconnect(&mut change, own).await? {
+        return Err(missing());
+    }
+    change.commit().await?;
+    Ok(Json(Done { message: "Disconnected" }))
+}
+
+/// Whether somebody could still log in to this account with these connections, passkeys left aside.
+fn has_way_in(app: &App, account: &Account, connections: &[Connection]) -> bool {
+    let has_code = by_code::is_open(app) && account.phone.is_some() && account.is_phone_verified;
+    let has_link = links_are_open(app) && account.email.is_some() && account.is_email_verified;
+    account.password_hash.is_some()
+        || has_code
+        || has_link
+        || connections.iter().any(|connection| is_usable(app, connection))
+}
+
+async fn held(change: &mut Change<'_>, account: Id) -> Result<(), ApiError> {
+    let is_held: Result<bool, Error> = account::hold(change, account).await;
+    if is_held? { Ok(()) } else { Err(ApiError::new(Code::Unauthorized).saying("Invalid or expired token")) }
+}
+
+/// The caller's account, once they have shown just now that it is them.
+async fn proved(call: &Call, password: Option<Secret<String>>) -> Result<Account, ApiError> {
+    let person = call.person()?;
+    let gone = || ApiError::internal("the account of a live session is gone");
+    let account = account::by_id(&call.app.db, person.account.id).await?.ok_or_else(gone)?;
+    let now = call.app.now();
+    let is_fresh = |at: Timestamp| now.since(at) <= FRESH_FOR;
+    if account.second_factor_at.is_some() {
+        let proved_at = person.session.second_factor_at;
+        let code = if proved_at.is_some() { Code::ReauthenticationRequired } else { Code::MfaRequired };
+        return if proved_at.is_some_and(is_fresh) { Ok(account) } else { Err(ApiError::new(code)) };
+    }
+    if is_fresh(person.session.authenticated_at) {
+        return Ok(account);
+    }
+    if account.password_hash.is_none() {
+        return Err(ApiError::new(Code::ReauthenticationRequired));
+    }
+    http::reauthenticate(call, &account, password).await?;
+    Ok(account)
+}

@@ -1,0 +1,127 @@
+//! What a provider publishes, kept for a while.
+//!
+//! Law: one asks and the others wait for what it learns. Nobody is asked more often than the pause
+//! between two questions allows, whatever people send; what could not be had is not asked for again
+//! at once either.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use super::Failed;
+use crate::base::Timestamp;
+
+/// How long it is believed.
+const KEPT_FOR: Duration = Duration::from_hours(1);
+/// The pause between two questions.
+const PAUSE: Duration = Duration::from_secs(30);
+/// The pause after a question without an answer.
+const PAUSE_FAILED: Duration = Duration::from_secs(5);
+
+/// Something that was read at a provider.
+pub(super) struct Kept<T> {
+    held: Mutex<Held<T>>,
+}
+
+struct Held<T> {
+    /// And when it was read.
+    value: Option<(Arc<T>, Timestamp)>,
+    /// When it was asked for last, and how long not again.
+    asked: Option<(Timestamp, Duration)>,
+}
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self { held: Mutex::new(Held { value: None, asked: None }) }
+    }
+}
+
+/// Whether what is held will do.
+pub(super) enum Want<'a, T> {
+    Any,
+    /// Not this one: something is missing in it.
+    Newer(&'a Arc<T>),
+}
+
+impl<T> Kept<T> {
+    /// What is held, or what `ask` learns. Where something newer is wanted and it is too early to ask,
+    /// what is held.
+    pub(super) async fn get(
+        &self,
+        now: Timestamp,
+        want: Want<'_, T>,
+        ask: impl AsyncFnOnce() -> Result<T, Failed>,
+    ) -> Result<Arc<T>, Failed> {
+        let mut held = self.held.lock().await;
+        let is_early = held.asked.is_some_and(|(at, pause)| now.since(at) < pause);
+        let present = held.value.as_ref().filter(|(_, read_at)| now.since(*read_at) < KEPT_FOR);
+        let present = present.map(|(value, _)| Arc::clone(value));
+        match (&present, want) {
+            (Some(value), Want::Any) => return Ok(Arc::clone(value)),
+            (Some(value), Want::Newer(than)) if is_early || !Arc::ptr_eq(value, than) => {
+                return Ok(Arc::clone(value));
+            }
+            (None, _) if is_early => return Err(Failed::Unavailable("it did not answer a moment ago")),
+            _ => {}
+        }
+        // Also where whoever waits goes away meanwhile.
+        held.asked = Some((now, PAUSE_FAILED));
+        match (ask().await, present) {
+            (Ok(value), _) => {
+                let value = Arc::new(value);
+                *held = Held { value: Some((Arc::clone(&value), now)), asked: Some((now, PAUSE)) };
+                Ok(value)
+            }
+            (Err(_), Some(present)) => Ok(present),
+            (Err(failed), None) => Err(failed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_asks_and_nobody_asks_too_often() {
+        let (kept, asked) = (Kept::default(), AtomicU32::new(0));
+        let ask = async || {
+            tokio::task::yield_now().await;
+            Ok(asked.fetch_add(1, Ordering::Relaxed))
+        };
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        let all = join_all((0..64).map(|_| kept.get(at(0), Want::Any, ask))).await;
+        assert!(all.iter().all(|one| **one.as_ref().unwrap() == 0));
+        let first = Arc::clone(all[0].as_ref().unwrap());
+        let newer =
+            async |now: i64, than: &Arc<u32>| *kept.get(at(now), Want::Newer(than), ask).await.unwrap();
+        assert_eq!(newer(29, &first).await, 0, "too early");
+        assert_eq!(newer(30, &first).await, 1);
+        assert_eq!(newer(31, &first).await, 1, "somebody was quicker");
+        assert_eq!(*kept.get(at(3629), Want::Any, ask).await.unwrap(), 1);
+        let down = async || Err(Failed::Unavailable("down"));
+        let same = kept.get(at(3629), Want::Any, down).await.unwrap();
+        assert_eq!(*kept.get(at(3629), Want::Newer(&same), down).await.unwrap(), 1, "it has what it has");
+        assert_eq!(*kept.get(at(3634), Want::Any, ask).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_answer_is_left_alone_for_a_moment() {
+        let (kept, asked) = (Kept::<u32>::default(), AtomicU32::new(0));
+        let fail = async || {
+            asked.fetch_add(1, Ordering::Relaxed);
+            Err(Failed::Unavailable("down"))
+        };
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        for (now, count) in [(0, 1), (4, 1), (5, 2), (9, 2), (10, 3)] {
+            assert!(kept.get(at(now), Want::Any, fail).await.is_err());
+            assert_eq!(asked.load(Ordering::Relaxed), count, "{now}");
+        }
+        assert_eq!(*kept.get(at(15), Want::Any, async || Ok(7)).await.unwrap(), 7);
+    }
+}
