@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::open;
 use super::out::{AsJson, Failure, Format, Out};
 use crate::app::App;
-use crate::base::{Id, SystemClock, SystemRandom, Timestamp};
+use crate::base::{Clock as _, Id, SystemClock, SystemRandom, Timestamp};
 use crate::config::{self, Config};
 use crate::notify::{self, Checked};
 use crate::policy::Approver;
@@ -24,9 +24,9 @@ use crate::proxy::upstream::Tls;
 use crate::shared::{Shared, Unreachable};
 use crate::store::migrate::{self, State};
 use crate::store::{DEFAULT_SITE, Error};
-use crate::{account, agent, keys, rbac, server};
+use crate::{account, agent, keys, rbac, server, social};
 
-/// Look at configuration, seal key, store, upstreams, mail, webhooks and ports, and say what is wrong
+/// Look at configuration, seal key, store, upstreams, mail, webhooks, providers and ports, and say what is wrong
 ///
 /// Changes nothing. Exit code 1 when a gateway would not start, or could not decide.
 #[derive(clap::Args, Debug)]
@@ -107,6 +107,7 @@ async fn look(config: &Arc<Config>, found: &mut Findings) {
     shared(config, found).await;
     upstreams(config, found).await;
     notices(config, found).await;
+    providers(config, found).await;
     ports(config, found).await;
 }
 
@@ -265,6 +266,16 @@ async fn notices(config: &Arc<Config>, found: &mut Findings) {
         match outcome {
             Ok(text) => found.add(Verdict::Good, what, format!("{of}{text}")),
             Err(problem) => found.add(Verdict::Doubtful, what, format!("{of}{problem}")),
+        }
+    }
+}
+
+/// Whether providers of identities can be asked.
+async fn providers(config: &Config, found: &mut Findings) {
+    for (name, outcome) in social::check(config, SystemClock.now()).await {
+        match outcome {
+            Ok(text) => found.add(Verdict::Good, "provider", format!("{name}: {text}")),
+            Err(problem) => found.add(Verdict::Doubtful, "provider", format!("{name}: {problem}")),
         }
     }
 }

@@ -53,7 +53,7 @@ pub struct Provider {
     pub allow_private: bool,
     /// PEM: whose certificates are believed beside those that the system trusts.
     ca_file: Option<PathBuf>,
-    /// How long one question may take.
+    /// How long one question may take; all those of one login together take a quarter longer at most.
     #[serde(with = "As::<Span>")]
     pub timeout: Duration,
     /// PEM.

@@ -65,8 +65,10 @@ impl<T> Kept<T> {
             (None, _) if is_early => return Err(Failed::Unavailable("it did not answer a moment ago")),
             _ => {}
         }
-        // Also where whoever waits goes away meanwhile.
-        held.asked = Some((now, PAUSE_FAILED));
+        if present.is_some() {
+            // Also where whoever asks goes away meanwhile. Without anything to go by the next one asks.
+            held.asked = Some((now, PAUSE_FAILED));
+        }
         match (ask().await, present) {
             (Ok(value), _) => {
                 let value = Arc::new(value);
@@ -74,7 +76,10 @@ impl<T> Kept<T> {
                 Ok(value)
             }
             (Err(_), Some(present)) => Ok(present),
-            (Err(failed), None) => Err(failed),
+            (Err(failed), None) => {
+                held.asked = Some((now, PAUSE_FAILED));
+                Err(failed)
+            }
         }
     }
 }
@@ -122,6 +127,8 @@ mod tests {
             assert!(kept.get(at(now), Want::Any, fail).await.is_err());
             assert_eq!(asked.load(Ordering::Relaxed), count, "{now}");
         }
+        let gone = kept.get(at(15), Want::Any, async || std::future::pending().await);
+        assert!(tokio::time::timeout(Duration::from_millis(5), gone).await.is_err(), "who asked went away");
         assert_eq!(*kept.get(at(15), Want::Any, async || Ok(7)).await.unwrap(), 7);
     }
 }

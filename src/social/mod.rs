@@ -23,7 +23,7 @@ use crate::crypto::digest::sha256_hex;
 use crate::store::{Error, FromRow, Source};
 
 pub use flow::{Flow, GOOD_FOR, Of, PENDING_FOR, Pending};
-pub use provider::{Bearer, Code, Nonce, Provider, provider};
+pub use provider::{Bearer, Code, Nonce, Provider, check, provider};
 
 /// How long it is remembered that an ID token was used: longer than any is good for.
 const TOKEN_KEPT_FOR: std::time::Duration = std::time::Duration::from_hours(25);

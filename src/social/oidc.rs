@@ -28,6 +28,9 @@ pub(super) struct Description {
     token: String,
     keys: String,
     userinfo: Option<String>,
+    /// The client's secret goes into the form; else into a header, which every provider must take
+    /// that does not say otherwise (Discovery, section 3).
+    takes_secret_in_form: bool,
     /// Its answers say whose they are (RFC 9207).
     pub(super) names_itself: bool,
 }
@@ -54,7 +57,11 @@ async fn read_description(provider: &Provider) -> Result<Description, Failed> {
     }
     let names_itself =
         answer.body.get("authorization_response_iss_parameter_supported").and_then(Value::as_bool);
+    let methods = answer.body.get("token_endpoint_auth_methods_supported").and_then(Value::as_array);
+    let takes_secret_in_form =
+        methods.is_some_and(|all| all.iter().any(|one| one.as_str() == Some("client_secret_post")));
     Ok(Description {
+        takes_secret_in_form,
         issuer: named,
         authorize: own("authorization_endpoint")?,
         token: own("token_endpoint")?,
@@ -79,9 +86,20 @@ pub(super) async fn redeem(provider: &Provider, now: Timestamp, code: &Code<'_>)
         ("client_id", &provider.settings.client_id),
     ];
     fields.extend(code.verifier.map(|verifier| ("code_verifier", verifier.expose().as_str())));
-    fields.extend(provider.secret().map(|secret| ("client_secret", secret.expose().as_str())));
     let url = provider.fetch.url(&description.token)?;
-    let answer = provider.fetch.post_form(url, &fields, Proof::None).await?;
+    let answer = match provider.secret() {
+        Some(secret) if description.takes_secret_in_form => {
+            fields.push(("client_secret", secret.expose()));
+            provider.fetch.post_form(url, &fields, Proof::None).await?
+        }
+        Some(secret) => {
+            // As in a form, and then in base64 (RFC 6749, section 2.3.1).
+            let plain = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            let (name, secret) = (plain(&provider.settings.client_id), Secret::new(plain(secret.expose())));
+            provider.fetch.post_form(url, &fields, Proof::Basic(&name, &secret)).await?
+        }
+        None => provider.fetch.post_form(url, &fields, Proof::None).await?,
+    };
     if !answer.status.is_success() {
         return Err(Failed::Code);
     }

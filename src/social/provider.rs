@@ -48,15 +48,29 @@ pub fn provider(app: &App, name: &str) -> Result<Option<Arc<Provider>>, Failed> 
         return Ok(Some(Arc::clone(known)));
     }
     let Some(settings) = config.login.social.get(name) else { return Ok(None) };
-    let provider = Arc::new(Provider {
-        name: name.to_owned(),
-        settings: settings.clone(),
-        fetch: Fetch::new(settings).map_err(Failed::Unavailable)?,
-        description: Kept::default(),
-        keys: Kept::default(),
-    });
+    let provider = Arc::new(Provider::new(name, settings)?);
     by_name.insert(name.to_owned(), Arc::clone(&provider));
     Ok(Some(provider))
+}
+
+/// Whether the providers of a configuration can be asked, for whoever only looks. Nobody is logged in.
+pub async fn check(config: &Config, now: Timestamp) -> Vec<(String, Result<&'static str, &'static str>)> {
+    let mut all = Vec::new();
+    for (name, settings) in &config.login.social {
+        let outcome = match Provider::new(name, settings) {
+            Ok(provider) if settings.kind().has_id_tokens() => {
+                oidc::description(&provider, now).await.map(|_| "it describes itself")
+            }
+            Ok(_) => Ok("it is asked when somebody logs in"),
+            Err(failed) => Err(failed),
+        };
+        let why = |failed| match failed {
+            Failed::Unavailable(why) | Failed::Refused(why) => why,
+            Failed::Code | Failed::NotOffered => "it cannot be asked",
+        };
+        all.push((name.clone(), outcome.map_err(why)));
+    }
+    all
 }
 
 /// A code, and what belongs to it.
@@ -93,6 +107,16 @@ pub enum Bearer<'a> {
 }
 
 impl Provider {
+    fn new(name: &str, settings: &config::Provider) -> Result<Self, Failed> {
+        Ok(Self {
+            name: name.to_owned(),
+            settings: settings.clone(),
+            fetch: Fetch::new(settings).map_err(Failed::Unavailable)?,
+            description: Kept::default(),
+            keys: Kept::default(),
+        })
+    }
+
     pub(super) fn kind(&self) -> ProviderKind {
         self.settings.kind()
     }
@@ -108,7 +132,7 @@ impl Provider {
     pub async fn door(&self, now: Timestamp, flow: &Flow, redirect_uri: &str) -> Result<String, Failed> {
         let (mut url, takes_nonce) = match self.kind() {
             ProviderKind::Google | ProviderKind::Microsoft | ProviderKind::Oidc => {
-                let description = oidc::description(self, now).await?;
+                let description = self.in_time(oidc::description(self, now)).await?;
                 (self.fetch.url(&description.authorize)?, true)
             }
             ProviderKind::Github => (self.fetch.url(&github::door(self))?, false),
@@ -136,8 +160,10 @@ impl Provider {
         if !self.kind().has_id_tokens() {
             return Ok(true);
         }
-        let description = oidc::description(self, now).await?;
+        let description = self.in_time(oidc::description(self, now)).await?;
         Ok(match issuer {
+            // All tenants are described at once: whose answer it is, the ID token says.
+            Some(_) if description.issuer.contains("{tenantid}") => true,
             Some(issuer) => issuer == description.issuer,
             None => !description.names_itself,
         })
@@ -164,13 +190,16 @@ impl Provider {
     /// # Errors
     /// [`Failed`].
     pub async fn redeem(&self, now: Timestamp, code: &Code<'_>) -> Result<Identity, Failed> {
-        match self.kind() {
-            ProviderKind::Google | ProviderKind::Microsoft | ProviderKind::Oidc => {
-                oidc::redeem(self, now, code).await
+        let asked = async {
+            match self.kind() {
+                ProviderKind::Google | ProviderKind::Microsoft | ProviderKind::Oidc => {
+                    oidc::redeem(self, now, code).await
+                }
+                ProviderKind::Github => github::redeem(self, code).await,
+                ProviderKind::Facebook => facebook::redeem(self, code).await,
             }
-            ProviderKind::Github => github::redeem(self, code).await,
-            ProviderKind::Facebook => facebook::redeem(self, code).await,
-        }
+        };
+        self.in_time(asked).await
     }
 
     /// Whose token it is, if it was made for a client of ours.
@@ -178,14 +207,23 @@ impl Provider {
     /// # Errors
     /// [`Failed`].
     pub async fn look_at(&self, now: Timestamp, bearer: Bearer<'_>) -> Result<Identity, Failed> {
-        match (bearer, self.kind()) {
-            (Bearer::Id(token, nonce), kind) if kind.has_id_tokens() => {
-                oidc::look_at(self, now, token, nonce).await
+        let asked = async {
+            match (bearer, self.kind()) {
+                (Bearer::Id(token, nonce), kind) if kind.has_id_tokens() => {
+                    oidc::look_at(self, now, token, nonce).await
+                }
+                (Bearer::Access(token), ProviderKind::Google) => oidc::google(self, now, token).await,
+                (Bearer::Access(token), ProviderKind::Github) => github::look_at(self, token).await,
+                (Bearer::Access(token), ProviderKind::Facebook) => facebook::look_at(self, token).await,
+                _ => Err(Failed::NotOffered),
             }
-            (Bearer::Access(token), ProviderKind::Google) => oidc::google(self, now, token).await,
-            (Bearer::Access(token), ProviderKind::Github) => github::look_at(self, token).await,
-            (Bearer::Access(token), ProviderKind::Facebook) => facebook::look_at(self, token).await,
-            _ => Err(Failed::NotOffered),
-        }
+        };
+        self.in_time(asked).await
+    }
+
+    /// All questions of one login together take little longer than one may.
+    async fn in_time<T>(&self, asked: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+        let limit = self.settings.timeout + self.settings.timeout / 4;
+        tokio::time::timeout(limit, asked).await.unwrap_or(Err(Failed::Unavailable("no answer in time")))
     }
 }

@@ -331,6 +331,21 @@ async fn a_code_is_redeemed_for_whom_it_was_given_and_where_it_may_go() {
 }
 
 #[tokio::test]
+async fn the_secret_goes_where_the_provider_takes_it() {
+    let scene = Scene::on(Dialect::Sqlite).await;
+    // Not a list: then as every provider must take it.
+    scene.acme.lie(Lie::Endpoint("token_endpoint_auth_methods_supported", "none".to_owned()));
+    assert_eq!(scene.browser().log_in(&scene.acme, "acme").await.status, 303);
+    assert_eq!(scene.browser().log_in(&scene.other, "other").await.status, 303);
+    let how = |provider: &crate::support::provider::Provider| {
+        let seen = provider.server.seen();
+        let asked = seen.iter().find(|seen| seen.target() == "/token").unwrap();
+        asked.header("authorization").is_some()
+    };
+    assert!(how(&scene.acme) && !how(&scene.other));
+}
+
+#[tokio::test]
 async fn what_the_provider_says_beside_the_token_is_of_the_same_person() {
     let scene = Scene::on(Dialect::Sqlite).await;
     scene.acme.person(json!({"sub": "ada-1"}));

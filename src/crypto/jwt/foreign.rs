@@ -103,6 +103,34 @@ mod tests {
         }
     }
 
+    /// Made with `openssl genrsa` and `openssl dgst -sha256 -sign`.
+    const MODULUS: &str = concat!(
+        "0ALO3Cp-7_4Y8sqkH_Dr2o_gaiS9mxcRiWoCYAsES1amAKyU9cyL7qBNn795TkNnapZH4wsebETKznOKpvwvzF64_ACy0or6",
+        "c8fipvLeiax9xgp1kK54lWGHnosXI1SexSYVtH3gEqcsOt87YalpveN-jFmU35fbJeWADMHL-ciLyLxaR52jxxo9e7MhIwwW",
+        "yrTN9wNhodf7oChij-ddTrWM71xLWZIzMkUip2rb3MzAut2m_7lFJ1Bjy8YkOvV_VB-P0LRzoLmjaPV7T_MASS9lURjhn8h_",
+        "SWTAo-8wU4rpheLq516WmNeTcPmZ26XiX32tCmJfSFbBDtLHdJbcPw",
+    );
+    const BY_OPENSSL: &str = concat!(
+        "eyJhbGciOiJSUzI1NiIsImtpZCI6InIxIiwidHlwIjoiSldUIiwieDV0IjoicGFzc2VkLW92ZXIifQ.eyJzdWIiOiJhZGEif",
+        "Q.ieVFNUt1eUv55qXBghZCxWh0kYAOI76M9BPjQ2UU6C5M1G6wy4fLjgLcpulv8dQ7U_9BN5OlfKT2qkWkHch3jxEE5fv-bh",
+        "0kl11wC0zWQGx-QAauLysYefvi8rDCCE7JU3X0z91OFaXnXQ7c4aDhLnEgi8fQ4nP_Vk5961C-xMaj1gyuCQKm8qgXQUx71M",
+        "kwAkzNycYL87TSpn5k0IU2Ax2faAcPeV0c-bxduuQ5KlcJqsGPhvJAhaaPBoUKnw2wIZ3yZRQQ8tPB0jFp5t_Rqak4rrAdx4",
+        "bNgF3ZLRK3xz_XMIO1z-16BuyVTCcGt2IgGa_dCyPrqPNo41jK6QbO3w",
+    );
+
+    #[test]
+    fn a_token_that_another_program_signed_with_rsa_is_read() {
+        let jwk = json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "r1", "n": MODULUS, "e": "AQAB"});
+        let keys = |jwk: &Value| ForeignKeys::of(&json!({ "keys": [jwk] })).unwrap();
+        assert_eq!(read(&keys(&jwk), BY_OPENSSL).unwrap()["sub"], "ada");
+        let mut small = jwk.clone();
+        small["n"] = json!(MODULUS[..170]);
+        assert!(read(&keys(&small), BY_OPENSSL).is_err(), "too short to be safe");
+        let mut other = jwk;
+        other["kid"] = json!("r2");
+        assert_eq!(read(&keys(&other), BY_OPENSSL), Err(Invalid::UnknownKey));
+    }
+
     #[test]
     fn nothing_in_a_header_steers_the_verifier() {
         let own = key(Algorithm::Es256, 1);

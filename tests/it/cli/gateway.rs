@@ -189,6 +189,7 @@ fn the_doctor_says_who_cannot_be_told_by_mail() {
     drop(Gateway::start(&place));
     let config = std::fs::read_to_string(place.path().join("portcullis.yaml")).unwrap();
     let more = "mail: { via: smtp, host: 127.0.0.1, port: 1, tls: none, from: gw@example.com, timeout: 1s }
+login: { social: { acme: { issuer: 'http://127.0.0.1:1', client_id: x, allow_private: true, timeout: 1s } } }
 roles: [ { code: finance } ]
 ";
     let held = "
@@ -203,6 +204,7 @@ roles: [ { code: finance } ]
     let told = place.run("doctor");
     assert!(told.out.contains("look  mail: 1 of 2 people"), "{told:?}");
     assert!(told.out.contains("look  mail: no connection") && !told.out.contains("eve@"), "{told:?}");
+    assert!(told.out.contains("look  provider: acme: no connection"), "{told:?}");
     place.run("user verify eve@example.com").good();
     assert!(!place.run("doctor").out.contains("people who delegate"));
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis::base::{Clock, SystemRandom};
-use portcullis::crypto::digest::{base64url, hmac_sha256, sha256};
+use portcullis::crypto::digest::{base64, base64url, hmac_sha256, sha256};
 use portcullis::crypto::jwt;
 use portcullis::crypto::key::{Algorithm, SigningKey};
 use serde_json::{Value, json};
@@ -254,6 +254,7 @@ fn description(state: &State, issuer: &str) -> Value {
         "jwks_uri": format!("{issuer}/keys"),
         "userinfo_endpoint": format!("{issuer}/userinfo"),
         // As if it knew nothing better: the gateway must not fall back to it.
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "code_challenge_methods_supported": ["plain"],
         "id_token_signing_alg_values_supported": ["none", "HS256"],
     });
@@ -286,7 +287,12 @@ fn token(state: &mut State, issuer: &str, clock: &dyn Clock, seen: &Seen) -> Act
     let given = pairs(std::str::from_utf8(&seen.body).unwrap());
     let is = |name: &str, value: &str| given.get(name).is_some_and(|own| own == value);
     let refused = json_act("400 Bad Request", &json!({"error": "invalid_grant"}));
-    let is_client = is("client_id", CLIENT) && is("client_secret", CLIENT_SECRET);
+    let basic = format!("Basic {}", base64(format!("{CLIENT}:{CLIENT_SECRET}").as_bytes()));
+    let is_client = is("client_id", CLIENT)
+        && match seen.header("authorization") {
+            Some(header) => header == basic && !given.contains_key("client_secret"),
+            None => is("client_secret", CLIENT_SECRET),
+        };
     if !is_client || !is("grant_type", "authorization_code") {
         return refused;
     }
