@@ -73,6 +73,7 @@ fn policies(criterion: &mut Criterion) {
         caller: Some(Caller {
             id: Id::from_u128(1),
             rights: &rights,
+            reach: None,
             authenticated_at: Timestamp::from_millis(0),
             second_factor_at: None,
             is_staff: false,

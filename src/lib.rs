@@ -72,6 +72,7 @@ pub mod factor;
 pub mod passkey;
 pub mod social;
 pub mod login;
+pub mod apikey;
 pub mod profile;
 pub mod web;
 pub mod gate;

@@ -76,7 +76,7 @@ impl Stops {
                 }
             }
             // Whether it ended or only may less now is found by deciding again.
-            Subject::AgentToken(name) | Subject::Approval(name) => {
+            Subject::AgentToken(name) | Subject::ApiKey(name) | Subject::Approval(name) => {
                 if let Some(entry) = self.shard(name).get(&name) {
                     entry.state.send_modify(|state| state.changes += 1);
                 }

@@ -15,9 +15,9 @@ mod tests;
 pub use actor::{Actor, Who};
 pub use chain::{Broken, Finding, Head, Noted, append, verify};
 pub use event::{
-    AccountEvent, AgentEvent, ApplicationEvent, ApprovalEvent, Basis, Contact, Decided, Delegation,
-    EndReason, Event, FactorEvent, How, KeyEvent, LoginFailure, OrganizationEvent, PasskeyEvent, RightsEvent,
-    SessionEvent, Settled, Step, Suspension, SystemEvent, Verdict, Voided,
+    AccountEvent, AgentEvent, ApiKeyEvent, ApplicationEvent, ApprovalEvent, Basis, Contact, Decided,
+    Delegation, EndReason, Event, FactorEvent, How, KeyEvent, LoginFailure, OrganizationEvent, PasskeyEvent,
+    RightsEvent, SessionEvent, Settled, Step, Suspension, SystemEvent, Verdict, Voided,
 };
 pub use store::{Row, Sought, latest, latest_of, prune, tail, tail_of};
 pub use subject::Subject;

@@ -14,6 +14,8 @@ pub enum Subject {
     Session(Id),
     /// What a human delegated to a program.
     AgentToken(Id),
+    /// What a person gave to a program that calls as them.
+    ApiKey(Id),
     /// Something that waited for people and does not any more, or that was done.
     Approval(Id),
     Application(Id),
@@ -33,6 +35,7 @@ impl Subject {
             Some(("account", id)) => id.parse().ok().map(Self::Account),
             Some(("session", id)) => id.parse().ok().map(Self::Session),
             Some(("agent_token", id)) => id.parse().ok().map(Self::AgentToken),
+            Some(("api_key", id)) => id.parse().ok().map(Self::ApiKey),
             Some(("approval", id)) => id.parse().ok().map(Self::Approval),
             Some(("application", id)) => id.parse().ok().map(Self::Application),
             Some(("organization", id)) => id.parse().ok().map(Self::Organization),
@@ -50,6 +53,7 @@ impl fmt::Display for Subject {
             Self::Account(id) => write!(f, "account:{id}"),
             Self::Session(id) => write!(f, "session:{id}"),
             Self::AgentToken(id) => write!(f, "agent_token:{id}"),
+            Self::ApiKey(id) => write!(f, "api_key:{id}"),
             Self::Approval(id) => write!(f, "approval:{id}"),
             Self::Application(id) => write!(f, "application:{id}"),
             Self::Organization(id) => write!(f, "organization:{id}"),
@@ -71,6 +75,7 @@ mod tests {
             Subject::Account(id),
             Subject::Session(id),
             Subject::AgentToken(id),
+            Subject::ApiKey(id),
             Subject::Approval(id),
             Subject::Application(id),
             Subject::Organization(id),

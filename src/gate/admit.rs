@@ -147,7 +147,7 @@ impl Asking<'_> {
         laps.end_of(Stage::Authenticate);
         // A token opens only what it was issued for: its application, and everything or one purpose.
         if let Some(caller) = &caller {
-            application::check_match(&caller.snapshot.principal, application.as_deref())?;
+            application::check_match(&caller.snapshot, application.as_deref())?;
             if caller.scope.is_some() {
                 return Err(Rejection::ScopeInsufficient);
             }

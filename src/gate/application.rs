@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::head::RequestHead;
+use super::person::{Kind, Snapshot};
 use super::record::ApplicationKeys;
 use super::rejection::Rejection;
 use super::route::{ApplicationUse, Route};
@@ -14,7 +15,7 @@ use super::{Gate, credential};
 use crate::config::Required;
 use crate::http::row::Mount;
 use crate::http::{Access, KeysAsked, Row};
-use crate::principal::{ApplicationFacts, Principal};
+use crate::principal::ApplicationFacts;
 
 /// The application of a request to a built-in endpoint. Health, keys and pages stand at the root
 /// and ask for none.
@@ -80,11 +81,13 @@ pub(super) fn check_required(route: &Route, application: Option<&ApplicationFact
 
 /// Whether a caller's session was started through the application that now presents its token.
 pub(super) fn check_match(
-    principal: &Principal,
+    caller: &Snapshot,
     application: Option<&ApplicationFacts>,
 ) -> Result<(), Rejection> {
     match application {
-        Some(application) if principal.session.application != Some(application.id) => {
+        // A key is its human's own, and was issued through none.
+        Some(_) if caller.key.kind == Kind::ApiKey => Ok(()),
+        Some(application) if caller.principal.session.application != Some(application.id) => {
             Err(Rejection::ApplicationMismatch)
         }
         _ => Ok(()),

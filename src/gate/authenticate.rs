@@ -11,11 +11,11 @@ use super::agent::AgentRefusal;
 use super::credential::Credential;
 use super::head::{Kind, RequestHead};
 use super::person::{Key, Snapshot};
-use super::rejection::{Pace, Rejection, Silent};
+use super::rejection::{Flaw, Pace, Rejection, Silent};
 use super::ticket::{self, Ticket};
 use super::token::{Freshness, Keys, Refused};
 use super::world::World;
-use super::{Gate, failure};
+use super::{Gate, apikey, failure};
 use crate::audit::Subject;
 use crate::factor;
 use crate::metrics::Cached;
@@ -40,19 +40,25 @@ pub(super) async fn authenticate(
     world: &World,
     head: &RequestHead,
 ) -> Result<Option<Caller>, Rejection> {
-    let (key, scope, organization) = match Credential::of(head.presented.authorization.as_ref()) {
+    let presented = &head.presented;
+    // Which of two was meant? Whatever we took, the other would be lost without a word.
+    if presented.api_key.is_some() && presented.authorization.is_some() {
+        return Err(Rejection::Malformed(Flaw::Credentials));
+    }
+    let (key, scope, organization) = match Credential::of(presented.authorization.as_ref()) {
         Credential::Bearer(token) => {
             let (key, scope) = bearer(gate, world, head, token)?;
             (key, scope, None)
         }
         Credential::Agent(_) => return Err(Rejection::Agent(AgentRefusal::NotAllowed)),
         Credential::Unusable => return Err(Rejection::TokenInvalid),
-        Credential::Absent => match ticket_of(head) {
-            Some(text) => {
+        Credential::Absent => match (&presented.api_key, ticket_of(head)) {
+            (Some(value), _) => (apikey::find(gate, head, value).await?, None, None),
+            (None, Some(text)) => {
                 let ticket = redeem(gate, head, text).await?;
                 (ticket.key, None, ticket.organization.map(|slug| slug.to_string()))
             }
-            None => return Ok(None),
+            (None, None) => return Ok(None),
         },
     };
     let snapshot = current(gate, world, key, head).await?;

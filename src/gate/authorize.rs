@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Gate;
 use super::agent::{self, Grant};
 use super::permit::{Found, Organization, Permit};
-use super::person::Snapshot;
+use super::person::{Narrow, Snapshot};
 use super::rejection::{Rejection, Silent};
 use super::route::Route;
 use super::world::World;
@@ -43,7 +43,7 @@ pub(super) struct OfAgent<'a> {
 
 /// Decides.
 pub(super) fn authorize(world: &Arc<World>, asked: &Asked<'_>) -> Result<Permit, Rejection> {
-    let policy = asked.with_facts(|facts| asked.route.allow.judge(facts));
+    let policy = asked.judge();
     if let (Some(OfAgent { grant, standing }), Some(caller)) = (asked.agent, asked.caller) {
         agent::check(asked.route, caller, grant, asked.organization, standing, &policy)?;
         return Ok(Permit::grant(world, asked.route, asked.found()));
@@ -61,25 +61,49 @@ pub(super) fn authorize(world: &Arc<World>, asked: &Asked<'_>) -> Result<Permit,
 }
 
 impl Asked<'_> {
-    fn found(&self) -> Found {
-        Found {
-            caller: self.caller.cloned(),
-            organization: self.organization.cloned(),
-            application: self.application.cloned(),
+    /// What the route's policy says. Of a credential that reaches only so far both must say yes: the human
+    /// as such, so that nothing opens because something is left out of sight, and the human within reach.
+    fn judge(&self) -> Judgement {
+        let allow = &self.route.allow;
+        let as_human = self.with_facts(|facts| allow.judge(facts));
+        match self.caller.and_then(|caller| caller.narrow.as_deref()) {
+            Some(narrow) if as_human == Judgement::Yes => {
+                self.with_facts_within(Some(narrow), |facts| allow.judge(facts))
+            }
+            _ => as_human,
         }
+    }
+
+    fn found(&self) -> Found {
+        let is_narrow = self.caller.is_some_and(|caller| caller.narrow.is_some());
+        let mut organization = self.organization.cloned();
+        if let Some(organization) = organization.as_mut().filter(|_| is_narrow) {
+            // A role says more than the key reaches.
+            organization.role = None;
+        }
+        Found { caller: self.caller.cloned(), organization, application: self.application.cloned() }
     }
 
     /// Calls `ask` with everything that the policy may ask about.
     pub(super) fn with_facts<T>(&self, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
+        self.with_facts_within(None, ask)
+    }
+
+    /// The same, where `narrow` is set of the caller as far as the credential reaches.
+    fn with_facts_within<T>(&self, narrow: Option<&Narrow>, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
         let param = |name: &str| self.params.get(name).map(decoded);
         let caller = self.caller.map(|snapshot| {
             let principal = &snapshot.principal;
             Caller {
                 id: principal.account.id,
-                rights: &principal.rights,
+                rights: match (narrow, &snapshot.narrow) {
+                    (None, Some(own)) => &own.whole,
+                    _ => &principal.rights,
+                },
+                reach: narrow.map(|narrow| &narrow.reach),
                 authenticated_at: principal.session.authenticated_at,
                 second_factor_at: principal.session.second_factor_at,
-                is_staff: principal.account.is_staff,
+                is_staff: principal.account.is_staff && narrow.is_none(),
                 is_email_verified: principal.account.is_email_verified,
                 is_phone_verified: principal.account.is_phone_verified,
             }

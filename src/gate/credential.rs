@@ -1,8 +1,8 @@
 //! Which credential a request presents.
 //!
-//! Law: exactly one is chosen, by position and never by validity: `Authorization` beats every
-//! other, and a bad one is an answer, never a reason to look at the next. A token has one
-//! spelling (RFC 6750 section 2.1): scheme in any case, exactly one space, token68 characters.
+//! Law: exactly one counts, by its place and never by validity: a bad one is an answer, never a
+//! reason to look at the next, and `Authorization` beside `X-API-Key` is refused wherever either is
+//! looked at. A token has one spelling (RFC 6750 section 2.1): scheme in any case, exactly one space, token68 characters.
 
 use ::http::HeaderValue;
 use serde_json::Value;

@@ -18,7 +18,7 @@ use super::body::BodySource;
 use super::credential::Credential;
 use super::head::RequestHead;
 use super::person::Key;
-use super::rejection::{Pace, Rejection};
+use super::rejection::{Flaw, Pace, Rejection};
 use super::world::World;
 use super::{Gate, application, credential, limit};
 use crate::base::Secret;
@@ -72,7 +72,7 @@ async fn by_cookie(gate: &Gate, world: &World, head: &RequestHead) -> Result<Opt
     let Some(known) = session::read_page_cookie(&gate.app.seal, value.expose(), head.at) else {
         return Ok(None);
     };
-    let key = Key { sid: known.sid, account: known.account, application: known.application };
+    let key = Key::of_session(known.sid, known.account, known.application);
     match current(gate, world, key, head).await {
         Ok(snapshot) => {
             let scope = snapshot.principal.session.scope;
@@ -99,6 +99,7 @@ async fn run(
         Access::Page => by_cookie(gate, world, head).await?,
         Access::PersonOrAgent if agent.is_some() => None,
         Access::Person | Access::PersonOrAgent | Access::Permission(_) => {
+            refuse_key(head)?;
             let caller = authenticate(gate, world, head).await?.ok_or(Rejection::CredentialMissing)?;
             check(gate, world, head, row, &caller, application.as_deref()).await?;
             Some(caller)
@@ -120,6 +121,17 @@ async fn run(
         ApiError::new(ErrorCode::InternalError).into_reply(request_id)
     });
     Ok(paced(reply, pace))
+}
+
+/// A program with an API key calls routes. What is built in is for the person: none of it, and least of
+/// all what makes credentials, is reached by a key.
+fn refuse_key(head: &RequestHead) -> Result<(), Rejection> {
+    let presented = &head.presented;
+    match (&presented.api_key, &presented.authorization) {
+        (Some(_), None) => Err(Rejection::ApiKeyNotAllowed),
+        (Some(_), Some(_)) => Err(Rejection::Malformed(Flaw::Credentials)),
+        (None, _) => Ok(()),
+    }
 }
 
 /// The token of an agent that calls a row for agents. Everywhere else under the API's prefix an
@@ -150,7 +162,7 @@ async fn check(
     application: Option<&ApplicationFacts>,
 ) -> Result<(), Rejection> {
     let principal = &caller.snapshot.principal;
-    application::check_match(principal, application)?;
+    application::check_match(&caller.snapshot, application)?;
     if caller.scope.is_some_and(|scope| row.admitted() != Some(scope)) {
         return Err(Rejection::ScopeInsufficient);
     }

@@ -14,8 +14,9 @@ use super::nominated::{BadOption, Nominated};
 use super::rejection::{Flaw, Rejection};
 use super::request_id::RequestId;
 use super::rules::EdgeRules;
-use super::strip::is_removed;
+use super::strip::{is_removed, names_api_key};
 use super::target::{BadTarget, CanonicalTarget};
+use crate::apikey;
 use crate::base::{Timestamp, ip};
 
 /// A request as it came off the wire, borrowed.
@@ -75,6 +76,8 @@ pub enum BodyLength {
 #[derive(Clone, Default)]
 pub struct Presented {
     pub authorization: Option<HeaderValue>,
+    /// One of ours, valid or not: another is the upstream's.
+    pub api_key: Option<HeaderValue>,
     pub access_key: Option<HeaderValue>,
     pub access_secret: Option<HeaderValue>,
     /// All cookie lines as one.
@@ -307,6 +310,7 @@ impl Fields {
             "sec-fetch-mode" => first(&mut self.fetch_mode, value)?,
             "sec-fetch-site" => first(&mut self.fetch_site, value)?,
             "x-csrf-token" => once(&mut self.presented.csrf_token, value)?,
+            "x-api-key" if apikey::is_ours(value.as_bytes()) => once(&mut self.presented.api_key, value)?,
             "x-access-key" => once(&mut self.presented.access_key, value)?,
             "x-access-secret" => once(&mut self.presented.access_secret, value)?,
             // Two of them are none.
@@ -322,7 +326,8 @@ impl Fields {
             "x-forwarded-proto" if self.is_trusted => self.scheme = scheme_of(value),
             _ => {}
         }
-        if is_removed(name.as_str()) && !self.removed.contains(name) {
+        let is_key = names_api_key(name.as_str()) && apikey::is_ours(value.as_bytes());
+        if (is_key || is_removed(name.as_str())) && !self.removed.contains(name) {
             self.removed.push(name.clone());
         }
         Ok(())

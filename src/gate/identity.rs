@@ -13,7 +13,7 @@ use super::Gate;
 use super::assertion::{Act, Bound, Claims, Same, of_request};
 use super::head::RequestHead;
 use super::permit::Permit;
-use super::person::Snapshot;
+use super::person::{Kind, Snapshot};
 use super::rejection::{Rejection, Silent};
 use super::target::CanonicalTarget;
 use crate::base::{Email, Timestamp};
@@ -132,7 +132,7 @@ fn claims_of<'a>(permit: &'a Permit, caller: &'a Snapshot) -> Claims<'a> {
         issuer: &permit.world().config.tokens.issuer,
         upstream: &permit.route().rule.upstream,
         subject: caller.key.account,
-        sid: if caller.agent.is_none() { Some(caller.key.sid) } else { None },
+        sid: Some(caller.key.sid).filter(|_| caller.agent.is_none() && caller.key.kind == Kind::Session),
         act: caller.agent.as_ref().map(|agent| Act { sub: &agent.token.agent, token: agent.token.number.0 }),
         email: caller.principal.account.email.as_ref().map(Email::as_str),
         roles: caller.stamps.role_codes.iter().map(Code::as_str).collect(),

@@ -7,6 +7,7 @@
 mod admit;
 mod agent;
 mod again;
+mod apikey;
 mod application;
 mod assertion;
 mod authenticate;
@@ -76,6 +77,7 @@ pub use ticket::row as ticket_row;
 pub use world::World;
 
 use agent::{Agents, Queues, Used};
+use apikey::ApiKeys;
 use assertion::Assertions;
 use person::People;
 use token::Believed;
@@ -90,6 +92,7 @@ pub struct Gate {
     tokens: Believed,
     people: People,
     agents: Agents,
+    api_keys: ApiKeys,
     /// Who waits for an agent's purse.
     queues: Queues,
     /// Agent tokens that were in use, until it is written down.
@@ -128,6 +131,7 @@ impl Gate {
             tokens: Believed::new(),
             people: People::new(),
             agents: Agents::new(),
+            api_keys: ApiKeys::new(),
             queues: Queues::new(),
             uses: Mutex::default(),
             used: Used::default(),

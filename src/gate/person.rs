@@ -18,7 +18,7 @@ use super::stamp;
 use crate::app::Epochs;
 use crate::audit::Subject;
 use crate::base::{Email, Id, Timestamp};
-use crate::policy::{Catalogue, Code, Rights};
+use crate::policy::{Assignments, Catalogue, Code, Rights};
 use crate::principal::{AccountFacts, Principal, Scope};
 
 const REMEMBERED_MAX: usize = 50_000;
@@ -27,12 +27,35 @@ const OVER_FOR: Duration = Duration::from_secs(1);
 /// Reading is tried again while changes of the same caller keep coming in between.
 const TRIES: usize = 3;
 
-/// Which session calls, as its credential names it; of an agent, which token.
+/// What a caller came with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Something that belongs to a session, or to an agent that was minted in one.
+    Session,
+    ApiKey,
+}
+
+/// Which session calls, as its credential names it; of an agent, which token, and of a program with
+/// an API key, which key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
+    pub kind: Kind,
     pub sid: Id,
     pub account: Id,
     pub application: Option<Id>,
+}
+
+impl Key {
+    pub const fn of_session(sid: Id, account: Id, application: Option<Id>) -> Self {
+        Self { kind: Kind::Session, sid, account, application }
+    }
+
+    const fn subject(self) -> Subject {
+        match self.kind {
+            Kind::Session => Subject::Session(self.sid),
+            Kind::ApiKey => Subject::ApiKey(self.sid),
+        }
+    }
 }
 
 /// The epochs of everything that a snapshot rests on.
@@ -52,7 +75,7 @@ impl Seen {
     fn now(epochs: &Epochs, key: Key) -> Self {
         let of = |subject| epochs.of(subject);
         Self {
-            session: of(Subject::Session(key.sid)),
+            session: of(key.subject()),
             account: of(Subject::Account(key.account)),
             application: key.application.map_or(0, |id| of(Subject::Application(id))),
         }
@@ -66,8 +89,27 @@ pub struct Snapshot {
     pub stamps: Arc<Stamps>,
     pub key: Key,
     pub seen: Seen,
+    /// Set where the credential reaches only some of what the person may do: the principal's rights are
+    /// then those.
+    pub(super) narrow: Option<Arc<Narrow>>,
     /// Set where an agent calls on this person's behalf.
     pub(super) agent: Option<Arc<Grant>>,
+}
+
+/// How far a credential reaches, and what its human may do beyond that.
+#[derive(Debug)]
+pub struct Narrow {
+    scopes: Vec<Code>,
+    pub(super) reach: Rights,
+    pub(super) whole: Rights,
+}
+
+impl Narrow {
+    fn by(catalogue: &Catalogue, scopes: Vec<Code>, whole: Rights) -> (Rights, Arc<Self>) {
+        let permissions = scopes.clone();
+        let reach = catalogue.rights(&Assignments { permissions, ..Assignments::default() });
+        (whole.within(&reach), Arc::new(Self { scopes, reach, whole }))
+    }
 }
 
 /// Header values that depend on the caller alone.
@@ -143,7 +185,11 @@ impl People {
     ) -> Result<Arc<Snapshot>, Rejection> {
         for _ in 0..TRIES {
             let seen = Seen::now(epochs, key);
-            let person = records.person(key.sid).await.map_err(|error| {
+            let person = match key.kind {
+                Kind::Session => records.person(key.sid).await,
+                Kind::ApiKey => records.person_of_key(key.sid).await,
+            };
+            let person = person.map_err(|error| {
                 tracing::warn!(%error, "a caller cannot be read");
                 Rejection::Unavailable(Silent::Store)
             })?;
@@ -181,6 +227,7 @@ impl Snapshot {
             stamps: Arc::clone(&self.stamps),
             key: self.key,
             seen: self.seen,
+            narrow: self.narrow.clone(),
             agent: self.agent.clone(),
         }
     }
@@ -188,40 +235,57 @@ impl Snapshot {
     /// Somebody who does not call: for questions about what would be.
     pub fn imagined(person: Person, catalogue: &Catalogue) -> Self {
         let (session, account) = (&person.session, person.account.id);
-        let key = Key { sid: session.sid, account, application: session.application };
+        let key = Key::of_session(session.sid, account, session.application);
         Self::new(person, catalogue, key, Seen::default())
     }
 
     pub(super) fn new(person: Person, catalogue: &Catalogue, key: Key, seen: Seen) -> Self {
-        let Person { account, session, assignments, memberships } = person;
-        let rights = Arc::new(catalogue.rights(&assignments));
+        let Person { account, session, assignments, scopes, memberships } = person;
+        let whole = catalogue.rights(&assignments);
+        let (rights, narrow) = match scopes {
+            None => (whole, None),
+            Some(scopes) => {
+                let (rights, narrow) = Narrow::by(catalogue, scopes, whole);
+                (rights, Some(narrow))
+            }
+        };
+        let rights = Arc::new(rights);
         let stamps = Arc::new(Stamps::new(&account, session.method, &rights));
         let (account, assignments) = (Arc::new(account), Arc::new(assignments));
         let memberships = memberships.into();
         let principal = Arc::new(Principal { account, session, assignments, rights, memberships });
-        Self { principal, stamps, key, seen, agent: None }
+        Self { principal, stamps, key, seen, narrow, agent: None }
     }
 
     /// The same caller with the rights of this catalogue; those of `other` where it is the same
     /// human's by the same catalogue.
     pub(super) fn by(&self, catalogue: &Catalogue, other: Option<&Self>) -> Self {
         let mut principal = (*self.principal).clone();
+        let mut narrow = None;
         let is_same = |other: &&Self| other.is_alike(self) && other.has_rights_by(catalogue);
         let stamps = if let Some(other) = other.filter(is_same) {
             principal.rights = Arc::clone(&other.principal.rights);
             Arc::clone(&other.stamps)
         } else {
-            principal.rights = Arc::new(catalogue.rights(&principal.assignments));
+            let whole = catalogue.rights(&principal.assignments);
+            principal.rights = Arc::new(match &self.narrow {
+                None => whole,
+                Some(before) => {
+                    let (rights, now) = Narrow::by(catalogue, before.scopes.clone(), whole);
+                    narrow = Some(now);
+                    rights
+                }
+            });
             Arc::new(Stamps::new(&principal.account, principal.session.method, &principal.rights))
         };
         let (key, seen, agent) = (self.key, self.seen, self.agent.clone());
-        Self { principal: Arc::new(principal), stamps, key, seen, agent }
+        Self { principal: Arc::new(principal), stamps, key, seen, narrow, agent }
     }
 
     /// What of it is the human's: nothing of the agent.
     pub(super) fn of_human(&self) -> Self {
         let (principal, stamps) = (Arc::clone(&self.principal), Arc::clone(&self.stamps));
-        Self { principal, stamps, key: self.key, seen: self.seen, agent: None }
+        Self { principal, stamps, key: self.key, seen: self.seen, narrow: None, agent: None }
     }
 
     /// Whether both keep what is known of their human in one place.
@@ -237,6 +301,8 @@ impl Snapshot {
     fn is_alike(&self, other: &Self) -> bool {
         let (own, its) = (&self.principal, &other.principal);
         own.session.method == its.session.method
+            && self.narrow.is_none()
+            && other.narrow.is_none()
             && own.account == its.account
             && own.assignments == its.assignments
             && own.memberships == its.memberships

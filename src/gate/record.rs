@@ -14,7 +14,7 @@ use super::rejection::Rejection;
 use crate::agent::{AgentToken, Handout};
 use crate::base::{Id, Slug};
 use crate::organization::Place;
-use crate::policy::Assignments;
+use crate::policy::{Assignments, Code};
 use crate::principal::{AccountFacts, ApplicationFacts, Membership, SessionFacts};
 use crate::shared::Allowance;
 use crate::store::Error;
@@ -25,6 +25,8 @@ pub struct Person {
     pub account: AccountFacts,
     pub session: SessionFacts,
     pub assignments: Assignments,
+    /// The permissions that the credential reaches; `None`: it stands for all that the person may do.
+    pub scopes: Option<Vec<Code>>,
     pub memberships: Vec<Membership>,
 }
 
@@ -51,6 +53,12 @@ pub struct AgentRecord {
 pub trait Records: Send + Sync + fmt::Debug {
     /// The person of this session; `None` when the session or its account may not act any more.
     fn person(&self, sid: Id) -> BoxFuture<'_, Result<Option<Person>, Error>>;
+
+    /// Which API key has this digest (SHA-256 in hex), and whose it is, whatever has become of it.
+    fn api_key<'a>(&'a self, digest: &'a str) -> BoxFuture<'a, Result<Option<(Id, Id)>, Error>>;
+
+    /// The person of this API key; `None` when the key or its account may not act any more.
+    fn person_of_key(&self, key: Id) -> BoxFuture<'_, Result<Option<Person>, Error>>;
 
     /// The active organization of this slug.
     fn place<'a>(&'a self, site: Id, slug: &'a Slug) -> BoxFuture<'a, Result<Option<Arc<Place>>, Error>>;

@@ -4,6 +4,8 @@
 //! sentence are fixed per variant and tell an attacker nothing that the request did not know;
 //! the true cause goes to the log. `label` is what metrics and audit rows count by.
 
+mod flaw;
+
 use std::time::Duration;
 
 use ::http::header::{ALLOW, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -16,6 +18,8 @@ use crate::base::Timestamp;
 use crate::http::error;
 use crate::policy::Code;
 use crate::policy::judge::Failure;
+
+pub use flaw::Flaw;
 
 /// Why a request goes no further.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub enum Rejection {
     CredentialMissing,
     /// Malformed, forged, expired, or its session is over. Not told apart.
     TokenInvalid,
+    /// An API key where only people and agents may call.
+    ApiKeyNotAllowed,
     /// The token was issued to another application than the one that presents it.
     ApplicationMismatch,
     /// The token's scope opens other endpoints than this one.
@@ -93,48 +99,6 @@ pub struct Pace {
     pub reset_at: Timestamp,
     /// How long until one more request passes.
     pub retry_after: Duration,
-}
-
-/// What makes a request malformed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flaw {
-    /// Where it ends is in doubt: the connection ends with it.
-    Framing,
-    Target,
-    Host,
-    /// A header that may stand once stands twice.
-    Duplicate,
-    Upgrade,
-    /// It names what is not for a neighbour to name.
-    Connection,
-}
-
-impl Flaw {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Framing => "bad_framing",
-            Self::Target => "bad_target",
-            Self::Host => "bad_host",
-            Self::Duplicate => "duplicate_header",
-            Self::Upgrade => "bad_upgrade",
-            Self::Connection => "bad_connection",
-        }
-    }
-
-    const fn remedy(self) -> &'static str {
-        match self {
-            Self::Framing => {
-                "Send one Content-Length or `Transfer-Encoding: chunked`, and end lines with CR LF."
-            }
-            Self::Target => {
-                "Send a plain path: no dot segments, doubled or encoded slashes, backslashes or `;`, and nothing encoded that may stand plainly."
-            }
-            Self::Host => "Send exactly one valid Host.",
-            Self::Duplicate => "Send each header once.",
-            Self::Upgrade => "Send a WebSocket handshake as a GET without a body.",
-            Self::Connection => "Name in Connection only headers that are for the next hop, and few of them.",
-        }
-    }
 }
 
 const ASK: &str = "Ask an administrator to grant what `missing` lists.";
@@ -271,6 +235,8 @@ impl Rejection {
                 "Authorization header required", "Log in and send the access token as `Authorization: Bearer <token>`."),
             Self::TokenInvalid => row(S::UNAUTHORIZED, "TOKEN_INVALID", "token",
                 "Invalid or expired token", "Refresh the access token, or log in again."),
+            Self::ApiKeyNotAllowed => row(S::FORBIDDEN, "API_KEY_NOT_ALLOWED", "api_key",
+                "This endpoint is not for API keys", "Log in and send the access token as `Authorization: Bearer <token>`."),
             Self::ApplicationMismatch => row(S::UNAUTHORIZED, "TOKEN_APP_MISMATCH", "application_mismatch",
                 "Token does not match application", "Send the keys of the application that the token was issued to."),
             Self::ScopeInsufficient => row(S::FORBIDDEN, "INSUFFICIENT_SCOPE", "scope",

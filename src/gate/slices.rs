@@ -15,9 +15,10 @@ use super::record::{AgentRecord, ApplicationKeys, Person, Records};
 use super::rejection::{Rejection, Silent};
 use crate::account::{self, Account, Standing};
 use crate::agent::{self as delegation, AgentToken, Handout};
+use crate::apikey::{self, ApiKey};
 use crate::app::App;
 use crate::application::{self, Presented, Refusal};
-use crate::base::{Id, Slug};
+use crate::base::{Id, Slug, Timestamp};
 use crate::organization::{self, Place};
 use crate::principal::{ApplicationFacts, SessionFacts};
 use crate::shared::Allowance;
@@ -59,6 +60,16 @@ impl FromSlices {
 }
 
 impl FromSlices {
+    async fn read_key(&self, id: Id) -> Result<Option<Person>, Error> {
+        let (db, now) = (&self.app.db, self.app.now());
+        let Some(key) = apikey::by_id(db, id).await?.filter(|key| key.is_alive(now)) else { return Ok(None) };
+        let account = account::by_id(db, key.account).await?;
+        let may_act = |own: &Account| own.standing(now) == Standing::Good && !own.must_change_password;
+        let Some(account) = account.filter(may_act) else { return Ok(None) };
+        let person = person_of(&self.app, &account, of_key(&key)).await?;
+        Ok(Some(Person { scopes: Some(key.scopes), ..person }))
+    }
+
     async fn read_agent(&self, digest: &str) -> Result<Option<AgentRecord>, Error> {
         let Some(token) = delegation::by_digest(&self.app.db, digest).await? else { return Ok(None) };
         let application = match token.application {
@@ -66,6 +77,20 @@ impl FromSlices {
             None => None,
         };
         agent_of(&self.app, token, application.as_deref()).await.map(Some)
+    }
+}
+
+/// What stands for the session of an API key: nobody has logged in, and no second factor was proved.
+const fn of_key(key: &ApiKey) -> SessionFacts {
+    SessionFacts {
+        sid: key.id,
+        started_at: key.created_at,
+        authenticated_at: Timestamp::from_millis(0),
+        second_factor_at: None,
+        method: "api_key",
+        application: None,
+        scope: None,
+        ends_at: key.expires_at,
     }
 }
 
@@ -93,12 +118,20 @@ pub(super) async fn person_of(app: &App, account: &Account, session: SessionFact
     let mut assignments = rbac::assignments(&app.db, account.id).await?;
     assignments.is_superuser = account.is_superuser;
     let memberships = organization::memberships(&app.db, account.id).await?;
-    Ok(Person { account: account.facts(), session, assignments, memberships })
+    Ok(Person { account: account.facts(), session, assignments, scopes: None, memberships })
 }
 
 impl Records for FromSlices {
     fn person(&self, sid: Id) -> BoxFuture<'_, Result<Option<Person>, Error>> {
         self.read(sid).boxed()
+    }
+
+    fn api_key<'a>(&'a self, digest: &'a str) -> BoxFuture<'a, Result<Option<(Id, Id)>, Error>> {
+        apikey::by_digest(&self.app.db, digest).boxed()
+    }
+
+    fn person_of_key(&self, key: Id) -> BoxFuture<'_, Result<Option<Person>, Error>> {
+        self.read_key(key).boxed()
     }
 
     fn place<'a>(&'a self, site: Id, slug: &'a Slug) -> BoxFuture<'a, Result<Option<Arc<Place>>, Error>> {
@@ -126,7 +159,7 @@ impl Records for FromSlices {
     fn agent_key<'a>(&'a self, digest: &'a str) -> BoxFuture<'a, Result<Option<Key>, Error>> {
         async move {
             let token = delegation::by_digest(&self.app.db, digest).await?;
-            Ok(token.map(|own| Key { sid: own.id, account: own.account, application: own.application }))
+            Ok(token.map(|own| Key::of_session(own.id, own.account, own.application)))
         }
         .boxed()
     }

@@ -63,6 +63,16 @@ pub fn is_removed(name: &str) -> bool {
     is_ours(folded) || FRAMING.contains(&folded)
 }
 
+/// Whether this (lower-case) name is that of an API key, which is removed where the key is one of ours: an
+/// upstream may have keys of its own.
+pub fn names_api_key(name: &str) -> bool {
+    const NAME: &str = "x-api-key";
+    name.len() == NAME.len() && {
+        let mut buffer = [0u8; FOLDED_MAX];
+        fold(name, &mut buffer) == NAME
+    }
+}
+
 /// Whether an upstream's response header of this (lower-case) name is removed: our own names, and
 /// those by which an upstream could steer whatever stands before the gateway.
 pub fn is_removed_from_response(name: &str) -> bool {
@@ -163,6 +173,14 @@ mod tests {
         ] {
             assert!(!is_removed(name), "{name}");
         }
+    }
+
+    #[test]
+    fn an_api_key_is_known_under_every_spelling() {
+        assert!(["x-api-key", "x_api_key", "x.api-key"].into_iter().all(names_api_key));
+        assert!(
+            ["x-api-keys", "x-apikey", "api-key", "x-app-key"].into_iter().all(|name| !names_api_key(name))
+        );
     }
 
     #[test]

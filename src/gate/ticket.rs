@@ -86,7 +86,7 @@ fn read(plain: &[u8]) -> Option<(Ticket, Timestamp, [u8; NONCE])> {
     };
     let id = |bytes: &[u8; 16]| Id::from_u128(u128::from_be_bytes(*bytes));
     let application = Some(id(application)).filter(|id| *id != NONE);
-    let key = Key { sid: id(sid), account: id(account), application };
+    let key = Key::of_session(id(sid), id(account), application);
     Some((Ticket { key, organization }, Timestamp::from_millis(i64::from_be_bytes(*ends_at)), *nonce))
 }
 
@@ -132,8 +132,7 @@ struct Issued {
 async fn issue(call: Call, _: Nothing) -> Result<Json<Issued>, ApiError> {
     let app = &call.app;
     let person = call.person()?;
-    let key =
-        Key { sid: person.session.sid, account: person.account.id, application: person.session.application };
+    let key = Key::of_session(person.session.sid, person.account.id, person.session.application);
     // The gate has looked it up already: a name that is none did not come this far.
     let organization = call.head.org_slug.as_deref().and_then(|slug| Slug::parse(slug).ok());
     let ticket = Ticket { key, organization }.issue(&app.seal, app.random.as_ref(), app.now());
@@ -150,8 +149,7 @@ mod tests {
 
     fn ticket() -> Ticket {
         let organization = Some(Slug::parse("acme").unwrap());
-        let key =
-            Key { account: Id::from_u128(1), sid: Id::from_u128(2), application: Some(Id::from_u128(3)) };
+        let key = Key::of_session(Id::from_u128(2), Id::from_u128(1), Some(Id::from_u128(3)));
         Ticket { key, organization }
     }
 

@@ -133,7 +133,7 @@ fn read(token: &str, keys: Keys<'_>, now: Timestamp) -> Result<Verified, Invalid
     let application = claims.app_id.parse().ok();
     let scope = claims.scope.as_deref().map(|text| Scope::named(text).ok_or(Invalid::Claims)).transpose()?;
     let expires_at = Timestamp::from_millis(claims.exp.saturating_mul(1000));
-    let key = Key { sid: claims.sid, account: claims.sub, application };
+    let key = Key::of_session(claims.sid, claims.sub, application);
     Ok(Verified { key, scope, expires_at })
 }
 

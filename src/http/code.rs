@@ -74,6 +74,9 @@ codes! {
     /// The kill switch was thrown while a token was being minted.
     AgentsStopped = CONFLICT "AGENTS_STOPPED" "All agents were stopped at this moment",
 
+    /// As many keys of this person are alive as may be.
+    TooManyApiKeys = CONFLICT "TOO_MANY_API_KEYS" "Too many of your API keys are alive. Revoke some first",
+
     // What agents want to do, and people decide about.
     ApprovalUnknown = CONFLICT "APPROVAL_UNKNOWN" "There is no such approval",
     ApprovalUsed = CONFLICT "APPROVAL_USED" "The approval was used",

@@ -29,6 +29,7 @@ pub struct Paging {
 
 /// One page of a list.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "{T}Page")]
 pub struct Paged<T> {
     /// How many there are on all pages.
     count: usize,

@@ -290,6 +290,7 @@ fn judged(catalogue: &Catalogue, organization: judge::Organization<'_>, conditio
     let caller = judge::Caller {
         id: Id::from_u128(7),
         rights: &rights,
+        reach: None,
         authenticated_at: Timestamp::from_millis(0),
         second_factor_at: None,
         is_staff: false,

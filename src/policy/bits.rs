@@ -46,6 +46,13 @@ impl Bits {
         }
     }
 
+    /// Keeps the members that are in `other` too.
+    pub fn keep(&mut self, other: &Self) {
+        for (place, mine) in self.0.iter_mut().enumerate() {
+            *mine &= other.0.get(place).copied().unwrap_or(0);
+        }
+    }
+
     /// The members, ascending.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.0.iter().enumerate().flat_map(|(word, bits)| {

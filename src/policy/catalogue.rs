@@ -221,6 +221,26 @@ impl Rights {
         self.groups.contains(group)
     }
 
+    /// The part of these rights that a credential reaches: the permissions that both have. No role, no group
+    /// and no superuser: those are the human's own.
+    #[must_use]
+    pub fn within(&self, reach: &Self) -> Self {
+        let mut permissions = reach.permissions.clone();
+        if !self.is_superuser {
+            permissions.keep(&self.permissions);
+        }
+        Self {
+            is_superuser: false,
+            permissions,
+            roles: Bits::default(),
+            groups: Bits::default(),
+            permission_names: Arc::clone(&self.permission_names),
+            role_names: Arc::clone(&self.role_names),
+            group_names: Arc::clone(&self.group_names),
+            generation: self.generation,
+        }
+    }
+
     /// The permissions held through assignments, sorted. A superuser's own list is not widened.
     #[must_use]
     pub fn codes(&self) -> Vec<Code> {

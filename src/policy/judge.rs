@@ -29,6 +29,8 @@ pub struct Facts<'a> {
 pub struct Caller<'a> {
     pub id: Id,
     pub rights: &'a Rights,
+    /// Where the credential reaches only so far: what it reaches. `rights` are then no more than that.
+    pub reach: Option<&'a Rights>,
     /// When the caller last proved who they are with a credential.
     pub authenticated_at: Timestamp,
     /// When a second factor was last proved in this session.
@@ -213,7 +215,8 @@ impl Test {
                 of_caller(facts, |caller| index.is_some_and(|index| caller.rights.is_in_group(index)))
             }
             Kind::OrgRoleInTree(roles) => in_organization(facts, |here, above| {
-                here.into_iter().chain(above).any(|role| roles.binary_search(role).is_ok())
+                reaches(facts, &self.written)
+                    && here.into_iter().chain(above).any(|role| roles.binary_search(role).is_ok())
             }),
             Kind::Plain => plain(&self.written, facts),
         }
@@ -296,6 +299,16 @@ fn in_organization(facts: &Facts<'_>, is_so: impl FnOnce(Option<&Code>, &[Code])
     }
 }
 
+/// Whether the caller's credential reaches what the caller is in an organization: a narrowed one no role,
+/// and of what a role permits what it names.
+fn reaches(facts: &Facts<'_>, condition: &Condition) -> bool {
+    let reach = facts.caller.as_ref().and_then(|caller| caller.reach);
+    reach.is_none_or(|reach| match condition {
+        Condition::OrgPermission(code) => reach.holds_code(code),
+        _ => false,
+    })
+}
+
 fn plain(condition: &Condition, facts: &Facts<'_>) -> Answer {
     let is = |role: &Code, name: &str| role.as_str() == name;
     match condition {
@@ -311,12 +324,13 @@ fn plain(condition: &Condition, facts: &Facts<'_>) -> Answer {
             (facts.param)(name).is_some_and(|value| value.parse::<Id>() == Ok(caller.id))
         }),
         Condition::OrgMember => in_organization(facts, |here, _| here.is_some()),
-        Condition::OrgOwner => {
-            in_organization(facts, |here, _| here.is_some_and(|role| is(role, seed::OWNER)))
-        }
+        Condition::OrgOwner => in_organization(facts, |here, _| {
+            reaches(facts, condition) && here.is_some_and(|role| is(role, seed::OWNER))
+        }),
         Condition::OrgAdmin => in_organization(facts, |here, above| {
-            here.is_some_and(|role| is(role, seed::OWNER))
-                || here.into_iter().chain(above).any(|role| is(role, seed::ADMIN))
+            reaches(facts, condition)
+                && (here.is_some_and(|role| is(role, seed::OWNER))
+                    || here.into_iter().chain(above).any(|role| is(role, seed::ADMIN)))
         }),
         Condition::Application(Named::Any) => yes_if(facts.application.is_some()),
         Condition::Application(Named::Name(name)) => yes_if(facts.application == Some(name)),

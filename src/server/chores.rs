@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::app::{App, WRITTEN_EVERY, prune_audit, prune_changes};
 use crate::gate::Gate;
 use crate::notify::{self, Courier};
-use crate::{agent, approval, keys, login, otp, session, social};
+use crate::{agent, apikey, approval, keys, login, otp, session, social};
 
 const HOUR: Duration = Duration::from_hours(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -62,6 +62,7 @@ pub(super) fn start(app: &Arc<App>) {
     );
     every(app, "sweep approvals", MINUTE, |app| async move { approval::sweep(&app).await.map(drop) });
     every(app, "sweep agent tokens", HOUR, |app| async move { agent::sweep(&app).await.map(drop) });
+    every(app, "sweep API keys", HOUR, |app| async move { apikey::sweep(&app).await.map(drop) });
     every(app, "sweep sessions", HOUR, |app| async move { session::sweep(&app).await.map(drop) });
     every(app, "forget failed logins", HOUR, |app| async move { login::sweep(&app).await.map(drop) });
     every(app, "count notices", COUNT_NOTICES, |app| async move { notify::count_waiting(&app).await });
@@ -92,6 +93,15 @@ pub(super) fn of_gate(app: &App, gate: &Arc<Gate>) {
         async move {
             if let Err(error) = gate.write_usage().await {
                 tracing::warn!(%error, "what agents used was not written down");
+            }
+        }
+    });
+    let owner = Arc::clone(gate);
+    app.tasks.every("note uses of API keys", AGENTS, AGENTS / 10, move || {
+        let gate = Arc::clone(&owner);
+        async move {
+            if let Err(error) = gate.write_key_uses().await {
+                tracing::warn!(%error, "when API keys were used was not noted");
             }
         }
     });

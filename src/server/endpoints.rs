@@ -6,7 +6,7 @@
 use crate::config::{Config, Docs, Preset, Required};
 use crate::http::openapi::{self, Keys};
 use crate::http::{Row, Table, page, wellknown};
-use crate::{agent, application, approval, gate, login, otp, profile, web};
+use crate::{agent, apikey, application, approval, gate, login, otp, profile, web};
 
 /// The endpoints of the native API and those at the root.
 fn rows() -> Vec<Row> {
@@ -15,6 +15,7 @@ fn rows() -> Vec<Row> {
     rows.extend(otp::rows());
     rows.extend(profile::rows());
     rows.extend(application::rows());
+    rows.extend(apikey::rows());
     rows.extend(agent::rows());
     rows.extend(approval::rows());
     rows.push(gate::ticket_row());

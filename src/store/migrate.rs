@@ -48,6 +48,7 @@ pub const FILES: &[File] = files! {
     "0018_login_link"
     "0019_passkey"
     "0020_social"
+    "0021_api_key"
     "0022_audit_search"
 };
 

@@ -21,6 +21,7 @@ mod agent_seed;
 mod agent_total;
 mod agent_wait;
 mod answers;
+mod apikey;
 mod applications;
 mod applications_http;
 mod bearer;

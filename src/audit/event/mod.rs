@@ -5,6 +5,7 @@
 
 mod account;
 mod agent;
+mod apikey;
 mod application;
 mod approval;
 mod factor;
@@ -19,6 +20,7 @@ use serde::Serialize;
 
 pub use account::{AccountEvent, Contact, How};
 pub use agent::{AgentEvent, Basis, Decided, Delegation, Settled, Suspension, Verdict};
+pub use apikey::ApiKeyEvent;
 pub use application::ApplicationEvent;
 pub use approval::{ApprovalEvent, Step, Voided};
 pub use factor::FactorEvent;
@@ -40,6 +42,7 @@ pub enum Event {
     Session(SessionEvent),
     Factor(FactorEvent),
     Passkey(PasskeyEvent),
+    ApiKey(ApiKeyEvent),
     Rights(RightsEvent),
     Organization(OrganizationEvent),
     Application(ApplicationEvent),
@@ -65,6 +68,7 @@ impl Event {
             Self::Session(event) => event.code(),
             Self::Factor(event) => event.code(),
             Self::Passkey(event) => event.code(),
+            Self::ApiKey(event) => event.code(),
             Self::Rights(event) => event.code(),
             Self::Organization(event) => event.code(),
             Self::Application(event) => event.code(),
@@ -82,6 +86,7 @@ impl Event {
             Self::Session(event) => event.subjects(),
             Self::Factor(event) => event.subjects(),
             Self::Passkey(event) => event.subjects(),
+            Self::ApiKey(event) => event.subjects(),
             Self::Rights(event) => event.subjects(),
             Self::Organization(event) => event.subjects(),
             Self::Application(event) => event.subjects(),
@@ -101,6 +106,9 @@ impl Event {
                 About { account: Some(event.account()), organization: None, application: None }
             }
             Self::Passkey(event) => {
+                About { account: Some(event.account()), organization: None, application: None }
+            }
+            Self::ApiKey(event) => {
                 About { account: Some(event.account()), organization: None, application: None }
             }
             Self::Rights(event) => About { account: event.account(), organization: None, application: None },
@@ -139,6 +147,7 @@ families! {
     Session(SessionEvent)
     Factor(FactorEvent)
     Passkey(PasskeyEvent)
+    ApiKey(ApiKeyEvent)
     Rights(RightsEvent)
     Organization(OrganizationEvent)
     Application(ApplicationEvent)

@@ -25,7 +25,7 @@ use super::credential::Credential;
 use super::head::RequestHead;
 use super::permit::Organization;
 use super::person::Snapshot;
-use super::rejection::{Pace, Rejection, Silent};
+use super::rejection::{Flaw, Pace, Rejection, Silent};
 use super::route::{AgentRule, Route};
 use super::world::World;
 use super::{Gate, application};
@@ -72,6 +72,9 @@ pub(super) async fn authenticate(
 ) -> Result<Caller, Rejection> {
     if !world.config.agents.is_enabled {
         return Err(Rejection::Agent(AgentRefusal::Disabled));
+    }
+    if head.presented.api_key.is_some() {
+        return Err(Rejection::Malformed(Flaw::Credentials));
     }
     // Keys that are sent must be right, whoever calls.
     let application = application::of_agent(gate, head).await?;
@@ -124,7 +127,7 @@ async fn acting(
 ) -> Result<Caller, Rejection> {
     let mut grant = granted(&snapshot)?;
     trail.know(&snapshot, &grant);
-    application::check_match(&snapshot.principal, application.as_deref())?;
+    application::check_match(&snapshot, application.as_deref())?;
     if grant.check(head.at) == Err(Fault::Silent) {
         // Signs of life are not told to caches: ask the store before believing it.
         gate.agents.forget(&grant.digest);

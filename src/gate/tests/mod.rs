@@ -3,6 +3,7 @@
 
 mod access;
 mod agents;
+mod apikey;
 mod built_in;
 mod caller;
 mod crowd;
@@ -49,6 +50,8 @@ pub(super) struct Known {
     people: Mutex<HashMap<Id, Person>>,
     places: Mutex<HashMap<String, Arc<Place>>>,
     agents: Mutex<HashMap<String, AgentRecord>>,
+    /// By the digest of a key: its id and its person.
+    api_keys: Mutex<HashMap<String, (Id, Option<Person>)>>,
     reads: AtomicUsize,
     is_silent: AtomicBool,
     /// Held by a test to keep readers waiting between what they read and what they do with it.
@@ -64,6 +67,14 @@ impl Records for Known {
             self.answer(person)
         }
         .boxed()
+    }
+
+    fn api_key<'a>(&'a self, digest: &'a str) -> BoxFuture<'a, Result<Option<(Id, Id)>, Error>> {
+        std::future::ready(self.answer(self.key_of(digest))).boxed()
+    }
+
+    fn person_of_key(&self, key: Id) -> BoxFuture<'_, Result<Option<Person>, Error>> {
+        std::future::ready(self.answer(self.person_behind(key))).boxed()
     }
 
     fn take(&self, _: Id, amount: Allowance, _: Allowance) -> BoxFuture<'_, Result<Handout, Error>> {
@@ -93,10 +104,9 @@ impl Records for Known {
     }
 
     fn agent_key<'a>(&'a self, digest: &'a str) -> BoxFuture<'a, Result<Option<SessionKey>, Error>> {
-        let key = self.agents.lock().unwrap().get(digest).map(|record| SessionKey {
-            sid: record.token.id,
-            account: record.token.account,
-            application: record.token.application,
+        let key = self.agents.lock().unwrap().get(digest).map(|record| {
+            let token = &record.token;
+            SessionKey::of_session(token.id, token.account, token.application)
         });
         std::future::ready(self.answer(key)).boxed()
     }
@@ -432,6 +442,7 @@ fn person_of(name: &str, account: Id, sid: Id) -> Person {
             ends_at: NOON.plus(Duration::from_hours(24)),
         },
         assignments: Assignments::default(),
+        scopes: None,
         memberships: Vec::new(),
     }
 }

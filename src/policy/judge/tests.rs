@@ -21,6 +21,7 @@ fn caller(rights: &Rights) -> Caller<'_> {
     Caller {
         id: Id::from_u128(ME),
         rights,
+        reach: None,
         authenticated_at: Timestamp::from_millis(100_000),
         second_factor_at: None,
         is_staff: false,

@@ -1,0 +1,176 @@
+//! API keys: what people give to programs of theirs that call routes as them.
+//!
+//! Law: a key is shown once and stored as its digest. It reaches the permissions that it names and no
+//! others, and of these what its human holds at this moment; one that names none holds none. It has an
+//! end. It opens routes, never what is built in: no program may make itself another key.
+
+mod http;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use crate::account;
+use crate::app::{App, Change};
+use crate::audit::ApiKeyEvent;
+use crate::base::{Id, Number, Secret, Timestamp};
+use crate::crypto::token::{Token, TokenDigest};
+use crate::policy::Code;
+use crate::store::{Error, Source};
+
+pub use http::rows;
+
+/// How every key begins, so that people and scanners of source code know one when they see it.
+pub const PREFIX: &str = "portcullis_";
+/// The length of a key's text.
+pub const TEXT_LEN: usize = PREFIX.len() + 43;
+/// The longest life of a key.
+pub const LONGEST: Duration = Duration::from_hours(365 * 24);
+/// The life of a key that names none.
+const USUAL: Duration = Duration::from_hours(90 * 24);
+/// How many keys of one account may be alive.
+pub const MOST: usize = 100;
+/// How long keys that are over stay in the store, for whoever asks what happened.
+const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
+/// How much of a key is kept to be shown.
+const HINT_LEN: usize = PREFIX.len() + 6;
+/// The series of numbers of keys.
+const SERIES: &str = "api_key";
+
+/// Whether a text is a key of this gateway, valid or not.
+#[must_use]
+pub fn is_ours(text: &[u8]) -> bool {
+    text.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX.as_bytes()))
+}
+
+/// A key, without its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    pub id: Id,
+    pub number: Number,
+    /// The human.
+    pub account: Id,
+    pub name: String,
+    pub hint: String,
+    /// Sorted.
+    pub scopes: Vec<Code>,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub revoked_at: Option<Timestamp>,
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl ApiKey {
+    /// Whether it may still be used.
+    #[must_use]
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at > now
+    }
+}
+
+/// A key to be made.
+#[derive(Debug)]
+pub struct New {
+    pub account: Id,
+    pub name: String,
+    /// Codes that the human holds; whoever calls this has checked it.
+    pub scopes: Vec<Code>,
+    /// At most [`LONGEST`].
+    pub lifetime: Option<Duration>,
+}
+
+/// Why no key was made.
+#[derive(Debug)]
+pub enum Refused {
+    /// [`MOST`] are alive.
+    TooMany,
+    /// The account is gone.
+    Gone,
+    Store(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(cause: Error) -> Self {
+        Self::Store(cause)
+    }
+}
+
+/// Makes a key; its text is in this answer and nowhere else.
+///
+/// # Errors
+/// [`Refused`]; the change is then not to be committed.
+pub async fn create(change: &mut Change<'_>, new: New) -> Result<(ApiKey, Secret<String>), Refused> {
+    let now = change.now();
+    // The account's row first, so that of many at once no more than there may be are made.
+    if !account::hold(change, new.account).await? {
+        return Err(Refused::Gone);
+    }
+    if store::alive(change.tx(), new.account, now).await? >= MOST {
+        return Err(Refused::TooMany);
+    }
+    let token = Token::generate(change.app().random.as_ref());
+    let text = Secret::new(format!("{PREFIX}{}", token.expose()));
+    let mut scopes = new.scopes;
+    scopes.sort_unstable();
+    scopes.dedup();
+    let key = ApiKey {
+        id: change.new_id(),
+        number: change.number(SERIES).await?,
+        account: new.account,
+        name: new.name,
+        hint: text.expose().chars().take(HINT_LEN).collect(),
+        scopes,
+        created_at: now,
+        expires_at: now.plus(new.lifetime.unwrap_or(USUAL).min(LONGEST)),
+        revoked_at: None,
+        last_used_at: None,
+    };
+    store::insert(change.tx(), &key, &TokenDigest::of(text.expose())).await?;
+    let (account, scopes) = (key.account, key.scopes.iter().map(ToString::to_string).collect());
+    let expires_at = key.expires_at;
+    change.record(ApiKeyEvent::Created { api_key: key.id, account, scopes, expires_at }).await?;
+    Ok((key, text))
+}
+
+/// Ends a key of an account. `false` where it is over already.
+pub async fn revoke(change: &mut Change<'_>, key: &ApiKey) -> Result<bool, Error> {
+    let now = change.now();
+    if store::revoke(change.tx(), key.id, now).await? == 0 {
+        return Ok(false);
+    }
+    change.record(ApiKeyEvent::Revoked { api_key: key.id, account: key.account }).await?;
+    Ok(true)
+}
+
+/// The keys of an account, the newest first, those that were over lately included.
+pub async fn of_account(src: impl Source, account: Id) -> Result<Vec<ApiKey>, Error> {
+    store::of_account(src, account).await
+}
+
+/// A key, dead or alive.
+pub async fn by_id(src: impl Source, id: Id) -> Result<Option<ApiKey>, Error> {
+    store::by_id(src, id).await
+}
+
+/// Which key has this digest (SHA-256 in hex) and whose it is, whatever has become of it.
+pub async fn by_digest(src: impl Source, digest: &str) -> Result<Option<(Id, Id)>, Error> {
+    store::by_digest(src, digest).await
+}
+
+/// Writes down which keys were used, and when.
+pub async fn note_uses(app: &App, uses: &[(Id, Timestamp)]) -> Result<(), Error> {
+    let mut tx = app.db.begin().await?;
+    for (id, at) in uses {
+        store::note_use(&mut tx, *id, *at).await?;
+    }
+    tx.commit().await
+}
+
+/// Removes keys that have been over for [`KEPT_FOR`]; how many.
+pub async fn sweep(app: &App) -> Result<u64, Error> {
+    let mut tx = app.db.begin().await?;
+    let gone = store::sweep(&mut tx, app.now().minus(KEPT_FOR)).await?;
+    tx.commit().await?;
+    Ok(gone)
+}
