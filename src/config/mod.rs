@@ -18,6 +18,7 @@ mod insecure;
 mod listen;
 mod load;
 mod login;
+mod mail;
 mod notice;
 mod operation;
 mod overlap;
@@ -53,7 +54,8 @@ pub use insecure::Insecure;
 pub use listen::{Listen, PublicUrl, Tls};
 pub use load::{Loaded, load, load_text};
 pub use login::{Login, Otp, Passkeys, Reset};
-pub use notice::{Mail, MailTls, MailVia, Notice, Smtp, Webhook};
+pub use mail::{Mail, MailProvider, MailTls, MailVia, MailWire, Smtp};
+pub use notice::{Notice, Webhook};
 pub use operation::{
     Audit, BodyLimits, Connections, Cors, Drain, Hashing, HeadLimits, Limits, LogForm, LogLevel, Telemetry,
 };

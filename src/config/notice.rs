@@ -1,8 +1,8 @@
-//! `mail`, `webhooks`: how people and programs are told what happened.
+//! What can be told, and `webhooks`: which programs are told it.
 //!
-//! Law: what leaves this machine is encrypted, or the file says that it is not. A password or a
-//! signing secret comes from a file of its own and is a `Secret` from here on; so is a webhook's
-//! URL, because its path is often a password too.
+//! Law: what leaves this machine is encrypted, or the file says that it is not. A signing secret
+//! comes from a file of its own and is a `Secret` from here on; so is a webhook's URL, because its
+//! path is often a password too.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,79 +16,8 @@ use super::insecure::{Insecure, Permitted};
 use super::place::Place;
 use super::problem::Report;
 use super::scalar::{As, Span};
-use crate::base::{Email, Secret};
+use crate::base::Secret;
 use crate::crypto::digest;
-
-/// `mail` as the file writes it.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Mail")]
-pub(super) struct RawMail {
-    via: Via,
-    /// The mail server.
-    #[schemars(regex(pattern = "^[A-Za-z0-9._:\\[\\]-]+$"))]
-    host: Option<String>,
-    /// `null`: 587 with `starttls`, 465 with `tls`, 25 with `none`.
-    #[schemars(range(min = 1))]
-    port: Option<u16>,
-    tls: MailTls,
-    /// Who logs in to the mail server; `null`: nobody.
-    username: Option<String>,
-    /// A file whose content is the password.
-    password_file: Option<PathBuf>,
-    /// PEM: whose certificates are believed beside those that the system trusts.
-    ca_file: Option<PathBuf>,
-    /// The sender's address.
-    from: Option<String>,
-    /// How long one step of sending may take.
-    #[serde(with = "As::<Span>")]
-    timeout: Duration,
-}
-
-/// How mail leaves the gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Via {
-    /// It does not: it is written into the log, whole.
-    Console,
-    Smtp,
-}
-
-/// How the connection to the mail server is encrypted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum MailTls {
-    /// It begins in the clear and must be upgraded before anything is said.
-    Starttls,
-    /// From the first byte on.
-    Tls,
-    None,
-}
-
-/// How mail is sent.
-#[derive(Clone, Debug)]
-pub struct Mail {
-    pub from: Email,
-    pub via: MailVia,
-}
-
-#[derive(Clone, Debug)]
-pub enum MailVia {
-    Console,
-    Smtp(Smtp),
-}
-
-/// A mail server.
-#[derive(Clone, Debug)]
-pub struct Smtp {
-    pub host: String,
-    pub port: u16,
-    pub tls: MailTls,
-    pub login: Option<(String, Secret<String>)>,
-    /// PEM.
-    pub authorities: Option<Vec<u8>>,
-    pub timeout: Duration,
-}
 
 /// One of `webhooks` as the file writes it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -191,81 +120,6 @@ impl Notice {
 
 /// The longest that one try may be told to take; a claim on a notice lasts longer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(30);
-/// What the name of a console's sender is, which nobody answers.
-const NOBODY: &str = "portcullis@localhost.invalid";
-
-impl RawMail {
-    pub fn check(self, files: &Files<'_>, report: &mut Report, permitted: &mut Permitted) -> Option<Mail> {
-        let place = Place::root().key("mail");
-        timeout(self.timeout, &place, report);
-        let from = match (&self.from, self.via) {
-            (None, Via::Console) => Email::parse(NOBODY).ok(),
-            (None, Via::Smtp) => {
-                report.problem(&place.key("from"), "missing: mail needs a sender");
-                None
-            }
-            (Some(text), _) => {
-                let from = Email::parse(text).ok();
-                if from.is_none() {
-                    report
-                        .problem(&place.key("from"), format!("`{text}` is not an e-mail address"))
-                        .hint("the address alone: `gateway@example.com`");
-                }
-                from
-            }
-        };
-        let via = match self.via {
-            Via::Console => {
-                if self.host.is_some() {
-                    report
-                        .problem(&place.key("host"), "with `via: console` no server gets any mail")
-                        .hint("write `via: smtp`");
-                }
-                Some(MailVia::Console)
-            }
-            Via::Smtp => self.smtp(files, report, permitted).map(MailVia::Smtp),
-        };
-        Some(Mail { from: from?, via: via? })
-    }
-
-    fn smtp(&self, files: &Files<'_>, report: &mut Report, permitted: &mut Permitted) -> Option<Smtp> {
-        let place = Place::root().key("mail");
-        let Some(host) = self.host.clone() else {
-            report
-                .problem(&place.key("host"), "missing: no mail server is named")
-                .hint("write `host: mail.example.com`, or `via: console` to read mail in the log");
-            return None;
-        };
-        if self.tls == MailTls::None && !is_here(&host) && !permitted.has(Insecure::UnencryptedNotices) {
-            report.problem(&place.key("tls"), "mail would cross the network for everyone to read").hint(
-                "write `tls: starttls` or `tls: tls`; `insecure: [unencrypted_notices]` accepts the risk",
-            );
-        }
-        let login = match (&self.username, &self.password_file) {
-            (Some(user), Some(path)) => {
-                let password = files.password(path, &place.key("password_file"), report, permitted)?;
-                Some((user.clone(), password))
-            }
-            (None, None) => None,
-            (Some(_), None) => {
-                report.problem(&place.key("username"), "without `password_file` nobody can log in");
-                return None;
-            }
-            (None, Some(_)) => {
-                report.problem(&place.key("password_file"), "without `username` nobody can log in");
-                return None;
-            }
-        };
-        let port = self.port.unwrap_or(match self.tls {
-            MailTls::Starttls => 587,
-            MailTls::Tls => 465,
-            MailTls::None => 25,
-        });
-        let authorities = authorities(self.ca_file.as_ref(), &place, files, report);
-        Some(Smtp { host, port, tls: self.tls, login, authorities, timeout: self.timeout })
-    }
-}
-
 impl RawWebhook {
     fn check(
         self,
@@ -382,4 +236,29 @@ pub(super) fn is_here(host: &str) -> bool {
     bare == "localhost"
         || bare.ends_with(".localhost")
         || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+/// Where a provider's API is; `such_as` is one that would do.
+pub(super) fn check_api(
+    api: &str,
+    such_as: &str,
+    place: &Place,
+    report: &mut Report,
+    permitted: &mut Permitted,
+) {
+    let parsed = api.parse::<http::Uri>().ok();
+    let host = parsed.as_ref().and_then(http::Uri::host).filter(|host| !host.is_empty());
+    let scheme = parsed.as_ref().and_then(http::Uri::scheme_str);
+    let (Some(host), Some(scheme @ ("https" | "http"))) = (host, scheme) else {
+        report.problem(place, "not a URL").hint(format!("write `{such_as}`"));
+        return;
+    };
+    if api.ends_with('/') || api.contains(['?', '#', '@']) {
+        report.problem(place, "only scheme, host, port and path, without a slash at the end");
+    }
+    if scheme == "http" && !is_here(host) && !permitted.has(Insecure::UnencryptedNotices) {
+        report
+            .problem(place, "codes would cross the network for everyone to read")
+            .hint("write `https://…`; `insecure: [unencrypted_notices]` accepts the risk");
+    }
 }

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::file::Files;
-use super::insecure::{Insecure, Permitted};
-use super::notice::{authorities, is_here, timeout};
+use super::insecure::Permitted;
+use super::notice::{authorities, check_api, timeout};
 use super::place::Place;
 use super::problem::Report;
 use super::scalar::{As, Span};
@@ -93,7 +93,7 @@ impl RawSms {
 
     fn twilio(self, files: &Files<'_>, report: &mut Report, permitted: &mut Permitted) -> Option<Twilio> {
         let place = Place::root().key("sms");
-        check_api(&self.api, &place.key("api"), report, permitted);
+        check_api(&self.api, "https://api.twilio.com", &place.key("api"), report, permitted);
         let is_sid = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if self.account.as_deref().is_some_and(|account| !is_sid(account)) {
             report.problem(&place.key("account"), "letters and digits only");
@@ -111,23 +111,5 @@ impl RawSms {
         let authorities = authorities(self.ca_file.as_ref(), &place, files, report);
         let (account, from, api, timeout) = (self.account?, self.from?, self.api, self.timeout);
         Some(Twilio { account, token, from, api, authorities, timeout })
-    }
-}
-
-fn check_api(api: &str, place: &Place, report: &mut Report, permitted: &mut Permitted) {
-    let parsed = api.parse::<http::Uri>().ok();
-    let host = parsed.as_ref().and_then(http::Uri::host).filter(|host| !host.is_empty());
-    let scheme = parsed.as_ref().and_then(http::Uri::scheme_str);
-    let (Some(host), Some(scheme @ ("https" | "http"))) = (host, scheme) else {
-        report.problem(place, "not a URL").hint("write `https://api.twilio.com`");
-        return;
-    };
-    if api.ends_with('/') || api.contains(['?', '#', '@']) {
-        report.problem(place, "only scheme, host, port and path, without a slash at the end");
-    }
-    if scheme == "http" && !is_here(host) && !permitted.has(Insecure::UnencryptedNotices) {
-        report
-            .problem(place, "codes would cross the network for everyone to read")
-            .hint("write `https://…`; `insecure: [unencrypted_notices]` accepts the risk");
     }
 }

@@ -1,4 +1,4 @@
-//! Mail, by SMTP or into the log.
+//! Mail: by SMTP, by a provider's API, or into the log.
 //!
 //! Law: with `starttls` and `tls` nothing is said in the clear, whatever the server offers. What a
 //! server answers goes into no log: it quotes addresses of people.
@@ -14,6 +14,7 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 
 use super::courier::{Outcome, Told};
+use super::mail_api::{Mail as Letter, Provider};
 use super::tls::Unusable;
 use crate::config::{Config, Mail, MailTls, MailVia, Smtp};
 
@@ -33,6 +34,7 @@ pub(super) struct Mailer {
 enum Carrier {
     Console,
     Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    Provider(Provider),
 }
 
 impl Mailer {
@@ -41,6 +43,7 @@ impl Mailer {
         let via = match &mail.via {
             MailVia::Console => Carrier::Console,
             MailVia::Smtp(smtp) => Carrier::Smtp(transport(smtp, &config.public_url.host)?),
+            MailVia::Provider(provider) => Carrier::Provider(Provider::new(provider)?),
         };
         let domain = address.domain().to_owned();
         Ok(Self { from: Mailbox::new(Some("Portcullis".to_owned()), address), domain, via })
@@ -48,24 +51,36 @@ impl Mailer {
 
     /// One try.
     pub(super) async fn send(&self, told: &Told<'_>, to: &str, subject: &str, text: &str) -> Outcome {
-        let message = match self.message(told, to, subject, text) {
-            Ok(message) => message,
-            Err(problem) => return Outcome::Never(problem.to_owned()),
-        };
-        let Carrier::Smtp(transport) = &self.via else {
-            tracing::info!(id = %told.id, to, subject, text, "mail");
-            return Outcome::Done;
-        };
-        match tokio::time::timeout(WHOLE_WITHIN, transport.send(message)).await {
-            Ok(Ok(_)) => Outcome::Done,
-            Ok(Err(error)) => judged(&error),
-            Err(_) => Outcome::Later("the mail server took too long".to_owned()),
+        match &self.via {
+            Carrier::Console => {
+                tracing::info!(id = %told.id, to, subject, text, "mail");
+                Outcome::Done
+            }
+            Carrier::Smtp(transport) => match self.message(told, to, subject, text) {
+                Ok(message) => hand_over(transport, message).await,
+                Err(problem) => Outcome::Never(problem.to_owned()),
+            },
+            Carrier::Provider(provider) => {
+                let (id, from) = (self.message_id(told), self.from.email.to_string());
+                // A subject is one line, whoever it was made of.
+                let subject = one_line(subject);
+                provider.send(&Letter { id: &id, from: &from, to, subject: &subject, text }).await
+            }
         }
+    }
+
+    /// The same for every try: a mailbox that gets it twice can tell.
+    fn message_id(&self, told: &Told<'_>) -> String {
+        format!("<{}@{}>", told.id, self.domain)
     }
 
     /// Connects, greets, encrypts and logs in as for a mail, and sends none.
     pub(super) async fn check(&self) -> Result<&'static str, String> {
-        let Carrier::Smtp(transport) = &self.via else { return Ok("mail is written into the log") };
+        let transport = match &self.via {
+            Carrier::Console => return Ok("mail is written into the log"),
+            Carrier::Provider(provider) => return provider.check().await,
+            Carrier::Smtp(transport) => transport,
+        };
         let said = match tokio::time::timeout(LOOK_WITHIN, transport.test_connection()).await {
             Ok(Ok(true)) => return Ok("the mail server would take mail"),
             Ok(Ok(false)) => Outcome::Later("the mail server ends the connection".to_owned()),
@@ -86,13 +101,24 @@ impl Mailer {
             .to(Mailbox::new(None, to))
             .subject(subject)
             .date(UNIX_EPOCH + Duration::from_millis(millis))
-            // The same for every try: a mailbox that gets it twice can tell.
-            .message_id(Some(format!("<{}@{}>", told.id, self.domain)))
+            .message_id(Some(self.message_id(told)))
             .raw_header(automatic())
             .header(ContentType::TEXT_PLAIN)
             .body(text.to_owned())
             .map_err(|_| "the mail cannot be put together")
     }
+}
+
+async fn hand_over(transport: &AsyncSmtpTransport<Tokio1Executor>, message: Message) -> Outcome {
+    match tokio::time::timeout(WHOLE_WITHIN, transport.send(message)).await {
+        Ok(Ok(_)) => Outcome::Done,
+        Ok(Err(error)) => judged(&error),
+        Err(_) => Outcome::Later("the mail server took too long".to_owned()),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// RFC 3834: no answering machine shall answer.

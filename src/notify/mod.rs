@@ -9,6 +9,8 @@
 mod check;
 mod courier;
 mod mail;
+mod mail_api;
+mod provider;
 pub mod reach;
 mod sms;
 mod store;

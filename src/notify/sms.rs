@@ -1,13 +1,13 @@
 //! Text messages, by Twilio or into the log.
 //!
-//! Law: as with mail, what the provider answers goes into no log: it quotes numbers of people. A
-//! redirect is not followed, because the login would go with it.
+//! Law: what is sent goes to the provider alone; into the log only where the file says so.
 
+use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{StatusCode, Url, redirect};
 
 use super::courier::{Outcome, Told};
-use super::tls::{self, Unusable};
+use super::provider;
+use super::tls::Unusable;
 use crate::config::{Sms, SmsVia, Twilio};
 
 /// Sends text messages.
@@ -55,15 +55,7 @@ impl Account {
     fn new(settings: &Twilio) -> Result<Self, Unusable> {
         let text = format!("{}/2010-04-01/Accounts/{}/Messages.json", settings.api, settings.account);
         let url = text.parse().map_err(|_| "its URL cannot be read")?;
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::client(settings.authorities.as_deref())?)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .timeout(settings.timeout)
-            .pool_max_idle_per_host(1)
-            .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|_| "its HTTP client cannot be made")?;
+        let client = provider::client(settings.authorities.as_deref(), settings.timeout)?;
         Ok(Self { client, url, settings: settings.clone() })
     }
 
@@ -71,28 +63,14 @@ impl Account {
     async fn check(&self) -> Result<&'static str, String> {
         let Twilio { api, account, token, .. } = &self.settings;
         let url = format!("{api}/2010-04-01/Accounts/{account}.json");
-        match self.client.get(url).basic_auth(account, Some(token.expose())).send().await {
-            Ok(answer) if answer.status().is_success() => Ok("the provider takes the login"),
-            Ok(answer) => Err(format!("the provider answered {}", answer.status().as_u16())),
-            Err(error) if error.is_timeout() => Err("no answer in time".to_owned()),
-            Err(_) => Err("no connection, or no TLS that can be trusted".to_owned()),
-        }
+        provider::look(self.client.get(url).basic_auth(account, Some(token.expose()))).await
     }
 
     async fn send(&self, to: &str, text: &str) -> Outcome {
-        let sent = self
-            .client
-            .post(self.url.clone())
-            .basic_auth(&self.settings.account, Some(self.settings.token.expose()))
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))
-            .body(self.form(to, text))
-            .send()
-            .await;
-        match sent {
-            Ok(answer) => judged(answer.status()),
-            Err(error) if error.is_timeout() => Outcome::Later("no answer in time".to_owned()),
-            Err(_) => Outcome::Later("no connection, or no TLS that can be trusted".to_owned()),
-        }
+        let login = (&self.settings.account, Some(self.settings.token.expose()));
+        let request = self.client.post(self.url.clone()).basic_auth(login.0, login.1);
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        provider::hand_over(request.header(CONTENT_TYPE, form).body(self.form(to, text))).await
     }
 
     fn form(&self, to: &str, text: &str) -> String {
@@ -100,18 +78,5 @@ impl Account {
         let from = self.settings.from.as_str();
         url.query_pairs_mut().append_pair("To", to).append_pair("From", from).append_pair("Body", text);
         url.query().unwrap_or_default().to_owned()
-    }
-}
-
-fn judged(status: StatusCode) -> Outcome {
-    let number = status.as_u16();
-    match number {
-        200..=299 => Outcome::Done,
-        // A login that fails is a setting that somebody will mend.
-        401 | 403 | 404 => Outcome::Later(format!("the provider wants another login ({number})")),
-        400..=499 if number != 408 && number != 429 => {
-            Outcome::Never(format!("the provider refused it ({number})"))
-        }
-        _ => Outcome::Later(format!("the provider answered {number}")),
     }
 }
