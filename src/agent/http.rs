@@ -3,10 +3,10 @@
 //! Law: humans mint, narrow, stop and resume their own tokens and see nobody else's; an agent has
 //! two endpoints here, its heartbeat and its reports, and only for itself.
 
+mod own;
 mod usage;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -14,10 +14,7 @@ use serde::Serialize;
 use super::input::{MintBody, NarrowBody};
 use super::ledger::without_purses;
 use super::view::{Shown, shown};
-use super::{
-    AgentToken, Fault, Limits, Mint, MintError, NarrowError, Narrowed, Narrowing, Reference, Status, mint,
-};
-use crate::account::{self, Standing};
+use super::{AgentToken, Limits, Mint, MintError, NarrowError, Narrowed, Narrowing, Reference, Status, mint};
 use crate::app::App;
 use crate::audit::Suspension;
 use crate::base::{Id, Slug};
@@ -25,16 +22,13 @@ use crate::config::Agents;
 use crate::http::{ApiError, Call, Created, ErrorCode, Json, Nothing, Row, del, get, post, put};
 use crate::organization::{self, Inherit, OrgContext};
 use crate::principal::Principal;
-use crate::shared::Window;
 use crate::store::{Error, again};
+
+pub use own::{Own, calling, count_own};
 
 /// How many tokens a list shows.
 const LISTED: u32 = 1000;
 const UNNAMED: &str = "unknown";
-/// What an agent may ask about itself.
-const OWN_CALLS: [Window; 1] = [Window { limit: 60, per: Duration::from_mins(1) }];
-/// What all agents at one address may ask about themselves.
-const FROM_AN_ADDRESS: [Window; 1] = [Window { limit: 1200, per: Duration::from_mins(1) }];
 
 /// Endpoints for what humans delegate.
 #[must_use]
@@ -78,7 +72,7 @@ pub fn rows() -> Vec<Row> {
             .person()
             .audited(&["agent_tokens_revoked"])
             .about("End all of my agent tokens at once"),
-        post("/ai/tokens/{id}/heartbeat/", heartbeat)
+        post("/ai/tokens/{id}/heartbeat/", own::heartbeat)
             .agent()
             .codes(&[ErrorCode::RateLimited])
             .unaudited("a sign of life changes nobody's rights; its absence leaves an event")
@@ -352,88 +346,4 @@ async fn revoke_all(call: Call, _: Nothing) -> Result<Json<AllRevoked>, ApiError
     };
     let count = again(revoke_all).await?;
     Ok(Json(AllRevoked { status: "revoked", count }))
-}
-
-async fn heartbeat(call: Call, _: Nothing) -> Result<Json<State>, ApiError> {
-    let token = paced_caller(&call).await?;
-    if !super::beat(&call.app, token.id).await? {
-        // It ended or fell silent since it was read.
-        return Err(caller(&call).await.err().unwrap_or_else(|| refused(Fault::Silent)));
-    }
-    Ok(Json(State { status: "ok" }))
-}
-
-/// The same, unless it calls too often.
-async fn paced_caller(call: &Call) -> Result<AgentToken, ApiError> {
-    let token = caller(call).await?;
-    count_own(call, &token).await?;
-    Ok(token)
-}
-
-/// Counts what an agent asks about itself.
-///
-/// # Errors
-/// 429 above the limit.
-pub async fn count_own(call: &Call, token: &AgentToken) -> Result<(), ApiError> {
-    count(call, &format!("agent-call:{}", token.id), &OWN_CALLS).await
-}
-
-async fn count(call: &Call, key: &str, windows: &[Window]) -> Result<(), ApiError> {
-    let hit = call.app.shared.hit(key, windows).await;
-    let hit = hit.map_err(ApiError::unavailable)?;
-    if hit.is_allowed {
-        return Ok(());
-    }
-    Err(ApiError::new(ErrorCode::RateLimited).retry_after(hit.retry_after))
-}
-
-/// The token of the agent that calls, if it may act.
-///
-/// # Errors
-/// As the gate refuses it on routes.
-pub async fn calling(call: &Call) -> Result<AgentToken, ApiError> {
-    if !call.app.config().agents.is_enabled {
-        return Err(ApiError::new(ErrorCode::AirsDisabled));
-    }
-    let text = call.agent()?;
-    // Whoever guesses costs a reading each time.
-    count(call, &format!("agent-address:{}", call.head.client), &FROM_AN_ADDRESS).await?;
-    let found = super::presented(&call.app.db, text.expose()).await?;
-    let token = found.ok_or_else(|| ApiError::new(ErrorCode::AgentTokenNotFound))?;
-    if call.application.as_ref().is_some_and(|application| token.application != Some(application.id)) {
-        return Err(ApiError::new(ErrorCode::TokenAppMismatch));
-    }
-    let now = call.app.now();
-    let human = account::by_id(&call.app.db, token.account).await?;
-    if human.is_none_or(|human| human.standing(now) != Standing::Good) {
-        return Err(ApiError::new(ErrorCode::AgentTokenStatusSuspended));
-    }
-    if let Err(fault) = token.check(now) {
-        super::settle(&call.app, token.delegation(), fault).await?;
-        return Err(refused(fault));
-    }
-    Ok(token)
-}
-
-/// The same, if the path names it too.
-async fn caller(call: &Call) -> Result<AgentToken, ApiError> {
-    let token = calling(call).await?;
-    let named: Option<Reference> = call.param("id")?.parse().ok();
-    let is_own = match named {
-        Some(Reference::Id(id)) => id == token.id,
-        Some(Reference::Number(number)) => number == token.number,
-        None => false,
-    };
-    let mismatch = || ApiError::new(ErrorCode::AgentNotAllowed).saying("Unauthorized or token mismatch");
-    if is_own { Ok(token) } else { Err(mismatch()) }
-}
-
-fn refused(fault: Fault) -> ApiError {
-    ApiError::new(match fault {
-        Fault::Status(Status::Revoked) => ErrorCode::AgentTokenStatusRevoked,
-        Fault::Status(Status::Expired) => ErrorCode::AgentTokenStatusExpired,
-        Fault::Status(Status::Suspended | Status::Active) => ErrorCode::AgentTokenStatusSuspended,
-        Fault::Overdue => ErrorCode::AgentTokenExpired,
-        Fault::Silent => ErrorCode::AgentTokenHeartbeatMissing,
-    })
 }

@@ -21,7 +21,8 @@ use futures::future::BoxFuture;
 use crate::account;
 use crate::app::{App, Change};
 use crate::audit::{
-    AccountEvent, Actor, AgentEvent, ApplicationEvent, Delegation, Event, FactorEvent, Suspension,
+    AccountEvent, Actor, AgentEvent, ApplicationEvent, Delegation, Event, FactorEvent, PasskeyEvent,
+    Suspension,
 };
 use crate::base::{Id, MicroUsd, Number, Timestamp};
 use crate::crypto::token::TokenDigest;
@@ -31,7 +32,7 @@ use crate::session::Method;
 use crate::shared::Allowance;
 use crate::store::{Error, Source, again};
 
-pub use http::{calling, count_own, rows};
+pub use http::{Own, calling, count_own, rows};
 pub use ledger::{
     Handout, Lacking, ReportError, Reported, Usage, charge, give_back, give_purses_back, note_usage,
     purse_key, report, take,
@@ -351,6 +352,9 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
             }
             Event::Factor(FactorEvent::Disabled { account }) => {
                 store::unprove(change.tx(), *account).await?;
+            }
+            Event::Passkey(PasskeyEvent::Removed { account, .. }) => {
+                store::unprove_passkeys(change.tx(), *account).await?;
             }
             _ => {}
         }

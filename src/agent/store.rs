@@ -317,6 +317,13 @@ pub(super) async fn unprove(tx: &mut Tx, account: Id) -> Result<(), Error> {
     tx.execute(stmt.bind(false).bind(account)).await.map(drop)
 }
 
+/// The same where it was a passkey that proved it.
+pub(super) async fn unprove_passkeys(tx: &mut Tx, account: Id) -> Result<(), Error> {
+    let stmt = sql("UPDATE agent_token SET has_second_factor = ? WHERE account_id = ? AND method = ?");
+    let by = Method::Passkey.name();
+    tx.execute(stmt.bind(false).bind(account).bind(by)).await.map(drop)
+}
+
 /// What has not ended of all that was delegated through an application.
 pub(super) async fn open_of_application(
     mut src: impl Source,

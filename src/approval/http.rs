@@ -150,7 +150,7 @@ async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
 /// An agent asks where its own approval stands.
 async fn poll(call: &Call) -> Result<Reply, ApiError> {
     let token = agent::calling(call).await?;
-    agent::count_own(call, &token).await?;
+    agent::count_own(call, &token, agent::Own::Poll).await?;
     let found = super::find(&call.app.db, &Reference::of(call.param("token")?)).await?;
     let approval = found.filter(|approval| approval.agent_token == token.id).ok_or(Told::Unknown)?;
     match stands(&approval, call.app.now()) {

@@ -185,6 +185,15 @@ pub async fn disable(change: &mut Change<'_>, account: &Account) -> Result<bool,
     Ok(true)
 }
 
+/// Turns the second factor off, and forgets one that was only begun: the account gets another owner.
+pub async fn forget(change: &mut Change<'_>, account: &Account) -> Result<(), Error> {
+    if !disable(change, account).await? {
+        store::forget_unconfirmed(change.tx(), account.id).await?;
+        store::forget_backup_codes(change.tx(), account.id).await?;
+    }
+    Ok(())
+}
+
 /// New backup codes; the old ones open nothing any more.
 pub async fn replace_backup_codes(
     change: &mut Change<'_>,

@@ -285,19 +285,25 @@ impl Asking<'_> {
             }
         }
         note::passing(gate, &permit, head).await?;
-        // Last of all: only what is dispatched is spent, and only what is paid for is used up.
+        // Taken before it is paid for: who comes second with the same approval finds it taken, and not a
+        // purse that the first one has emptied. Where it cannot be paid for, it is given back.
+        let held = match due {
+            Some(due) => Some((due.body(), due.claim(gate, &actor).await?)),
+            None => None,
+        };
+        // Last of all: only what is dispatched is spent.
         let paid = match paid {
             Some(paid) => paid,
             None => match &route.tariff {
                 None => agent::spend(gate, &grant, &agent::purchase(&grant, route.charge)?, None).await?,
                 Some(tariff) => {
-                    let whole = match (&due, std::mem::replace(&mut sending, Sending::Unread)) {
-                        (Some(due), _) => due.body(),
+                    let whole = match (&held, std::mem::replace(&mut sending, Sending::Unread)) {
+                        (Some((approved, _)), _) => approved.clone(),
                         (None, Sending::Read(whole)) => whole,
                         (None, _) => self.whole(&permit, body, route.body_max(), &mut laps).await?,
                     };
                     let (paid, priced) = agent::spend_on_call(gate, &grant, tariff, &whole).await?;
-                    if due.is_none() {
+                    if held.is_none() {
                         body.replace(priced.clone());
                         sending = Sending::Read(priced);
                     } else if priced != whole {
@@ -308,8 +314,8 @@ impl Asking<'_> {
                 }
             },
         };
-        if let Some(due) = due {
-            sending = Sending::Kept(Box::new(due.claim(gate, &actor).await?));
+        if let Some((_, kept)) = held {
+            sending = Sending::Kept(Box::new(kept));
         }
         let has_failures = rated.failures > 0;
         Ok(Judged::Passes(Box::new(Passing { permit, has_failures, paid, sending, laps })))

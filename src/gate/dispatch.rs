@@ -11,7 +11,7 @@ use ::http::HeaderValue;
 use ::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use futures::FutureExt;
 
-use super::agent::AgentRefusal;
+use super::agent::{self, AgentRefusal};
 use super::authenticate::{Caller, authenticate, current};
 use super::authorize::{decoded, organization_of};
 use super::body::BodySource;
@@ -92,7 +92,13 @@ async fn run(
     source: &mut dyn BodySource,
 ) -> Result<Reply, Rejection> {
     let request_id = head.id.as_str();
-    let agent = agent_of(head, row)?;
+    let agent = match agent_of(head, row) {
+        Ok(agent) => agent,
+        Err(refusal) => {
+            agent::strayed(gate, world, head, row.path()).await;
+            return Err(refusal);
+        }
+    };
     let application = application::of_row(gate, world, head, row).await?;
     let caller = match row.access() {
         Access::Open | Access::Agent => None,

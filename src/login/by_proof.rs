@@ -10,10 +10,11 @@ use super::reset::{NotAsked, Promise};
 use super::second::{self, Trial};
 use super::{claims_of, rights_of};
 use crate::account::{self, Account, Standing};
-use crate::app::App;
+use crate::app::{App, Change};
 use crate::audit::{AccountEvent, Actor, Contact, LoginFailure};
 use crate::factor::Code;
 use crate::otp::{self, Errand, Form, NotSent, Proof, Purpose};
+use crate::store::Error;
 
 /// Sends something to log in with to whoever has this address or number; to nobody where no account
 /// that may act has confirmed it.
@@ -91,7 +92,9 @@ async fn enter(
     let claims = claims_of(app, account, &rights).await?;
     let mut change = app.change(visit.actor.clone()).await?;
     // The account's row first, as everywhere where both are written.
-    let is_spent = account::hold(&mut change, account.id).await? && otp::spend(&mut change, proof).await?;
+    let is_spent = account::hold(&mut change, account.id).await?
+        && is_still_theirs(&mut change, proof).await?
+        && otp::spend(&mut change, proof).await?;
     let opened = if is_spent {
         open(&mut change, account, visit, trial.as_ref(), claims).await
     } else {
@@ -113,6 +116,20 @@ async fn enter(
     let mut account = account.clone();
     account.last_login_at = Some(session.started_at);
     Ok(Entered { account, rights, session, pair })
+}
+
+/// Whether what the proof was sent to is the account's, and confirmed, at this moment: it may have got
+/// another address since it was read.
+async fn is_still_theirs(change: &mut Change<'_>, proof: &Proof) -> Result<bool, Error> {
+    let account = account::by_id(change.tx(), proof.account()).await?;
+    Ok(account.is_some_and(|account| {
+        let is_confirmed = match proof.contact() {
+            Contact::Email => account.is_email_verified,
+            Contact::Phone => account.is_phone_verified,
+        };
+        let target = account.has(proof.contact());
+        is_confirmed && target.is_some_and(|target| target.as_str() == proof.target())
+    }))
 }
 
 /// What becomes of the try for the second factor where nobody was let in.

@@ -13,7 +13,9 @@ use crate::audit::{AccountEvent, Actor, Contact, How};
 use crate::base::{Email, Id, Secret, Timestamp};
 use crate::crypto::password::Overloaded;
 use crate::crypto::password::policy::{Owner, Weakness};
+use crate::factor;
 use crate::otp::{self, Digits, Errand, Form, NotSent, Proof, Purpose, Which};
+use crate::passkey;
 use crate::store::Error;
 
 /// What whoever asks is told, whoever they are.
@@ -153,8 +155,13 @@ async fn write(
     // What was confirmed in between counts.
     let now = change.now();
     let held = account::by_id(change.tx(), account.id).await?;
-    if !held.is_some_and(|held| may_reset(&held, proof.contact(), now)) {
+    let Some(held) = held.filter(|held| may_reset(held, proof.contact(), now)) else {
         return Err(Refused::Wrong);
+    };
+    // Whoever registered never showed that this is theirs, and may have left ways in behind.
+    if !held.is_email_verified && !held.is_phone_verified {
+        passkey::remove_all(&mut change, held.id).await?;
+        factor::forget(&mut change, &held).await?;
     }
     let new = NewPassword { was, hash, must_change: MustChange::No, how: How::Owner, history };
     if !account::set_password(&mut change, account.id, new).await? {

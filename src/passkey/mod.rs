@@ -184,6 +184,11 @@ pub async fn add(
     if !account::hold(&mut change, account.id).await? {
         return Err(NotAdded::Refused);
     }
+    // A logout that came first counts, on whatever replica.
+    let asked_by = session::by_id(change.tx(), session).await?;
+    if !asked_by.is_some_and(|session| session.is_alive(change.now())) {
+        return Err(NotAdded::Refused);
+    }
     if store::count_of(change.tx(), account.id).await? >= MOST {
         return Err(NotAdded::TooMany);
     }
@@ -284,6 +289,15 @@ impl From<Error> for NotRemoved {
     fn from(cause: Error) -> Self {
         Self::Store(cause)
     }
+}
+
+/// Removes every passkey of an account, whose row is held: it gets another owner.
+pub async fn remove_all(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
+    for row in store::list_of(change.tx(), account).await? {
+        store::remove(change.tx(), row.id).await?;
+        change.record(PasskeyEvent::Removed { account, passkey: row.id }).await?;
+    }
+    session::unprove_passkeys(change, account).await
 }
 
 /// Removes a passkey of an account. What sessions have proved by passkeys counts no more.

@@ -90,6 +90,16 @@ async fn every_step_is_in_the_trail() {
 
 /// Gateways, what Ada calls with, and the token of her agent.
 pub async fn delegated(dialect: Dialect) -> (Upstream, Arc<Replicas>, Vec<String>, String) {
+    let mint =
+        json!({"permissions": ["reports.read"], "circuit_breaker": {"max_requests_per_minute": 1_000_000}});
+    delegated_within(dialect, &mint).await
+}
+
+/// The same of an agent with limits of its own.
+pub async fn delegated_within(
+    dialect: Dialect,
+    mint: &Value,
+) -> (Upstream, Arc<Replicas>, Vec<String>, String) {
     let upstream = Upstream::echo().await;
     let yaml = format!("{}{}", crate::agent::YAML, routes(&upstream));
     let replicas = Arc::new(Replicas::on(dialect, &yaml).await);
@@ -98,9 +108,7 @@ pub async fn delegated(dialect: Dialect) -> (Upstream, Arc<Replicas>, Vec<String
     let ada = here.user("ada", &keys).await;
     here.grant(ada.id, permission("reports")).await;
     let lines = [&keys.lines()[..], &[ada.bearer()]].concat();
-    let mint =
-        json!({"permissions": ["reports.read"], "circuit_breaker": {"max_requests_per_minute": 1_000_000}});
-    let minted = here.call("POST", "/ai/tokens/", &lines, &mint).await.json();
+    let minted = here.call("POST", "/ai/tokens/", &lines, mint).await.json();
     let token = minted["token"].as_str().expect("a token").to_owned();
     (upstream, replicas, lines, token)
 }

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::super::ledger::used_since;
 use super::super::ledger::without_purses;
 use super::super::{ReportError, Reported, Usage, report};
-use super::{LISTED, State, paced_caller};
+use super::own::{Own, paced_caller};
+use super::{LISTED, State};
 use crate::base::{Id, MicroUsd, Timestamp};
 use crate::http::{ApiError, Call, ErrorCode, Fields, FromFields, Json, Query};
 
@@ -44,7 +45,7 @@ impl FromFields for ReportBody {
 }
 
 pub(super) async fn report_usage(call: Call, Json(body): Json<ReportBody>) -> Result<Json<State>, ApiError> {
-    let token = paced_caller(&call).await?;
+    let token = paced_caller(&call, Own::Usage).await?;
     let key = call.head.idempotency_key.as_deref();
     if key.is_some_and(|key| key.is_empty() || key.len() > KEY_MAX) {
         return Err(ApiError::new(ErrorCode::BadRequest).saying("The Idempotency-Key is empty or too long"));

@@ -93,6 +93,26 @@ pub(super) async fn authenticate(
     acting(gate, world, head, route, found?, application, trail).await
 }
 
+/// Writes down that an agent tried what no agent may, approving its own requests say, at this endpoint.
+/// Of a stranger there is nothing to write.
+pub(super) async fn strayed(gate: &Gate, world: &World, head: &RequestHead, endpoint: &str) {
+    let Credential::Agent(text) = Credential::of(head.presented.authorization.as_ref()) else { return };
+    let failures = gate.tokens.failures();
+    if failures.check(head.client, head.at).is_err() {
+        return;
+    }
+    match gate.agents.find(text, sources(gate, world, head.at)).await {
+        Ok(snapshot) => {
+            if let Ok(grant) = granted(&snapshot) {
+                trail::strayed(gate, head, &snapshot, &grant, endpoint);
+            }
+        }
+        Err(Rejection::Agent(AgentRefusal::Unknown)) => failures.count(head.client, head.at),
+        // The request is refused whatever is known of the agent.
+        Err(_) => {}
+    }
+}
+
 /// The same of a token that the gateway acts for by itself.
 pub(super) async fn known(
     gate: &Gate,

@@ -115,6 +115,28 @@ impl Trail {
     }
 }
 
+/// Writes down that an agent was refused at an endpoint that is for people; as with what a stopped token
+/// does, once a minute.
+pub(super) fn strayed(gate: &Gate, head: &RequestHead, snapshot: &Snapshot, grant: &Grant, endpoint: &str) {
+    if !is_due(grant, head.at) {
+        return;
+    }
+    let decided = Decided {
+        of: grant.token.delegation(),
+        agent: grant.token.agent.clone(),
+        verdict: Verdict::Deny,
+        route: endpoint.to_owned(),
+        method: head.method.to_string(),
+        permission: None,
+        reason: Some(Rejection::Agent(AgentRefusal::NotAllowed).label()),
+        trace: head.trace().map(str::to_owned),
+        approval: None,
+        cost: None,
+        reserved: None,
+    };
+    gate.app.note(actor_of(snapshot, grant, head), head.at, AgentEvent::Acted(Box::new(decided)));
+}
+
 /// The agent, as the audit trail names it.
 pub(in crate::gate) fn actor_of(snapshot: &Snapshot, grant: &Grant, head: &RequestHead) -> Actor {
     let mut actor = Actor::new(Who::Agent(grant.token.id));

@@ -6,6 +6,7 @@ use super::*;
 use crate::account::Channel;
 use crate::notify::testing::{Waiting, waiting};
 use crate::on_every_store;
+use crate::store::sql;
 
 const NEW: &str = "Another-horse-7-staple";
 const YAML: &str = "mail: { via: console }\nsms: { via: console }\n\
@@ -271,4 +272,33 @@ async fn strangers_who_guess_cannot_keep_an_owner_out_who_resets() {
     let token = scene.asked().await.token();
     assert_eq!(scene.confirm(by_link(&token, NEW)).await.status, 200);
     assert_eq!(scene.log_in("ada@example.com", NEW).await.status, 200);
+}
+
+/// Whoever registers with somebody else's address may leave a second factor and a passkey behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stranger_left_behind_ends_when_the_owner_resets() {
+    for is_confirmed in [false, true] {
+        let scene = Scene::with(YAML).await;
+        let ada = scene.person(|new| new.is_verified = is_confirmed).await;
+        let caller = scene.caller(&scene.in_as_ada().await).await;
+        let begun = scene.send("/2fa/setup/", json!({}), caller.clone()).await;
+        let seed = crate::factor::Seed::parse(begun.text("secret")).unwrap();
+        let code = seed.code_at(scene.app.now()).expose().clone();
+        assert_eq!(scene.send("/2fa/confirm/", json!({"code": code}), caller).await.status, 200);
+        let planted = sql("INSERT INTO passkey (id, number, site_id, account_id, credential_digest, name, \
+                           credential, counter, transports, created_at) \
+                           VALUES (?, 1, ?, ?, 'd', 'Phone', '{}', 0, '', 0)");
+        let mut tx = scene.app.db.begin().await.unwrap();
+        tx.execute(planted.bind(Id::from_u128(1)).bind(DEFAULT_SITE).bind(ada.id)).await.unwrap();
+        tx.commit().await.unwrap();
+        let token = scene.asked().await.token();
+        assert_eq!(scene.confirm(by_link(&token, NEW)).await.status, 200);
+        let entered = scene.log_in("ada@example.com", NEW).await;
+        let passkeys = crate::passkey::count_of(&scene.app.db, ada.id).await.unwrap();
+        if is_confirmed {
+            assert_eq!((entered.code(), passkeys), ("2FA_REQUIRED", 1), "what is the owner's own stays");
+        } else {
+            assert_eq!((entered.status, passkeys), (200, 0), "{}", entered.body);
+        }
+    }
 }
