@@ -16,6 +16,7 @@ use crate::crypto::password::policy::{Owner, Weakness};
 use crate::factor;
 use crate::otp::{self, Digits, Errand, Form, NotSent, Proof, Purpose, Which};
 use crate::passkey;
+use crate::social;
 use crate::store::Error;
 
 /// What whoever asks is told, whoever they are.
@@ -162,6 +163,9 @@ async fn write(
     if !held.is_email_verified && !held.is_phone_verified {
         passkey::remove_all(&mut change, held.id).await?;
         factor::forget(&mut change, &held).await?;
+        for connection in social::connections(change.tx(), held.id).await? {
+            social::disconnect(&mut change, &connection).await?;
+        }
     }
     let new = NewPassword { was, hash, must_change: MustChange::No, how: How::Owner, history };
     if !account::set_password(&mut change, account.id, new).await? {

@@ -290,15 +290,22 @@ async fn what_a_stranger_left_behind_ends_when_the_owner_resets() {
                            VALUES (?, 1, ?, ?, 'd', 'Phone', '{}', 0, '', 0)");
         let mut tx = scene.app.db.begin().await.unwrap();
         tx.execute(planted.bind(Id::from_u128(1)).bind(DEFAULT_SITE).bind(ada.id)).await.unwrap();
+        let linked = sql(
+            "INSERT INTO social_connection (id, site_id, account_id, provider, issuer, subject, \
+                          created_at, used_at) VALUES (?, ?, ?, 'google', 'https://accounts.google.com', '1', 0, 0)",
+        );
+        tx.execute(linked.bind(Id::from_u128(2)).bind(DEFAULT_SITE).bind(ada.id)).await.unwrap();
         tx.commit().await.unwrap();
         let token = scene.asked().await.token();
         assert_eq!(scene.confirm(by_link(&token, NEW)).await.status, 200);
         let entered = scene.log_in("ada@example.com", NEW).await;
         let passkeys = crate::passkey::count_of(&scene.app.db, ada.id).await.unwrap();
+        let linked = crate::social::connections(&scene.app.db, ada.id).await.unwrap().len();
         if is_confirmed {
-            assert_eq!((entered.code(), passkeys), ("2FA_REQUIRED", 1), "what is the owner's own stays");
+            let own = ("2FA_REQUIRED", 1, 1);
+            assert_eq!((entered.code(), passkeys, linked), own, "what is the owner's own stays");
         } else {
-            assert_eq!((entered.status, passkeys), (200, 0), "{}", entered.body);
+            assert_eq!((entered.status, passkeys, linked), (200, 0, 0), "{}", entered.body);
         }
     }
 }
