@@ -2,7 +2,7 @@
 //! Law: what an upstream answers cannot widen what the route grants.
 
 use crate::support::people::request;
-use crate::support::{Act, Gateway, Upstream, exchange};
+use crate::support::{Act, Client, Gateway, Upstream, exchange};
 
 async fn scene() -> (Upstream, Gateway) {
     let widening =
@@ -105,4 +105,45 @@ async fn a_route_may_leave_cors_to_its_upstream() {
     assert_eq!(upstream.last().line(), "OPTIONS /off HTTP/1.1");
     assert_eq!(gateway.send("GET", "/off", &[origin("https://anyone.example.com")]).await.status, 401);
     assert_eq!(gateway.send("OPTIONS", "/off", &[]).await.status, 401, "only a preflight");
+}
+
+#[tokio::test]
+async fn a_page_opens_a_websocket_only_where_its_origin_is_listed() {
+    let taken = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let upstream = Upstream::start(move |_| Act::Tunnel(taken.into())).await;
+    let gateway = Gateway::start(&format!(
+        "cors: {{ origins: ['https://app.example.com'] }}
+upstreams: {{ up: {{ servers: ['{}'] }} }}
+routes: [ {{ name: live, match: {{ path: /live }}, upstream: up, allow: anyone, websocket: true }} ]
+",
+        upstream.address
+    ))
+    .await;
+    gateway.application("shop", &["https://shop.example.com"]).await;
+    let open = async |origin: Option<&str>| {
+        let mut lines = vec![
+            "Connection: Upgrade".to_owned(),
+            "Upgrade: websocket".to_owned(),
+            "Sec-WebSocket-Version: 13".to_owned(),
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==".to_owned(),
+        ];
+        lines.extend(origin.map(|origin| format!("Origin: {origin}")));
+        let mut client = Client::connect(gateway.public()).await;
+        client.send(request("GET", "/live", &lines, "")).await;
+        let answer = client.answer().await.expect("an answer");
+        if answer.status == 101 {
+            client.send(b"\x81\x02hi").await;
+            assert_eq!(client.exactly(4).await.as_deref(), Some(&b"\x81\x02hi"[..]), "{origin:?}");
+        }
+        answer
+    };
+    for from in REFUSED {
+        let refused = open(Some(from)).await;
+        assert_eq!((refused.status, refused.code().as_str()), (403, "ORIGIN_DENIED"), "{from}");
+    }
+    assert_eq!(upstream.count(), 0, "none of them was asked");
+    for from in [Some("https://app.example.com"), Some("https://shop.example.com"), None] {
+        assert_eq!(open(from).await.status, 101, "{from:?}");
+    }
+    assert_eq!(upstream.count(), 3);
 }

@@ -3,10 +3,12 @@
 //! Law: what was begun is finished or properly cut; a configuration is taken over whole or not at
 //! all.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::support::gateway::open_to;
 use crate::support::raw::get;
+use crate::support::replica::until;
 use crate::support::upstream::spawn;
 use crate::support::{Act, Client, Gateway, Upstream, exchange};
 
@@ -34,10 +36,10 @@ async fn a_drain_announces_itself_then_closes_and_lets_requests_finish() {
     let gateway =
         Gateway::start(&format!("drain: {{ announce: 1s, grace: 10s }}\n{}", open_to(upstream.address)))
             .await;
-    let gateway = std::sync::Arc::new(gateway);
+    let gateway = Arc::new(gateway);
     let (public, admin) = (gateway.public(), gateway.admin());
     let mut idle = Client::connect(public).await;
-    let stopping = std::sync::Arc::clone(&gateway);
+    let stopping = Arc::clone(&gateway);
     let start = Instant::now();
     let stopped = spawn(async move { stopping.running.shutdown().await });
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -58,11 +60,11 @@ async fn answers_during_the_announcement_end_their_connections() {
     let upstream = Upstream::echo().await;
     let gateway =
         Gateway::start(&format!("drain: {{ announce: 2s, grace: 5s }}\n{}", open_to(upstream.address))).await;
-    let gateway = std::sync::Arc::new(gateway);
+    let gateway = Arc::new(gateway);
     let mut client = Client::connect(gateway.public()).await;
     client.send(get("/before", &[])).await;
     assert_eq!(client.answer().await.unwrap().header("connection"), Some("keep-alive"));
-    let stopping = std::sync::Arc::clone(&gateway);
+    let stopping = Arc::clone(&gateway);
     let stopped = spawn(async move { stopping.running.shutdown().await });
     tokio::time::sleep(Duration::from_millis(300)).await;
     client.send(get("/during", &[])).await;
@@ -123,7 +125,7 @@ async fn what_only_a_restart_can_change_is_refused_and_the_old_stays() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reloads_under_load_fail_no_request() {
     let upstream = Upstream::echo().await;
-    let gateway = std::sync::Arc::new(Gateway::open_to(upstream.address).await);
+    let gateway = Arc::new(Gateway::open_to(upstream.address).await);
     let address = gateway.public();
     let load = spawn(async move {
         let mut client = Client::connect(address).await;
@@ -170,4 +172,76 @@ async fn an_upstream_that_a_reload_removes_is_let_go() {
     assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().text(), "new");
     let closed = tokio::time::timeout(Duration::from_secs(5), left).await.expect("closed in time").unwrap();
     assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http2_stream_that_is_open_finishes_and_its_connection_ends_gracefully() {
+    let upstream = Upstream::start(slow(1500)).await;
+    let gateway = Gateway::start(&format!(
+        "listen: {{ public: '127.0.0.1:0', admin: '127.0.0.1:0', h2c: true }}\ndrain: {{ announce: 200ms, grace: 10s }}\n{}",
+        open_to(upstream.address)
+    ))
+    .await;
+    let gateway = Arc::new(gateway);
+    let tcp = tokio::net::TcpStream::connect(gateway.public()).await.unwrap();
+    let (send, connection) = h2::client::handshake(tcp).await.unwrap();
+    let ended = spawn(connection);
+    let ask = async || {
+        let request = http::Request::builder().uri("http://gw.test/x").body(()).unwrap();
+        let (answer, _) = send.clone().ready().await?.send_request(request, true)?;
+        let (head, mut body) = answer.await?.into_parts();
+        let mut whole = Vec::new();
+        while let Some(piece) = body.data().await {
+            whole.extend_from_slice(&piece?);
+        }
+        Ok::<_, h2::Error>((head.status.as_u16(), whole))
+    };
+    let stop = async {
+        until(Duration::from_secs(5), "on its way", async || upstream.count() == 1).await;
+        let stopping = Arc::clone(&gateway);
+        let stopped = spawn(async move { stopping.running.shutdown().await });
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let late: Result<(u16, Vec<u8>), h2::Error> = ask().await;
+        (stopped, late)
+    };
+    let start = Instant::now();
+    let (first, (stopped, late)) = futures::join!(ask(), stop);
+    assert_eq!(first.unwrap(), (200, b"slow".to_vec()));
+    assert!(late.is_err(), "the door is closed: {late:?}");
+    drop(send);
+    let ended = tokio::time::timeout(Duration::from_secs(3), ended).await.expect("the connection ends");
+    assert!(ended.unwrap().is_ok(), "and gracefully");
+    stopped.await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(6), "no grace is slept through: {:?}", start.elapsed());
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_on_its_way_may_arrive_until_the_grace_is_over() {
+    let upstream = Upstream::start(|_| Act::ok("whole")).await;
+    let drain = "drain: { announce: 200ms, grace: 2s }\n";
+    let gateway = Arc::new(Gateway::start(&format!("{drain}{}", open_to(upstream.address))).await);
+    let begin = async |path: &str| {
+        let mut client = Client::connect(gateway.public()).await;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 10\r\n\r\nhello");
+        client.send(head).await;
+        client
+    };
+    let (mut finishing, mut stuck) = (begin("/finishing").await, begin("/stuck").await);
+    until(Duration::from_secs(5), "both are on their way", async || upstream.connections() == 2).await;
+    let start = Instant::now();
+    let stopping = Arc::clone(&gateway);
+    let stopped = spawn(async move { stopping.running.shutdown().await });
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert!(refuses(gateway.public()).await, "the door is closed");
+    finishing.send("world").await;
+    let answer = finishing.answer().await.expect("an answer");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "whole"));
+    let rest = String::from_utf8_lossy(&stuck.rest().await).into_owned();
+    assert!(!rest.contains(" 200 "), "{rest}");
+    assert!(start.elapsed() >= Duration::from_millis(2_100), "cut early: {:?}", start.elapsed());
+    stopped.await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    let targets: Vec<_> = upstream.seen().iter().map(|seen| seen.target().to_owned()).collect();
+    assert_eq!(targets, ["/finishing"], "half a body is no request");
 }

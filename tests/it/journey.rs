@@ -1,7 +1,7 @@
 //! A person's whole way through the gateway, as a client walks it (security bar 2.E, 2.F).
 //!
 //! Law: what one step gives, the next one uses; what one step takes away is gone for the upstream
-//! too. On SQLite and on PostgreSQL.
+//! too. On SQLite and on PostgreSQL, the whole way on MariaDB too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -289,6 +289,11 @@ on_one_and_on_two! {
         }
         assert_eq!(scene.log_in("ada@example.com", PASSWORD).await.status, 200, "and nothing was overwritten");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_does_all_that_over_two_gateways_on_mariadb_and_redis_too() {
+    a_person_registers_logs_in_stays_and_leaves::body(Dialect::MySql).await;
 }
 
 async fn stop(gateway: &Gateway, inactive: Id, locked: Id) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::gateway::open_to;
 use crate::support::raw::get;
+use crate::support::replica::until;
 use crate::support::{Act, Client, Gateway, Upstream, exchange};
 
 /// The shortest waits that a configuration may set.
@@ -247,4 +248,39 @@ async fn a_request_that_breaks_off_is_recorded() {
     assert_eq!(log[0]["path"], "/gone");
     assert_eq!(log[0]["status"], 0);
     assert_eq!(gateway.metric("portcullis_inflight "), 0);
+}
+
+#[tokio::test]
+async fn the_cap_on_all_connections_holds_however_many_addresses_they_come_from() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&format!(
+        "limits: {{ connections: {{ total: 8, per_address: 3 }} }}\n{}",
+        open_to(upstream.address)
+    ))
+    .await;
+    let from = async |number: u8| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(std::net::SocketAddr::from(([127, 0, 0, number], 0))).unwrap();
+        let mut client = Client::over(socket.connect(gateway.public()).await.unwrap());
+        client.send(get("/x", &[])).await;
+        client.answer().await.map(|answer| (answer.status, client))
+    };
+    let mut open = Vec::new();
+    for number in 2..=9 {
+        let (status, client) = from(number).await.expect("there is room");
+        assert_eq!(status, 200, "127.0.0.{number}");
+        open.push(client);
+    }
+    for number in [2, 10, 11] {
+        assert!(from(number).await.is_none(), "127.0.0.{number} is one too many");
+    }
+    assert_eq!(upstream.count(), 8);
+    assert_eq!(gateway.metric("portcullis_ratelimited_total{limiter=\"connection\"}"), 3);
+    assert_eq!(exchange(gateway.admin(), get("/livez", &[])).await.unwrap().status, 200);
+    for client in &mut open {
+        client.send(get("/x", &[])).await;
+        assert_eq!(client.answer().await.unwrap().status, 200, "who is in stays in");
+    }
+    open.pop();
+    until(Duration::from_secs(5), "the place came back", async || from(10).await.is_some()).await;
 }

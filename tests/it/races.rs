@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
 use crate::on_one_and_on_two;
-use crate::support::people::{Keys, TRUSTING, User, elsewhere, role};
-use crate::support::raw::Answer;
+use crate::support::people::{Keys, PASSWORD, TRUSTING, User, elsewhere, role};
+use crate::support::raw::{Answer, get};
 use crate::support::replica::until;
 use crate::support::upstream::spawn;
-use crate::support::{Gateway, Replicas, Upstream, times};
+use crate::support::{Act, Gateway, Replicas, Upstream, exchange, times};
 
 const MANY: usize = 64;
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,8 +31,21 @@ accounts: { password: { argon2: { memory: 1MiB, iterations: 1 } }, lockout: { af
 limits: { hashing: { queue: 256 } }
 ";
 
+/// Tells what reached it, and takes every handshake.
+async fn backend() -> Upstream {
+    Upstream::start(|seen| {
+        if seen.target() == "/live" {
+            let taken =
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+            return Act::Tunnel(taken.into());
+        }
+        Act::ok(seen.head.as_bytes())
+    })
+    .await
+}
+
 async fn scene(dialect: Dialect, more: &str) -> (Upstream, Arc<Replicas>, Keys) {
-    let upstream = Upstream::echo().await;
+    let upstream = backend().await;
     let yaml = format!(
         "{TRUSTING}{CHEAP}{more}
 permissions: [ {{ code: reports.read }} ]
@@ -43,6 +56,7 @@ routes:
   - {{ name: reports, match: {{ path: '/reports' }}, upstream: up, allow: {{ permission: reports.read }} }}
   - {{ name: ours, match: {{ path: '/ours' }}, upstream: up, allow: {{ org: member }} }}
   - {{ name: own, match: {{ path: '/own' }}, upstream: up, allow: {{ org: owner }} }}
+  - {{ name: live, match: {{ path: '/live' }}, upstream: up, allow: signed_in, websocket: true }}
 ",
         upstream.address
     );
@@ -295,6 +309,73 @@ on_one_and_on_two! {
                 };
                 until(SECOND, &expected, said).await;
             }
+        }
+    }
+
+    async fn of_ten_logins_at_once_exactly_five_stay(dialect: Dialect) {
+        let (_upstream, replicas, keys) = scene(dialect, "sessions: { max: 5 }\n").await;
+        for round in 0..times(1, 20) {
+            let name = format!("ada{round}");
+            let id = replicas.here.account(&name, |_| {}).await;
+            let body = json!({"email": format!("{name}@example.com"), "password": PASSWORD});
+            let enter = |gateway: Arc<Gateway>| {
+                let (keys, body) = (keys.clone(), body.clone());
+                async move {
+                    let answer = insist(&gateway, &keys, "/login/email/", &body).await;
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                    let access = text(&answer, "access_token");
+                    (text(&answer, "session_id"), User { id, access, refresh: String::new() })
+                }
+            };
+            let entered = at_once(&replicas, 10, |_, gateway| enter(gateway)).await;
+            let app = &replicas.here.running.app;
+            let live = async || {
+                let live = session::live_of(&app.db, id, app.now()).await.unwrap();
+                live.iter().map(|one| one.id.to_string()).collect::<Vec<_>>()
+            };
+            let stay = live().await;
+            assert_eq!(stay.len(), 5);
+            assert!(stay.iter().all(|one| entered.iter().any(|(session, _)| session == one)));
+            for (session, user) in &entered {
+                let expected = if stay.contains(session) { 200 } else { 401 };
+                for gateway in [&replicas.here, &replicas.there] {
+                    until(SECOND, "settled", async || status(gateway, user, "/mine").await == expected).await;
+                }
+            }
+            for (number, oldest) in stay.iter().enumerate() {
+                let (next, user) = enter(Arc::clone(replicas.nth(number))).await;
+                let now = live().await;
+                assert!(now.len() == 5 && now.contains(&next) && !now.contains(oldest), "the oldest went");
+                assert_eq!(status(replicas.nth(number), &user, "/mine").await, 200);
+            }
+        }
+    }
+
+    async fn of_sixty_four_uses_of_one_websocket_ticket_one_opens(dialect: Dialect) {
+        let (upstream, replicas, keys) = scene(dialect, "").await;
+        let ada = replicas.here.user("ada", &keys).await;
+        let lines = [&keys.lines()[..], &[ada.bearer()]].concat();
+        for round in 1..=times(1, 20) {
+            let issued = replicas.here.call("POST", "/ws-ticket/", &lines, &json!({})).await;
+            let path = format!("/live?ticket={}", text(&issued, "ticket"));
+            let answers = at_once(&replicas, MANY, |_, gateway| {
+                let upgrade = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"];
+                let call = get(&path, &[&upgrade[..], &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]].concat());
+                async move {
+                    loop {
+                        let answer = exchange(gateway.public(), &call).await.expect("an answer");
+                        if answer.status != 503 {
+                            return answer.status;
+                        }
+                        assert!(answer.header("retry-after").is_some());
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            })
+            .await;
+            let opened = answers.iter().filter(|status| **status == 101).count();
+            assert_eq!((opened, upstream.count()), (1, round), "{answers:?}");
+            assert!(answers.iter().all(|status| matches!(status, 101 | 401)), "{answers:?}");
         }
     }
 

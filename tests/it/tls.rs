@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use http::Request;
 
 use crate::support::gateway::open_to;
-use crate::support::h2::H2Client;
+use crate::support::h2::{H2Client, H2Upstream};
 use crate::support::raw::get;
-use crate::support::tls::{Pair, connect, in_front_of};
+use crate::support::tls::{Pair, connect, in_front_of, speaking};
 use crate::support::{Client, Gateway, Upstream, exchange};
 
 async fn with_tls(extra: &str, upstream: std::net::SocketAddr) -> (Gateway, Pair) {
@@ -138,4 +138,39 @@ async fn an_upstreams_authority_that_was_replaced_in_its_file_counts_from_the_ne
     std::fs::write(&file, "no certificate").unwrap();
     gateway.running.reload(&gateway.load(&yaml)).await.expect_err("a broken file replaces nothing");
     assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn an_upstream_speaks_http2_behind_tls() {
+    let (modern, old) = (H2Upstream::start().await, Upstream::echo().await);
+    let own = Pair::for_name("up.test");
+    let folder = tempfile::tempdir().unwrap();
+    own.write(folder.path(), "ca");
+    let ca = folder.path().join("ca.crt").display().to_string();
+    let yaml = format!(
+        "upstreams:
+  modern: {{ servers: ['{}'], http2: true, tls: {{ ca_file: '{ca}', sni: up.test }} }}
+  old: {{ servers: ['{}'], http2: true, tls: {{ ca_file: '{ca}', sni: up.test }} }}
+routes:
+  - {{ name: modern, match: {{ path: '/modern/**' }}, upstream: modern, allow: anyone }}
+  - {{ name: old, match: {{ path: '/old/**' }}, upstream: old, allow: anyone }}
+",
+        speaking(modern.address, &own, &[b"h2"]).await,
+        speaking(old.address, &own, &[b"http/1.1"]).await,
+    );
+    let gateway = Gateway::start_in(folder, &yaml).await.unwrap();
+    let post = "POST /modern/b HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 2\r\n\r\nhi";
+    let asked = [(get("/modern/a?b=c", &[]), "/modern/a?b=c", ""), (post.to_owned(), "/modern/b", "hi")];
+    for (number, (request, path, body)) in asked.iter().enumerate() {
+        for _ in 0..2 {
+            let answer = exchange(gateway.public(), request).await.unwrap();
+            assert_eq!((answer.status, answer.text().as_str()), (200, *body), "{path}");
+            let seen = modern.last();
+            assert_eq!((seen.path.as_str(), seen.body.as_slice()), (*path, body.as_bytes()));
+        }
+        // What has a body and what has none are sent over connections of their own.
+        assert_eq!((modern.count(), modern.open()), (2 * number + 2, number + 1), "{path}");
+    }
+    let answer = exchange(gateway.public(), get("/old/a", &[])).await.unwrap();
+    assert_eq!((answer.status, old.count()), (502, 0), "who speaks it not is not asked otherwise");
 }

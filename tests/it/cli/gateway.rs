@@ -1,5 +1,5 @@
-//! `run`, `keys` and `doctor`: the gateway as a process, and commands beside it.
-//! What a command changes while it runs, it has to obey.
+//! `run`, `keys` and `doctor`: how the gateway starts, takes signals and ends as a process, and what
+//! is said about it from beside it. That it obeys commands is in `obeyed`.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};

@@ -9,6 +9,7 @@ mod crowd;
 mod decide;
 mod demo;
 mod gateway;
+mod obeyed;
 mod people;
 mod reload;
 mod soak;

@@ -154,6 +154,40 @@ async fn a_process_that_is_told_to_end_finishes_what_came_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_says_what_became_of_a_reload_and_why() {
+    let upstream = Upstream::start(|_| Act::ok("x")).await;
+    let good = yaml(upstream.address);
+    let place = Place::with(&good);
+    let log = std::fs::File::create(place.path().join("log")).unwrap();
+    let gateway = Gateway::start_logging_to(&place, log.into());
+    let (taken, refused) =
+        ("the configuration was taken over", "the configuration was refused; the old one stays");
+    // What follows the sentence each time that it was said.
+    let lines = |sentence: &str| -> Vec<String> {
+        let log = std::fs::read_to_string(place.path().join("log")).unwrap();
+        log.split(sentence).skip(1).map(str::to_owned).collect()
+    };
+    let reload = async |text: &str, sentence: &str, success: u8| {
+        let before = lines(sentence).len();
+        place.write("portcullis.yaml", text);
+        gateway.signal("HUP");
+        until(SOON, sentence, async || lines(sentence).len() == before + 1).await;
+        let metrics = exchange(gateway.admin, get("/metrics", &[])).await.unwrap().text();
+        let metric = format!("\nportcullis_config_last_reload_success {success}\n");
+        assert!(metrics.contains(&metric), "{sentence}");
+        lines(sentence).pop().unwrap()
+    };
+    assert_eq!((lines(taken).len(), lines(refused).len()), (0, 0), "nothing was reloaded yet");
+    let told = reload(&good.replace("upstream: up", "upstream: nobody"), refused, 0).await;
+    assert!(told.contains("nobody") && told.contains("routes[0].upstream"), "{told}");
+    let told = reload(&format!("store: sqlite://elsewhere.db\n{good}"), refused, 0).await;
+    assert!(told.contains("store"), "{told}");
+    let told = reload(&good.replace("name: all", "name: other"), taken, 1).await;
+    assert!(told.contains("sha256"), "{told}");
+    assert_eq!((lines(taken).len(), lines(refused).len()), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_nobody_reads_stops_nobody() {
     let upstream = Upstream::start(|_| Act::ok("x")).await;
     let place = Place::with(&yaml(upstream.address));

@@ -138,7 +138,10 @@ async fn serve(stream: TcpStream, log: Arc<Mutex<Vec<H2Seen>>>) {
                 answer.headers_mut().insert("content-type", kind.clone());
             }
             let Ok(mut stream) = respond.send_response(answer, false) else { return };
-            let _ = stream.send_data(Bytes::from(whole), false);
+            // Empty frames that end nothing are counted as an attack, over all of a connection's life.
+            if !whole.is_empty() {
+                let _ = stream.send_data(Bytes::from(whole), false);
+            }
             let mut trailers = HeaderMap::new();
             trailers.insert("grpc-status", "0".parse().unwrap());
             let _ = stream.send_trailers(trailers);

@@ -91,7 +91,7 @@ macro_rules! on_one_and_on_two {
         mod $name {
             use super::*;
 
-            async fn body($dialect: Dialect) $body
+            pub(super) async fn body($dialect: Dialect) $body
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn on_sqlite() {

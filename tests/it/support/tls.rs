@@ -82,7 +82,23 @@ pub async fn in_front_of(behind: SocketAddr, own: &Pair, client: Option<&Pair>) 
         }
     };
     let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
-    let config = builder.with_single_cert(vec![own.certificate()], key).unwrap();
+    serve(builder.with_single_cert(vec![own.certificate()], key).unwrap(), behind).await
+}
+
+/// The same, where both sides have to agree on one of these protocols.
+pub async fn speaking(behind: SocketAddr, own: &Pair, alpn: &[&[u8]]) -> SocketAddr {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth();
+    let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+    let mut config = builder.with_single_cert(vec![own.certificate()], key).unwrap();
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    serve(config, behind).await
+}
+
+async fn serve(config: ServerConfig, behind: SocketAddr) -> SocketAddr {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
