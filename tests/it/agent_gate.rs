@@ -246,23 +246,28 @@ async fn t14_failures_one_after_the_other_suspend_and_a_success_forgives() {
 }
 
 /// An answer that goes on until somebody cuts it.
-pub async fn streaming() -> Upstream {
-    Upstream::start(|_| {
-        let mut pieces = vec![(
-            Duration::ZERO,
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-                .to_vec(),
-        )];
-        pieces.extend((0..300).map(|_| (Duration::from_millis(100), b"6\r\ndata\n\n\r\n".to_vec())));
-        Act::Pieces(pieces)
-    })
-    .await
+pub fn endless() -> Act {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut pieces = vec![(Duration::ZERO, head.to_vec())];
+    pieces.extend((0..300).map(|_| (Duration::from_millis(100), b"6\r\ndata\n\n\r\n".to_vec())));
+    Act::Pieces(pieces)
 }
 
-pub async fn open_stream(scene: &Scene, token: &str) -> Client<tokio::net::TcpStream> {
+pub async fn streaming() -> Upstream {
+    let stream = endless();
+    Upstream::start(move |_| stream.clone()).await
+}
+
+/// A stream that has begun just now.
+pub async fn begin_stream(scene: &Scene, token: &str) -> Client<tokio::net::TcpStream> {
     let mut client = Client::connect(scene.gateway.public()).await;
     client.send(get("/reports/live", &[&bearer(token)])).await;
     assert!(client.until(b"data").await.is_some(), "the stream has begun");
+    client
+}
+
+pub async fn open_stream(scene: &Scene, token: &str) -> Client<tokio::net::TcpStream> {
+    let client = begin_stream(scene, token).await;
     // Longer than the gateway waits before it watches.
     tokio::time::sleep(Duration::from_millis(1200)).await;
     client

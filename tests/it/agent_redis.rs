@@ -139,6 +139,38 @@ async fn t7_a_redis_that_is_cut_off_refuses_soon_and_nothing_is_spent_twice() {
     assert_eq!(upstream.count(), passed);
 }
 
+/// What the gateway gives Redis, and what a crowded machine adds.
+const REFUSED_WITHIN: Duration = Duration::from_millis(250 + 350);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_agent_waits_for_a_redis_that_is_gone_or_says_nothing() {
+    for (name, lose) in [("gone", Cut::cut as fn(&Cut)), ("silent", Cut::silence)] {
+        let place = Place::on(Dialect::Postgres).await;
+        let (cut, url) = Cut::in_front_of(&redis_url()).await;
+        let (upstream, scene, token) = rich(&url, &place).await;
+        assert_eq!(scene.pay(&token, 1).await, 1);
+        assert_eq!(scene.ask("/reports/1", &token, &[]).await.status, 200);
+        lose(&cut);
+        let before = upstream.count();
+        // What is priced, what is free, and what is refused otherwise; the first one finds it out.
+        for path in ["/priced/1", "/reports/1", "/people", "/priced/1", "/reports/1"] {
+            let start = Instant::now();
+            let refused = scene.ask(path, &token, &[]).await;
+            let lasted = start.elapsed();
+            assert_eq!(
+                (refused.status, refused.code().as_str()),
+                (503, "SERVICE_UNAVAILABLE"),
+                "{name} {path}"
+            );
+            assert!(refused.header("retry-after").is_some(), "{name} {path}");
+            assert!(lasted < REFUSED_WITHIN, "{name} {path}: {lasted:?}");
+        }
+        assert_eq!(upstream.count(), before, "nothing passes uncounted");
+        cut.mend();
+        until(Duration::from_secs(5), "it comes back", async || scene.pay(&token, 1).await == 1).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_question_to_redis_counts_a_request_and_pays_for_it() {
     let place = Place::on(Dialect::Postgres).await;

@@ -3,20 +3,25 @@
 //! Law: one approval is one request at most, and only those decide whom the rule names.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis::store::Dialect;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
-use crate::agent::{YAML, bearer, scene};
+use crate::agent::{Scene, YAML, bearer, scene};
 use crate::agent_gate::told;
 use crate::agent_hold::{PENDING, confirmed, routes, with_upstream};
 use crate::agent_once::delegated;
 use crate::on_one_and_on_two;
 use crate::support::forms::{Browser, LIST};
 use crate::support::people::{permission, role};
+use crate::support::raw::Answer;
+use crate::support::replica::until;
 use crate::support::upstream::spawn;
 use crate::support::{Act, Client, Upstream, exchange, times};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn what_was_sent_and_not_answered_in_time_is_never_sent_again() {
@@ -242,4 +247,68 @@ async fn a_key_that_the_agent_chose_is_shown_to_who_decides() {
     let own = scene.post("/reports/8", &token, &[], "{}").await.json();
     let path = format!("{PENDING}{}/", own["approval_id"].as_str().unwrap());
     assert_eq!(scene.call("GET", &path, &Value::Null).await.json()["idempotency_key"], Value::Null);
+}
+
+/// A request that its agent would wait twenty seconds for, once it waits.
+async fn patient(route_waits: &str) -> (Upstream, Arc<Scene>, String, JoinHandle<(Answer, Instant)>) {
+    let upstream = Upstream::echo().await;
+    let routes = routes(&upstream).replace("bound_headers:", &format!("{route_waits} bound_headers:"));
+    let scene = Arc::new(scene(&routes).await);
+    let token = scene.mint(&json!({"permissions": ["reports.read"]})).await.1;
+    let waiting = {
+        let (scene, token) = (Arc::clone(&scene), token.clone());
+        spawn(async move {
+            let answer = scene.post("/reports/7", &token, &["Prefer: wait=20"], "{}").await;
+            (answer, Instant::now())
+        })
+    };
+    let mut named = Value::Null;
+    until(SECOND, "it waits", async || {
+        named = scene.call("GET", PENDING, &Value::Null).await.json()[0]["confirmation_token"].clone();
+        named.is_string()
+    })
+    .await;
+    assert_eq!(upstream.count(), 0);
+    (upstream, scene, named.as_str().unwrap().to_owned(), waiting)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_longer_than_the_route_lets_them() {
+    let began = Instant::now();
+    let (_upstream, _scene, _named, waiting) = patient("wait: 1s,").await;
+    let seen = Instant::now();
+    let (answer, ended) = waiting.await.unwrap();
+    assert_eq!((answer.status, &answer.json()["approval"]), (202, &json!("pending")));
+    assert!(ended - began >= SECOND, "it did wait");
+    assert!(ended - seen < Duration::from_millis(1500), "{:?}", ended - seen);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_is_told_at_once_of_a_no_and_of_the_end_of_the_agent() {
+    for (stop, status, code) in [
+        ("deny", 403, "APPROVAL_DENIED"),
+        ("revoke-all", 409, "APPROVAL_VOID"),
+        ("suspend", 409, "APPROVAL_VOID"),
+    ] {
+        let (upstream, scene, named, waiting) = patient("").await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!waiting.is_finished(), "it waits");
+        let path = match stop {
+            "deny" => format!("{PENDING}{named}/deny/"),
+            "revoke-all" => "/ai/tokens/revoke-all/".to_owned(),
+            _ => {
+                let listed = scene.call("GET", "/ai/tokens/", &Value::Null).await.json();
+                format!("/ai/tokens/{}/suspend/", listed[0]["id"])
+            }
+        };
+        assert_eq!(scene.call("POST", &path, &json!({"reason": "not today"})).await.status, 200, "{stop}");
+        let stopped = Instant::now();
+        let (answer, ended) = waiting.await.unwrap();
+        assert!(ended.saturating_duration_since(stopped) < SECOND, "{stop}: {:?}", ended - stopped);
+        assert_eq!(told(&answer), (status, code.to_owned()), "{stop}");
+        if stop == "deny" {
+            assert_eq!(answer.json()["reason"], "not today");
+        }
+        assert_eq!(upstream.count(), 0);
+    }
 }

@@ -6,6 +6,7 @@
 
 mod agent;
 mod agent_budget;
+mod agent_cut;
 mod agent_explain;
 mod agent_gate;
 mod agent_hold;

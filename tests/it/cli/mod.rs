@@ -1,6 +1,7 @@
 //! The command line as a stranger or a script meets it: what it prints, and how it exits.
 //! Each test runs the real binary in a directory of its own.
 
+mod agent;
 mod approved;
 mod canary;
 mod config;
