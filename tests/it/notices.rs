@@ -85,7 +85,7 @@ pub async fn stop(gateway: &Gateway, number: i64) {
         .await;
 }
 
-fn checked(seen: &Seen) -> (Id, i64, Value) {
+pub fn checked(seen: &Seen) -> (Id, i64, Value) {
     let id: Id = seen.header("webhook-id").unwrap().parse().unwrap();
     let seconds: i64 = seen.header("webhook-timestamp").unwrap().parse().unwrap();
     let key = unbase64(&SECRET["whsec_".len()..]).unwrap();

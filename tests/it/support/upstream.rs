@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// One request as it arrived.
 #[derive(Debug, Clone)]
@@ -58,6 +59,8 @@ pub enum Act {
     AnswerAndClose(Vec<u8>),
     /// Sends pieces with pauses, then waits for the next request.
     Pieces(Vec<(Duration, Vec<u8>)>),
+    /// Sends these bytes as soon as that is so.
+    When(watch::Receiver<bool>, Vec<u8>),
     /// Sends these bytes, then sends back whatever comes.
     Tunnel(Vec<u8>),
     Close,
@@ -169,6 +172,10 @@ async fn serve(mut stream: TcpStream, connection: usize, log: Arc<Mutex<Vec<Seen
                 return;
             }
             Act::Pieces(pieces) => send_pieces(&mut stream, pieces).await,
+            Act::When(mut is_so, bytes) => {
+                drop(is_so.wait_for(|is_so| *is_so).await);
+                stream.write_all(&bytes).await
+            }
             Act::Tunnel(bytes) => return tunnel(stream, &bytes).await,
             Act::Close => return,
             Act::Hang => std::future::pending().await,
