@@ -143,8 +143,8 @@ fn nothing_page(nothing: SocialNothing) -> Reply {
         ),
         SocialNothing::Exists => (
             StatusCode::CONFLICT,
-            "There is an account with your e-mail address already. Log in to it the usual way first, and connect it from \
-             there.",
+            "There is an account with your e-mail address already, and nobody has shown yet that it is yours. Log in to it \
+             the usual way.",
         ),
         SocialNothing::Closed => {
             (StatusCode::FORBIDDEN, "You have no account here, and nobody may register.")
