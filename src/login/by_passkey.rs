@@ -4,18 +4,35 @@
 //! session has proved a second factor. Nothing can be guessed, so wrong ones lock nothing, and the
 //! lock that wrong passwords make does not close this way: that is how its owner still gets in.
 
+use std::net::IpAddr;
+
 use super::by_password::{Entered, Refused, Visit, note_refusal, standing};
 use super::second;
 use super::{claims_of, rights_of};
 use crate::account::{self, Account};
 use crate::app::{App, Change};
-use crate::audit::{LoginFailure, SessionEvent};
+use crate::audit::{Actor, LoginFailure, SessionEvent};
 use crate::base::Id;
 use crate::crypto::digest::sha256_hex;
 use crate::metrics::LoginMethod;
 use crate::passkey::{self, Presented, Proof, Regression, Spent, Unproved};
-use crate::session::{self, Pair, Session};
+use crate::session::{self, Device, Method, Pair, Session};
 use crate::store::Error;
+
+/// Lets somebody in who came by a page, or not.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn log_in_with_passkey(
+    app: &App,
+    presented: Presented,
+    device: Device,
+    address: IpAddr,
+    actor: Actor,
+) -> Result<Entered, Refused> {
+    let visit = Visit { method: Method::Passkey, device, address, actor };
+    log_in(app, presented, visit).await.map(|(entered, _)| entered)
+}
 
 /// Lets somebody in, or not; with the id of the credential that opened.
 pub(super) async fn log_in(

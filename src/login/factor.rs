@@ -3,32 +3,26 @@
 //! Law: nothing is turned off, replaced or proved again without a code, and every code that is
 //! looked at costs a try. Whoever must have a second factor gets full tokens for confirming one.
 
-use std::time::Duration;
-
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
-use super::http::{carrier, cookies, locked, reauthenticate, refused_login};
+use super::by_password::Entered;
+use super::enrol::{
+    account_of, begin_second_factor, new_backup_codes, prove_again, turn_second_factor_off,
+    turn_second_factor_on,
+};
+use super::http::{carrier, cookies};
 use super::input::code;
-use super::lockout::Attempt;
-use super::second::{self, Closed};
 use super::show::Tokens;
-use super::{Rights, by_password, claims_of, rights_of};
-use crate::account::{self, Account};
-use crate::app::Change;
-use crate::audit::EndReason;
 use crate::base::Secret;
 use crate::crypto::digest::base64;
 use crate::crypto::password::MAX_BYTES;
-use crate::factor::{self, Accepted, Code, Enrolment, NotNow};
+use crate::factor::{self, Code, Enrolment, NotNow};
 use crate::http::reply::WithCookies;
 use crate::http::{ApiError, Bucket, Call, ErrorCode, Fields, FromFields, Json, Nothing, Row, get, post};
 use crate::principal::Scope;
-use crate::session::{self, Device, Pair, Session, StartError};
 
-/// A login that is older asks for the password before a second factor is set up.
-pub(super) const FRESH_FOR: Duration = Duration::from_mins(15);
 const WARNING: &str = "Save the backup codes securely. They will not be shown again.";
 
 pub(super) fn rows() -> Vec<Row> {
@@ -170,12 +164,6 @@ async fn status(call: Call, _: Nothing) -> Result<Json<Status>, ApiError> {
     Ok(Json(Status { is_enabled, backup_codes_remaining }))
 }
 
-async fn account_of(call: &Call) -> Result<Account, ApiError> {
-    let id = call.person()?.account.id;
-    let gone = || ApiError::internal("the account of a live session is gone");
-    account::by_id(&call.app.db, id).await?.ok_or_else(gone)
-}
-
 /// A seed, which is shown once and counts for nothing until it is confirmed.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "SecondFactorSetup")]
@@ -211,18 +199,7 @@ fn shown(codes: &[Secret<String>]) -> Vec<String> {
 }
 
 async fn set_up(call: Call, Json(body): Json<SetUp>) -> Result<Json<Begun>, ApiError> {
-    let account = account_of(&call).await?;
-    if account.second_factor_at.is_some() {
-        return Err(ApiError::new(ErrorCode::SecondFactorAlreadyOn));
-    }
-    let age = call.app.now().since(call.person()?.session.authenticated_at);
-    if age > FRESH_FOR {
-        reauthenticate(&call, &account, body.password).await?;
-    }
-    let mut change = call.app.change(call.actor()).await?;
-    let begun = factor::set_up(&mut change, &account).await?;
-    change.commit().await?;
-    Ok(Json(Begun::of(&begun)))
+    Ok(Json(Begun::of(&begin_second_factor(&call, body.password).await?)))
 }
 
 /// The second factor is on.
@@ -238,79 +215,14 @@ struct Confirmed {
 
 async fn confirm(call: Call, Json(body): Json<Given>) -> Result<WithCookies<Json<Confirmed>>, ApiError> {
     let code = body.code.ok_or_else(no_code)?;
-    let app = &call.app;
-    let account = account_of(&call).await?;
-    let rights = rights_of(app, &account).await?;
-    let claims = claims_of(app, &account, &rights).await?;
-    let attempt = again(&call, &account).await?;
-    let mut change = app.change(call.actor()).await?;
-    match factor::confirm(&mut change, account.id, &code).await {
-        Ok(true) => {}
-        Ok(false) => {
-            drop(change);
-            return Err(wrong(&call, &account, &attempt).await);
-        }
-        Err(not_now) => {
-            drop(change);
-            attempt.withdraw(app).await?;
-            return Err(not_now.into());
-        }
-    }
-    attempt.succeeded(change.tx()).await?;
-    let (account, session, pair) = prove(&call, &mut change, claims).await?;
-    // Whoever turns it on may fear that somebody else is in.
-    session::end_others(&mut change, account.id, session.id, EndReason::SecondFactorChanged).await?;
-    change.commit().await?;
-    let tokens = tokens(&call, &account, &rights, &session, &pair);
+    let entered = turn_second_factor_on(&call, &code).await?;
+    let tokens = tokens(&call, &entered);
     let done = Confirmed { message: "2FA enabled successfully", is_enabled: true, tokens };
-    Ok(Json(done).with_cookies(cookies(&call, &session, &pair)))
+    Ok(Json(done).with_cookies(cookies(&call, &entered.session, &entered.pair)))
 }
 
-fn tokens(call: &Call, account: &Account, rights: &Rights, session: &Session, pair: &Pair) -> Tokens {
-    Tokens::of(account, rights, session, pair, carrier(&call.app.config()), call.app.now())
-}
-
-/// Puts another session in the place of the caller's, in which the second factor is proved. Of one
-/// that was only for setting it up, a whole one.
-async fn prove(
-    call: &Call,
-    change: &mut Change<'_>,
-    claims: Map<String, Value>,
-) -> Result<(Account, Session, Pair), ApiError> {
-    let person = call.person()?;
-    let over = || ApiError::new(ErrorCode::Unauthorized).saying("Invalid or expired token");
-    let old = session::by_id(change.tx(), person.session.sid).await?.ok_or_else(over)?;
-    // As it is by now: with a second factor.
-    let account = account::by_id(change.tx(), old.account).await?.ok_or_else(over)?;
-    let config = call.app.config();
-    let begun = if old.scope == Some(Scope::SecondFactorSetupOnly) {
-        if !old.is_alive(change.now()) || !session::end(change, &old, EndReason::SetupDone).await? {
-            return Err(over());
-        }
-        let login = session::Login {
-            account: &account,
-            application: old.application,
-            device: &Device::parse(&old.device_info).unwrap_or_default(),
-            address: Some(call.head.client),
-            method: old.method,
-            scope: second::scope_of(&config, &account),
-            claims,
-        };
-        match session::start(change, &config.sessions, &config.tokens, login).await {
-            Ok((mut session, pair)) => {
-                session::prove(change, &mut session).await?;
-                Ok((session, pair))
-            }
-            Err(refused) => Err(refused),
-        }
-    } else {
-        session::renew(change, &config.tokens, &old, claims).await
-    };
-    match begun {
-        Ok((session, pair)) => Ok((account, session, pair)),
-        Err(StartError::Refused) => Err(over()),
-        Err(other) => Err(refused_login(by_password::Refused::from(other), "Log in again", call.app.now())),
-    }
+fn tokens(call: &Call, entered: &Entered) -> Tokens {
+    Tokens::of_entered(entered, carrier(&call.app.config()), call.app.now())
 }
 
 /// The second factor was proved.
@@ -328,15 +240,10 @@ struct Proved {
 async fn verify(call: Call, Json(body): Json<Given>) -> Result<WithCookies<Json<Proved>>, ApiError> {
     let code = body.code.ok_or_else(no_code)?;
     let account = account_of(&call).await?;
-    let mut change = spent(&call, &account, &code, Accepted::Any).await?;
-    let rights = rights_of(&call.app, &account).await?;
-    let claims = claims_of(&call.app, &account, &rights).await?;
-    let (account, session, pair) = prove(&call, &mut change, claims).await?;
-    let verified_at = change.now().rfc3339();
-    change.commit().await?;
-    let tokens = tokens(&call, &account, &rights, &session, &pair);
+    let entered = prove_again(&call, &account, &code).await?;
+    let (tokens, verified_at) = (tokens(&call, &entered), entered.session.authenticated_at.rfc3339());
     let done = Proved { message: "2FA verified successfully", verified_at, tokens };
-    Ok(Json(done).with_cookies(cookies(&call, &session, &pair)))
+    Ok(Json(done).with_cookies(cookies(&call, &entered.session, &entered.pair)))
 }
 
 /// The second factor is off.
@@ -349,15 +256,7 @@ struct Disabled {
 
 async fn disable(call: Call, Json(body): Json<Disable>) -> Result<Json<Disabled>, ApiError> {
     let code = body.code.ok_or_else(no_code)?;
-    let account = account_of(&call).await?;
-    reauthenticate(&call, &account, body.password).await?;
-    let mut change = spent(&call, &account, &code, Accepted::Any).await?;
-    if !factor::disable(&mut change, &account).await? {
-        return Err(ApiError::new(ErrorCode::InvalidCode));
-    }
-    let kept = call.person()?.session.sid;
-    session::end_others(&mut change, account.id, kept, EndReason::SecondFactorChanged).await?;
-    change.commit().await?;
+    turn_second_factor_off(&call, &code, body.password).await?;
     Ok(Json(Disabled { message: "2FA disabled successfully", is_enabled: false }))
 }
 
@@ -372,53 +271,13 @@ struct NewCodes {
 
 async fn backup_codes(call: Call, Json(body): Json<Given>) -> Result<Json<NewCodes>, ApiError> {
     let code = body.code.ok_or_else(|| no_code().saying("TOTP code is required"))?;
-    let account = account_of(&call).await?;
-    let mut change = spent(&call, &account, &code, Accepted::Device).await?;
-    let codes = factor::replace_backup_codes(&mut change, account.id).await?;
-    change.commit().await?;
+    let codes = new_backup_codes(&call, &code).await?;
     let message = "Backup codes regenerated successfully";
     Ok(Json(NewCodes { message, backup_codes: shown(&codes), warning: WARNING }))
 }
 
 fn no_code() -> ApiError {
     ApiError::new(ErrorCode::CodeRequired).detail("code", json!(["This field is required."]))
-}
-
-/// A change in which the code of a signed-in person is used up.
-async fn spent<'a>(
-    call: &'a Call,
-    account: &Account,
-    code: &Code,
-    accepted: Accepted,
-) -> Result<Change<'a>, ApiError> {
-    if account.second_factor_at.is_none() {
-        return Err(ApiError::new(ErrorCode::InvalidCode).saying("2FA is not enabled"));
-    }
-    let attempt = again(call, account).await?;
-    let mut change = call.app.change(call.actor()).await?;
-    // The account's row first, as everywhere.
-    let is_right = account::hold(&mut change, account.id).await?
-        && factor::spend(&mut change, account.id, code, accepted).await?;
-    if !is_right {
-        drop(change);
-        return Err(wrong(call, account, &attempt).await.saying("Invalid code."));
-    }
-    attempt.succeeded(change.tx()).await?;
-    Ok(change)
-}
-
-async fn again(call: &Call, account: &Account) -> Result<Attempt, ApiError> {
-    second::again(&call.app, account).await.map_err(|closed| match closed {
-        Closed::Until(until) => locked(Some(until), call.app.now()),
-        Closed::Store(cause) => cause.into(),
-    })
-}
-
-async fn wrong(call: &Call, account: &Account, attempt: &Attempt) -> ApiError {
-    match second::failed(&call.app, call.actor(), account, attempt).await {
-        Ok(()) => ApiError::new(ErrorCode::InvalidCode),
-        Err(cause) => cause.into(),
-    }
 }
 
 impl From<NotNow> for ApiError {

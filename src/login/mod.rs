@@ -14,6 +14,7 @@ mod by_proof;
 mod by_social;
 mod by_social_http;
 mod connections;
+mod enrol;
 mod factor;
 mod http;
 mod initial;
@@ -28,6 +29,7 @@ mod second;
 mod sessions;
 mod show;
 mod social_page;
+mod step;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -46,7 +48,11 @@ use crate::store::Error;
 
 pub use by_link::{Follower, Place, follow, links_are_open};
 pub use by_link_http::answer_link;
+pub use by_passkey::log_in_with_passkey;
 pub use by_password::{Entered, Identifier, Refused, Visitor, log_in};
+pub use enrol::{
+    begin_second_factor, new_backup_codes, prove_again, turn_second_factor_off, turn_second_factor_on,
+};
 pub use http::{LOGIN_EVENTS, reauthenticate};
 pub use lockout::{sweep, unlock};
 pub use password::{Unhashed, hash_of, policy_of};
@@ -54,6 +60,7 @@ pub use social_page::{
     CameBack, Nothing as SocialNothing, Outcome as SocialOutcome, begin_social, finish_social,
     return_from_provider,
 };
+pub use step::{Step, step_of, step_up};
 
 /// The endpoints of this slice.
 #[must_use]

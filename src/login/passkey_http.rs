@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::by_passkey;
 use super::by_password::{Refused, Visit};
-use super::factor::FRESH_FOR;
-use super::http::{carrier, cookies, device, reauthenticate, refuse_foreign, refused_login};
+use super::enrol::account_of;
+use super::http::{carrier, cookies, device, refuse_foreign, refused_login};
 use super::input::device_info;
 use super::show::Tokens;
-use crate::account::{self, Account};
+use super::step::step_up;
 use crate::base::{Email, Number, Secret};
 use crate::crypto::password::MAX_BYTES;
 use crate::http::reply::WithCookies;
@@ -243,33 +243,6 @@ impl FromFields for StepUp {
         let given = fields.optional("password").max(MAX_BYTES).or_null().or_blank().secret();
         Some(Self { password: given.filter(|password| !password.expose().is_empty()) })
     }
-}
-
-async fn account_of(call: &Call) -> Result<Account, ApiError> {
-    let id = call.person()?.account.id;
-    let gone = || ApiError::internal("the account of a live session is gone");
-    account::by_id(&call.app.db, id).await?.ok_or_else(gone)
-}
-
-/// Whether the caller has just proved who they are: by their second factor where the account has
-/// one, and by a login or the password where it has not.
-///
-/// # Errors
-/// What the client is told: which of them is asked for, or that it was wrong.
-async fn step_up(call: &Call, account: &Account, password: Option<Secret<String>>) -> Result<(), ApiError> {
-    let (session, now) = (&call.person()?.session, call.app.now());
-    let is_fresh = |at| now.since(at) <= FRESH_FOR;
-    if account.second_factor_at.is_some() {
-        let is_proved = session.second_factor_at.is_some_and(is_fresh);
-        return if is_proved { Ok(()) } else { Err(ApiError::new(Code::MfaRequired)) };
-    }
-    if is_fresh(session.authenticated_at) {
-        return Ok(());
-    }
-    if account.password_hash.is_none() {
-        return Err(ApiError::new(Code::ReauthenticationRequired));
-    }
-    reauthenticate(call, account, password).await
 }
 
 async fn begin_registration(call: Call, Json(body): Json<StepUp>) -> Result<Json<Question>, ApiError> {

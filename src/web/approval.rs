@@ -3,16 +3,14 @@
 //! Law: what is shown is exactly what will be sent, and the line above it is the gateway's own. A
 //! page is looked at without anything happening; each decision is a form of its own.
 
-use std::time::Duration;
-
 use ::http::StatusCode;
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::exact::{exact, text};
 use super::form::{self, Form};
-use super::layout::{Viewer, lead_to, page, trouble};
-use super::login;
+use super::layout::{Viewer, lead_to, left, moment, page, trouble};
+use super::visit::viewer;
 use crate::account;
 use crate::agent;
 use crate::approval::{
@@ -25,7 +23,7 @@ use crate::base::{Number, Timestamp};
 use crate::crypto::digest;
 use crate::http::{ApiError, Call, Nothing, Reply};
 use crate::organization;
-use crate::principal::{Principal, Scope};
+use crate::principal::Principal;
 
 /// How many that are over the list shows.
 const PAST: u32 = 30;
@@ -48,29 +46,6 @@ const WORDS: [&str; 10] = [
     "explanation",
     "justification",
 ];
-
-/// Who looks at it, or where they must go first.
-fn viewer(call: &Call) -> Result<Viewer<'_>, Box<Reply>> {
-    let Some(person) = &call.principal else { return Err(Box::new(login::first(&call.head.path))) };
-    if let Some(scope) = person.session.scope {
-        let (title, text) = match scope {
-            Scope::PasswordChangeOnly => (
-                "Choose a new password first",
-                "Your password was chosen by somebody else. Change it in your application, then log in here again.",
-            ),
-            Scope::SecondFactorSetupOnly => (
-                "Set up a second factor first",
-                "Your account may do nothing without one. Set it up in your application, then log in here again.",
-            ),
-        };
-        let content = html! {
-            h1 { (title) }
-            p { (text) }
-        };
-        return Err(Box::new(page(StatusCode::FORBIDDEN, title, None, &content)));
-    }
-    Ok(Viewer { person, csrf: form::secret_of(&call.app, person.session.sid) })
-}
 
 pub(super) async fn list(call: Call, _: Nothing) -> Result<Reply, ApiError> {
     let viewer = match viewer(&call) {
@@ -407,24 +382,4 @@ fn told(approval: &Approval, state: State, now: Timestamp) -> Markup {
         }
         @if let Some(status) = approval.status { " The backend answered " (status) "." }
     }
-}
-
-/// How long there still is.
-fn left(until: Timestamp, now: Timestamp) -> Markup {
-    let span = until.since(now);
-    let text = if span < Duration::from_mins(1) {
-        format!("{} seconds left", span.as_secs())
-    } else if span < Duration::from_hours(2) {
-        format!("{} minutes left", span.as_secs() / 60)
-    } else {
-        format!("{} hours left", span.as_secs() / 3600)
-    };
-    html! { time datetime=(until.rfc3339()) { (text) } }
-}
-
-fn moment(at: Timestamp) -> Markup {
-    let whole = at.rfc3339();
-    // To the second: `2026-11-20T10:00:00.000000Z`.
-    let short = whole.get(..19).unwrap_or(&whole).replace('T', " ");
-    html! { time datetime=(whole) { (short) " UTC" } }
 }

@@ -1,22 +1,33 @@
 //! The frame of every page, and the headers that keep browsers from doing more than showing it.
 //!
-//! Law: a page is stored nowhere, framed by nobody and runs nothing. Its one style sheet is a file
-//! of ours, named with its digest so that browsers may keep it.
+//! Law: a page is stored nowhere, framed by nobody and runs nothing, but for the one script that asks
+//! for passkeys, on the pages that do. Style sheet and script are files of ours, named with their
+//! digests so that browsers may keep them.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use ::http::StatusCode;
 use ::http::header::{self, HeaderName, HeaderValue};
 use maud::{DOCTYPE, Markup, html};
 
+use super::form;
+use crate::app::App;
+use crate::base::{Id, Timestamp};
 use crate::crypto::digest;
 use crate::http::Reply;
 use crate::principal::Principal;
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("passkey.js");
 
 static STYLE_DIGEST: LazyLock<String> = LazyLock::new(|| digest::sha256_hex(CSS.as_bytes())[..16].to_owned());
+static SCRIPT_DIGEST: LazyLock<String> =
+    LazyLock::new(|| digest::sha256_hex(SCRIPT.as_bytes())[..16].to_owned());
+
+const POLICY_WITH_SCRIPT: &str = "default-src 'none'; script-src 'self'; style-src 'self'; form-action 'self'; \
+    base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 /// `same-origin`, not `no-referrer`: with that, browsers name no origin in the forms that they send.
 const HEADERS: [(HeaderName, HeaderValue); 7] = [
@@ -39,6 +50,7 @@ const HEADERS: [(HeaderName, HeaderValue); 7] = [
 ];
 
 /// Who looks at a page, and the secret that the forms of that page carry.
+#[derive(Clone)]
 pub(super) struct Viewer<'a> {
     pub(super) person: &'a Principal,
     pub(super) csrf: String,
@@ -49,11 +61,40 @@ impl Viewer<'_> {
     pub(super) fn proof(&self) -> Markup {
         html! { input type="hidden" name="csrf" value=(self.csrf); }
     }
+
+    /// The same in another session: the forms that the page holds are sent from there.
+    pub(super) fn within(&self, app: &App, session: Id) -> Self {
+        Self { person: self.person, csrf: form::secret_of(app, session) }
+    }
+
+    /// Whose password it is that a form asks for, for those who keep passwords.
+    pub(super) fn owner(&self) -> Markup {
+        let email = self.person.account.email.as_ref().map(ToString::to_string).unwrap_or_default();
+        html! { input type="text" name="username" autocomplete="username" value=(email) hidden readonly; }
+    }
 }
 
 /// A whole page. `title` is ours; what is in `content` was escaped when it was made.
 pub(super) fn page(status: StatusCode, title: &str, viewer: Option<&Viewer<'_>>, content: &Markup) -> Reply {
-    let whole = html! {
+    let whole = whole(title, viewer, content, &html! {});
+    guarded(Reply::bytes(status, HTML, whole.into_string()))
+}
+
+/// The same where a passkey may be asked for: the one thing that browsers do for scripts alone.
+pub(super) fn passkey_page(
+    status: StatusCode,
+    title: &str,
+    viewer: Option<&Viewer<'_>>,
+    content: &Markup,
+) -> Reply {
+    let script = html! { script src=(format!("/portcullis/passkey.js?v={}", *SCRIPT_DIGEST)) defer {} };
+    let whole = whole(title, viewer, content, &script);
+    let reply = guarded(Reply::bytes(status, HTML, whole.into_string()));
+    reply.with(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY_WITH_SCRIPT))
+}
+
+fn whole(title: &str, viewer: Option<&Viewer<'_>>, content: &Markup, more: &Markup) -> Markup {
+    html! {
         (DOCTYPE)
         html lang="en" {
             head {
@@ -62,18 +103,24 @@ pub(super) fn page(status: StatusCode, title: &str, viewer: Option<&Viewer<'_>>,
                 meta name="robots" content="noindex";
                 title { (title) " · Portcullis" }
                 link rel="stylesheet" href=(format!("/portcullis/style.css?v={}", *STYLE_DIGEST));
+                (more)
             }
             body {
                 a.skip href="#main" { "To the content" }
                 header {
                     a.brand href=(super::HOME) { "Portcullis" }
-                    @if let Some(viewer) = viewer { (who(viewer)) }
+                    @if let Some(viewer) = viewer {
+                        nav {
+                            a href=(super::HOME) { "Approvals" }
+                            a href=(super::ACCOUNT) { "Account" }
+                        }
+                        (who(viewer))
+                    }
                 }
                 main id="main" { (content) }
             }
         }
-    };
-    guarded(Reply::bytes(status, HTML, whole.into_string()))
+    }
 }
 
 fn who(viewer: &Viewer<'_>) -> Markup {
@@ -98,10 +145,17 @@ pub(super) fn lead_to(path: &str) -> Reply {
 }
 
 pub(super) fn style() -> Reply {
-    let reply = Reply::bytes(StatusCode::OK, "text/css; charset=utf-8", CSS)
-        .cached("public, max-age=31536000, immutable");
+    file("text/css; charset=utf-8", CSS, &STYLE_DIGEST)
+}
+
+pub(super) fn passkey_script() -> Reply {
+    file("text/javascript; charset=utf-8", SCRIPT, &SCRIPT_DIGEST)
+}
+
+fn file(kind: &'static str, text: &'static str, digest: &str) -> Reply {
+    let reply = Reply::bytes(StatusCode::OK, kind, text).cached("public, max-age=31536000, immutable");
     let reply = guarded(reply);
-    match HeaderValue::try_from(format!("\"{}\"", *STYLE_DIGEST)) {
+    match HeaderValue::try_from(format!("\"{digest}\"")) {
         Ok(tag) => reply.with(header::ETAG, tag),
         Err(_) => reply,
     }
@@ -143,4 +197,24 @@ fn guarded(mut reply: Reply) -> Reply {
         reply.headers.insert(name, value);
     }
     reply
+}
+
+/// How long there still is.
+pub(super) fn left(until: Timestamp, now: Timestamp) -> Markup {
+    let span = until.since(now);
+    let text = if span < Duration::from_mins(1) {
+        format!("{} seconds left", span.as_secs())
+    } else if span < Duration::from_hours(2) {
+        format!("{} minutes left", span.as_secs() / 60)
+    } else {
+        format!("{} hours left", span.as_secs() / 3600)
+    };
+    html! { time datetime=(until.rfc3339()) { (text) } }
+}
+
+pub(super) fn moment(at: Timestamp) -> Markup {
+    let whole = at.rfc3339();
+    // To the second: `2026-11-20T10:00:00.000000Z`.
+    let short = whole.get(..19).unwrap_or(&whole).replace('T', " ");
+    html! { time datetime=(whole) { (short) " UTC" } }
 }

@@ -9,83 +9,105 @@ use maud::html;
 
 use super::HOME;
 use super::form::{self, Form};
-use super::layout::{lead_to, page, trouble};
+use super::layout::{lead_to, page, passkey_page, trouble};
+use super::passkey;
 use super::social::buttons;
-use crate::app::App;
+use super::step;
 use crate::base::{Email, Secret};
 use crate::factor::Code;
 use crate::http::cookie::{Channel, SetCookie};
 use crate::http::{ApiError, Call, Nothing, Reply, error};
-use crate::login::{Identifier, Refused, Visitor, log_in};
+use crate::login::{Entered, Identifier, Refused, Visitor, log_in, log_in_with_passkey};
+use crate::passkey::{Identified, begin_login};
 use crate::session::{self, Device};
 
 pub(super) async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    Ok(form_page(&call.app, StatusCode::OK, Ask::Password, next_of(&call.head.query), "", None))
+    form_page(&call, StatusCode::OK, &Ask::password(next_of(&call.head.query)), None).await
 }
 
 pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
     if !form::is_not_foreign(&call) {
         return Ok(form::not_ours(&call));
     }
-    let next = local(form.text("next"));
-    let said = form.text("email");
-    let wrong = || {
-        let text = "The e-mail address or the password is wrong.";
-        form_page(&call.app, StatusCode::UNAUTHORIZED, Ask::Password, next, said, Some(text))
+    let ask = Ask { email: form.text("email"), ..Ask::password(local(form.text("next"))) };
+    let wrong = Some("The e-mail address or the password is wrong.");
+    let Ok(email) = Email::parse(ask.email) else {
+        return form_page(&call, StatusCode::UNAUTHORIZED, &ask, wrong).await;
     };
-    let Ok(email) = Email::parse(said) else { return Ok(wrong()) };
     let visitor = Visitor {
         identifier: Identifier::Email(email),
         password: Secret::new(form.text("password").to_owned()),
         code: Code::read(form.text("code")),
-        device: Device::guess(call.head.user_agent.as_deref().unwrap_or_default()),
+        device: device(&call),
         address: call.head.client,
         actor: call.actor(),
     };
-    let app = &call.app;
-    match log_in(app, visitor).await {
-        Ok(entered) => {
-            let (value, good_for) =
-                session::page_cookie(&app.seal, app.random.as_ref(), &entered.session, app.now());
-            lead_to(next).with_cookie(&SetCookie::session(channel(&call), value, good_for))
-        }
-        Err(Refused::Wrong) => Ok(wrong()),
-        Err(Refused::SecondFactorNeeded) => {
-            let text = "This account has a second factor. Enter your password again, and a code.";
-            Ok(form_page(&call.app, StatusCode::UNAUTHORIZED, Ask::Code, next, said, Some(text)))
-        }
-        Err(Refused::SecondFactorWrong) => {
-            let text = "The code is wrong, or was used before. Wait for the next one.";
-            Ok(form_page(&call.app, StatusCode::UNAUTHORIZED, Ask::Code, next, said, Some(text)))
-        }
-        Err(Refused::Locked { until }) => {
-            let text = "Too many attempts, or this account was locked. Try again later.";
-            let reply = form_page(&call.app, StatusCode::LOCKED, Ask::Password, next, said, Some(text));
-            Ok(match until {
-                Some(until) => reply.with(
-                    RETRY_AFTER,
-                    HeaderValue::from(error::whole_seconds(until.since(app.now())).max(1)),
-                ),
-                None => reply,
-            })
-        }
-        Err(Refused::Inactive | Refused::Banned) => Ok(form_page(
-            &call.app,
-            StatusCode::FORBIDDEN,
-            Ask::Password,
-            next,
-            said,
-            Some("This account may not log in."),
-        )),
-        Err(Refused::SessionLimit | Refused::DeviceLimit) => {
-            let text = "You are logged in in too many places. Log out somewhere else first.";
-            Ok(form_page(&call.app, StatusCode::FORBIDDEN, Ask::Password, next, said, Some(text)))
-        }
-        Err(refused @ (Refused::Overloaded | Refused::NoKey | Refused::Store(_))) => {
-            tracing::warn!(request_id = call.head.request_id, ?refused, "nobody can log in to pages");
-            Ok(trouble(StatusCode::SERVICE_UNAVAILABLE))
-        }
+    match log_in(&call.app, visitor).await {
+        Ok(entered) => inside(&call, &entered, ask.next),
+        Err(Refused::Wrong) => form_page(&call, StatusCode::UNAUTHORIZED, &ask, wrong).await,
+        Err(refused) => outside(&call, refused, ask).await,
     }
+}
+
+pub(super) async fn enter_with_passkey(call: Call, form: Form) -> Result<Reply, ApiError> {
+    if !form::is_not_foreign(&call) {
+        return Ok(form::not_ours(&call));
+    }
+    let ask = Ask::password(local(form.text("next")));
+    let wrong = Some("That passkey was not accepted, or it took too long. Try again.");
+    let Some(presented) = passkey::presented(&form) else {
+        return form_page(&call, StatusCode::UNAUTHORIZED, &ask, wrong).await;
+    };
+    let (address, actor) = (call.head.client, call.actor());
+    match log_in_with_passkey(&call.app, presented, device(&call), address, actor).await {
+        Ok(entered) => inside(&call, &entered, ask.next),
+        Err(Refused::Wrong) => form_page(&call, StatusCode::UNAUTHORIZED, &ask, wrong).await,
+        Err(refused) => outside(&call, refused, ask).await,
+    }
+}
+
+fn device(call: &Call) -> Device {
+    Device::guess(call.head.user_agent.as_deref().unwrap_or_default())
+}
+
+fn inside(call: &Call, entered: &Entered, next: &str) -> Result<Reply, ApiError> {
+    step::moved(call, lead_to(next), Some(&entered.session))
+}
+
+/// Why somebody is not let in whose first factor was right, or was not looked at.
+async fn outside(call: &Call, refused: Refused, ask: Ask<'_>) -> Result<Reply, ApiError> {
+    let coded = Ask { is_coded: true, ..ask };
+    let (status, ask, text) = match refused {
+        Refused::Wrong => (StatusCode::UNAUTHORIZED, ask, "That was not right. Try again."),
+        Refused::SecondFactorNeeded => (
+            StatusCode::UNAUTHORIZED,
+            coded,
+            "This account has a second factor. Enter your password again, and a code.",
+        ),
+        Refused::SecondFactorWrong => {
+            (StatusCode::UNAUTHORIZED, coded, "The code is wrong, or was used before. Wait for the next one.")
+        }
+        Refused::Locked { until } => {
+            let text = "Too many attempts, or this account was locked. Try again later.";
+            let reply = form_page(call, StatusCode::LOCKED, &ask, Some(text)).await?;
+            let wait = until.map(|until| error::whole_seconds(until.since(call.app.now())).max(1));
+            return Ok(match wait {
+                Some(wait) => reply.with(RETRY_AFTER, HeaderValue::from(wait)),
+                None => reply,
+            });
+        }
+        Refused::Inactive | Refused::Banned => (StatusCode::FORBIDDEN, ask, "This account may not log in."),
+        Refused::SessionLimit | Refused::DeviceLimit => (
+            StatusCode::FORBIDDEN,
+            ask,
+            "You are logged in in too many places. Log out somewhere else first.",
+        ),
+        refused @ (Refused::Overloaded | Refused::NoKey | Refused::Store(_)) => {
+            tracing::warn!(request_id = call.head.request_id, ?refused, "nobody can log in to pages");
+            return Ok(trouble(StatusCode::SERVICE_UNAVAILABLE));
+        }
+    };
+    form_page(call, status, &ask, Some(text)).await
 }
 
 pub(super) async fn leave(call: Call, form: Form) -> Result<Reply, ApiError> {
@@ -105,45 +127,62 @@ pub(super) fn first(path: &str) -> Reply {
     lead_to(&format!("/portcullis/login/?next={}", local(path)))
 }
 
-/// What the form asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ask {
-    Password,
+/// What the form asks for, and what it knows already.
+#[derive(Clone, Copy)]
+struct Ask<'a> {
     /// A code of the second factor as well.
-    Code,
+    is_coded: bool,
+    next: &'a str,
+    email: &'a str,
 }
 
-fn form_page(
-    app: &App,
+impl<'a> Ask<'a> {
+    const fn password(next: &'a str) -> Self {
+        Self { is_coded: false, next, email: "" }
+    }
+}
+
+async fn form_page(
+    call: &Call,
     status: StatusCode,
-    ask: Ask,
-    next: &str,
-    email: &str,
+    ask: &Ask<'_>,
     problem: Option<&str>,
-) -> Reply {
+) -> Result<Reply, ApiError> {
+    let next = html! { input type="hidden" name="next" value=(ask.next); };
+    let begun = if passkey::are_here(call) {
+        begin_login(&call.app, call.actor().site, Identified::ByPasskey).await?
+    } else {
+        None
+    };
     let content = html! {
         div.narrow {
             h1 { "Log in" }
             @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
             form method="post" action="/portcullis/login/" {
-                input type="hidden" name="next" value=(next);
+                (next)
                 label for="email" { "E-mail address" }
                 input id="email" name="email" type="email" autocomplete="username" required maxlength="254"
-                    value=(email) autofocus[problem.is_none()];
+                    value=(ask.email) autofocus[problem.is_none()];
                 label for="password" { "Password" }
                 input id="password" name="password" type="password" autocomplete="current-password" required
                     autofocus[problem.is_some()];
-                @if ask == Ask::Code {
+                @if ask.is_coded {
                     label for="code" { "Code from your authenticator app, or a backup code" }
                     input id="code" name="code" type="text" autocomplete="one-time-code" required maxlength="64"
                         autocapitalize="off" spellcheck="false";
                 }
                 button type="submit" { "Log in" }
             }
-            (buttons(app, next))
+            @if let Some(begun) = &begun {
+                (passkey::question("get", "/portcullis/login/passkey/", begun, &next, "Log in with a passkey"))
+            }
+            (buttons(&call.app, ask.next))
         }
     };
-    page(status, "Log in", None, &content)
+    Ok(match begun {
+        Some(_) => passkey_page(status, "Log in", None, &content),
+        None => page(status, "Log in", None, &content),
+    })
 }
 
 /// A path of our pages; where it is anything else, the one where people begin.

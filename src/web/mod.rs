@@ -1,16 +1,23 @@
-//! Pages for people: logging in, and deciding about what agents want to do.
+//! Pages for people: logging in, one's own account, and deciding about what agents want to do.
 //!
 //! Law: no rules here, only calls. Looking at a page changes nothing; what does is a form that our
 //! own page showed to the same session. Nothing that came from outside is written but as text, and
-//! no script runs: the content policy allows none.
+//! no script runs but the one that asks for passkeys, on the pages that do.
 
+mod account;
+mod agent;
 mod approval;
 mod exact;
+mod factor;
 mod form;
 mod layout;
 mod link;
 mod login;
+mod passkey;
+mod session;
 mod social;
+mod step;
+mod visit;
 
 use crate::http::{ApiError, Bucket, Call, ErrorCode as Code, Nothing, Reply, Row, get, post};
 use crate::login::LOGIN_EVENTS;
@@ -19,10 +26,20 @@ pub use layout::trouble;
 
 /// Where logging in leads to.
 const HOME: &str = "/portcullis/approvals/";
+/// One's own account.
+const ACCOUNT: &str = "/portcullis/account/";
 
 /// The pages.
 #[must_use]
 pub fn rows() -> Vec<Row> {
+    let mut rows = doors();
+    rows.extend(approvals());
+    rows.extend(accounts());
+    rows.extend(factors());
+    rows
+}
+
+fn doors() -> Vec<Row> {
     vec![
         get("/portcullis/", home).page().about("Where people begin"),
         get("/portcullis/style.css", style).page().about("How pages look"),
@@ -33,6 +50,13 @@ pub fn rows() -> Vec<Row> {
             .audited(LOGIN_EVENTS)
             .audited(&["password_rehashed"])
             .about("Log in"),
+        get("/portcullis/passkey.js", script).page().about("How pages ask for a passkey"),
+        post("/portcullis/login/passkey/", login::enter_with_passkey)
+            .page()
+            .limit(Bucket::Login)
+            .audited(LOGIN_EVENTS)
+            .audited(&["passkey_counter_regressed"])
+            .about("Log in with a passkey"),
         get("/magic-link/verify/", link::look)
             .open()
             .by_link()
@@ -66,6 +90,11 @@ pub fn rows() -> Vec<Row> {
             .audited(&["account_created", "social_connected"])
             .about("The code of a second factor, after coming back"),
         post("/portcullis/logout/", login::leave).page().audited(&["logout"]).about("Log out"),
+    ]
+}
+
+fn approvals() -> Vec<Row> {
+    vec![
         get(HOME, approval::list).page().about("What agents want to do"),
         get("/portcullis/approvals/{id}/", approval::show)
             .page()
@@ -83,6 +112,83 @@ pub fn rows() -> Vec<Row> {
             .audited(&["agent_token_suspended", "approval_voided"])
             .about("Stop the agent"),
     ]
+}
+
+/// What proving once more who one is may leave.
+const STEP_EVENTS: &[&str] = &["2fa_verified", "2fa_backup_used", "login_failed", "account_locked"];
+
+fn accounts() -> Vec<Row> {
+    vec![
+        get(ACCOUNT, account::show).page().about("One's own account"),
+        post("/portcullis/account/sessions/end/", session::end_others)
+            .page()
+            .audited(&["session_ended"])
+            .about("End every other session"),
+        post("/portcullis/account/sessions/{id}/end/", session::end)
+            .page()
+            .audited(&["session_ended"])
+            .about("End a session"),
+        post("/portcullis/account/agents/{id}/stop/", agent::stop)
+            .page()
+            .audited(&["agent_token_suspended", "approval_voided"])
+            .about("Stop an agent"),
+        post("/portcullis/account/agents/{id}/resume/", agent::resume)
+            .page()
+            .audited(&["agent_token_resumed"])
+            .about("Let an agent go on"),
+        post("/portcullis/account/passkeys/begin/", passkey::begin)
+            .page()
+            .limit(Bucket::SecondFactor)
+            .audited(STEP_EVENTS)
+            .about("Ask for a new passkey"),
+        post("/portcullis/account/passkeys/add/", passkey::add)
+            .page()
+            .limit(Bucket::SecondFactor)
+            .audited(&["passkey_added", "session_ended"])
+            .about("Add a passkey"),
+        post("/portcullis/account/passkeys/{id}/rename/", passkey::rename)
+            .page()
+            .audited(&["passkey_renamed"])
+            .about("Call a passkey something else"),
+        post("/portcullis/account/passkeys/{id}/remove/", passkey::remove)
+            .page()
+            .limit(Bucket::SecondFactor)
+            .audited(STEP_EVENTS)
+            .audited(&["passkey_removed"])
+            .about("Remove a passkey"),
+    ]
+}
+
+fn factors() -> Vec<Row> {
+    vec![
+        get(factor::SECOND_FACTOR, factor::show).page().about("One's second factor"),
+        post("/portcullis/account/second-factor/begin/", factor::begin)
+            .page()
+            .limit(Bucket::SecondFactor)
+            .audited(&["2fa_setup", "login_failed", "account_locked"])
+            .about("Begin to set up a second factor"),
+        post("/portcullis/account/second-factor/confirm/", factor::confirm)
+            .page()
+            .limit(Bucket::SecondFactor)
+            .audited(LOGIN_EVENTS)
+            .audited(&["2fa_enabled"])
+            .about("Turn the second factor on"),
+        post("/portcullis/account/second-factor/backup-codes/", factor::backup_codes)
+            .page()
+            .limit(Bucket::SecondFactor)
+            .audited(&["2fa_backup_codes_replaced", "login_failed", "account_locked"])
+            .about("New backup codes"),
+        post("/portcullis/account/second-factor/off/", factor::turn_off)
+            .page()
+            .limit(Bucket::SecondFactor)
+            .audited(STEP_EVENTS)
+            .audited(&["2fa_disabled", "session_ended"])
+            .about("Turn the second factor off"),
+    ]
+}
+
+async fn script(_: Call, _: Nothing) -> Result<Reply, ApiError> {
+    Ok(layout::passkey_script())
 }
 
 async fn home(_: Call, _: Nothing) -> Result<Reply, ApiError> {

@@ -8,7 +8,7 @@ use crate::support::chromium::Tab;
 use crate::support::people::PASSWORD;
 
 /// Where pictures go, for whoever looks at them.
-fn keep(name: &str, picture: &[u8]) {
+pub fn keep(name: &str, picture: &[u8]) {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join(name), picture).unwrap();

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![expect(clippy::large_futures, reason = "a test awaits a handful of futures, not thousands")]
 
+mod account_page;
 mod agent;
 mod agent_budget;
 mod agent_cut;
@@ -30,6 +31,7 @@ mod applications;
 mod applications_http;
 mod bearer;
 mod browser;
+mod browser_account;
 mod cli;
 mod codes;
 mod cors;

@@ -99,6 +99,19 @@ impl Tab {
         tab
     }
 
+    /// From here on pages may run what their own policy allows.
+    pub async fn run_scripts(&mut self) {
+        self.call("Emulation.setScriptExecutionDisabled", json!({"value": false})).await;
+    }
+
+    /// Puts an authenticator in: it keeps passkeys, and its user is always there and always known.
+    pub async fn hold_a_passkey(&mut self) {
+        self.call("WebAuthn.enable", json!({})).await;
+        let device = json!({"protocol": "ctap2", "transport": "internal", "hasResidentKey": true,
+            "hasUserVerification": true, "isUserVerified": true, "automaticPresenceSimulation": true});
+        self.call("WebAuthn.addVirtualAuthenticator", json!({"options": device})).await;
+    }
+
     async fn call(&mut self, method: &str, params: Value) -> Value {
         self.next += 1;
         let mut message = json!({"id": self.next, "method": method, "params": params});
