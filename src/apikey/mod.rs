@@ -11,9 +11,11 @@ mod tests;
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+
 use crate::account;
 use crate::app::{App, Change};
-use crate::audit::ApiKeyEvent;
+use crate::audit::{AccountEvent, ApiKeyEvent, Event};
 use crate::base::{Id, Number, Secret, Timestamp};
 use crate::crypto::token::{Token, TokenDigest};
 use crate::policy::Code;
@@ -141,6 +143,18 @@ pub async fn revoke(change: &mut Change<'_>, key: &ApiKey) -> Result<bool, Error
     }
     change.record(ApiKeyEvent::Revoked { api_key: key.id, account: key.account }).await?;
     Ok(true)
+}
+
+/// Ends every key of an account whose password changed: whoever knew the old one may have made it.
+pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, Result<(), Error>> {
+    Box::pin(async move {
+        if let Event::Account(AccountEvent::PasswordChanged { account, .. }) = event {
+            for key in store::of_account(change.tx(), *account).await? {
+                revoke(change, &key).await?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// The keys of an account, the newest first, those that were over lately included.

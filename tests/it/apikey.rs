@@ -220,7 +220,8 @@ async fn whatever_is_no_key_in_force_is_refused_alike() {
 
 #[tokio::test]
 async fn a_key_is_made_by_a_fresh_login_or_a_password_and_of_what_one_holds() {
-    let scene = scene(TRUSTING).await;
+    let upstream = Upstream::echo().await;
+    let scene = with_routes(&upstream).await;
     let make = |body: Value| async move { body };
     let call = async |body: Value| scene.call("POST", "/api-keys/", &make(body).await).await;
     let wide = call(json!({"name": "k", "scopes": ["reports", "pay"]})).await;
@@ -254,7 +255,14 @@ async fn a_key_is_made_by_a_fresh_login_or_a_password_and_of_what_one_holds() {
     let ada = User { access: fresh["access_token"].as_str().unwrap().to_owned(), ..scene.ada.clone() };
     assert_eq!(post(json!({"name": "k"}), &ada).await.code(), "REAUTH_REQUIRED");
     assert_eq!(post(json!({"name": "k", "password": "wrong"}), &ada).await.code(), "INVALID_PASSWORD");
-    assert_eq!(post(json!({"name": "k", "password": PASSWORD}), &ada).await.status, 201);
+    let made = post(json!({"name": "k", "password": PASSWORD}), &ada).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let key = made.json()["key"].as_str().unwrap().to_owned();
+    assert_eq!(scene.told_key(&key, "/mine").await, "200");
+    let new = json!({"current_password": PASSWORD, "new_password": "Another-horse-7-staple"});
+    let lines = scene.lines(&ada);
+    assert_eq!(scene.gateway.call("POST", "/password/change/", &lines, &new).await.status, 200);
+    assert_eq!(scene.told_key(&key, "/mine").await, "401 TOKEN_INVALID", "a new password ends it");
 }
 
 on_one_and_on_two! {
