@@ -71,6 +71,7 @@ pub mod notice;
 pub mod factor;
 pub mod passkey;
 pub mod social;
+pub mod breach;
 pub mod login;
 pub mod apikey;
 pub mod profile;

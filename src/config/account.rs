@@ -7,9 +7,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::insecure::{Insecure, Permitted};
+use super::notice::is_here;
 use super::place::Place;
 use super::problem::Report;
 use super::scalar::{As, Size, Span};
+
+/// The longest that somebody who chooses a password waits for the service that is asked about it.
+const BREACH_WITHIN: Duration = Duration::from_secs(10);
 
 /// Registration, passwords and lockout.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -18,11 +22,67 @@ pub struct Accounts {
     pub registration: Registration,
     pub password: Password,
     pub lockout: Lockout,
+    /// Whom to ask whether a new password is known from a breach; `null`: nobody.
+    pub breach_check: Option<BreachCheck>,
     /// Whether staff and superusers must have a second factor.
     pub staff_second_factor: StaffSecondFactor,
     /// What authenticator apps show beside an account.
     #[schemars(length(min = 1, max = 64))]
     pub totp_issuer: String,
+}
+
+/// A service that knows passwords from breaches, and is asked by five digits of a digest.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BreachCheck {
+    /// Where it is: `/range/12345` is added.
+    pub url: String,
+    /// How long it may take.
+    #[serde(with = "As::<Span>")]
+    pub timeout: Duration,
+    /// What becomes of a new password while the service gives no answer.
+    pub on_unavailable: OnUnavailable,
+    /// Whether it may be at a private address.
+    pub allow_private: bool,
+}
+
+/// What becomes of what cannot be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnavailable {
+    /// It is taken.
+    Allow,
+    /// It is not, until there is an answer.
+    Refuse,
+}
+
+impl BreachCheck {
+    fn check(&self, place: &Place, report: &mut Report) {
+        let parsed = self.url.parse::<http::Uri>().ok();
+        let host = parsed.as_ref().and_then(http::Uri::host).filter(|host| !host.is_empty());
+        let scheme = parsed.as_ref().and_then(http::Uri::scheme_str);
+        let url = place.key("url");
+        let (Some(host), Some(scheme @ ("https" | "http"))) = (host, scheme) else {
+            report.problem(&url, "not a URL").hint("write `https://api.pwnedpasswords.com`");
+            return;
+        };
+        if self.url.ends_with('/') || self.url.contains(['?', '#', '@']) {
+            report.problem(&url, "only scheme, host, port and path, without a slash at the end");
+        }
+        if scheme == "http" && !is_here(host) {
+            report
+                .problem(&url, "anyone on the way could say that a password is fine")
+                .hint("write `https://…`");
+        }
+        if is_here(host) && !self.allow_private {
+            report
+                .problem(&url, "this is an address of this machine")
+                .hint("`allow_private: true` says that it is meant");
+        }
+        if self.timeout.is_zero() || self.timeout > BREACH_WITHIN {
+            report.problem(&place.key("timeout"), "more than nothing, and 10s at most");
+        }
+    }
 }
 
 /// Whether those who may do the most log in with a password alone.
@@ -190,6 +250,9 @@ impl Accounts {
         if self.totp_issuer.trim().is_empty() || self.totp_issuer.contains(':') || self.totp_issuer.len() > 64
         {
             report.problem(&place.key("totp_issuer"), "between 1 and 64 letters, and no colon");
+        }
+        if let Some(breach) = &self.breach_check {
+            breach.check(&place.key("breach_check"), report);
         }
         let lockout = place.key("lockout");
         if self.lockout.locked_for.is_zero() {

@@ -103,6 +103,7 @@ codes! {
     InvalidPassword = BAD_REQUEST "INVALID_PASSWORD" "Current password is incorrect",
     ReauthRequired = BAD_REQUEST "REAUTH_REQUIRED" "Current password is required",
     PasswordReused = BAD_REQUEST "PASSWORD_REUSED" "This password was used before. Choose a different one.",
+    PasswordBreached = BAD_REQUEST "PASSWORD_BREACHED" "This password has appeared in data breaches. Please choose a different password.",
     ResetFailed = BAD_REQUEST "RESET_FAILED" "Invalid or expired code",
     PasswordlessAccount = BAD_REQUEST "PASSWORDLESS_ACCOUNT_USE_SET_INITIAL_PASSWORD"
         "Passwordless accounts must set their first password via the dedicated endpoint",

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::breached::breached;
 use super::by_password::{self, Identifier, Visitor, log_in};
 use super::input::{LoginEmail, LoginPhone, PasswordChange, PasswordStrength, Refresh, Register};
 use super::password::{self, Wish, policy_of};
@@ -55,7 +56,7 @@ pub(super) fn rows() -> Vec<Row> {
         post("/register/", register)
             .open()
             .limit(Bucket::Register)
-            .codes(&[Code::RegistrationClosed, Code::CsrfFailed, Code::Overloaded])
+            .codes(&[Code::RegistrationClosed, Code::CsrfFailed, Code::PasswordBreached, Code::Overloaded])
             .audited(&["account_created", "registration_repeated", "code_sent", "login"])
             .about("Register an account"),
         post("/login/email/", login_email)
@@ -99,6 +100,7 @@ pub(super) fn rows() -> Vec<Row> {
                 Code::InvalidPassword,
                 Code::ReauthRequired,
                 Code::PasswordReused,
+                Code::PasswordBreached,
                 Code::PasswordlessAccount,
                 Code::AccountLocked,
                 Code::Overloaded,
@@ -401,6 +403,7 @@ fn refused_change(refused: password::Refused, now: Timestamp) -> ApiError {
         Refused::Passwordless => ApiError::new(Code::PasswordlessAccount),
         Refused::Locked { until } => locked(Some(until), now),
         Refused::Reused => ApiError::new(Code::PasswordReused),
+        Refused::Breached(why) => breached(why),
         Refused::Overloaded => ApiError::new(Code::Overloaded),
         Refused::Store(cause) => cause.into(),
     }
@@ -409,6 +412,7 @@ fn refused_change(refused: password::Refused, now: Timestamp) -> ApiError {
 impl From<register::Refused> for ApiError {
     fn from(refused: register::Refused) -> Self {
         match refused {
+            register::Refused::Breached(why) => breached(why),
             register::Refused::Overloaded => Self::new(Code::Overloaded),
             register::Refused::NoKey => Self::unavailable("no key signs access tokens"),
             register::Refused::Store(cause) => cause.into(),

@@ -6,12 +6,14 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::breached::breached;
 use super::http::refuse_weak;
 use super::password::{owner_of, policy_of};
 use crate::account::{self, Account, MustChange, NewPassword, PasswordHash};
 use crate::app::App;
 use crate::audit::{Actor, Contact, How};
 use crate::base::Secret;
+use crate::breach;
 use crate::crypto::password::policy::Weakness;
 use crate::crypto::password::{MAX_BYTES, Overloaded};
 use crate::http::{ApiError, Bucket, Call, ErrorCode as Code, Fields, FromFields, Json, Row, post};
@@ -25,7 +27,7 @@ pub(super) fn rows() -> Vec<Row> {
             .person()
             .admitting(Scope::PasswordChangeOnly)
             .limit(Bucket::OtpVerify)
-            .codes(&[Code::HasPassword, Code::LoginCodeRequired, Code::Overloaded])
+            .codes(&[Code::HasPassword, Code::LoginCodeRequired, Code::PasswordBreached, Code::Overloaded])
             .audited(&["password_change", "session_ended", "code_refused"])
             .about("Set my first password, with a code to log in with; every session of mine ends"),
     ]
@@ -71,6 +73,7 @@ enum Refused {
     /// Not a code that was sent to log in with, or none.
     NoCode,
     Weak(Vec<Weakness>),
+    Breached(breach::Refused),
     Overloaded,
     Store(Error),
 }
@@ -97,6 +100,7 @@ async fn set(app: &App, account: &Account, wanted: Wanted, actor: Actor) -> Resu
         return Err(Refused::Weak(weaknesses));
     }
     let proof = prove(app, account, wanted.otp_code, &actor).await?;
+    breach::check(app, &wanted.new_password).await.map_err(Refused::Breached)?;
     let hash = PasswordHash::new(app.hasher.hash(wanted.new_password).await?);
     let mut change = app.change(actor).await?;
     // The account's row first, as everywhere where both are written.
@@ -136,6 +140,7 @@ fn refused(refused: Refused) -> ApiError {
             Err(error) => error,
             Ok(()) => ApiError::internal("a password was refused without a reason"),
         },
+        Refused::Breached(why) => breached(why),
         Refused::Overloaded => ApiError::new(Code::Overloaded),
         Refused::Store(cause) => cause.into(),
     }

@@ -4,6 +4,7 @@
 //! done. What is wrong with an account is told only to whoever gave the right password. Passwords
 //! are hashed between changes, never inside one.
 
+mod breached;
 mod by_code;
 mod by_code_http;
 mod by_link;

@@ -9,6 +9,7 @@ use crate::account::{self, Account, MustChange, NewPassword, PasswordHash};
 use crate::app::App;
 use crate::audit::{Actor, How, LoginFailure};
 use crate::base::{Id, Secret, Timestamp};
+use crate::breach;
 use crate::config::{CharacterClass, Config, Password, PasswordRules};
 use crate::crypto::password::policy::{Class, Owner, Policy, Rules, Strength, Weakness};
 use crate::crypto::password::{Match, Overloaded};
@@ -73,6 +74,7 @@ pub(super) enum Refused {
     },
     /// It is the present one, or one of the last.
     Reused,
+    Breached(breach::Refused),
     Overloaded,
     Store(Error),
 }
@@ -115,6 +117,7 @@ pub(super) async fn change(app: &App, wish: Wish) -> Result<Strength, Refused> {
     if is_used::<Refused>(app, account.id, Some(was), &wish.new, history).await? {
         return Err(Refused::Reused);
     }
+    breach::check(app, &wish.new).await.map_err(Refused::Breached)?;
     let hash = PasswordHash::new(app.hasher.hash(wish.new).await?);
     let mut change = app.change(wish.actor).await?;
     let new =

@@ -14,6 +14,7 @@ use crate::account::{self, Account, NewAccount, PasswordHash, Reference, Target,
 use crate::app::{App, Change};
 use crate::audit::{AccountEvent, Actor, Contact, How};
 use crate::base::{Email, Id, Phone, Secret};
+use crate::breach;
 use crate::config::Notice;
 use crate::crypto::password::Overloaded;
 use crate::metrics::{LoginMethod, LoginResult};
@@ -55,6 +56,7 @@ pub(super) enum Registered {
 /// Why there is nothing to show.
 #[derive(Debug)]
 pub(super) enum Refused {
+    Breached(breach::Refused),
     Overloaded,
     NoKey,
     Store(Error),
@@ -74,6 +76,8 @@ impl From<Overloaded> for Refused {
 
 /// Registers somebody whose password was found good.
 pub(super) async fn register(app: &App, newcomer: Newcomer) -> Result<Registered, Refused> {
+    // Before anybody looks whose address it is: the answer is the same.
+    breach::check(app, &newcomer.password).await.map_err(Refused::Breached)?;
     let hash = app.hasher.hash(newcomer.password.clone()).await?;
     let new = NewAccount {
         email: newcomer.email.clone(),

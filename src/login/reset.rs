@@ -11,6 +11,7 @@ use crate::account::{self, Account, MustChange, NewPassword, PasswordHash, Stand
 use crate::app::App;
 use crate::audit::{AccountEvent, Actor, Contact, How};
 use crate::base::{Email, Id, Secret, Timestamp};
+use crate::breach::{self, Safety};
 use crate::crypto::password::Overloaded;
 use crate::crypto::password::policy::{Owner, Weakness};
 use crate::factor;
@@ -100,6 +101,7 @@ pub(super) enum Refused {
     Weak(Vec<Weakness>),
     /// It is the present one, or one of the last.
     Reused,
+    Breached(breach::Refused),
     Overloaded,
     Store(Error),
 }
@@ -117,7 +119,13 @@ impl From<Overloaded> for Refused {
 }
 
 /// Sets a new password for whoever holds the key.
-pub(super) async fn confirm(app: &App, key: Key, new: Secret<String>, actor: Actor) -> Result<(), Refused> {
+/// [`breach::Safety`] says what is known of it.
+pub(super) async fn confirm(
+    app: &App,
+    key: Key,
+    new: Secret<String>,
+    actor: Actor,
+) -> Result<Safety, Refused> {
     let said = match &key {
         Key::Code(Identifier::Email(email), _) => Some(email.clone()),
         Key::Code(..) | Key::Link(_) => None,
@@ -134,8 +142,10 @@ pub(super) async fn confirm(app: &App, key: Key, new: Secret<String>, actor: Act
     if is_used::<Refused>(app, account.id, was, &new, history).await? {
         return Err(Refused::Reused);
     }
+    let safety = breach::check(app, &new).await.map_err(Refused::Breached)?;
     let hash = PasswordHash::new(app.hasher.hash(new).await?);
-    write(app, &account, &proof, &target, &hash, actor).await
+    write(app, &account, &proof, &target, &hash, actor).await?;
+    Ok(safety)
 }
 
 async fn write(

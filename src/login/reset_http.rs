@@ -5,11 +5,13 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::breached::breached;
 use super::by_password::Identifier;
 use super::http::refuse_weak;
 use super::input::{Pair, phone};
 use super::reset::{self, Key, NotAsked, Refused};
 use crate::base::{Email, Phone, Secret};
+use crate::breach::Safety;
 use crate::crypto::password::MAX_BYTES;
 use crate::http::fields::WHOLE;
 use crate::http::{ApiError, Bucket, Call, ErrorCode as Code, Fields, FromFields, Json, Row, post};
@@ -29,7 +31,7 @@ pub(super) fn rows() -> Vec<Row> {
         post("/password/reset/confirm/", confirm)
             .open()
             .limit(Bucket::OtpVerify)
-            .codes(&[Code::ResetFailed, Code::PasswordReused, Code::Overloaded])
+            .codes(&[Code::ResetFailed, Code::PasswordReused, Code::PasswordBreached, Code::Overloaded])
             .audited(&[
                 "password_reset_complete",
                 "password_change",
@@ -149,6 +151,7 @@ struct Done {
     message: &'static str,
     /// Always true: log in with the new password.
     tokens_revoked: bool,
+    /// Whether it is in no known breach; false where nobody could tell.
     password_safe: bool,
 }
 
@@ -158,8 +161,9 @@ async fn confirm(call: Call, Json(body): Json<Confirmation>) -> Result<Json<Done
         (None, Some(digits)) => Key::Code(identifier(body.email, body.phone)?, digits),
         (None, None) => return Err(ApiError::new(Code::ResetFailed)),
     };
-    reset::confirm(&call.app, key, body.new_password, call.actor()).await.map_err(refused)?;
-    Ok(Json(Done { message: "Password reset successful", tokens_revoked: true, password_safe: true }))
+    let safety = reset::confirm(&call.app, key, body.new_password, call.actor()).await.map_err(refused)?;
+    let password_safe = safety == Safety::Good;
+    Ok(Json(Done { message: "Password reset successful", tokens_revoked: true, password_safe }))
 }
 
 /// What was asked for by e-mail address goes there, also where a phone number was given.
@@ -177,6 +181,7 @@ fn refused(refused: Refused) -> ApiError {
             Ok(()) => ApiError::internal("a password was refused without a reason"),
         },
         Refused::Reused => ApiError::new(Code::PasswordReused),
+        Refused::Breached(why) => breached(why),
         Refused::Overloaded => ApiError::new(Code::Overloaded),
         Refused::Store(cause) => cause.into(),
     }

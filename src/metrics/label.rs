@@ -200,5 +200,6 @@ label!(
     Dependency {
         Store = "store",
         Shared = "shared",
+        BreachCheck = "breach_check",
     }
 );

@@ -30,6 +30,7 @@ mod apikey;
 mod applications;
 mod applications_http;
 mod bearer;
+mod breach;
 mod browser;
 mod browser_account;
 mod cli;

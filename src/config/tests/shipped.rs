@@ -160,6 +160,7 @@ fn the_documentation_tells_every_default() {
 permissions: [{ code: c }]
 roles: [{ code: c }]
 groups: [{ code: c }]
+accounts: { breach_check: {} }
 mail: { via: smtp, host: mail.example.com, from: gw@example.com }
 sms: { via: console }
 login: { social: { app: { issuer: 'https://id.example.com', client_id: x } } }
