@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::codes::{Post, code_in, text_of};
 use crate::support::people::{PASSWORD, User};
 use crate::support::raw::Answer;
+use crate::support::replica::until;
 use crate::support::{Act, Seen, Upstream};
 
 const KNOWN: &str = "Known-horse-7-staple";
@@ -46,6 +47,14 @@ impl Post {
     async fn register(&self, name: &str, password: &str) -> Answer {
         let body = json!({"email": format!("{name}@example.com"), "password": password});
         self.call(None, "/register/", body).await
+    }
+
+    /// The code that Ada is sent, among the mails to others who registered.
+    async fn code_that_resets(&self) -> String {
+        self.call(None, "/password/reset/request/", json!({"email": "ada@example.com"})).await;
+        let to_ada = || self.mail.taken().into_iter().find(|letter| letter.to == ["ada@example.com"]);
+        until(Duration::from_secs(10), "the mail", async || to_ada().is_some()).await;
+        code_in(&text_of(&to_ada().unwrap()))
     }
 
     async fn is_in(&self, user: &User) -> bool {
@@ -87,9 +96,7 @@ async fn a_known_password_is_refused_wherever_one_is_chosen_and_uses_nothing_up(
     assert_eq!(post.call(Some(&ada), "/password/change/", wrong).await.code(), "INVALID_PASSWORD");
     assert_eq!(ranges.count(), count);
 
-    let before = post.mail.taken().len();
-    post.call(None, "/password/reset/request/", json!({"email": "ada@example.com"})).await;
-    let code = code_in(&text_of(&post.letter(before + 1).await));
+    let code = post.code_that_resets().await;
     let reset = |new: &str| json!({"email": "ada@example.com", "otp_code": code, "new_password": new});
     is_breached(&post.call(None, "/password/reset/confirm/", reset(KNOWN)).await);
     let done = post.call(None, "/password/reset/confirm/", reset(FINE)).await;
@@ -181,17 +188,8 @@ async fn a_service_that_is_down_slow_or_lying_is_none() {
     assert_eq!(gone.code(), "SERVICE_UNAVAILABLE", "nobody listens");
     // A reset says that nobody could tell, and logins ask nobody.
     taking.gateway.account("ada", |_| {}).await;
-    let before = taking.mail.taken().len();
-    taking.call(None, "/password/reset/request/", json!({"email": "ada@example.com"})).await;
-    let mut code = None;
-    for number in before + 1..before + 20 {
-        let letter = taking.letter(number).await;
-        if letter.to == ["ada@example.com"] {
-            code = Some(code_in(&text_of(&letter)));
-            break;
-        }
-    }
-    let body = json!({"email": "ada@example.com", "otp_code": code.unwrap(), "new_password": FINE});
+    let code = taking.code_that_resets().await;
+    let body = json!({"email": "ada@example.com", "otp_code": code, "new_password": FINE});
     let reset = taking.call(None, "/password/reset/confirm/", body).await;
     assert_eq!((reset.status, &reset.json()["password_safe"]), (200, &json!(false)), "{}", reset.text());
     let eve = refusing.gateway.user("eve", &refusing.keys).await;
