@@ -3,6 +3,7 @@
 //! Law: whenever it dies, the upstream has seen the request at most once, and what may have been
 //! sent is never sent again.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -29,7 +30,11 @@ routes:
 }
 
 pub(super) async fn send(gateway: &Gateway, path: &str, lines: &[String], body: &str) -> Option<Answer> {
-    let mut client = Client::connect(gateway.public).await;
+    send_to(gateway.public, path, lines, body).await
+}
+
+pub(super) async fn send_to(to: SocketAddr, path: &str, lines: &[String], body: &str) -> Option<Answer> {
+    let mut client = Client::connect(to).await;
     client.send(request("POST", path, lines, body)).await;
     client.answer().await
 }
@@ -46,19 +51,23 @@ pub(super) fn text(of: &Value, key: &str) -> String {
 }
 
 /// A place with Ada, who has delegated to an agent.
-struct Delegated {
-    place: Place,
-    upstream: Upstream,
-    gateway: Gateway,
-    human: [String; 1],
-    agent: String,
+pub(super) struct Delegated {
+    pub place: Place,
+    pub upstream: Upstream,
+    pub gateway: Gateway,
+    pub human: [String; 1],
+    pub agent: String,
     /// After the gateway, which must be gone before its store is.
-    _shared: Shared,
+    pub shared: Shared,
 }
 
 impl Delegated {
     async fn new() -> Self {
-        let upstream = Upstream::echo().await;
+        Self::before(Upstream::echo().await).await
+    }
+
+    /// The same in front of this upstream.
+    pub async fn before(upstream: Upstream) -> Self {
         let shared = Shared::new().await;
         let yaml = format!("{}{}", shared.yaml(&shared.store.address(), &redis_url()), yaml(&upstream));
         let place = Place::with(&yaml);
@@ -73,11 +82,11 @@ impl Delegated {
         let mint = json!({"permissions": ["users.view"], "circuit_breaker": limits});
         let minted = api(&gateway, "/ai/tokens/", &human, &mint).await;
         let agent = format!("Authorization: AgentBearer {}", text(&minted, "token"));
-        Self { place, upstream, gateway, human, agent, _shared: shared }
+        Self { place, upstream, gateway, human, agent, shared }
     }
 
     /// What the agent is given for a request that people then approve.
-    async fn approved(&self, path: &str, body: &str) -> String {
+    pub async fn approved(&self, path: &str, body: &str) -> String {
         let held =
             send(&self.gateway, path, std::slice::from_ref(&self.agent), body).await.expect("an answer");
         assert_eq!(held.status, 202, "{}", held.text());
@@ -93,7 +102,7 @@ impl Delegated {
     }
 
     /// How often the upstream has seen this body.
-    fn sent(&self, body: &str) -> usize {
+    pub fn sent(&self, body: &str) -> usize {
         self.upstream.seen().iter().filter(|seen| seen.body == body.as_bytes()).count()
     }
 }
@@ -133,7 +142,7 @@ async fn whenever_a_gateway_is_killed_what_it_sends_by_itself_is_sent_once_at_mo
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whenever_a_gateway_is_killed_what_was_approved_is_sent_once_at_most() {
-    let Delegated { place, upstream, mut gateway, human, agent, _shared } = Delegated::new().await;
+    let Delegated { place, upstream, mut gateway, human, agent, shared: _shared } = Delegated::new().await;
     let mut broken_off = None;
     for round in 0..times(4, 50) {
         let body = format!("{{\"round\": {round}}}");
