@@ -174,9 +174,12 @@ pub async fn by_digest(src: impl Source, digest: &str) -> Result<Option<(Id, Id)
 
 /// Writes down which keys were used, and when.
 pub async fn note_uses(app: &App, uses: &[(Id, Timestamp)]) -> Result<(), Error> {
+    // In one order everywhere, or two replicas would wait for each other.
+    let mut uses = uses.to_vec();
+    uses.sort_unstable();
     let mut tx = app.db.begin().await?;
     for (id, at) in uses {
-        store::note_use(&mut tx, *id, *at).await?;
+        store::note_use(&mut tx, id, at).await?;
     }
     tx.commit().await
 }

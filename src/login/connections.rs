@@ -12,6 +12,7 @@ use super::by_social_http::{Given, establish, provider};
 use super::{by_code, http, links_are_open};
 use crate::account::{self, Account};
 use crate::app::{App, Change};
+use crate::audit::EndReason;
 use crate::base::{Id, Secret, Timestamp};
 use crate::crypto::password::MAX_BYTES;
 use crate::http::{
@@ -19,6 +20,7 @@ use crate::http::{
     post,
 };
 use crate::passkey;
+use crate::session;
 use crate::social::{self, Connection, NotConnected, Whose};
 use crate::store::Error;
 
@@ -62,7 +64,7 @@ pub(super) fn rows() -> Vec<Row> {
                 Code::AccountLocked,
                 Code::Overloaded,
             ])
-            .audited(&["social_disconnected", "login_failed", "account_locked"])
+            .audited(&["social_disconnected", "session_ended", "login_failed", "account_locked"])
             .about("Let an identity open my account no more"),
     ]
 }
@@ -198,6 +200,9 @@ async fn unlink(call: Call, Json(body): Json<Sure>) -> Result<Json<Done>, ApiErr
     if !social::disconnect(&mut change, own).await? {
         return Err(missing());
     }
+    // Who came in by it must not stay in.
+    let kept = call.person()?.session.sid;
+    session::end_others(&mut change, account.id, kept, EndReason::ConnectionRemoved).await?;
     change.commit().await?;
     Ok(Json(Done { message: "Disconnected" }))
 }

@@ -138,9 +138,19 @@ pub(super) fn address(kind: ProviderKind, claims: &Claims) -> Address {
         // seen that the domain is theirs.
         ProviderKind::Microsoft if is_true("xms_edov") => Address::Verified(email),
         ProviderKind::Microsoft => Address::Claimed(email),
+        // Google speaks for its own mail, and for domains whose organization it hosts (`hd`). Any other
+        // address was confirmed once, and may be somebody else's by now.
+        ProviderKind::Google if is_true("email_verified") && !is_hosted_by_google(&email, claims) => {
+            Address::Claimed(email)
+        }
         _ if is_true("email_verified") => Address::Verified(email),
         _ => Address::Unverified,
     }
+}
+
+fn is_hosted_by_google(email: &Email, claims: &Claims) -> bool {
+    let is_mail = email.as_str().ends_with("@gmail.com");
+    is_mail || text(claims, "hd").is_some_and(|domain| !domain.trim().is_empty())
 }
 
 fn text<'a>(claims: &'a Claims, name: &str) -> Option<&'a str> {

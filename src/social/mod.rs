@@ -115,7 +115,9 @@ pub async fn find(
     issuer: &str,
     subject: &str,
 ) -> Result<Option<Connection>, Error> {
-    store::of_identity(src, site, issuer, subject).await
+    let found = store::of_identity(src, site, issuer, subject).await?;
+    // MySQL compares without the blanks at the end, whatever the collation: to us they are another one.
+    Ok(found.filter(|connection| connection.issuer == issuer && connection.subject == subject))
 }
 
 /// What opens an account, the oldest first.

@@ -98,7 +98,15 @@ fn an_address_is_somebodys_where_the_provider_has_seen_it() {
     // Whoever runs a tenant says `email_verified` too.
     assert_eq!(address(microsoft, with("email_verified", json!(true))), Address::Claimed(ada.clone()));
     assert_eq!(address(microsoft, with("xms_edov", json!("1"))), Address::Verified(ada.clone()));
-    assert_eq!(address(microsoft, with("xms_edov", json!(true))), Address::Verified(ada));
+    assert_eq!(address(microsoft, with("xms_edov", json!(true))), Address::Verified(ada.clone()));
+    // What Google has once seen and does not host may be somebody else's by now.
+    let google = |more: Value| address(ProviderKind::Google, more);
+    assert_eq!(google(with("email_verified", json!(true))), Address::Claimed(ada.clone()));
+    let hosted = json!({"email": "ada@example.com", "email_verified": true, "hd": "example.com"});
+    assert_eq!(google(hosted), Address::Verified(ada));
+    let own = json!({"email": "ada@gmail.com", "email_verified": true});
+    assert_eq!(google(own), Address::Verified(Email::parse("ada@gmail.com").unwrap()));
+    assert_eq!(google(json!({"email": "ada@gmail.com", "email_verified": false})), Address::Unverified);
 }
 
 #[tokio::test]

@@ -32,6 +32,8 @@ pub enum EndReason {
     Renewed,
     /// A second factor was turned on or off in another one.
     SecondFactorChanged,
+    /// An identity that opened the account opens it no more.
+    ConnectionRemoved,
     /// An account that must have a second factor has none any more.
     SecondFactorRemoved,
 }
