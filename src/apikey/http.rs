@@ -24,7 +24,6 @@ use crate::policy::Code;
 const NAME_MAX: usize = 100;
 const SCOPES_MAX: usize = 200;
 /// A login that is older asks for the password before a key is made.
-const FRESH_FOR: Duration = Duration::from_mins(15);
 const KEEP_IT: &str = "Save the key now! It will never be shown again.";
 
 /// Endpoints for people with programs.
@@ -43,6 +42,8 @@ pub fn rows() -> Vec<Row> {
             .codes(&[
                 E::PermissionDenied,
                 E::TooManyApiKeys,
+                E::MfaRequired,
+                E::ReauthenticationRequired,
                 E::ReauthRequired,
                 E::InvalidPassword,
                 E::PasswordlessAccount,
@@ -204,11 +205,9 @@ async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<Made>, 
         let text = "A key reaches only permissions that you hold";
         return Err(ApiError::new(ErrorCode::PermissionDenied).saying(text).with("missing", missing));
     }
-    if call.app.now().since(person.session.authenticated_at) > FRESH_FOR {
-        let account = account::by_id(&call.app.db, person.account.id).await?;
-        let account = account.ok_or_else(|| ApiError::internal("the account of a session is gone"))?;
-        login::reauthenticate(&call, &account, body.password).await?;
-    }
+    let account = account::by_id(&call.app.db, person.account.id).await?;
+    let account = account.ok_or_else(|| ApiError::internal("the account of a session is gone"))?;
+    login::step_up(&call, &account, body.password).await?;
     let new = New { account: person.account.id, name: body.name, scopes, lifetime: body.lifetime };
     let mut change = call.app.change(call.actor()).await?;
     let (key, text) = super::create(&mut change, new).await?;

@@ -12,6 +12,7 @@ use super::by_password::{self, Entered};
 use super::http::{locked, reauthenticate, refused_login};
 use super::lockout::Attempt;
 use super::second::{self, Closed};
+use super::step::{Step, step_of};
 use super::{claims_of, rights_of};
 use crate::account::{self, Account};
 use crate::app::Change;
@@ -37,9 +38,10 @@ pub async fn begin_second_factor(
     if account.second_factor_at.is_some() {
         return Err(ApiError::new(ErrorCode::SecondFactorAlreadyOn));
     }
-    let age = call.app.now().since(call.person()?.session.authenticated_at);
-    if age > FRESH_FOR {
-        reauthenticate(call, &account, password).await?;
+    match step_of(call, &account).await? {
+        Step::Done => {}
+        Step::SecondFactor => return Err(ApiError::new(ErrorCode::MfaRequired)),
+        Step::Password | Step::LogIn => reauthenticate(call, &account, password).await?,
     }
     let mut change = call.app.change(call.actor()).await?;
     let begun = factor::set_up(&mut change, &account).await?;

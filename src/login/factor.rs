@@ -36,6 +36,7 @@ pub(super) fn rows() -> Vec<Row> {
             .codes(&[
                 E::SecondFactorAlreadyOn,
                 E::InvalidCode,
+                E::MfaRequired,
                 E::ReauthRequired,
                 E::InvalidPassword,
                 E::PasswordlessAccount,

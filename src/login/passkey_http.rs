@@ -389,8 +389,9 @@ async fn remove(call: Call, Json(body): Json<StepUp>) -> Result<Reply, ApiError>
     let number = number(&call)?;
     let account = account_of(&call).await?;
     step_up(&call, &account, body.password).await?;
+    let kept = call.person()?.session.sid;
     let mut change = call.app.change(call.actor()).await?;
-    passkey::remove(&mut change, account.id, number).await?;
+    passkey::remove(&mut change, account.id, kept, number).await?;
     change.commit().await?;
     Ok(Reply::empty(::http::StatusCode::NO_CONTENT))
 }

@@ -26,11 +26,7 @@ pub(super) struct Trial {
 /// Takes a try for the code of somebody whose password was right; `None` where none is asked for.
 pub(super) async fn ask(app: &App, account: &Account, code: Option<&Code>) -> Result<Option<Trial>, Refused> {
     if account.second_factor_at.is_none() {
-        // Whoever must have a second factor, and has passkeys, comes with one: a stolen password must
-        // not be enough to set up another factor.
-        let is_missing =
-            factor::is_missing(app.config().accounts.staff_second_factor, &account.facts(), None);
-        if is_missing && passkey::count_of(&app.db, account.id).await? > 0 {
+        if must_come_with_passkey(app, account).await? {
             return Err(Refused::SecondFactorNeeded);
         }
         return Ok(None);
@@ -40,6 +36,13 @@ pub(super) async fn ask(app: &App, account: &Account, code: Option<&Code>) -> Re
         Knock::Admitted(attempt) => Ok(Some(Trial { attempt, code })),
         Knock::Locked { until } => Err(Refused::Locked { until: Some(until) }),
     }
+}
+
+/// Whoever must have a second factor, and has passkeys alone, comes with one: a stolen password must not be
+/// enough to set up another factor.
+pub(super) async fn must_come_with_passkey(app: &App, account: &Account) -> Result<bool, Error> {
+    let rule = app.config().accounts.staff_second_factor;
+    Ok(factor::is_missing(rule, &account.facts(), None) && passkey::count_of(&app.db, account.id).await? > 0)
 }
 
 /// What a login of this account is for, where it is not for everything.

@@ -5,6 +5,7 @@
 
 use super::enrol::FRESH_FOR;
 use super::http::reauthenticate;
+use super::second;
 use crate::account::Account;
 use crate::base::Secret;
 use crate::http::{ApiError, Call, ErrorCode};
@@ -23,10 +24,10 @@ pub enum Step {
 ///
 /// # Errors
 /// 401 where nobody calls.
-pub fn step_of(call: &Call, account: &Account) -> Result<Step, ApiError> {
+pub async fn step_of(call: &Call, account: &Account) -> Result<Step, ApiError> {
     let (session, now) = (&call.person()?.session, call.app.now());
     let is_fresh = |at| now.since(at) <= FRESH_FOR;
-    if account.second_factor_at.is_some() {
+    if account.second_factor_at.is_some() || second::must_come_with_passkey(&call.app, account).await? {
         let is_proved = session.second_factor_at.is_some_and(is_fresh);
         return Ok(if is_proved { Step::Done } else { Step::SecondFactor });
     }
@@ -46,7 +47,7 @@ pub async fn step_up(
     account: &Account,
     password: Option<Secret<String>>,
 ) -> Result<(), ApiError> {
-    match step_of(call, account)? {
+    match step_of(call, account).await? {
         Step::Done => Ok(()),
         Step::Password => reauthenticate(call, account, password).await,
         Step::SecondFactor => Err(ApiError::new(ErrorCode::MfaRequired)),

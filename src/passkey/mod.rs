@@ -300,11 +300,17 @@ pub async fn remove_all(change: &mut Change<'_>, account: Id) -> Result<(), Erro
     session::unprove_passkeys(change, account).await
 }
 
-/// Removes a passkey of an account. What sessions have proved by passkeys counts no more.
+/// Removes a passkey of an account. What sessions have proved by passkeys counts no more, and those but
+/// `kept` end: whoever came in by it must not stay in to make another.
 ///
 /// # Errors
 /// [`NotRemoved`].
-pub async fn remove(change: &mut Change<'_>, account: Id, number: Number) -> Result<(), NotRemoved> {
+pub async fn remove(
+    change: &mut Change<'_>,
+    account: Id,
+    kept: Id,
+    number: Number,
+) -> Result<(), NotRemoved> {
     // The account's row first, as everywhere: of the last two, one stays.
     if !account::hold(change, account).await? {
         return Err(NotRemoved::Unknown);
@@ -318,6 +324,7 @@ pub async fn remove(change: &mut Change<'_>, account: Id, number: Number) -> Res
         return Err(NotRemoved::Unknown);
     }
     session::unprove_passkeys(change, account).await?;
+    session::end_others(change, account, kept, EndReason::SecondFactorChanged).await?;
     change.record(PasskeyEvent::Removed { account, passkey: row.id }).await?;
     Ok(())
 }

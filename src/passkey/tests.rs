@@ -71,7 +71,8 @@ async fn add_row(app: &TestApp, account: &Account, digest: &str) -> Number {
 
 async fn try_to_remove(app: &TestApp, account: Id, number: Number) -> Result<(), NotRemoved> {
     let mut change = app.change(Actor::system()).await.unwrap();
-    remove(&mut change, account, number).await?;
+    let kept = Id::from_u128(1);
+    remove(&mut change, account, kept, number).await?;
     change.commit().await?;
     Ok(())
 }

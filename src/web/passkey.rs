@@ -51,12 +51,12 @@ pub(super) async fn section(call: &Call, viewer: &Viewer<'_>, own: &Account) -> 
     if all.is_empty() && !are_here {
         return Ok(html! {});
     }
-    let asked = step::fields(call, viewer, own, "add")?;
+    let asked = step::fields(call, viewer, own, "add").await?;
     Ok(html! {
         section aria-labelledby="passkeys" {
             h2 id="passkeys" { "Passkeys" }
             @if all.is_empty() { p.empty { "None yet. A passkey is a key that your phone or computer keeps: no password to type or to lose." } }
-            ul.rows { @for one in &all { li { (row(call, viewer, own, one)?) } } }
+            ul.rows { @for one in &all { li { (row(call, viewer, own, one).await?) } } }
             @if are_here {
                 details {
                     summary { "Add a passkey" }
@@ -73,10 +73,10 @@ pub(super) async fn section(call: &Call, viewer: &Viewer<'_>, own: &Account) -> 
     })
 }
 
-fn row(call: &Call, viewer: &Viewer<'_>, own: &Account, one: &Passkey) -> Result<Markup, ApiError> {
+async fn row(call: &Call, viewer: &Viewer<'_>, own: &Account, one: &Passkey) -> Result<Markup, ApiError> {
     let number = one.number.0;
     let (path, id) = (format!("/portcullis/account/passkeys/{number}/"), format!("passkey-{number}"));
-    let asked = step::fields(call, viewer, own, &id)?;
+    let asked = step::fields(call, viewer, own, &id).await?;
     Ok(html! {
         div {
             strong { (text(&one.name)) }
@@ -222,7 +222,7 @@ pub(super) async fn remove(call: Call, form: Form) -> Result<Reply, ApiError> {
     };
     let viewer = moved.as_ref().map_or(viewer.clone(), |to| viewer.within(&call.app, to.id));
     let mut change = call.app.change(call.actor()).await?;
-    let reply = match passkey::remove(&mut change, own.id, number).await {
+    let reply = match passkey::remove(&mut change, own.id, viewer.person.session.sid, number).await {
         Ok(()) => {
             change.commit().await?;
             lead_to("/portcullis/account/?passkey-removed")

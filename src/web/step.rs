@@ -17,8 +17,13 @@ use crate::login::{self, Step};
 use crate::session::{self, Session};
 
 /// The fields that a form needs beside its own.
-pub(super) fn fields(call: &Call, viewer: &Viewer<'_>, own: &Account, id: &str) -> Result<Markup, ApiError> {
-    Ok(match login::step_of(call, own)? {
+pub(super) async fn fields(
+    call: &Call,
+    viewer: &Viewer<'_>,
+    own: &Account,
+    id: &str,
+) -> Result<Markup, ApiError> {
+    Ok(match login::step_of(call, own).await? {
         Step::Done => html! {},
         Step::Password => html! {
             (viewer.owner())
@@ -42,7 +47,9 @@ pub(super) fn password(form: &Form) -> Option<Secret<String>> {
 
 /// Takes what the form holds of it; with the session that is now in the place of the browser's, if one is.
 pub(super) async fn take(call: &Call, own: &Account, form: &Form) -> Result<Option<Session>, ApiError> {
-    if let (Step::SecondFactor, Some(code)) = (login::step_of(call, own)?, Code::read(form.text("code"))) {
+    if let (Step::SecondFactor, Some(code)) =
+        (login::step_of(call, own).await?, Code::read(form.text("code")))
+    {
         return login::prove_again(call, own, &code).await.map(|entered| Some(entered.session));
     }
     login::step_up(call, own, password(form)).await.map(|()| None)

@@ -225,7 +225,7 @@ async fn an_access_token_of_google_is_taken_where_its_audience_is_ours() {
                 Some(json!({"aud": "us", "azp": "them", "sub": "ada"}))
             }
             "/u" if is_bearer => Some(
-                json!({"sub": "ada", "email": "ada@example.com", "email_verified": true, "given_name": "Ada"}),
+                json!({"sub": "ada", "email": "ada@example.com", "email_verified": true, "hd": "example.com", "given_name": "Ada"}),
             ),
             _ => None,
         }
