@@ -32,17 +32,24 @@ use crate::tasks::Tasks;
 /// A request that is over by then needs no watching.
 const WATCH_AFTER: Duration = Duration::from_secs(1);
 
+/// For a request that a configuration before decides, until its upstream is looked up.
+const DECIDED_WITHIN: Duration = Duration::from_secs(1);
+
 /// The upstreams of a configuration by name, and the rules of its edge.
+#[derive(Clone)]
 pub(super) struct Reach {
+    config: Arc<Config>,
     rules: Arc<EdgeRules>,
     upstreams: BTreeMap<String, Arc<Upstream>>,
+    /// Of the configuration before, while some requests may still be decided by it.
+    former: Option<Arc<Self>>,
 }
 
 impl Reach {
     /// Makes the upstreams of a configuration; those that did not change keep their connections
     /// and what is known of their servers.
     pub(super) async fn new(
-        config: &Config,
+        config: &Arc<Config>,
         before: Option<&Self>,
         names: &Arc<dyn Names>,
         metrics: &Metrics,
@@ -64,15 +71,29 @@ impl Reach {
             upstreams.insert(name.clone(), made);
         }
         join_all(fresh.iter().map(|upstream| watch_over(upstream, &lookup, tasks))).await;
-        Ok(Self { rules: Arc::new(rules(config)), upstreams })
+        Ok(Self { config: Arc::clone(config), rules: Arc::new(rules(config)), upstreams, former: None })
     }
 
-    /// The same, and what `before` has beside it: for the moment in which some requests were
-    /// decided by the configuration before.
-    pub(super) fn and(&self, before: &Self) -> Self {
-        let mut upstreams = before.upstreams.clone();
-        upstreams.extend(self.upstreams.iter().map(|(name, upstream)| (name.clone(), Arc::clone(upstream))));
-        Self { rules: Arc::clone(&self.rules), upstreams }
+    /// The same, and behind it what was in force before.
+    pub(super) fn after(&self, before: &Self) -> Self {
+        Self { former: Some(Arc::new(before.alone())), ..self.clone() }
+    }
+
+    /// The same without what was before.
+    pub(super) fn alone(&self) -> Self {
+        Self { former: None, ..self.clone() }
+    }
+
+    /// Where requests go that were decided by this configuration: what one permits never goes to an
+    /// upstream that another one has under the same name.
+    fn upstream(&self, config: &Arc<Config>, name: &str) -> Option<&Arc<Upstream>> {
+        let mut known = [Some(self), self.former.as_deref()].into_iter().flatten();
+        if let Some(reach) = known.find(|reach| Arc::ptr_eq(&reach.config, config)) {
+            return reach.upstreams.get(name);
+        }
+        // One of longer ago is good for what has not changed since.
+        let plan = config.upstreams.get(name)?;
+        self.upstreams.get(name).filter(|upstream| upstream.plan() == plan)
     }
 }
 
@@ -111,6 +132,26 @@ pub(super) struct InForce(ArcSwap<Reach>);
 impl InForce {
     pub(super) fn new(reach: Reach) -> Arc<Self> {
         Arc::new(Self(ArcSwap::from_pointee(reach)))
+    }
+
+    /// Puts this in force.
+    pub(super) fn turn(&self, reach: Reach) -> Arc<Reach> {
+        let reach = Arc::new(reach);
+        self.0.store(Arc::clone(&reach));
+        reach
+    }
+
+    /// Lets the upstreams of the configuration before go once no request is decided by it any more.
+    pub(super) fn forget_former(self: &Arc<Self>, both: Arc<Reach>, tasks: &Tasks) {
+        let (this, mut stopping) = (Arc::clone(self), tasks.stopping());
+        tasks.spawn("former upstreams", async move {
+            tokio::select! {
+                () = stopping.wait() => {}
+                () = tokio::time::sleep(DECIDED_WITHIN) => {}
+            }
+            // Another reload may have been quicker.
+            drop(this.0.compare_and_swap(&both, Arc::new(both.alone())));
+        });
     }
 }
 
@@ -182,7 +223,8 @@ impl Bridge {
         let Admitted { permit, target, stamps, authorization, has_failures, spent, kept } = admitted;
         let rule = &permit.route().rule;
         let reach = self.reach.load();
-        let upstream = reach.upstreams.get(&rule.upstream).ok_or(Rejection::UpstreamUnavailable)?;
+        let upstream = reach.upstream(&permit.world().config, &rule.upstream);
+        let upstream = upstream.ok_or(Rejection::UpstreamUnavailable)?;
         let (claim, held) = match kept.map(|kept| *kept) {
             Some(Kept { claim, headers, body, .. }) => (Some(claim), Some(Held { headers, body })),
             None => (None, None),

@@ -339,14 +339,14 @@ impl Running {
             self.app.set_config(old);
             return Err(error);
         }
-        // While the gate turns over, requests of both configurations find their upstreams.
-        reach.store(Arc::new(next.and(&before)));
+        // While the gate turns over, requests of both configurations find their own upstreams.
+        let both = reach.turn(next.after(&before));
         if gate.adopt(Arc::clone(new), Arc::new(endpoints::public(new))).is_err() {
             reach.store(before);
             self.app.set_config(old);
             return Err(StartError::Routes);
         }
-        reach.store(Arc::new(next));
+        reach.forget_former(both, &self.app.tasks);
         let is_route = |name: &str| {
             matches!(name, "-" | "built-in") || new.routes.iter().any(|route| route.name == name)
         };

@@ -4,6 +4,7 @@
 //! all.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::gateway::open_to;
@@ -172,6 +173,57 @@ async fn an_upstream_that_a_reload_removes_is_let_go() {
     assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().text(), "new");
     let closed = tokio::time::timeout(Duration::from_secs(5), left).await.expect("closed in time").unwrap();
     assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+}
+
+/// One request sees one configuration: never the old one's permission and the new one's upstream.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_gets_through_between_an_open_route_and_a_closed_one() {
+    let (open, closed) = (Upstream::start(|_| Act::ok("open")).await, Upstream::echo().await);
+    let yaml = |upstream: &Upstream, allow: &str| {
+        format!(
+            "upstreams: {{ up: {{ servers: ['{}'] }} }}\n\
+             routes: [ {{ name: all, match: {{ path: '/**' }}, upstream: up, allow: {allow} }} ]\n",
+            upstream.address
+        )
+    };
+    let (first, second) = (yaml(&open, "anyone"), yaml(&closed, "signed_in"));
+    let gateway = Arc::new(Gateway::start(&first).await);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let asking: Vec<_> = (0..2)
+        .map(|_| {
+            let (address, is_over) = (gateway.public(), Arc::clone(&is_over));
+            spawn(async move {
+                let (mut client, mut seen) = (Client::connect(address).await, [0, 0]);
+                while !is_over.load(Ordering::Relaxed) {
+                    client.send(get("/x", &[])).await;
+                    let answer = client.answer().await.expect("an answer");
+                    match answer.status {
+                        200 => assert_eq!(answer.text(), "open"),
+                        status => assert_eq!(status, 401, "{answer:?}"),
+                    }
+                    seen[usize::from(answer.status == 401)] += 1;
+                    // After so many requests a connection has served its time.
+                    if answer.header("connection") == Some("close") {
+                        client = Client::connect(address).await;
+                    }
+                }
+                seen
+            })
+        })
+        .collect();
+    let (first, second) = (gateway.load(&first), gateway.load(&second));
+    for _ in 0..100 {
+        gateway.running.reload(&second).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        gateway.running.reload(&first).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for one in asking {
+        let [passed, refused] = one.await.unwrap();
+        assert!(passed > 50 && refused > 50, "both were met: {passed} and {refused}");
+    }
+    assert_eq!(closed.count(), 0, "nobody was signed in");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

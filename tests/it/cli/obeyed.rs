@@ -54,7 +54,7 @@ routes:
         until(SECOND, "logged in", async || {
             let answer = scene.log_in().await;
             if answer.status == 200 {
-                scene.access = answer.json()["access_token"].as_str().expect("a token").to_owned();
+                answer.json()["access_token"].as_str().expect("a token").clone_into(&mut scene.access);
             }
             answer.status == 200
         })
