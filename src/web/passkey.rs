@@ -220,9 +220,10 @@ pub(super) async fn remove(call: Call, form: Form) -> Result<Reply, ApiError> {
         Ok(moved) => moved,
         Err(error) => return refused(&call, &viewer, error).await,
     };
+    let kept = moved.as_ref().map_or(viewer.person.session.sid, |to| to.id);
     let viewer = moved.as_ref().map_or(viewer.clone(), |to| viewer.within(&call.app, to.id));
     let mut change = call.app.change(call.actor()).await?;
-    let reply = match passkey::remove(&mut change, own.id, viewer.person.session.sid, number).await {
+    let reply = match passkey::remove(&mut change, own.id, kept, number).await {
         Ok(()) => {
             change.commit().await?;
             lead_to("/portcullis/account/?passkey-removed")
