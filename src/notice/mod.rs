@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 
 use crate::account;
 use crate::app::Change;
-use crate::audit::{AccountEvent, AgentEvent, Event, SessionEvent};
+use crate::audit::{AccountEvent, AgentEvent, ApiKeyEvent, Event, SessionEvent};
 use crate::base::{Email, Id, Timestamp};
 use crate::config::Notice;
 use crate::notify::{self, Letter, Occasion};
@@ -80,6 +80,9 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
             }
             Event::Factor(event) => owner::second_factor_changed(change, event).await,
             Event::Passkey(event) => owner::passkeys_changed(change, event).await,
+            Event::ApiKey(ApiKeyEvent::Created { account, .. }) => {
+                owner::api_key_made(change, *account).await
+            }
             Event::Approval(event) => approval::tell(change, event).await,
             _ => Ok(()),
         }

@@ -1,6 +1,6 @@
 //! Notices about an account, to its owner.
 //!
-//! Law: a new password another second factor or a new device is told, whoever it was: the owner must learn of it
+//! Law: a new password, another second factor, a new key or a new device is told, whoever it was: the owner must learn of it
 //! from us and not from a door that no longer opens.
 
 use crate::account;
@@ -80,6 +80,21 @@ pub(super) async fn passkeys_changed(change: &mut Change<'_>, event: &PasskeyEve
         message: format!("{what} If it was not you, tell those who run {host}."),
     };
     tell(change, account, Notice::SecondFactorChanged, words).await
+}
+
+/// Tells that a program may call as them from now on, for long.
+pub(super) async fn api_key_made(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
+    let host = change.app().config().public_url.host.clone();
+    let what = format!("An API key was made for your account at {host}: whoever has it calls as you.");
+    let words = Words {
+        subject: format!("A new API key of your account at {host}"),
+        mail: format!(
+            "{what}\n\nIf it was not you, change your password at once, which ends every session and key, and tell those who \
+             run {host}.\n"
+        ),
+        message: format!("{what} If it was not you, change your password at once."),
+    };
+    tell(change, account, Notice::WayInChanged, words).await
 }
 
 /// Tells that another identity opens the account, or that one does not any more.

@@ -8,6 +8,7 @@ use portcullis::app::Change;
 use serde_json::{Value, json};
 
 use crate::agent::{Scene, bearer, scene};
+use crate::codes::{Post, text_of};
 use crate::on_one_and_on_two;
 use crate::support::people::{PASSWORD, TRUSTING, User, elsewhere, permission, role};
 use crate::support::raw::Answer;
@@ -291,4 +292,17 @@ routes: [ {{ name: mine, match: {{ path: '/mine' }}, upstream: up, allow: signed
         assert_eq!(replicas.here.call("DELETE", &path, &lines, &Value::Null).await.status, 200);
         until(Duration::from_secs(2), "the end", async || status().await == 401).await;
     }
+}
+
+#[tokio::test]
+async fn the_owner_is_told_of_a_new_key() {
+    let post = Post::start("").await;
+    let ada = post.gateway.user("ada", &post.keys).await;
+    let made = post.call(Some(&ada), "/api-keys/", json!({"name": "nightly"})).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let letter = post.letter(1).await;
+    let (to, text) = (letter.to.clone(), text_of(&letter));
+    assert_eq!(to, ["ada@example.com"]);
+    assert!(text.contains("An API key was made"), "{text}");
+    assert!(!letter.text.contains(made.json()["key"].as_str().unwrap()));
 }
