@@ -182,7 +182,10 @@ on_one_and_on_two! {
         let user = user_of(&scene.log_in(&mut device, None).await, ada.id);
         assert_eq!(scene.call("DELETE", &path, Some(&ada), &json!({})).await.status, 204);
         assert_eq!(refusal(&scene.log_in(&mut device, None).await), not_accepted());
-        assert_eq!(scene.reached(&user, "/safe").await, "403 MFA_REQUIRED", "what it proved is over");
+        assert_eq!(scene.reached(&user, "/safe").await, "401 TOKEN_INVALID", "whoever came in by it is out");
+        let another = scene.call("POST", "/webauthn/register/begin/", Some(&user), &json!({})).await;
+        assert_eq!(another.status, 401, "and adds no other one");
+        assert_eq!(scene.reached(&ada, "/safe").await, "403 MFA_REQUIRED", "who removed it stays");
         let again = scene.call("DELETE", &path, Some(&ada), &json!({})).await;
         assert_eq!(refusal(&again), (404, "CREDENTIAL_NOT_FOUND".to_owned()));
         let trail = scene.trail().await;
