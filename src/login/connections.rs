@@ -3,17 +3,16 @@
 //! Law: an open session is not enough to give an account another way in, nor to take one away: it takes
 //! a fresh proof. The last way in is never taken away, however many are taken away at once.
 
-use std::time::Duration;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::by_social_http::{Given, establish, provider};
-use super::{by_code, http, links_are_open};
+use super::step::step_up;
+use super::{by_code, links_are_open};
 use crate::account::{self, Account};
 use crate::app::{App, Change};
 use crate::audit::EndReason;
-use crate::base::{Id, Secret, Timestamp};
+use crate::base::{Id, Secret};
 use crate::crypto::password::MAX_BYTES;
 use crate::http::{
     ApiError, Bucket, Call, Created, ErrorCode as Code, Fields, FromFields, Json, Nothing, Row, del, get,
@@ -23,9 +22,6 @@ use crate::passkey;
 use crate::session;
 use crate::social::{self, Connection, NotConnected, Whose};
 use crate::store::Error;
-
-/// How long a proof is fresh.
-const FRESH_FOR: Duration = Duration::from_mins(15);
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
@@ -227,19 +223,6 @@ async fn proved(call: &Call, password: Option<Secret<String>>) -> Result<Account
     let person = call.person()?;
     let gone = || ApiError::internal("the account of a live session is gone");
     let account = account::by_id(&call.app.db, person.account.id).await?.ok_or_else(gone)?;
-    let now = call.app.now();
-    let is_fresh = |at: Timestamp| now.since(at) <= FRESH_FOR;
-    if account.second_factor_at.is_some() {
-        let proved_at = person.session.second_factor_at;
-        let code = if proved_at.is_some() { Code::ReauthenticationRequired } else { Code::MfaRequired };
-        return if proved_at.is_some_and(is_fresh) { Ok(account) } else { Err(ApiError::new(code)) };
-    }
-    if is_fresh(person.session.authenticated_at) {
-        return Ok(account);
-    }
-    if account.password_hash.is_none() {
-        return Err(ApiError::new(Code::ReauthenticationRequired));
-    }
-    http::reauthenticate(call, &account, password).await?;
+    step_up(call, &account, password).await?;
     Ok(account)
 }
