@@ -88,14 +88,27 @@ async fn enter(
     proof: &Proof,
     trial: Option<Trial>,
 ) -> Result<Entered, Refused> {
+    let use_up = async |change: &mut Change<'_>| {
+        Ok(is_still_theirs(change, proof).await? && otp::spend(change, proof).await?)
+    };
+    let_in(app, visit, account, trial, use_up).await
+}
+
+/// Lets somebody in by a proof that `use_up` uses up in the same change, once the account's row is held;
+/// `false` where it is none any more.
+pub(super) async fn let_in(
+    app: &App,
+    visit: &Visit,
+    account: &Account,
+    trial: Option<Trial>,
+    use_up: impl AsyncFnOnce(&mut Change<'_>) -> Result<bool, Refused>,
+) -> Result<Entered, Refused> {
     let rights = rights_of(app, account).await?;
     let claims = claims_of(app, account, &rights).await?;
     let mut change = app.change(visit.actor.clone()).await?;
     // The account's row first, as everywhere where both are written.
-    let is_spent = account::hold(&mut change, account.id).await?
-        && is_still_theirs(&mut change, proof).await?
-        && otp::spend(&mut change, proof).await?;
-    let opened = if is_spent {
+    let is_good = account::hold(&mut change, account.id).await? && use_up(&mut change).await?;
+    let opened = if is_good {
         open(&mut change, account, visit, trial.as_ref(), claims).await
     } else {
         Err(Refused::Wrong)
@@ -133,7 +146,7 @@ async fn is_still_theirs(change: &mut Change<'_>, proof: &Proof) -> Result<bool,
 }
 
 /// What becomes of the try for the second factor where nobody was let in.
-pub(super) async fn settle(
+async fn settle(
     app: &App,
     visit: &Visit,
     account: &Account,

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use super::by_password::{self, Entered, Visit, note_refusal, open, standing};
-use super::by_proof::settle;
+use super::by_proof::let_in;
 use super::lockout::{Door, closed_until, note_failure};
 use super::second::{self, Trial};
-use super::{Rights, claims_of, rights_of};
+use super::{Rights, claims_of};
 use crate::account::{self, Account, Field, NewAccount, Reference, Target, WriteError};
 use crate::app::{App, Change};
 use crate::audit::{Actor, How, LoginFailure};
@@ -213,34 +213,10 @@ async fn open_for(
     account: &Account,
     (whose, trial): (Option<Whose>, Option<Trial>),
 ) -> Result<Entered, by_password::Refused> {
-    let rights = rights_of(app, account).await?;
-    let claims = claims_of(app, account, &rights).await?;
-    let mut change = app.change(visit.actor.clone()).await?;
-    // The account's row first, as everywhere where both are written.
-    let is_good = account::hold(&mut change, account.id).await?
-        && use_pending(&mut change, guest).await?
-        && connect(&mut change, guest, account, whose).await?;
-    let opened = if is_good {
-        open(&mut change, account, visit, trial.as_ref(), claims).await
-    } else {
-        Err(by_password::Refused::Wrong)
+    let use_up = async |change: &mut Change<'_>| {
+        Ok(use_pending(change, guest).await? && connect(change, guest, account, whose).await?)
     };
-    let second = trial.map(|trial| trial.attempt);
-    let (session, pair) = match opened {
-        Ok(opened) => opened,
-        Err(refused) => {
-            drop(change);
-            settle(app, visit, account, &refused, second).await?;
-            return Err(refused);
-        }
-    };
-    if let Some(second) = &second {
-        second.succeeded(change.tx()).await?;
-    }
-    change.commit().await?;
-    let mut account = account.clone();
-    account.last_login_at = Some(session.started_at);
-    Ok(Entered { account, rights, session, pair })
+    let_in(app, visit, account, trial, use_up).await
 }
 
 /// Of all logins that go on from one that was asked for a second factor, one does.
