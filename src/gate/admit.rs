@@ -19,6 +19,7 @@ use super::head::{Kind, RequestHead};
 use super::hold::{Held, Kept, Question};
 use super::identity::{Sent, identity_headers};
 use super::laps::Laps;
+use super::pay::Carried;
 use super::permit::Permit;
 use super::person::Snapshot;
 use super::rejection::{Flaw, Rejection};
@@ -26,6 +27,7 @@ use super::route::{CredentialUse, Route};
 use super::world::{Target, World};
 use super::{Gate, application, credential, edge, limit, note, rewrite};
 use crate::agent::Status;
+use crate::approval::Outcome;
 use crate::crypto::digest::sha256;
 use crate::http::{Access, Reply};
 use crate::metrics::Stage;
@@ -292,27 +294,20 @@ impl Asking<'_> {
             None => None,
         };
         // Last of all: only what is dispatched is spent.
-        let paid = match paid {
-            Some(paid) => paid,
-            None => match &route.tariff {
-                None => agent::spend(gate, &grant, &agent::purchase(&grant, route.charge)?, None).await?,
-                Some(tariff) => {
-                    let whole = match (&held, std::mem::replace(&mut sending, Sending::Unread)) {
-                        (Some((approved, _)), _) => approved.clone(),
-                        (None, Sending::Read(whole)) => whole,
-                        (None, _) => self.whole(&permit, body, route.body_max(), &mut laps).await?,
-                    };
-                    let (paid, priced) = agent::spend_on_call(gate, &grant, tariff, &whole).await?;
-                    if held.is_none() {
-                        body.replace(priced.clone());
-                        sending = Sending::Read(priced);
-                    } else if priced != whole {
-                        // What people approved is sent to the byte, and nothing is written into it.
-                        return Err(Rejection::Agent(AgentRefusal::Unpriced("body".to_owned())));
+        let paid = if let Some(paid) = paid {
+            paid
+        } else {
+            let approved = held.as_ref().map(|(approved, _)| approved);
+            let mut carried = Carried { body, sending: &mut sending, laps: &mut laps };
+            match self.pay(&permit, &grant, approved, &mut carried).await {
+                Ok(paid) => paid,
+                Err(rejection) => {
+                    if let Some((_, kept)) = held {
+                        kept.claim.settled(Outcome::Unsent).await;
                     }
-                    paid
+                    return Err(rejection);
                 }
-            },
+            }
         };
         if let Some((_, kept)) = held {
             sending = Sending::Kept(Box::new(kept));
@@ -352,7 +347,7 @@ impl Asking<'_> {
 
     /// The whole body, and then once more whether what was permitted is permitted still: the client
     /// took its time.
-    async fn whole(
+    pub(super) async fn whole(
         &self,
         permit: &Permit,
         body: &mut dyn BodySource,

@@ -129,10 +129,11 @@ async fn judge<'l>(
     let agent::Caller { snapshot, grant, application } = caller;
     let permit = asking.judge_delegation(&snapshot, &grant, application.as_ref()).await?;
     note::passing(gate, &permit, head).await?;
-    // As everywhere: taken, then paid for, and sent next.
+    // Paid for before it is taken: nobody else has this turn, and what cannot be paid for uses up none of
+    // the tries that there are.
+    let paid = agent::spend(gate, &grant, &agent::purchase(&grant, route.charge)?, None).await?;
     let actor = agent::actor_of(&snapshot, &grant, head);
     let kept = Box::new(Due::errand(approval.clone(), content)).claim(gate, &actor).await?;
-    let paid = agent::spend(gate, &grant, &agent::purchase(&grant, route.charge)?, None).await?;
     // Whether failures are known was not asked: a success forgives what there is.
     let has_failures = true;
     Ok(Passing { permit, has_failures, paid, sending: Sending::Kept(Box::new(kept)), laps: Laps::untimed() })

@@ -30,6 +30,7 @@ mod laps;
 mod limit;
 mod nominated;
 mod note;
+mod pay;
 mod permit;
 mod person;
 mod record;

@@ -163,10 +163,14 @@ async fn write(
     if !account::hold(&mut change, account.id).await? || !otp::spend(&mut change, proof).await? {
         return Err(Refused::Wrong);
     }
-    // What was confirmed in between counts.
+    // What was confirmed or changed in between counts.
     let now = change.now();
     let held = account::by_id(change.tx(), account.id).await?;
-    let Some(held) = held.filter(|held| may_reset(held, proof.contact(), now)) else {
+    let is_theirs = |held: &Account| {
+        let target = held.has(proof.contact());
+        target.is_some_and(|target| target.as_str() == proof.target())
+    };
+    let Some(held) = held.filter(|held| is_theirs(held) && may_reset(held, proof.contact(), now)) else {
         return Err(Refused::Wrong);
     };
     // Whoever registered never showed that this is theirs, and may have left ways in behind.

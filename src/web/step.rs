@@ -30,6 +30,9 @@ pub(super) async fn fields(
             label for=(format!("{id}-password")) { "Your password" }
             input id=(format!("{id}-password")) name="password" type="password" autocomplete="current-password" required;
         },
+        Step::SecondFactor if own.second_factor_at.is_none() => html! {
+            p.meta { "Your login is too old for this: log out, and log in with your passkey again." }
+        },
         Step::SecondFactor => html! {
             label for=(format!("{id}-code")) { "Code from your authenticator app, or a backup code" }
             input id=(format!("{id}-code")) name="code" type="text" autocomplete="one-time-code" required maxlength="64"

@@ -239,8 +239,7 @@ async fn a_call_that_is_approved_and_does_not_fit_the_budget_is_refused_and_stay
     let text = request("POST", "/held", &[bearer(&token), confirmed(&named)], r#"{"model":"m"}"#);
     let refused = exchange(scene.gateway.public(), text).await.expect("an answer");
     assert_eq!(told(&refused), (403, "BUDGET_EXCEEDED".to_owned()));
-    scene.comes_to(&named, "approved").await;
-    assert_eq!(upstream.count(), 0);
+    assert_eq!((scene.standing(&named).await.as_str(), upstream.count()), ("approved", 0));
 }
 
 /// Reserve much, narrow, and let the refund arrive: what lies in a purse then is what the store knows of.

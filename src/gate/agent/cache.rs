@@ -51,6 +51,8 @@ pub(in crate::gate) struct Grant {
     /// When its use, and a refusal because of its state, were noted last.
     pub used_at: AtomicI64,
     pub refused_at: AtomicI64,
+    /// In which minute it last tried what is for people, and how often in it.
+    pub strays: AtomicI64,
 }
 
 #[derive(Debug, Clone)]
@@ -220,6 +222,7 @@ impl Grant {
             is_tripping: AtomicBool::new(false),
             used_at: AtomicI64::new(token.last_used_at.map_or(0, Timestamp::as_millis)),
             refused_at: AtomicI64::new(0),
+            strays: AtomicI64::new(0),
             token,
         }
     }

@@ -25,6 +25,8 @@ use crate::base::{Id, MicroUsd, Random, Timestamp};
 use crate::shared::Price;
 
 const TRACE_MAX: usize = 128;
+/// How many rows a minute an agent may leave at endpoints for people.
+const STRAYS: i64 = 30;
 const REFUSED_EVERY: Duration = Duration::from_mins(1);
 
 impl RequestHead {
@@ -115,10 +117,9 @@ impl Trail {
     }
 }
 
-/// Writes down that an agent was refused at an endpoint that is for people; as with what a stopped token
-/// does, once a minute.
+/// Writes down that an agent was refused at an endpoint that is for people; so often a minute.
 pub(super) fn strayed(gate: &Gate, head: &RequestHead, snapshot: &Snapshot, grant: &Grant, endpoint: &str) {
-    if !is_due(grant, head.at) {
+    if !may_stray(grant, head.at) {
         return;
     }
     let decided = Decided {
@@ -160,6 +161,17 @@ fn is_sampled(gate: &Gate, route: &Route) -> bool {
     let mut bytes = [0u8; 4];
     Random::fill(gate.app.random.as_ref(), &mut bytes);
     f64::from(u32::from_be_bytes(bytes)) < part * f64::from(u32::MAX)
+}
+
+/// Counts a try in its minute: one clock for all would let what matters hide behind what does not.
+fn may_stray(grant: &Grant, now: Timestamp) -> bool {
+    let minute = now.as_millis() / 60_000;
+    let count = |was: i64| match (was >> 8 == minute, was & 0xff) {
+        (false, _) => Some(minute << 8 | 1),
+        (true, tries) if tries < STRAYS => Some(was + 1),
+        (true, _) => None,
+    };
+    grant.strays.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_ok()
 }
 
 fn is_due(grant: &Grant, now: Timestamp) -> bool {
