@@ -75,6 +75,7 @@ pub mod breach;
 pub mod login;
 pub mod apikey;
 pub mod profile;
+pub mod privacy;
 pub mod web;
 pub mod gate;
 pub mod proxy;

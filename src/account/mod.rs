@@ -234,6 +234,18 @@ pub async fn set_activity(change: &mut Change<'_>, account: Id, activity: Activi
     Ok(true)
 }
 
+/// Takes everything from an account that tells of a person: it opens nothing any more, and its address
+/// and names are free again. `false` where that was done before. What other slices keep of the person
+/// is theirs to erase, in the same change.
+pub async fn erase(change: &mut Change<'_>, account: Id, how: How) -> Result<bool, Error> {
+    let now = change.now();
+    if store::erase(change.tx(), account, now).await? == 0 {
+        return Ok(false);
+    }
+    change.record(AccountEvent::Deleted { account, how }).await?;
+    Ok(true)
+}
+
 /// Whether somebody is shut out for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ban {

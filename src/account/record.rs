@@ -50,12 +50,16 @@ pub struct Account {
     pub last_login_at: Option<Timestamp>,
     /// Since when a login asks for a second factor; `None`: it does not.
     pub second_factor_at: Option<Timestamp>,
+    /// Since when nothing is known of the person any more.
+    pub deleted_at: Option<Timestamp>,
 }
 
 /// Whether an account may act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     Good,
+    /// There is nobody any more.
+    Deleted,
     Inactive,
     Banned,
     /// By an administrator; without an end until it is lifted.
@@ -68,7 +72,9 @@ impl Account {
     /// Whether it may log in and be spoken for at this moment.
     #[must_use]
     pub fn standing(&self, now: Timestamp) -> Standing {
-        if self.is_banned {
+        if self.deleted_at.is_some() {
+            Standing::Deleted
+        } else if self.is_banned {
             Standing::Banned
         } else if !self.is_active {
             Standing::Inactive
@@ -114,6 +120,7 @@ impl Account {
             updated_at: now,
             last_login_at: None,
             second_factor_at: None,
+            deleted_at: None,
         }
     }
 

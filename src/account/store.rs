@@ -11,7 +11,7 @@ fn select() -> Stmt {
         "SELECT id, number, site_id AS site, email, phone, username, pending_email, pending_phone, password_hash, \
          password_changed_at, must_change_password, first_name, last_name, bio, timezone, language, custom_fields, is_active, \
          is_banned, is_staff, is_superuser, is_email_verified, is_phone_verified, is_locked, locked_until, \
-         created_at, updated_at, last_login_at, second_factor_at FROM account",
+         created_at, updated_at, last_login_at, second_factor_at, deleted_at FROM account",
     )
 }
 
@@ -24,7 +24,7 @@ pub(super) async fn find(
     site: Id,
     reference: &Reference,
 ) -> Result<Option<Account>, Error> {
-    let base = select().push("WHERE site_id = ? AND").bind(site);
+    let base = select().push("WHERE deleted_at IS NULL AND site_id = ? AND").bind(site);
     let stmt = match reference {
         Reference::Id(id) => base.push("id = ?").bind(*id),
         Reference::Number(number) => base.push("number = ?").bind(*number),
@@ -41,7 +41,7 @@ pub(super) async fn list(
     limit: u32,
     offset: u32,
 ) -> Result<Vec<Account>, Error> {
-    let stmt = select().push("WHERE site_id = ?").bind(site);
+    let stmt = select().push("WHERE deleted_at IS NULL AND site_id = ?").bind(site);
     src.all(stmt.push("ORDER BY number, id LIMIT ? OFFSET ?").bind(limit).bind(offset)).await
 }
 
@@ -92,7 +92,7 @@ pub(super) async fn set_password(
 ) -> Result<u64, Error> {
     let stmt =
         sql("UPDATE account SET password_hash = ?, password_changed_at = ?, must_change_password = ?, \
-                    updated_at = ? WHERE id = ?")
+                    updated_at = ? WHERE id = ? AND deleted_at IS NULL")
         .bind(hash.expose())
         .bind(now)
         .bind(must_change == MustChange::AtNextLogin)
@@ -216,7 +216,8 @@ pub(super) async fn lock(
     until: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<u64, Error> {
-    let stmt = sql("UPDATE account SET is_locked = ?, locked_until = ?, updated_at = ? WHERE id = ?");
+    let stmt = sql("UPDATE account SET is_locked = ?, locked_until = ?, updated_at = ? \
+                    WHERE id = ? AND deleted_at IS NULL");
     tx.execute(stmt.bind(true).bind(until).bind(now).bind(id)).await
 }
 
@@ -228,13 +229,14 @@ pub(super) async fn unlock(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, E
 }
 
 pub(super) async fn set_active(tx: &mut Tx, id: Id, is_active: bool, now: Timestamp) -> Result<u64, Error> {
-    let stmt = sql("UPDATE account SET is_active = ?, updated_at = ? WHERE id = ? AND is_active <> ?");
+    let stmt = sql("UPDATE account SET is_active = ?, updated_at = ? \
+                    WHERE id = ? AND is_active <> ? AND deleted_at IS NULL");
     tx.execute(stmt.bind(is_active).bind(now).bind(id).bind(is_active)).await
 }
 
 pub(super) async fn set_banned(tx: &mut Tx, id: Id, is_banned: bool, now: Timestamp) -> Result<u64, Error> {
     let stmt = sql("UPDATE account SET is_banned = ?, is_active = ?, updated_at = ? \
-                    WHERE id = ? AND is_banned <> ?");
+                    WHERE id = ? AND is_banned <> ? AND deleted_at IS NULL");
     tx.execute(stmt.bind(is_banned).bind(!is_banned).bind(now).bind(id).bind(is_banned)).await
 }
 
@@ -256,5 +258,31 @@ pub(super) async fn edit(tx: &mut Tx, id: Id, fields: &[Field], now: Timestamp) 
             Field::PendingPhone(phone) => stmt.push(", pending_phone = ?").bind(phone.as_ref()),
         };
     }
-    tx.execute(stmt.push("WHERE id = ?").bind(id)).await
+    tx.execute(stmt.push("WHERE id = ?").bind(id).push("AND deleted_at IS NULL")).await
+}
+
+/// Takes everything from an account that tells of a person; 0 where that was done before. The row stays,
+/// so that no other account gets its number, and nothing that names its id means somebody else.
+pub(super) async fn erase(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE account SET email = NULL, phone = NULL, username = NULL, pending_email = NULL, \
+                    pending_phone = NULL, password_hash = NULL, password_changed_at = NULL, first_name = '', \
+                    last_name = '', bio = '', timezone = '', language = '', custom_fields = NULL, \
+                    locked_until = NULL, last_login_at = NULL, second_factor_at = NULL,")
+    .push("must_change_password = ?, is_active = ?, is_banned = ?, is_staff = ?, is_superuser = ?,")
+    .bind(false)
+    .bind(false)
+    .bind(false)
+    .bind(false)
+    .bind(false)
+    .push("is_email_verified = ?, is_phone_verified = ?, is_locked = ?, updated_at = ?, deleted_at = ?")
+    .bind(false)
+    .bind(false)
+    .bind(false)
+    .bind(now)
+    .bind(now)
+    .push("WHERE id = ? AND deleted_at IS NULL")
+    .bind(id);
+    let gone = tx.execute(stmt).await?;
+    tx.execute(sql("DELETE FROM password_history WHERE account_id = ?").bind(id)).await?;
+    Ok(gone)
 }

@@ -9,6 +9,7 @@ mod input;
 mod ledger;
 mod mint;
 mod narrow;
+mod over;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -21,8 +22,7 @@ use futures::future::BoxFuture;
 use crate::account;
 use crate::app::{App, Change};
 use crate::audit::{
-    AccountEvent, Actor, AgentEvent, ApplicationEvent, Delegation, Event, FactorEvent, PasskeyEvent,
-    Suspension,
+    AccountEvent, AgentEvent, ApplicationEvent, Delegation, Event, FactorEvent, PasskeyEvent, Suspension,
 };
 use crate::base::{Id, MicroUsd, Number, Timestamp};
 use crate::crypto::token::TokenDigest;
@@ -30,7 +30,7 @@ use crate::metrics::AgentTrip;
 use crate::policy::Code;
 use crate::session::Method;
 use crate::shared::Allowance;
-use crate::store::{Error, Source, again};
+use crate::store::{Error, Source};
 
 pub use http::{Own, calling, count_own, rows};
 pub use ledger::{
@@ -39,14 +39,13 @@ pub use ledger::{
 };
 pub use mint::{Mint, MintError, TEXT_LEN, mint};
 pub use narrow::{NarrowError, Narrowed, Narrowing, narrow};
+pub use over::{beat, erase, expire, settle, silence, stop_overdue, sweep};
 pub use view::{Shown, shown};
 
 /// The series of the numbers that wires show.
 const SERIES: &str = "agent_token";
 /// How long a token that is over stays in the store, for whoever asks what happened.
 pub const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
-/// How many tokens one transaction of a chore ends.
-const AT_ONCE: u32 = 100;
 
 /// Where a token stands. Only [`Status::Active`] opens anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -344,7 +343,9 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
                     revoke(change, of).await?;
                 }
             }
-            Event::Account(AccountEvent::PasswordChanged { account, .. }) => {
+            Event::Account(
+                AccountEvent::PasswordChanged { account, .. } | AccountEvent::Deleted { account, .. },
+            ) => {
                 let tokens = end_all(change, *account).await?;
                 if !tokens.is_empty() {
                     change.record(AgentEvent::AllRevoked { account: *account, tokens }).await?;
@@ -360,88 +361,4 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
         }
         Ok(())
     })
-}
-
-/// Ends a token whose time is over. `false` where its state says so already.
-pub async fn expire(change: &mut Change<'_>, of: Delegation) -> Result<bool, Error> {
-    let now = change.now();
-    if store::expire(change.tx(), of.token, now).await? == 0 {
-        return Ok(false);
-    }
-    change.record(AgentEvent::Expired { of }).await?;
-    Ok(true)
-}
-
-/// Suspends a token whose sign of life is overdue. `false` where one came after all.
-pub async fn silence(change: &mut Change<'_>, of: Delegation) -> Result<bool, Error> {
-    let now = change.now();
-    if store::silence(change.tx(), of.token, now).await? == 0 {
-        return Ok(false);
-    }
-    change.record(AgentEvent::Suspended { of, reason: Suspension::HeartbeatMissing }).await?;
-    change.app().metrics.agent_suspended(AgentTrip::HeartbeatMissing);
-    Ok(true)
-}
-
-/// Writes into the store what time has done to a token.
-pub async fn settle(app: &App, of: Delegation, fault: Fault) -> Result<(), Error> {
-    let settle = || async {
-        let mut change = app.change(Actor::system()).await?;
-        let is_settled = match fault {
-            Fault::Overdue => expire(&mut change, of).await?,
-            Fault::Silent => silence(&mut change, of).await?,
-            Fault::Status(_) => false,
-        };
-        if is_settled { change.commit().await } else { Ok(()) }
-    };
-    again(settle).await
-}
-
-/// Notes a sign of life. `false` where it came too late or the token may not act; it never revives.
-pub async fn beat(app: &App, token: Id) -> Result<bool, Error> {
-    // No change of anybody's rights: its absence is what leaves an event.
-    let now = app.now();
-    let mut tx = app.db.begin().await?;
-    let is_in_time = store::beat(&mut tx, token, now).await? > 0;
-    tx.commit().await?;
-    Ok(is_in_time)
-}
-
-/// Ends what is over and suspends what is silent, also when nobody calls; how many tokens.
-pub async fn stop_overdue(app: &App) -> Result<u64, Error> {
-    let mut stopped = 0;
-    loop {
-        let now = app.now();
-        let overdue = store::overdue(&app.db, now, AT_ONCE).await?;
-        let silent = store::silent(&app.db, now, AT_ONCE).await?;
-        if overdue.is_empty() && silent.is_empty() {
-            return Ok(stopped);
-        }
-        let mut change = app.change(Actor::system()).await?;
-        let mut count = 0;
-        for id in &overdue {
-            if let Some(token) = store::by_id(change.tx(), *id).await? {
-                count += u64::from(expire(&mut change, token.delegation()).await?);
-            }
-        }
-        for id in &silent {
-            if let Some(token) = store::by_id(change.tx(), *id).await? {
-                count += u64::from(silence(&mut change, token.delegation()).await?);
-            }
-        }
-        // Another replica may have done it all in between.
-        if count == 0 {
-            return Ok(stopped);
-        }
-        change.commit().await?;
-        stopped += count;
-    }
-}
-
-/// Removes tokens that have been over for [`KEPT_FOR`]; how many.
-pub async fn sweep(app: &App) -> Result<u64, Error> {
-    let mut tx = app.db.begin().await?;
-    let gone = store::sweep(&mut tx, app.now().minus(KEPT_FOR)).await?;
-    tx.commit().await?;
-    Ok(gone)
 }

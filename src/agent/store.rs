@@ -389,6 +389,11 @@ pub(super) async fn note_use(tx: &mut Tx, id: Id, at: Timestamp) -> Result<(), E
     tx.execute(stmt.bind(at).bind(id).bind(at)).await.map(drop)
 }
 
+/// Takes the labels from all tokens of one human.
+pub(super) async fn erase(tx: &mut Tx, account: Id) -> Result<(), Error> {
+    tx.execute(sql("UPDATE agent_token SET agent = '' WHERE account_id = ?").bind(account)).await.map(drop)
+}
+
 /// Removes what ended before a moment; how many tokens went.
 pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> {
     for what in [

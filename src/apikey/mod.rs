@@ -145,16 +145,25 @@ pub async fn revoke(change: &mut Change<'_>, key: &ApiKey) -> Result<bool, Error
     Ok(true)
 }
 
-/// Ends every key of an account whose password changed: whoever knew the old one may have made it.
+/// Ends every key of an account that is gone, or whose password changed: whoever knew the old one may
+/// have made it.
 pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, Result<(), Error>> {
     Box::pin(async move {
-        if let Event::Account(AccountEvent::PasswordChanged { account, .. }) = event {
+        if let Event::Account(
+            AccountEvent::PasswordChanged { account, .. } | AccountEvent::Deleted { account, .. },
+        ) = event
+        {
             for key in store::of_account(change.tx(), *account).await? {
                 revoke(change, &key).await?;
             }
         }
         Ok(())
     })
+}
+
+/// Removes the keys of an account that is gone.
+pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
+    store::erase(change.tx(), account).await
 }
 
 /// The keys of an account, the newest first, those that were over lately included.

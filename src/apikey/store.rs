@@ -118,6 +118,13 @@ pub(super) async fn note_use(tx: &mut Tx, id: Id, at: Timestamp) -> Result<(), E
     tx.execute(stmt.bind(at).bind(id).bind(at)).await.map(drop)
 }
 
+pub(super) async fn erase(tx: &mut Tx, account: Id) -> Result<(), Error> {
+    let scopes = sql("DELETE FROM api_key_scope WHERE key_id IN \
+                      (SELECT id FROM api_key WHERE account_id = ?)");
+    tx.execute(scopes.bind(account)).await?;
+    tx.execute(sql("DELETE FROM api_key WHERE account_id = ?").bind(account)).await.map(drop)
+}
+
 /// Removes what was over before a moment; how many keys went.
 pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> {
     let scopes = sql("DELETE FROM api_key_scope WHERE key_id IN \

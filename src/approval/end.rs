@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use super::{Approval, KEPT_FOR, State, answer, store};
 use crate::app::{App, Change};
 use crate::audit::{Actor, AgentEvent, Event, Step, Voided};
+use crate::base::Id;
 use crate::store::Error;
 
 /// How many approvals one transaction of a chore ends.
@@ -76,6 +77,12 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
         Ok(())
     }
     .boxed()
+}
+
+/// Takes the words from what was held for an account that is gone. Who decided what, and when, stays for as
+/// long as it does of others.
+pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
+    store::erase(change.tx(), account).await
 }
 
 /// Drops what is kept of approvals and has had its time: answers, and requests that cannot be sent

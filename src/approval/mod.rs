@@ -40,7 +40,7 @@ pub use content::{Content, Seen, content, contents, seen};
 use decide::lost;
 pub use decide::{DecideError, Decided, Decision, SessionNeed, decide, void};
 pub use digest::{Bound, request_digest};
-pub use end::{end_overdue, react, sweep};
+pub use end::{end_overdue, erase, react, sweep};
 pub use errand::{Crowd, take_errands};
 pub use http::rows;
 pub use list::{Filter, LISTED_MAX, list, list_for, may_see, open_for};

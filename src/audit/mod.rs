@@ -17,7 +17,7 @@ pub use chain::{Broken, Finding, Head, Noted, append, verify};
 pub use event::{
     AccountEvent, AgentEvent, ApiKeyEvent, ApplicationEvent, ApprovalEvent, Basis, Contact, Decided,
     Delegation, EndReason, Event, FactorEvent, How, KeyEvent, LoginFailure, OrganizationEvent, PasskeyEvent,
-    RightsEvent, SessionEvent, Settled, Step, Suspension, SystemEvent, Verdict, Voided,
+    PrivacyEvent, RightsEvent, SessionEvent, Settled, Step, Suspension, SystemEvent, Verdict, Voided,
 };
-pub use store::{Row, Sought, latest, latest_of, prune, tail, tail_of};
+pub use store::{Row, Sought, count_of, erase, latest, latest_of, prune, tail, tail_of};
 pub use subject::Subject;

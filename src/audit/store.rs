@@ -1,6 +1,7 @@
 //! The audit tables: the chain, and what lies beside it.
 //!
-//! Law: rows are inserted and read; nothing here changes one. Rows leave by age only, oldest first.
+//! Law: rows are inserted and read; nothing here changes one. Rows leave by age only, oldest first; what
+//! lies beside them leaves with its person.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -193,10 +194,11 @@ pub struct Sought {
 
 impl Sought {
     fn after(&self, seq: i64) -> Stmt {
-        select()
-            .push("WHERE a.seq > ?")
-            .bind(seq)
-            .and_if(self.code.as_deref(), "a.code = ?")
+        self.narrow(select().push("WHERE a.seq > ?").bind(seq))
+    }
+
+    fn narrow(&self, stmt: Stmt) -> Stmt {
+        stmt.and_if(self.code.as_deref(), "a.code = ?")
             .and_if(self.account, "a.account_id = ?")
             .and_if(self.request_id.as_deref(), "a.request_id = ?")
             .and_if(self.trace.as_deref(), "p.trace = ?")
@@ -230,6 +232,19 @@ pub async fn latest_of(mut source: impl Source, sought: &Sought, count: u32) -> 
     let mut rows: Vec<Link> = source.all(stmt).await?;
     rows.reverse();
     Ok(rows.into_iter().map(Row::from).collect())
+}
+
+/// How many rows there are of those that are sought.
+pub async fn count_of(mut source: impl Source, sought: &Sought) -> Result<i64, Error> {
+    let stmt = sql("SELECT COUNT(*) FROM audit a LEFT JOIN audit_personal p ON p.seq = a.seq");
+    let (count,): (i64,) = source.one(sought.narrow(stmt.push("WHERE a.seq > 0"))).await?;
+    Ok(count)
+}
+
+/// Erases what lies beside the rows about an account; the chain holds what it held. What the person did
+/// to others stays with the rows about those.
+pub async fn erase(tx: &mut Tx, account: Id) -> Result<u64, Error> {
+    tx.execute(sql("DELETE FROM audit_personal WHERE account_id = ?").bind(account)).await
 }
 
 /// Removes what is older than `before`, from the oldest on; the last row that went.

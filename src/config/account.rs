@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::insecure::{Insecure, Permitted};
+use super::login::check_link;
 use super::notice::is_here;
 use super::place::Place;
 use super::problem::Report;
@@ -14,6 +15,11 @@ use super::scalar::{As, Size, Span};
 
 /// The longest that somebody who chooses a password waits for the service that is asked about it.
 const BREACH_WITHIN: Duration = Duration::from_secs(10);
+
+/// The longest that somebody waits for their account to go.
+const GRACE_MAX: Duration = Duration::from_hours(365 * 24);
+/// The longest that a mail may wait to be read that ends an account.
+const CONFIRM_MAX: Duration = Duration::from_hours(7 * 24);
 
 /// Registration, passwords and lockout.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -29,6 +35,35 @@ pub struct Accounts {
     /// What authenticator apps show beside an account.
     #[schemars(length(min = 1, max = 64))]
     pub totp_issuer: String,
+    pub deletion: Deletion,
+}
+
+/// What happens when somebody wants their account gone.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Deletion {
+    /// How long people may change their minds after they have confirmed it.
+    #[serde(with = "As::<Span>")]
+    pub grace: Duration,
+    /// How long the link that confirms it is good for.
+    #[serde(with = "As::<Span>")]
+    pub confirm_within: Duration,
+    /// The page that the link leads to, which gets `token`; `null`: our own page.
+    pub link: Option<String>,
+}
+
+impl Deletion {
+    fn check(&self, place: &Place, report: &mut Report, permitted: &mut Permitted) {
+        if self.grace > GRACE_MAX {
+            report.problem(&place.key("grace"), "365d at most");
+        }
+        if self.confirm_within < Duration::from_mins(5) || self.confirm_within > CONFIRM_MAX {
+            report.problem(&place.key("confirm_within"), "between 5m and 7d");
+        }
+        if let Some(link) = &self.link {
+            check_link(link, &place.key("link"), report, permitted);
+        }
+    }
 }
 
 /// A service that knows passwords from breaches, and is asked by five digits of a digest.
@@ -254,6 +289,7 @@ impl Accounts {
         if let Some(breach) = &self.breach_check {
             breach.check(&place.key("breach_check"), report);
         }
+        self.deletion.check(&place.key("deletion"), report, permitted);
         let lockout = place.key("lockout");
         if self.lockout.locked_for.is_zero() {
             report.problem(&lockout.key("for"), "a lock that does not last stops nobody");

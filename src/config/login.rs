@@ -165,7 +165,7 @@ fn check_origin(origin: &str, id: &str) -> Result<(), String> {
 }
 
 /// A link in a mail is opened by whoever reads it, over whatever network they are in.
-fn check_link(link: &str, place: &Place, report: &mut Report, permitted: &mut Permitted) {
+pub(super) fn check_link(link: &str, place: &Place, report: &mut Report, permitted: &mut Permitted) {
     let parsed = link.parse::<http::Uri>().ok();
     let host = parsed.as_ref().and_then(http::Uri::host).filter(|host| !host.is_empty());
     let scheme = parsed.as_ref().and_then(http::Uri::scheme_str);

@@ -43,8 +43,8 @@ pub mod upstream;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use account::{
-    Accounts, Api, Applications, Argon2, BreachCheck, CharacterClass, Docs, Hash, Lockout, OnUnavailable,
-    Password, PasswordRules, Registration, Required, StaffSecondFactor,
+    Accounts, Api, Applications, Argon2, BreachCheck, CharacterClass, Deletion, Docs, Hash, Lockout,
+    OnUnavailable, Password, PasswordRules, Registration, Required, StaffSecondFactor,
 };
 pub use agent::{AgentDefaults, Agents, Llm, RouteAgents, RouteCost, TokenPrices};
 pub use compare::{Comparison, Scalar, Test, Threshold};

@@ -92,6 +92,9 @@ pub enum Notice {
     /// Somebody logged in on a device that an account was never seen on: for its owner alone.
     #[serde(skip)]
     NewDevice,
+    /// An account is to be deleted, is not to be, or is gone: for its owner alone.
+    #[serde(skip)]
+    Deletion,
     /// Somebody tried to register with the address of an account: for its owner alone.
     #[serde(skip)]
     RegistrationRepeated,
@@ -113,6 +116,7 @@ impl Notice {
             Self::SecondFactorChanged => "account.second_factor_changed",
             Self::WayInChanged => "account.way_in_changed",
             Self::NewDevice => "account.new_device",
+            Self::Deletion => "account.deletion",
             Self::RegistrationRepeated => "account.registration_repeated",
         }
     }

@@ -194,6 +194,13 @@ pub async fn forget(change: &mut Change<'_>, account: &Account) -> Result<(), Er
     Ok(())
 }
 
+/// Removes the second factor of an account that is gone, and says nothing of it.
+pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
+    store::forget(change.tx(), account).await?;
+    store::forget_unconfirmed(change.tx(), account).await?;
+    store::forget_backup_codes(change.tx(), account).await
+}
+
 /// New backup codes; the old ones open nothing any more.
 pub async fn replace_backup_codes(
     change: &mut Change<'_>,

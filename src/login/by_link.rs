@@ -46,7 +46,9 @@ pub enum Place {
 }
 
 impl Place {
-    fn admits(self, asked_by: Option<Id>) -> bool {
+    /// Whether what this application asked for may be used here.
+    #[must_use]
+    pub fn admits(self, asked_by: Option<Id>) -> bool {
         match self {
             Self::Application(application) => application == asked_by,
             Self::Page => true,

@@ -209,7 +209,7 @@ async fn judge(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
 pub(super) fn standing(app: &App, account: &Account) -> Result<(), Refused> {
     match account.standing(app.now()) {
         Standing::Good => Ok(()),
-        Standing::Inactive => Err(Refused::Inactive),
+        Standing::Inactive | Standing::Deleted => Err(Refused::Inactive),
         Standing::Banned => Err(Refused::Banned),
         Standing::Locked { until } => Err(Refused::Locked { until }),
     }

@@ -201,6 +201,15 @@ pub async fn unlock(change: &mut Change<'_>, account: &Account) -> Result<bool, 
     Ok(was_locked || opened > 0)
 }
 
+/// Forgets what was counted against an account that goes, by every identifier that it had.
+pub async fn erase(change: &mut Change<'_>, account: &Account) -> Result<(), Error> {
+    forget_passwords(change.tx(), account).await?;
+    for door in [Door::again, Door::second, Door::second_again] {
+        store::clear(change.tx(), &door(account.id, account.site)).await?;
+    }
+    Ok(())
+}
+
 /// Forgets what was guessed at the password of an account, by whatever identifier; how many doors.
 pub(super) async fn forget_passwords(tx: &mut Tx, account: &Account) -> Result<u64, Error> {
     let email = account.email.as_ref().map(|email| Door::email(account.site, email));

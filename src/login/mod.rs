@@ -55,7 +55,7 @@ pub use enrol::{
     begin_second_factor, new_backup_codes, prove_again, turn_second_factor_off, turn_second_factor_on,
 };
 pub use http::{LOGIN_EVENTS, reauthenticate};
-pub use lockout::{sweep, unlock};
+pub use lockout::{erase, sweep, unlock};
 pub use password::{Unhashed, hash_of, policy_of};
 pub use social_page::{
     CameBack, Nothing as SocialNothing, Outcome as SocialOutcome, begin_social, finish_social,

@@ -198,6 +198,11 @@ fn one_line(text: &str) -> String {
     text.chars().map(plain).take(200).collect()
 }
 
+/// Removes what somebody was told and is to be told who is gone.
+pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
+    store::erase(change.tx(), account).await
+}
+
 /// Shows how many notices wait, and for how long the oldest of them has.
 pub async fn count_waiting(app: &App) -> Result<(), Error> {
     let (count, oldest) = store::backlog(&app.db).await?;

@@ -135,6 +135,10 @@ pub(super) async fn put_off(
     tx.execute(stmt.bind(due_at).bind(problem).bind(id).bind(tries)).await
 }
 
+pub(super) async fn erase(tx: &mut Tx, account: Id) -> Result<(), Error> {
+    tx.execute(sql("DELETE FROM outbox WHERE account_id = ?").bind(account)).await.map(drop)
+}
+
 pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> {
     tx.execute(sql("DELETE FROM outbox WHERE finished_at < ?").bind(before)).await
 }

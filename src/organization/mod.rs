@@ -237,6 +237,37 @@ pub async fn remove_member(change: &mut Change<'_>, organization: Id, account: I
     Ok(())
 }
 
+/// The organizations that would be left to others without an owner if this account went, by slug.
+pub async fn orphans(src: impl Source, account: Id) -> Result<Vec<Slug>, Error> {
+    store::orphans(src, account, &owner()).await
+}
+
+/// Ends every membership of an account that goes. What belonged to it alone is switched off with it.
+///
+/// # Errors
+/// [`Refused::LastOwner`] where others would be left without an owner; the change is then over.
+pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Refused> {
+    // In one order everywhere, or two owners who go at once would wait for each other.
+    for organization in store::of_member(change.tx(), account).await? {
+        let now = change.now();
+        let is_active = store::hold(change.tx(), organization, now).await?;
+        if is_active {
+            match refuse_last_owner(change, organization, account).await {
+                Ok(()) | Err(Refused::NotAMember) => {}
+                Err(Refused::LastOwner) if store::is_alone(change.tx(), organization, account).await? => {
+                    store::switch_off(change.tx(), organization, now).await?;
+                    change.record(OrganizationEvent::Deleted { organization }).await?;
+                }
+                Err(refused) => return Err(refused),
+            }
+        }
+        if store::remove_member(change.tx(), organization, account).await? {
+            change.record(OrganizationEvent::MemberRemoved { organization, account }).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Changes of one organization's members come one after the other from here to COMMIT: two owners
 /// who leave at once must not both see the other one stay.
 async fn hold(change: &mut Change<'_>, organization: Id) -> Result<(), Refused> {

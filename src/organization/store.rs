@@ -220,3 +220,40 @@ pub(super) async fn set_role(
     let update = update.bind(role).bind(now).bind(organization).bind(account).bind(role);
     Ok(tx.execute(update).await? == 1)
 }
+
+/// The organizations that an account belongs to in any way, active or not, by id.
+pub(super) async fn of_member(mut src: impl Source, account: Id) -> Result<Vec<Id>, Error> {
+    let rows = sql("SELECT organization_id FROM membership WHERE account_id = ? ORDER BY organization_id");
+    Ok(src.all::<(Id,)>(rows.bind(account)).await?.into_iter().map(|(id,)| id).collect())
+}
+
+/// Whether nobody but this account belongs to an organization, and none stands below it.
+pub(super) async fn is_alone(mut src: impl Source, organization: Id, account: Id) -> Result<bool, Error> {
+    let others = sql("SELECT COUNT(*) FROM membership WHERE organization_id = ? AND account_id <> ?");
+    let (others,): (i64,) = src.one(others.bind(organization).bind(account)).await?;
+    Ok(others == 0 && children(&mut src, &[organization]).await?.is_empty())
+}
+
+/// The active organizations that have this account as their only owner, and others in or below them.
+pub(super) async fn orphans(mut src: impl Source, account: Id, owner: &Code) -> Result<Vec<Slug>, Error> {
+    let rows = sql("SELECT o.slug FROM membership m JOIN organization o ON o.id = m.organization_id \
+                    WHERE m.account_id = ? AND m.role_code = ? AND m.status = 'active' AND o.is_active = ?")
+    .bind(account)
+    .bind(owner)
+    .bind(true)
+    .push("AND NOT EXISTS (SELECT 1 FROM membership n WHERE n.organization_id = o.id")
+    .push("AND n.account_id <> m.account_id AND n.role_code = ? AND n.status = 'active')")
+    .bind(owner)
+    .push("AND (EXISTS (SELECT 1 FROM membership n WHERE n.organization_id = o.id")
+    .push("AND n.account_id <> m.account_id)")
+    .push("OR EXISTS (SELECT 1 FROM organization c WHERE c.parent_id = o.id AND c.is_active = ?))")
+    .bind(true)
+    .push("ORDER BY o.slug, o.id");
+    Ok(src.all::<(Slug,)>(rows).await?.into_iter().map(|(slug,)| slug).collect())
+}
+
+/// Switches an organization off.
+pub(super) async fn switch_off(tx: &mut Tx, id: Id, now: Timestamp) -> Result<(), Error> {
+    let update = sql("UPDATE organization SET is_active = ?, updated_at = ? WHERE id = ?");
+    tx.execute(update.bind(false).bind(now).bind(id)).await.map(drop)
+}

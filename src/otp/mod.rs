@@ -250,6 +250,11 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
     })
 }
 
+/// Removes every code of an account that is gone.
+pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
+    store::erase(change.tx(), account).await
+}
+
 /// A code or link that was right a moment ago; [`spend`] it in the change that it is for.
 #[derive(Debug)]
 pub struct Proof {

@@ -132,6 +132,10 @@ pub(super) async fn end_all(
     tx.execute(stmt.bind(now).bind(account).bind(purpose.name())).await
 }
 
+pub(super) async fn erase(tx: &mut Tx, account: Id) -> Result<(), Error> {
+    tx.execute(sql("DELETE FROM one_time_code WHERE account_id = ?").bind(account)).await.map(drop)
+}
+
 pub(super) async fn sweep(tx: &mut Tx, now: Timestamp) -> Result<u64, Error> {
     tx.execute(sql("DELETE FROM one_time_code WHERE forget_at < ? AND expires_at < ?").bind(now).bind(now))
         .await

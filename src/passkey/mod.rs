@@ -259,6 +259,11 @@ pub async fn count_of(src: impl Source, account: Id) -> Result<i64, Error> {
     store::count_of(src, account).await
 }
 
+/// Removes the passkeys of an account that is gone, and says nothing of each.
+pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
+    store::erase(change.tx(), account).await
+}
+
 /// Calls a passkey of an account something else. `false` where it has no such passkey.
 pub async fn rename(
     change: &mut Change<'_>,

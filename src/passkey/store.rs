@@ -109,3 +109,8 @@ pub(super) async fn rename(tx: &mut Tx, id: Id, name: &str) -> Result<u64, Error
 pub(super) async fn remove(tx: &mut Tx, id: Id) -> Result<u64, Error> {
     tx.execute(sql("DELETE FROM passkey WHERE id = ?").bind(id)).await
 }
+
+/// Removes all of an account.
+pub(super) async fn erase(tx: &mut Tx, account: Id) -> Result<(), Error> {
+    tx.execute(sql("DELETE FROM passkey WHERE account_id = ?").bind(account)).await.map(drop)
+}

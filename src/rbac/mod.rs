@@ -195,6 +195,14 @@ pub async fn revoke(change: &mut Change<'_>, account: Id, granted: &Granted) -> 
     Ok(Outcome::Changed)
 }
 
+/// Takes everything from an account that is gone.
+pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
+    for granted in store::grants(change.tx(), account).await? {
+        revoke(change, account, &granted).await?;
+    }
+    Ok(())
+}
+
 /// Makes an empty group.
 pub async fn create_group(
     change: &mut Change<'_>,

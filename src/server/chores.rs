@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::app::{App, WRITTEN_EVERY, prune_audit, prune_changes};
 use crate::gate::Gate;
 use crate::notify::{self, Courier};
-use crate::{agent, apikey, approval, keys, login, otp, session, social};
+use crate::{agent, apikey, approval, keys, login, otp, privacy, session, social};
 
 const HOUR: Duration = Duration::from_hours(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -69,6 +69,7 @@ pub(super) fn start(app: &Arc<App>) {
     every(app, "forget one-time codes", HOUR, |app| async move { otp::sweep(&app).await.map(drop) });
     every(app, "forget used identities", HOUR, |app| async move { social::sweep(&app).await.map(drop) });
     every(app, "sweep the outbox", HOUR, |app| async move { notify::sweep(&app).await.map(drop) });
+    every(app, "delete accounts", MINUTE, |app| async move { privacy::delete_due(&app).await.map(drop) });
     every(app, "forget keys", HOUR, |app| async move { keys::forget(&app).await.map(drop) });
 }
 

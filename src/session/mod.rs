@@ -264,6 +264,7 @@ const fn ends_sessions(event: &AccountEvent) -> Option<(Id, EndReason)> {
         AccountEvent::PasswordChanged { account, .. } => Some((*account, EndReason::PasswordChanged)),
         AccountEvent::Deactivated { account } => Some((*account, EndReason::AccountDeactivated)),
         AccountEvent::Banned { account } => Some((*account, EndReason::AccountBanned)),
+        AccountEvent::Deleted { account, .. } => Some((*account, EndReason::AccountDeleted)),
         // A lock by a rule only closes the door to passwords: whoever guesses at them from outside
         // must not be able to throw the owner out.
         AccountEvent::Locked { account: Some(account), how: How::Administrator, .. } => {
@@ -271,6 +272,16 @@ const fn ends_sessions(event: &AccountEvent) -> Option<(Id, EndReason)> {
         }
         _ => None,
     }
+}
+
+/// Removes everything about the sessions of an account that is gone.
+pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
+    store::erase(change.tx(), account).await
+}
+
+/// Every session of an account that is still known, the oldest first.
+pub async fn all_of(src: impl Source, account: Id) -> Result<Vec<Session>, Error> {
+    store::all_of(src, account).await
 }
 
 /// Removes sessions that have been over for [`KEPT_FOR`]; how many.

@@ -35,6 +35,17 @@ pub(super) async fn live_of(
     src.all(stmt.bind(account).bind(now).bind(now).push("ORDER BY started_at, id")).await
 }
 
+pub(super) async fn all_of(mut src: impl Source, account: Id) -> Result<Vec<Session>, Error> {
+    src.all(select().push("WHERE account_id = ? ORDER BY started_at, id").bind(account)).await
+}
+
+pub(super) async fn erase(tx: &mut Tx, account: Id) -> Result<(), Error> {
+    let tokens = sql("DELETE FROM refresh_token WHERE session_id IN \
+                      (SELECT id FROM session WHERE account_id = ?)");
+    tx.execute(tokens.bind(account)).await?;
+    tx.execute(sql("DELETE FROM session WHERE account_id = ?").bind(account)).await.map(drop)
+}
+
 pub(super) async fn insert(tx: &mut Tx, session: &Session) -> Result<(), Error> {
     let stmt = sql("INSERT INTO session (id, account_id, application_id, method, scope, device_info, \
          device_key, address, started_at, authenticated_at, refreshed_at, idle_ends_at, ends_at) VALUES \

@@ -197,6 +197,11 @@ pub async fn use_token(app: &App, token: &Secret<String>) -> Result<Use, Error> 
     use_now(app, &format!("token:{signed}"), app.now().plus(TOKEN_KEPT_FOR)).await
 }
 
+/// Removes the connections of an account that is gone, and says nothing of each.
+pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
+    store::erase(change.tx(), account).await
+}
+
 /// Forgets what cannot be used again anyway; how much.
 pub async fn sweep(app: &App) -> Result<u64, Error> {
     let mut tx = app.db.begin().await?;

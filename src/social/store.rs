@@ -58,6 +58,10 @@ pub(super) async fn delete(tx: &mut Tx, account: Id, id: Id) -> Result<u64, Erro
     tx.execute(stmt.bind(id).bind(account)).await
 }
 
+pub(super) async fn erase(tx: &mut Tx, account: Id) -> Result<(), Error> {
+    tx.execute(sql("DELETE FROM social_connection WHERE account_id = ?").bind(account)).await.map(drop)
+}
+
 /// # Errors
 /// [`Error::Conflict`] where it was used before.
 pub(super) async fn insert_use(tx: &mut Tx, digest: &str, forget_at: Timestamp) -> Result<(), Error> {

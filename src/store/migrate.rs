@@ -50,6 +50,7 @@ pub const FILES: &[File] = files! {
     "0020_social"
     "0021_api_key"
     "0022_audit_search"
+    "0023_deletion"
 };
 
 /// How far a store is with one file.

@@ -75,6 +75,11 @@ pub enum AccountEvent {
     Unbanned {
         account: Id,
     },
+    /// Nothing is kept of the person but that there was one.
+    Deleted {
+        account: Id,
+        how: How,
+    },
     PasswordChanged {
         account: Id,
         how: How,
@@ -151,6 +156,7 @@ impl AccountEvent {
             Self::Activated { .. } => "account_activated",
             Self::Banned { .. } => "account_banned",
             Self::Unbanned { .. } => "account_unbanned",
+            Self::Deleted { .. } => "account_deleted",
             Self::PasswordChanged { .. } => "password_change",
             Self::PasswordRehashed { .. } => "password_rehashed",
             Self::ProfileChanged { .. } => "profile_changed",
@@ -187,6 +193,7 @@ impl AccountEvent {
             | Self::Activated { account }
             | Self::Banned { account }
             | Self::Unbanned { account }
+            | Self::Deleted { account, .. }
             | Self::PasswordChanged { account, .. }
             | Self::ProfileChanged { account, .. }
             | Self::ContactVerified { account, .. }
@@ -209,6 +216,7 @@ impl AccountEvent {
             | Self::Activated { account }
             | Self::Banned { account }
             | Self::Unbanned { account }
+            | Self::Deleted { account, .. }
             | Self::PasswordChanged { account, .. }
             | Self::PasswordRehashed { account }
             | Self::ProfileChanged { account, .. }

@@ -12,6 +12,7 @@ mod factor;
 mod key;
 mod organization;
 mod passkey;
+mod privacy;
 mod rights;
 mod session;
 mod system;
@@ -27,6 +28,7 @@ pub use factor::FactorEvent;
 pub use key::KeyEvent;
 pub use organization::OrganizationEvent;
 pub use passkey::PasskeyEvent;
+pub use privacy::PrivacyEvent;
 pub use rights::RightsEvent;
 pub use session::{EndReason, LoginFailure, SessionEvent};
 pub use system::SystemEvent;
@@ -43,6 +45,7 @@ pub enum Event {
     Factor(FactorEvent),
     Passkey(PasskeyEvent),
     ApiKey(ApiKeyEvent),
+    Privacy(PrivacyEvent),
     Rights(RightsEvent),
     Organization(OrganizationEvent),
     Application(ApplicationEvent),
@@ -69,6 +72,7 @@ impl Event {
             Self::Factor(event) => event.code(),
             Self::Passkey(event) => event.code(),
             Self::ApiKey(event) => event.code(),
+            Self::Privacy(event) => event.code(),
             Self::Rights(event) => event.code(),
             Self::Organization(event) => event.code(),
             Self::Application(event) => event.code(),
@@ -87,6 +91,8 @@ impl Event {
             Self::Factor(event) => event.subjects(),
             Self::Passkey(event) => event.subjects(),
             Self::ApiKey(event) => event.subjects(),
+            // Nothing that a decision reads has changed: that the account is gone is an event of its own.
+            Self::Privacy(_) => Vec::new(),
             Self::Rights(event) => event.subjects(),
             Self::Organization(event) => event.subjects(),
             Self::Application(event) => event.subjects(),
@@ -109,6 +115,9 @@ impl Event {
                 About { account: Some(event.account()), organization: None, application: None }
             }
             Self::ApiKey(event) => {
+                About { account: Some(event.account()), organization: None, application: None }
+            }
+            Self::Privacy(event) => {
                 About { account: Some(event.account()), organization: None, application: None }
             }
             Self::Rights(event) => About { account: event.account(), organization: None, application: None },
@@ -148,6 +157,7 @@ families! {
     Factor(FactorEvent)
     Passkey(PasskeyEvent)
     ApiKey(ApiKeyEvent)
+    Privacy(PrivacyEvent)
     Rights(RightsEvent)
     Organization(OrganizationEvent)
     Application(ApplicationEvent)

@@ -15,6 +15,7 @@ use crate::policy::code::Code;
 pub enum OrganizationEvent {
     Created { organization: Id, slug: String },
     Updated { organization: Id, fields: Vec<&'static str> },
+    Deleted { organization: Id },
     MemberAdded { organization: Id, account: Id, role: Code },
     MemberRoleChanged { organization: Id, account: Id, role: Code },
     MemberRemoved { organization: Id, account: Id },
@@ -25,6 +26,7 @@ impl OrganizationEvent {
         match self {
             Self::Created { .. } => "organization_created",
             Self::Updated { .. } => "organization_updated",
+            Self::Deleted { .. } => "organization_deleted",
             Self::MemberAdded { .. } => "member_added",
             Self::MemberRoleChanged { .. } => "member_role_updated",
             Self::MemberRemoved { .. } => "member_removed",
@@ -33,7 +35,9 @@ impl OrganizationEvent {
 
     pub fn subjects(&self) -> Vec<Subject> {
         match self {
-            Self::Created { organization, .. } | Self::Updated { organization, .. } => {
+            Self::Created { organization, .. }
+            | Self::Updated { organization, .. }
+            | Self::Deleted { organization } => {
                 vec![Subject::Organization(*organization)]
             }
             Self::MemberAdded { account, .. }
@@ -44,7 +48,9 @@ impl OrganizationEvent {
 
     pub const fn about(&self) -> About {
         match self {
-            Self::Created { organization, .. } | Self::Updated { organization, .. } => {
+            Self::Created { organization, .. }
+            | Self::Updated { organization, .. }
+            | Self::Deleted { organization } => {
                 About { account: None, organization: Some(*organization), application: None }
             }
             Self::MemberAdded { organization, account, .. }

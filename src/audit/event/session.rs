@@ -19,6 +19,7 @@ pub enum EndReason {
     AccountLocked,
     AccountDeactivated,
     AccountBanned,
+    AccountDeleted,
     ApplicationDisabled,
     /// A used refresh token came back.
     RefreshReused,

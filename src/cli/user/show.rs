@@ -137,6 +137,7 @@ fn summary(own: &Account, now: Timestamp) -> Vec<Fact> {
 fn standing(own: &Account, now: Timestamp) -> String {
     match own.standing(now) {
         Standing::Good => "good".to_owned(),
+        Standing::Deleted => "deleted".to_owned(),
         Standing::Inactive => "inactive".to_owned(),
         Standing::Banned => "banned".to_owned(),
         Standing::Locked { until: None } => "locked".to_owned(),

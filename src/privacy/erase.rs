@@ -1,0 +1,62 @@
+//! Erasing an account: each room is told to forget, in one change.
+//!
+//! Law: first the account itself, which ends everything that is open in its name by the reactions that
+//! other changes have too; then what is left. `tests` hold that no table with an account is forgotten.
+
+use crate::account::{self, Account};
+use crate::app::Change;
+use crate::audit::{self, How};
+use crate::base::Slug;
+use crate::organization;
+use crate::store::Error;
+use crate::{agent, apikey, approval, factor, login, notify, otp, passkey, rbac, session, social};
+
+use super::{store, words};
+
+/// Why an account is still there.
+#[derive(Debug)]
+pub enum NotErased {
+    /// These organizations would be left to others without an owner.
+    SoleOwner(Vec<Slug>),
+    /// It was erased before.
+    Gone,
+    Store(Error),
+}
+
+impl From<Error> for NotErased {
+    fn from(cause: Error) -> Self {
+        Self::Store(cause)
+    }
+}
+
+/// Erases an account and everything that is kept of its person, and tells them a last time.
+///
+/// # Errors
+/// [`NotErased`]; the change is then not to be committed.
+pub async fn erase(change: &mut Change<'_>, person: &Account, how: How) -> Result<(), NotErased> {
+    let id = person.id;
+    if !account::erase(change, id, how).await? {
+        return Err(NotErased::Gone);
+    }
+    let orphans = organization::orphans(change.tx(), id).await?;
+    match organization::erase(change, id).await {
+        Ok(()) => {}
+        Err(organization::Refused::Store(cause)) => return Err(cause.into()),
+        Err(_) => return Err(NotErased::SoleOwner(orphans)),
+    }
+    rbac::erase(change, id).await?;
+    session::erase(change, id).await?;
+    otp::erase(change, id).await?;
+    factor::erase(change, id).await?;
+    passkey::erase(change, id).await?;
+    social::erase(change, id).await?;
+    apikey::erase(change, id).await?;
+    approval::erase(change, id).await?;
+    agent::erase(change, id).await?;
+    login::erase(change, person).await?;
+    notify::erase(change, id).await?;
+    store::forget_reasons(change.tx(), id).await?;
+    audit::erase(change.tx(), id).await?;
+    words::farewell(change, person).await?;
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! The SQL of deletions.
+//!
+//! Law: a state is left only by a write that names it in its condition, and the row count says whether
+//! it was left.
+
+use super::{Deletion, Status};
+use crate::base::{Id, Timestamp};
+use crate::crypto::token::TokenDigest;
+use crate::store::{Error, Source, Stmt, Tx, sql};
+use crate::text_column;
+
+text_column!(Status, Status::from_name);
+
+fn select() -> Stmt {
+    sql("SELECT id, number, site_id AS site, account_id AS account, application_id AS application, status, \
+         reason, requested_at, confirmed_at, due_at, held_back_at, completed_at, cancelled_at \
+         FROM account_deletion")
+}
+
+pub(super) async fn insert(
+    tx: &mut Tx,
+    new: &Deletion,
+    (digest, ends_at): (Option<&TokenDigest>, Option<Timestamp>),
+) -> Result<(), Error> {
+    let stmt = sql(
+        "INSERT INTO account_deletion (id, number, site_id, account_id, application_id, status, token_digest, \
+         token_ends_at, reason, requested_at, confirmed_at, due_at, try_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(new.id)
+    .bind(new.number)
+    .bind(new.site)
+    .bind(new.account)
+    .bind(new.application)
+    .bind(new.status.name())
+    .bind(digest.map(TokenDigest::as_str))
+    .bind(ends_at)
+    .bind(new.reason.as_str())
+    .bind(new.requested_at)
+    .bind(new.confirmed_at)
+    .bind(new.due_at)
+    .bind(new.due_at);
+    tx.execute(stmt).await.map(drop)
+}
+
+/// Those of an account, the newest first.
+pub(super) async fn of_account(mut src: impl Source, account: Id) -> Result<Vec<Deletion>, Error> {
+    src.all(select().push("WHERE account_id = ? ORDER BY number DESC, id").bind(account)).await
+}
+
+/// Those of an account that are neither done nor called off.
+pub(super) async fn open_of(mut src: impl Source, account: Id) -> Result<Vec<Deletion>, Error> {
+    let stmt = select().push("WHERE account_id = ? AND status IN ('confirmation_sent', 'confirmed')");
+    src.all(stmt.bind(account).push("ORDER BY number, id")).await
+}
+
+pub(super) async fn by_id(mut src: impl Source, id: Id) -> Result<Option<Deletion>, Error> {
+    src.optional(select().push("WHERE id = ?").bind(id)).await
+}
+
+/// The one that a token confirms whose time is not over.
+pub(super) async fn by_token(
+    mut src: impl Source,
+    digest: &TokenDigest,
+    now: Timestamp,
+) -> Result<Option<Deletion>, Error> {
+    let stmt = select().push("WHERE token_digest = ? AND status = 'confirmation_sent' AND token_ends_at > ?");
+    src.optional(stmt.bind(digest.as_str()).bind(now)).await
+}
+
+/// Uses its token up; 0 where somebody did, or its time is over.
+pub(super) async fn confirm(tx: &mut Tx, id: Id, now: Timestamp, due_at: Timestamp) -> Result<u64, Error> {
+    let stmt =
+        sql("UPDATE account_deletion SET status = 'confirmed', token_digest = NULL, confirmed_at = ?, \
+                    due_at = ?, try_at = ? \
+                    WHERE id = ? AND status = 'confirmation_sent' AND token_ends_at > ?");
+    tx.execute(stmt.bind(now).bind(due_at).bind(due_at).bind(id).bind(now)).await
+}
+
+/// Calls it off; 0 where it is over. What its person wrote goes with it.
+pub(super) async fn cancel(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
+    let stmt =
+        sql("UPDATE account_deletion SET status = 'cancelled', token_digest = NULL, cancelled_at = ?, \
+                    try_at = NULL WHERE id = ? AND status IN ('confirmation_sent', 'confirmed')");
+    tx.execute(stmt.bind(now).bind(id)).await
+}
+
+/// Notes that the account is gone, and when to look for what was written of it meanwhile.
+pub(super) async fn complete(tx: &mut Tx, id: Id, now: Timestamp, look_at: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE account_deletion SET status = 'completed', completed_at = ?, try_at = ? \
+                    WHERE id = ? AND status = 'confirmed'");
+    tx.execute(stmt.bind(now).bind(look_at).bind(id)).await
+}
+
+/// Forgets why anybody of this account wanted to go.
+pub(super) async fn forget_reasons(tx: &mut Tx, account: Id) -> Result<(), Error> {
+    let stmt = sql("UPDATE account_deletion SET reason = '', token_digest = NULL WHERE account_id = ?");
+    tx.execute(stmt.bind(account)).await.map(drop)
+}
+
+/// Puts it off until `try_at`; 0 where it is over.
+pub(super) async fn hold_back(
+    tx: &mut Tx,
+    deletion: &Deletion,
+    now: Timestamp,
+    try_at: Timestamp,
+) -> Result<u64, Error> {
+    let stmt = sql("UPDATE account_deletion SET try_at = ?, held_back_at = ? \
+                    WHERE id = ? AND status = 'confirmed' AND try_at <= ?");
+    let since = deletion.held_back_at.unwrap_or(now);
+    tx.execute(stmt.bind(try_at).bind(since).bind(deletion.id).bind(now)).await
+}
+
+/// Those that are to be looked at: confirmed ones that are due, and completed ones whose accounts may
+/// have been written about since.
+pub(super) async fn due(
+    mut src: impl Source,
+    status: Status,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Deletion>, Error> {
+    let stmt = select().push("WHERE status = ? AND try_at <= ? ORDER BY try_at, id LIMIT ?");
+    src.all(stmt.bind(status.name()).bind(now).bind(limit)).await
+}
+
+/// It needs no looking at any more.
+pub(super) async fn close(tx: &mut Tx, id: Id) -> Result<u64, Error> {
+    tx.execute(
+        sql("UPDATE account_deletion SET try_at = NULL WHERE id = ? AND status = 'completed'").bind(id),
+    )
+    .await
+}
