@@ -12,7 +12,7 @@ use super::narrow as narrow_by;
 use super::*;
 use crate::account::{Account, NewAccount};
 use crate::app::testing::{TestApp, With};
-use crate::audit::{self, How};
+use crate::audit::{self, Actor, How};
 use crate::base::Secret;
 use crate::config::load_text;
 use crate::crypto::key::{Algorithm, SigningKey};
