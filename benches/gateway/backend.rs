@@ -29,12 +29,20 @@ const PIECE: usize = 16 * 1024;
 
 /// Serves for ever; prints its address first.
 pub async fn serve() -> std::io::Result<()> {
+    println!("ready {}", begin().await?);
+    std::future::pending().await
+}
+
+/// Serves on the runtime that it is called on, for as long as that lives.
+pub async fn begin() -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-    println!("ready {}", listener.local_addr()?);
-    loop {
-        let (stream, _) = listener.accept().await?;
-        tokio::spawn(answer_all(stream));
-    }
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer_all(stream));
+        }
+    });
+    Ok(address)
 }
 
 async fn answer_all(mut stream: TcpStream) {

@@ -51,6 +51,9 @@ impl Outcome {
 pub enum Pace {
     Closed,
     PerSecond(f64),
+    /// The same, told by whoever drives, who never sleeps: for a runtime of one thread that has its core
+    /// for itself.
+    Awake(f64),
 }
 
 /// Drives `connections` keep-alive connections for `span`; every answer must be a 200.
@@ -58,10 +61,14 @@ pub async fn drive(request: &Request, connections: usize, span: Duration, pace: 
     let started = Instant::now();
     let dues: Vec<Due> = match pace {
         Pace::Closed => (0..connections).map(|_| Due::AtOnce { until: started + span }).collect(),
-        Pace::PerSecond(rate) => {
+        Pace::PerSecond(rate) | Pace::Awake(rate) => {
             let (bells, dues) =
                 (0..connections).map(|_| mpsc::unbounded_channel()).unzip::<_, _, Vec<_>, Vec<_>>();
-            std::thread::spawn(move || ring(&bells, Duration::from_secs_f64(1.0 / rate), started, span));
+            let moments = moments(rate, started, span);
+            match pace {
+                Pace::Awake(_) => drop(tokio::spawn(ring_awake(bells, moments))),
+                _ => drop(std::thread::spawn(move || ring(&bells, moments))),
+            }
             dues.into_iter().map(Due::At).collect()
         }
     };
@@ -153,14 +160,31 @@ async fn read_stream(stream: &mut TcpStream) {
     }
 }
 
+/// When requests are due.
+fn moments(rate: f64, started: Instant, span: Duration) -> impl Iterator<Item = Instant> + Send {
+    let gap = Duration::from_secs_f64(1.0 / rate);
+    (0_u32..).map(move |number| gap * number).take_while(move |due| *due < span).map(move |due| started + due)
+}
+
 /// Tells the connections in turn that a request is due. A thread of its own: the runtime's clock
 /// ticks each millisecond and would send the requests of one in a burst, whose last ones wait for
 /// the first.
-fn ring(bells: &[mpsc::UnboundedSender<Instant>], gap: Duration, started: Instant, span: Duration) {
-    let dues = (0_u32..).map(|number| gap * number).take_while(|due| *due < span);
-    for (due, bell) in dues.zip(bells.iter().cycle()) {
-        std::thread::sleep((started + due).saturating_duration_since(Instant::now()));
-        if bell.send(started + due).is_err() {
+fn ring(bells: &[mpsc::UnboundedSender<Instant>], moments: impl Iterator<Item = Instant>) {
+    for (due, bell) in moments.zip(bells.iter().cycle()) {
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        if bell.send(due).is_err() {
+            return;
+        }
+    }
+}
+
+/// The same between looks at the sockets: nobody has to be woken, which takes longer than a request.
+async fn ring_awake(bells: Vec<mpsc::UnboundedSender<Instant>>, moments: impl Iterator<Item = Instant>) {
+    for (due, bell) in moments.zip(bells.iter().cycle()) {
+        while Instant::now() < due {
+            tokio::task::yield_now().await;
+        }
+        if bell.send(due).is_err() {
             return;
         }
     }

@@ -26,6 +26,7 @@ mod measure;
 mod process;
 mod round;
 mod scenario;
+mod slowest;
 mod stream;
 
 use measure::Wish;

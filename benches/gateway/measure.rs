@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::load::{self, Outcome, Pace, Request};
 use crate::process::Process;
 use crate::scenario::{self, Scenario};
-use crate::{beside, crowd, round, stream};
+use crate::{beside, crowd, round, slowest, stream};
 
 pub const CONNECTIONS: usize = 32;
 /// What is measured beside the scenarios, by the name that `--only` knows.
@@ -96,7 +96,7 @@ pub async fn run_all(wish: &Wish) {
             "crowd" => crowd::measure(&bench).await,
             "stream" => stream::measure(&bench).await,
             "redis" => round::measure(&bench).await,
-            "latency" => beside::latency(&bench).await,
+            "latency" => slowest::measure(bench.effort).await,
             "flood" => beside::flood(&bench).await,
             _ => beside::memory(&bench).await,
         }

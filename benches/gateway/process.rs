@@ -1,11 +1,15 @@
 //! A measured child process, asked for its CPU time and memory.
 //! Law: it is killed when dropped, so a failed benchmark leaves nothing running.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+const GATEWAY: &str = env!("CARGO_BIN_EXE_portcullis");
+const TASKSET: &str = "taskset";
 
 pub struct Process {
     child: Child,
@@ -15,32 +19,39 @@ pub struct Process {
 impl Process {
     /// Starts this binary in another role.
     pub fn role(arguments: &[&str]) -> Self {
-        Self::start(Command::new(std::env::current_exe().expect("this binary has a path")).args(arguments))
+        Self::start(Command::new(this()).args(arguments))
     }
 
     /// Starts the gateway as it is shipped.
     pub fn gateway(config: &Path) -> Self {
-        Self::start(Command::new(env!("CARGO_BIN_EXE_portcullis")).arg("--config").arg(config).arg("run"))
+        Self::start(Command::new(GATEWAY).arg("--config").arg(config).arg("run"))
+    }
+
+    /// The same on these cores only, so that it starts a thread for each of them.
+    pub fn role_on(cores: &str, arguments: &[&str]) -> Self {
+        Self::start(on(cores).arg(this()).args(arguments))
+    }
+
+    pub fn gateway_on(cores: &str, config: &Path) -> Self {
+        Self::start(on(cores).arg(GATEWAY).arg("--config").arg(config).arg("run"))
     }
 
     /// Waits for the line `ready … ADDRESS`. The access log is written, and thrown away.
     fn start(command: &mut Command) -> Self {
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the process starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("its output is piped")).lines();
-        let address = lines
+        let mut output = BufReader::new(child.stdout.take().expect("its output is piped"));
+        let address = output
             .by_ref()
+            .lines()
             .map_while(Result::ok)
             .find_map(|line| address_in(line.strip_prefix("ready ")?))
             .expect("the child says where it listens");
-        // What it prints from now on (an access log, say) must not fill the pipe and block it.
-        std::thread::spawn(move || lines.for_each(drop));
+        // What it prints from now on (an access log, say) must not fill the pipe and block it, and nobody
+        // looks at it: the kernel moves it.
+        let mut nowhere = File::create("/dev/null").expect("the system has a null device");
+        std::thread::spawn(move || std::io::copy(&mut output.into_inner(), &mut nowhere));
         Self { child, address }
-    }
-
-    /// Keeps all its threads on these cores.
-    pub fn pin(&self, cores: &str) -> bool {
-        pin(self.child.id(), cores)
     }
 
     /// CPU time of all its threads so far, from the scheduler's nanosecond counters.
@@ -74,17 +85,23 @@ impl Process {
     }
 }
 
-/// Keeps this process on these cores.
-pub fn pin_this(cores: &str) -> bool {
-    pin(std::process::id(), cores)
+fn this() -> PathBuf {
+    std::env::current_exe().expect("this binary has a path")
 }
 
-/// Whether it was done: `taskset` is not everywhere.
-fn pin(process: u32, cores: &str) -> bool {
-    let id = process.to_string();
-    let mut taskset = Command::new("taskset");
-    let told =
-        taskset.args(["--all-tasks", "--cpu-list", "--pid", cores, &id]).stdout(Stdio::null()).status();
+fn on(cores: &str) -> Command {
+    let mut command = Command::new(TASKSET);
+    command.args(["--cpu-list", cores]);
+    command
+}
+
+/// Keeps this process on these cores; whether it was done, for `taskset` (util-linux) is not everywhere.
+pub fn pin_this(cores: &str) -> bool {
+    let id = std::process::id().to_string();
+    let told = Command::new(TASKSET)
+        .args(["--all-tasks", "--cpu-list", "--pid", cores, &id])
+        .stdout(Stdio::null())
+        .status();
     told.is_ok_and(|status| status.success())
 }
 

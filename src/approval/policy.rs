@@ -38,6 +38,7 @@ pub fn policy_digest(config: &Config, route: &Route) -> String {
         // Nothing that is kept carries a credential, or is a WebSocket.
         forward_authorization: _,
         websocket: _,
+        browser: _,
         limit: _,
         body: _,
         held_body: _,

@@ -102,6 +102,7 @@ impl Raw {
         let upstreams = upstreams(self.upstreams, files, &self.listen, report, &mut permitted);
         let around = Surroundings {
             listen: &self.listen,
+            public_url: public_url.as_ref(),
             upstreams: &upstreams,
             definitions: &known,
             confirm: &self.agents.confirm,

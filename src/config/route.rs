@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::agent::RouteAgents;
 use super::allow::{Known, RawAllow};
 use super::insecure::Permitted;
-use super::listen::Listen;
+use super::listen::{Listen, PublicUrl};
 use super::operation::Cors;
 use super::place::Place;
 use super::problem::Report;
@@ -57,6 +57,9 @@ pub(super) struct RawRoute {
     pub target: TargetRules,
     /// Whether WebSocket handshakes pass.
     pub websocket: bool,
+    /// Whether people pass by the cookie of the gateway's pages, and browsers that come without one are led
+    /// to the page to log in.
+    pub browser: bool,
     /// Whether each request must be in the audit trail before it passes.
     pub audit: RouteAudit,
 }
@@ -220,12 +223,15 @@ pub struct Route {
     pub rewrite: Option<Rewrite>,
     pub target: TargetRules,
     pub websocket: bool,
+    pub browser: bool,
     pub audit: RouteAudit,
 }
 
 /// What routes are checked against.
 pub(super) struct Surroundings<'a> {
     pub listen: &'a Listen,
+    /// `None`: there is something wrong with it.
+    pub public_url: Option<&'a PublicUrl>,
     pub upstreams: &'a BTreeMap<String, Upstream>,
     /// Seeds with the file's overlay on top.
     pub definitions: &'a Definitions,
@@ -271,6 +277,7 @@ impl RawRoute {
                 .problem(&place.key("match").key("host"), format!("{host} is not one of `listen.hosts`"))
                 .hint(format!("add `{host}` to `listen.hosts`"));
         }
+        self.check_browser(place, around, report);
         let known = Known { definitions: around.definitions, path: &self.matches.path };
         let allow = self.allow.check(&place.key("allow"), &known, report);
         if let Some(agents) = &self.agents {
@@ -301,7 +308,21 @@ impl RawRoute {
             path: self.matches.path,
             target: self.target,
             websocket: self.websocket,
+            browser: self.browser,
             audit: self.audit,
+        }
+    }
+
+    /// A browser keeps the cookie for the host that set it.
+    fn check_browser(&self, place: &Place, around: &Surroundings<'_>, report: &mut Report) {
+        let (Some(host), Some(own)) = (&self.matches.host, around.public_url) else { return };
+        if self.browser && !host.contains(&Host::Exact(own.host.as_str().into())) {
+            report
+                .problem(
+                    &place.key("browser"),
+                    format!("the cookie is for {}, which {host} is not", own.host),
+                )
+                .hint("route the backend under the host of `public_url`");
         }
     }
 

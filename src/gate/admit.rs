@@ -25,7 +25,7 @@ use super::person::Snapshot;
 use super::rejection::{Flaw, Rejection};
 use super::route::{CredentialUse, Route};
 use super::world::{Target, World};
-use super::{Gate, application, credential, edge, limit, note, rewrite};
+use super::{Gate, application, browser, credential, edge, limit, note, rewrite};
 use crate::agent::Status;
 use crate::approval::Outcome;
 use crate::crypto::digest::sha256;
@@ -79,7 +79,9 @@ pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -
                     }
                     Err(rejection) => Err(rejection),
                 },
-                (None, _) => asking.pass(body, &mut answer, laps).await,
+                (None, _) => {
+                    asking.pass(body, &mut answer, laps).await.or_else(|no| browser::led(route, head, no))
+                }
             };
             Decision::on_route(route, verdict, answer)
         }
@@ -146,6 +148,9 @@ impl Asking<'_> {
         // Applications before people: keys that are sent must be right whoever calls.
         let application = application::of_route(gate, head, route).await?;
         let caller = self.caller().await?;
+        if caller.is_none() {
+            application::check_required(route, application.as_deref())?;
+        }
         laps.end_of(Stage::Authenticate);
         // A token opens only what it was issued for: its application, and everything or one purpose.
         if let Some(caller) = &caller {
@@ -369,11 +374,19 @@ impl Asking<'_> {
 
     /// Who calls, as far as the route wants to know.
     async fn caller(&self) -> Result<Option<Caller>, Rejection> {
-        match self.route.credential {
-            CredentialUse::Ignored => Ok(None),
-            CredentialUse::Judged => authenticate(self.gate, self.world, self.head).await,
-            CredentialUse::Optional => match authenticate(self.gate, self.world, self.head).await {
-                Err(Rejection::TokenInvalid) => Ok(None),
+        let Self { gate, world, head, route, .. } = *self;
+        if route.credential == CredentialUse::Ignored {
+            return Ok(None);
+        }
+        let found = if browser::comes(route, head) {
+            browser::caller(gate, world, head).await
+        } else {
+            authenticate(gate, world, head).await
+        };
+        match route.credential {
+            CredentialUse::Ignored | CredentialUse::Judged => found,
+            CredentialUse::Optional => match found {
+                Err(Rejection::TokenInvalid | Rejection::CookieFromElsewhere) => Ok(None),
                 Ok(Some(caller)) if caller.scope.is_some() => Ok(None),
                 found => found,
             },

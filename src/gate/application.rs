@@ -11,7 +11,7 @@ use super::record::ApplicationKeys;
 use super::rejection::Rejection;
 use super::route::{ApplicationUse, Route};
 use super::world::World;
-use super::{Gate, credential};
+use super::{Gate, browser, credential};
 use crate::config::Required;
 use crate::http::row::Mount;
 use crate::http::{Access, KeysAsked, Row};
@@ -44,7 +44,9 @@ pub(super) async fn of_route(
     head: &RequestHead,
     route: &Route,
 ) -> Result<Option<Arc<ApplicationFacts>>, Rejection> {
-    of(gate, head, route.application).await
+    // A browser that comes by itself sends no keys; whether somebody comes with it is known later.
+    let wanted = if browser::comes(route, head) { ApplicationUse::Optional } else { route.application };
+    of(gate, head, wanted).await
 }
 
 /// The application whose keys came with an agent's request.

@@ -127,7 +127,7 @@ pub(super) fn slow_down(head: &RequestHead, retry_after: Duration) -> Rejection 
 }
 
 /// The ticket of a WebSocket handshake. Two of them are none: choosing would be guessing.
-fn ticket_of(head: &RequestHead) -> Option<&str> {
+pub(super) fn ticket_of(head: &RequestHead) -> Option<&str> {
     let query = head.target.query().filter(|_| head.kind == Kind::WebSocket)?;
     ticket::of(query)
 }

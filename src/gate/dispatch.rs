@@ -12,23 +12,22 @@ use ::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use futures::FutureExt;
 
 use super::agent::{self, AgentRefusal};
-use super::authenticate::{Caller, authenticate, current};
+use super::authenticate::{Caller, authenticate};
 use super::authorize::{decoded, organization_of};
 use super::body::BodySource;
 use super::credential::Credential;
 use super::head::RequestHead;
-use super::person::Key;
 use super::rejection::{Flaw, Pace, Rejection};
 use super::world::World;
-use super::{Gate, application, credential, limit};
+use super::{Gate, application, browser, credential, limit};
 use crate::base::Secret;
-use crate::http::cookie::{Channel, Cookies};
+use crate::http::cookie::Cookies;
 use crate::http::row::Mount;
 use crate::http::{Access, ApiError, Body, Call, CallHead, ErrorCode, Reply, Row, input};
 use crate::policy::Code;
 use crate::policy::judge::Failure;
 use crate::principal::ApplicationFacts;
-use crate::{session, web};
+use crate::web;
 
 /// What the path held in the places of `{name}`.
 pub(super) type Captured = Vec<(&'static str, String)>;
@@ -64,25 +63,6 @@ fn as_page(reply: Reply) -> Reply {
     page
 }
 
-/// Who is logged in to pages; nobody where the cookie is not ours or its session is over.
-async fn by_cookie(gate: &Gate, world: &World, head: &RequestHead) -> Result<Option<Caller>, Rejection> {
-    let channel = if world.config.public_url.is_https { Channel::Https } else { Channel::PlainHttp };
-    let cookies = Cookies::parse(head.presented.cookie.as_ref().map(text).as_deref());
-    let Some(value) = cookies.get(channel.session_cookie()) else { return Ok(None) };
-    let Some(known) = session::read_page_cookie(&gate.app.seal, value.expose(), head.at) else {
-        return Ok(None);
-    };
-    let key = Key::of_session(known.sid, known.account, known.application);
-    match current(gate, world, key, head).await {
-        Ok(snapshot) => {
-            let scope = snapshot.principal.session.scope;
-            Ok(Some(Caller { snapshot, scope, organization: None }))
-        }
-        Err(Rejection::TokenInvalid) => Ok(None),
-        Err(rejection) => Err(rejection),
-    }
-}
-
 async fn run(
     gate: &Gate,
     world: &Arc<World>,
@@ -102,7 +82,7 @@ async fn run(
     let application = application::of_row(gate, world, head, row).await?;
     let caller = match row.access() {
         Access::Open | Access::Agent => None,
-        Access::Page => by_cookie(gate, world, head).await?,
+        Access::Page => browser::by_cookie(gate, world, head).await?,
         Access::PersonOrAgent if agent.is_some() => None,
         Access::Person | Access::PersonOrAgent | Access::Permission(_) => {
             refuse_key(head)?;

@@ -69,6 +69,8 @@ pub enum Rejection {
     ApplicationOriginDenied,
     /// A browser's WebSocket handshake from an origin that is not listed.
     OriginDenied,
+    /// What may change something, by a cookie, and not from a page of ours.
+    CookieFromElsewhere,
     /// A WebSocket handshake on a route that takes none.
     UpgradeRefused,
     /// A condition of the route's policy said no.
@@ -253,6 +255,8 @@ impl Rejection {
                 "Origin not allowed for this application", "Ask an administrator to add this origin to the application."),
             Self::OriginDenied => row(S::FORBIDDEN, "ORIGIN_DENIED", "origin",
                 "Origin not allowed", "Ask an administrator to allow this origin."),
+            Self::CookieFromElsewhere => row(S::FORBIDDEN, "CSRF_FAILED", "csrf",
+                "Cookie-authenticated requests need a matching Origin", "Send it from a page of the same origin."),
             Self::UpgradeRefused => row(S::FORBIDDEN, "UPGRADE_REFUSED", "upgrade",
                 "This route takes no WebSocket.", "Connect to a route that allows WebSocket."),
             Self::Denied(failure) => denied(failure),

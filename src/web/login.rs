@@ -1,7 +1,7 @@
 //! Logging in to pages, and out.
 //!
 //! Law: the same door as the API's, with the same counting. A new login is a new session with a
-//! cookie of its own. Where it leads to is a path of our pages and nothing else.
+//! cookie of its own. Where it leads to is a path of the same origin and nothing else.
 
 use ::http::StatusCode;
 use ::http::header::{HeaderValue, RETRY_AFTER};
@@ -21,8 +21,12 @@ use crate::login::{Entered, Identifier, Refused, Visitor, log_in, log_in_with_pa
 use crate::passkey::{Identified, begin_login};
 use crate::session::{self, Device};
 
+/// The longest path that is come back to: it travels in a sealed cookie.
+const NEXT_MAX: usize = 1000;
+
 pub(super) async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    form_page(&call, StatusCode::OK, &Ask::password(next_of(&call.head.query)), None).await
+    let next = next_of(&call.head.query);
+    form_page(&call, StatusCode::OK, &Ask::password(&next), None).await
 }
 
 pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
@@ -122,9 +126,14 @@ pub(super) async fn leave(call: Call, form: Form) -> Result<Reply, ApiError> {
     lead_to("/portcullis/login/").with_cookie(&SetCookie::forget_session(channel(&call)))
 }
 
-/// To the form, and back to `path` from there.
-pub(super) fn first(path: &str) -> Reply {
-    lead_to(&format!("/portcullis/login/?next={}", local(path)))
+/// To the form, and back to `path`, which may have a query, from there.
+pub fn first(path: &str) -> Reply {
+    lead_to(&format!("/portcullis/login/?{}", asking_for(local(path))))
+}
+
+/// A path as a query says it.
+pub(super) fn asking_for(next: &str) -> String {
+    form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish()
 }
 
 /// What the form asks for, and what it knows already.
@@ -185,14 +194,18 @@ async fn form_page(
     })
 }
 
-/// A path of our pages; where it is anything else, the one where people begin.
+/// A path of this origin that no browser reads as anything else; where it is not, the one where people begin.
 pub(super) fn local(path: &str) -> &str {
-    let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-".contains(&byte));
-    if path.starts_with("/portcullis/") && !path.contains("//") && is_plain { path } else { HOME }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%?&=+,:;@!$'()*".contains(&byte);
+    let before_query = path.split('?').next().unwrap_or_default().to_ascii_lowercase();
+    let is_doubtful = ["//", "%2f", "%5c"].iter().any(|part| before_query.contains(part));
+    let is_here = path.starts_with('/') && path.len() <= NEXT_MAX && path.bytes().all(is_plain);
+    if is_here && !is_doubtful { path } else { HOME }
 }
 
-pub(super) fn next_of(query: &str) -> &str {
-    query.split('&').find_map(|pair| pair.strip_prefix("next=")).map_or(HOME, local)
+pub(super) fn next_of(query: &str) -> String {
+    let next = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "next");
+    next.map_or(HOME.to_owned(), |(_, path)| local(&path).to_owned())
 }
 
 pub(super) fn channel(call: &Call) -> Channel {

@@ -23,6 +23,7 @@ use crate::http::{ApiError, Bucket, Call, ErrorCode as Code, Nothing, Reply, Row
 use crate::login::LOGIN_EVENTS;
 
 pub use layout::trouble;
+pub use login::first as log_in_first;
 
 /// Where logging in leads to.
 const HOME: &str = "/portcullis/approvals/";

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::form::{self, Form};
 use super::layout::{lead_to, page, trouble};
-use super::login::{channel, local, next_of};
+use super::login::{asking_for, channel, local, next_of};
 use crate::app::App;
 use crate::base::Secret;
 use crate::factor::Code;
@@ -28,7 +28,7 @@ pub(super) fn buttons(app: &App, next: &str) -> Markup {
             ul.ways {
                 @for (name, provider) in &config.login.social {
                     li {
-                        a.button href=(format!("/portcullis/social/{name}/?next={next}")) rel="nofollow" {
+                        a.button href=(format!("/portcullis/social/{name}/?{}", asking_for(next))) rel="nofollow" {
                             "Continue with " (provider.label())
                         }
                     }
@@ -41,7 +41,7 @@ pub(super) fn buttons(app: &App, next: &str) -> Markup {
 /// Sends a browser to a provider.
 pub(super) async fn begin(call: Call, _: Nothing) -> Result<Reply, ApiError> {
     let (provider, next) = (call.param("provider")?, next_of(&call.head.query));
-    match begin_social(&call.app, provider, &call.actor(), next).await {
+    match begin_social(&call.app, provider, &call.actor(), &next).await {
         Ok((door, kept)) => lead_to(&door).with_cookie(&SetCookie::social(channel(&call), kept, GOOD_FOR)),
         Err(nothing) => Ok(nothing_page(nothing)),
     }

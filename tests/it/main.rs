@@ -50,6 +50,7 @@ mod journey;
 mod limits;
 mod mail_api;
 mod link;
+mod navigate;
 mod notice_act;
 mod notice_reach;
 mod notices;

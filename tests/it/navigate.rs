@@ -1,0 +1,183 @@
+//! Browsers that come to a route by themselves: led to the page to log in, and back with its cookie.
+//! Law: the cookie counts only where the route says so, never for what another site made the browser send,
+//! and no upstream sees it.
+
+use serde_json::json;
+
+use crate::support::chromium::Tab;
+use crate::support::forms::{Browser, LOGIN, cookie_of, form};
+use crate::support::people::{PASSWORD, TRUSTING, elsewhere, permission};
+use crate::support::raw::Answer;
+use crate::support::{Gateway, Upstream};
+
+const NAVIGATES: &str = "Sec-Fetch-Mode: navigate";
+
+async fn setting(more: &str) -> (Upstream, Gateway) {
+    let upstream = Upstream::echo().await;
+    let yaml = format!(
+        "{TRUSTING}{more}permissions: [ {{ code: reports.read }} ]
+upstreams: {{ up: {{ servers: ['{}'] }} }}
+routes:
+  - {{ name: reports, match: {{ path: /reports/** }}, upstream: up, allow: {{ permission: reports.read }}, browser: true }}
+  - {{ name: live, match: {{ path: /live }}, upstream: up, allow: signed_in, browser: true, websocket: true }}
+  - {{ name: open, match: {{ path: /open }}, upstream: up, allow: anyone, identity: optional, browser: true }}
+  - {{ name: api, match: {{ path: /api }}, upstream: up, allow: signed_in }}
+",
+        upstream.address
+    );
+    let gateway = Gateway::start(&yaml).await;
+    let keys = gateway.application("web", &[]).await;
+    let ada = gateway.user("ada", &keys).await;
+    gateway.grant(ada.id, permission("reports.read")).await;
+    gateway.user("bob", &keys).await;
+    (upstream, gateway)
+}
+
+fn told(answer: &Answer) -> String {
+    format!("{} {}", answer.status, answer.code())
+}
+
+/// The same on a page, which is what a browser gets that navigates.
+fn is_page_of(answer: &Answer, told: (u16, &str)) -> bool {
+    let is_page = answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
+    is_page && answer.status == told.0 && answer.text().contains(told.1)
+}
+
+#[tokio::test]
+async fn who_navigates_is_led_to_the_login_and_back_to_what_was_asked_for() {
+    let (upstream, gateway) = setting("").await;
+    let mut browser = Browser::new(&gateway);
+    let navigates = [NAVIGATES.to_owned(), elsewhere()];
+    let led = browser.ask("GET", "/reports/7?from=a&to=b%20c", &navigates, "").await;
+    assert_eq!(led.status, 303, "{}", led.text());
+    let door = led.header("location").expect("a place").to_owned();
+    assert_eq!(door, "/portcullis/login/?next=%2Freports%2F7%3Ffrom%3Da%26to%3Db%2520c");
+    assert_eq!(led.header("cache-control"), Some("no-store"));
+    let page = browser.get(&door).await.text();
+    assert!(page.contains(r#"name="next" value="/reports/7?from=a&amp;to=b%20c""#), "{page}");
+    let fields =
+        [("email", "ada@example.com"), ("password", PASSWORD), ("next", "/reports/7?from=a&to=b%20c")];
+    let origin = format!("Origin: {}", browser.origin());
+    let inside = browser.ask("POST", LOGIN, &[origin, elsewhere()], &form(&fields)).await;
+    assert_eq!(inside.header("location"), Some("/reports/7?from=a&to=b%20c"));
+    assert_eq!(upstream.count(), 0, "nobody was let through until now");
+    browser.cookie = Some(cookie_of(&inside));
+    let there = browser.ask("GET", "/reports/7?from=a&to=b%20c", &navigates, "").await;
+    assert_eq!(there.status, 200, "{}", there.text());
+    let seen = upstream.last();
+    assert_eq!(seen.header("x-user-email"), Some("ada@example.com"));
+    assert_eq!(seen.header("cookie"), None, "the cookie is the gateway's own");
+}
+
+#[tokio::test]
+async fn only_who_navigates_is_led_and_only_where_the_route_says_so() {
+    let (upstream, gateway) = setting("").await;
+    let browser = Browser::new(&gateway);
+    let ask = async |method: &str, path: &str, lines: &[&str]| {
+        let lines: Vec<_> = lines.iter().map(|&line| line.to_owned()).chain([elsewhere()]).collect();
+        browser.ask(method, path, &lines, "").await
+    };
+    assert_eq!(
+        ask("GET", "/reports/7", &["Accept: text/html,*/*;q=0.8"]).await.status,
+        303,
+        "an old browser"
+    );
+    for lines in [&["Sec-Fetch-Mode: cors", "Accept: text/html"][..], &["Accept: application/json"], &[]] {
+        assert_eq!(told(&ask("GET", "/reports/7", lines).await), "401 AUTH_REQUIRED", "{lines:?}");
+    }
+    assert_eq!(told(&ask("POST", "/reports/7", &[NAVIGATES]).await), "401 AUTH_REQUIRED");
+    let socket = ["Sec-Fetch-Mode: websocket", "Upgrade: websocket", "Connection: Upgrade"];
+    assert_eq!(told(&ask("GET", "/live", &socket).await), "401 AUTH_REQUIRED");
+    assert!(is_page_of(&ask("GET", "/api", &[NAVIGATES]).await, (401, "AUTH_REQUIRED")));
+    let broken = ask("GET", "/reports/7", &[NAVIGATES, "Authorization: Bearer x.y.z"]).await;
+    assert!(is_page_of(&broken, (401, "TOKEN_INVALID")), "who shows a token wants to know that it is over");
+    let agent = format!("Authorization: AgentBearer {}", "x".repeat(48));
+    let agents = ask("GET", "/reports/7", &[NAVIGATES, &agent]).await;
+    assert_eq!(agents.status, 403, "agents are never led anywhere");
+    assert_eq!(upstream.count(), 0);
+}
+
+#[tokio::test]
+async fn a_cookie_opens_browser_routes_with_the_rights_of_its_session_and_no_others() {
+    let (upstream, gateway) = setting("").await;
+    let (mut ada, mut bob) = (Browser::new(&gateway), Browser::new(&gateway));
+    ada.log_in("ada").await;
+    bob.log_in("bob").await;
+    assert_eq!(ada.get("/reports/7").await.status, 200);
+    let refused = bob.ask("GET", "/reports/7", &[NAVIGATES.to_owned()], "").await;
+    let is_told = is_page_of(&refused, (403, "PERMISSION_REQUIRED"));
+    assert!(is_told, "another login does not help whoever is known: {}", refused.text());
+    assert_eq!(told(&ada.get("/api").await), "401 AUTH_REQUIRED", "this route takes tokens only");
+    assert_eq!(ada.get("/open").await.status, 200);
+    assert_eq!(upstream.last().header("x-user-email"), Some("ada@example.com"));
+    let before = upstream.count();
+    assert_eq!(ada.post("/portcullis/logout/", &[]).await.status, 303);
+    let after = ada.ask("GET", "/reports/7", &[NAVIGATES.to_owned()], "").await;
+    assert_eq!(after.status, 303, "the session is over: to the login");
+    assert_eq!((ada.get("/open").await.status, upstream.count()), (200, before + 1));
+    assert_eq!(upstream.last().header("x-user-email"), None, "nobody, as far as the upstream is told");
+}
+
+#[tokio::test]
+async fn what_another_site_makes_a_browser_send_changes_nothing() {
+    let (upstream, gateway) =
+        setting("cors: { origins: [https://app.example.com], credentials: true }\n").await;
+    let mut ada = Browser::new(&gateway);
+    ada.log_in("ada").await;
+    let before = upstream.count();
+    let own = ada.origin();
+    for origin in
+        ["https://evil.example", "https://app.example.com", "null", &format!("{own}.evil.example"), ""]
+    {
+        let line = if origin.is_empty() { elsewhere() } else { format!("Origin: {origin}") };
+        for method in ["POST", "DELETE"] {
+            let answer = ada.ask(method, "/reports/7", std::slice::from_ref(&line), "").await;
+            assert_eq!(told(&answer), "403 CSRF_FAILED", "{method} {origin:?}");
+        }
+    }
+    let handshake = |origin: &str| {
+        let lines = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"];
+        let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        let lines = lines.into_iter().chain([key]).map(str::to_owned);
+        lines.chain([format!("Origin: {origin}")]).collect::<Vec<_>>()
+    };
+    let listed = ada.ask("GET", "/live", &handshake("https://app.example.com"), "").await;
+    assert_eq!(told(&listed), "403 CSRF_FAILED", "a page elsewhere opens no socket with this cookie");
+    assert_eq!(upstream.count(), before, "nothing of that arrived");
+    assert_eq!(ada.post("/reports/7", &[("a", "1")]).await.status, 200, "a form of our own origin does");
+    // Where nobody need be known, a foreign request is nobody's.
+    let foreign = ada.ask("POST", "/open", &["Origin: https://evil.example".to_owned()], "").await;
+    assert_eq!(foreign.status, 200);
+    assert_eq!(upstream.last().header("x-user-email"), None);
+}
+
+#[tokio::test]
+async fn a_browser_that_comes_by_itself_is_asked_for_no_application_keys_and_others_are() {
+    let (upstream, gateway) = setting("applications: { required: everywhere }\n").await;
+    let mut ada = Browser::new(&gateway);
+    let led = ada.ask("GET", "/reports/7", &[NAVIGATES.to_owned()], "").await;
+    assert_eq!(led.status, 303);
+    assert_eq!(told(&ada.get("/reports/7").await), "401 APP_AUTH_REQUIRED");
+    assert_eq!(told(&ada.get("/open").await), "401 APP_AUTH_REQUIRED", "nobody needs keys");
+    assert_eq!(upstream.count(), 0);
+    ada.log_in("ada").await;
+    assert_eq!(ada.get("/reports/7").await.status, 200);
+    let beside = ada.ask("GET", "/reports/7", &["X-Access-Key: nobody".to_owned()], "").await;
+    assert_eq!(beside.status, 401, "keys that are sent must be right: {}", beside.text());
+}
+
+#[tokio::test]
+async fn a_real_browser_logs_in_on_the_way_to_a_page() {
+    let (upstream, gateway) = setting("").await;
+    let mut tab = Tab::open(1000, 700).await;
+    tab.go(&format!("http://{}/reports/7?a=1&b=2", gateway.public())).await;
+    assert_eq!(tab.read("location.pathname").await, LOGIN);
+    tab.write("ada@example.com").await;
+    tab.press("Tab").await;
+    tab.write(PASSWORD).await;
+    tab.press_on("Enter").await;
+    let place = tab.read("location.pathname + location.search").await;
+    assert_eq!(place, json!("/reports/7?a=1&b=2"));
+    assert_eq!(upstream.last().header("x-user-email"), Some("ada@example.com"));
+    assert!(tab.complaints.is_empty(), "{:?}", tab.complaints);
+}
