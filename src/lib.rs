@@ -34,6 +34,7 @@
 //! - **refresh token**: opaque, stored hashed, used once; presenting a used one ends the family.
 //! - **agent token**: what a human delegated to a program: some permissions, within limits, until it ends.
 //! - **provider**, **identity**, **connection**: who else may say who somebody is, whom they say it is, and that this opens an account.
+//! - **directory**: an LDAP server that takes passwords of people and says who they are.
 //! - **one-time code**: six digits sent to an address or number, which prove that it is whose it should be.
 //! - **passkey**: a key pair that a person's device keeps; the public half is the account's, and a login signs a challenge.
 //! - **approval**: a held request of an agent that waits for a human (on the wire: *pending action*).
@@ -71,6 +72,7 @@ pub mod notice;
 pub mod factor;
 pub mod passkey;
 pub mod social;
+pub mod directory;
 pub mod breach;
 pub mod login;
 pub mod apikey;

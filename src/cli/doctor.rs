@@ -24,7 +24,7 @@ use crate::proxy::upstream::Tls;
 use crate::shared::{Shared, Unreachable};
 use crate::store::migrate::{self, State};
 use crate::store::{DEFAULT_SITE, Error};
-use crate::{account, agent, keys, rbac, server, social};
+use crate::{account, agent, directory, keys, rbac, server, social};
 
 /// Look at configuration, seal key, store, upstreams, mail, webhooks, providers and ports, and say what is wrong
 ///
@@ -277,6 +277,11 @@ async fn providers(config: &Config, found: &mut Findings) {
             Ok(text) => found.add(Verdict::Good, "provider", format!("{name}: {text}")),
             Err(problem) => found.add(Verdict::Doubtful, "provider", format!("{name}: {problem}")),
         }
+    }
+    match directory::check(config).await {
+        None => {}
+        Some(Ok(())) => found.add(Verdict::Good, "directory", "it can be asked"),
+        Some(Err(problem)) => found.add(Verdict::Doubtful, "directory", problem),
     }
 }
 

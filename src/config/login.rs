@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::file::Files;
 use super::insecure::{Insecure, Permitted};
+use super::ldap::Ldap;
 use super::listen::PublicUrl;
 use super::notice::is_here;
 use super::place::Place;
@@ -28,6 +29,8 @@ pub struct Login {
     pub passkeys: Option<Passkeys>,
     /// Who else may say who somebody is, by the name that stands in paths.
     pub social: BTreeMap<String, Provider>,
+    /// The directory whose people log in with its passwords; `null`: there is none.
+    pub ldap: Option<Ldap>,
 }
 
 /// One-time codes, by mail and by text message.
@@ -99,6 +102,9 @@ impl Login {
         let place = Place::root().key("login").key("social");
         for (name, provider) in &mut self.social {
             provider.check(name, &place.key(name), files, report, permitted);
+        }
+        if let Some(ldap) = &mut self.ldap {
+            ldap.check(&Place::root().key("login").key("ldap"), files, report, permitted);
         }
     }
 }

@@ -149,7 +149,7 @@ impl ProviderKind {
 }
 
 /// Words that stand in paths where the name of a provider stands in others.
-const TAKEN: [&str; 2] = ["connections", "finish"];
+const TAKEN: [&str; 3] = ["connections", "finish", "ldap"];
 /// The longest name.
 const NAME_MAX: usize = 40;
 

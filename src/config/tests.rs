@@ -40,6 +40,7 @@ fn full_files() -> tempfile::TempDir {
         "secrets/mail",
         "secrets/sms",
         "secrets/google",
+        "secrets/ldap",
         "secrets/webhook",
     ] {
         let path = folder.path().join(file);

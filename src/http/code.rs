@@ -150,6 +150,8 @@ codes! {
     CodeExchangeFailed = UNAUTHORIZED "CODE_EXCHANGE_FAILED" "The provider does not take this code",
     SocialAuthFailed = UNAUTHORIZED "SOCIAL_AUTH_FAILED" "This identity opens no account",
     ProviderUnavailable = SERVICE_UNAVAILABLE "PROVIDER_UNAVAILABLE" "The provider does not answer; try again, or log in another way",
+    DirectoryAuthFailed = UNAUTHORIZED "DIRECTORY_AUTH_FAILED" "This person of the directory opens no account",
+    DirectoryUnavailable = SERVICE_UNAVAILABLE "DIRECTORY_UNAVAILABLE" "The directory does not answer; try again, or log in another way",
     SocialAlreadyLinked = CONFLICT "SOCIAL_ALREADY_LINKED" "This identity opens an account already",
 
     // Applications.

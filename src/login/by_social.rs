@@ -1,10 +1,8 @@
-//! Logging in by what a provider says of somebody.
+//! Logging in by what somebody else says of somebody: a provider, or a directory.
 //!
 //! Law: an identity stands for the password alone: what else a login asks for is asked for all the
 //! same, and a door that wrong passwords have locked is locked for it too. It opens the account that it
 //! is connected with. An account is found by e-mail address only where both sides have it confirmed.
-
-use std::sync::Arc;
 
 use super::by_password::{self, Entered, Visit, note_refusal, open, standing};
 use super::by_proof::let_in;
@@ -15,7 +13,7 @@ use crate::account::{self, Account, Field, NewAccount, Reference, Target, WriteE
 use crate::app::{App, Change};
 use crate::audit::{Actor, How, LoginFailure};
 use crate::base::{Id, Timestamp};
-use crate::config::Link;
+use crate::config::{Link, Newcomers};
 use crate::factor::Code;
 use crate::metrics::{LoginMethod, LoginResult};
 use crate::otp;
@@ -28,9 +26,25 @@ use crate::store::Error;
 /// What people get who come by a provider (contract section 13).
 const ROLE: &str = "viewer";
 
+/// Who vouches for somebody, and what that is worth here.
+pub(super) struct Voucher {
+    /// What connections call it.
+    pub(super) name: String,
+    pub(super) link: Link,
+    pub(super) newcomers: Newcomers,
+    pub(super) way: LoginMethod,
+}
+
+impl Voucher {
+    pub(super) fn of_provider(provider: &Provider) -> Self {
+        let (link, newcomers) = (provider.settings.link, Newcomers::Registration);
+        Self { name: provider.name.clone(), link, newcomers, way: LoginMethod::Social }
+    }
+}
+
 /// Somebody whose identity was established.
 pub(super) struct Guest {
-    pub(super) provider: Arc<Provider>,
+    pub(super) voucher: Voucher,
     pub(super) identity: Identity,
     /// Of the second factor; not looked at where the account has none.
     pub(super) code: Option<Code>,
@@ -89,9 +103,9 @@ pub(super) async fn log_in(app: &App, guest: Guest, visit: Visit) -> Result<Arri
     let outcome = judge(app, &guest, &visit).await;
     if let Err(Refused::Unverified | Refused::Exists | Refused::Closed) = &outcome {
         let reason = LoginFailure::IdentityRefused;
-        note_failure(app, visit.actor.clone(), None, Method::Social, reason, &[]).await?;
+        note_failure(app, visit.actor.clone(), None, visit.method, reason, &[]).await?;
     }
-    app.metrics.login(LoginMethod::Social, Refused::result_of(&outcome));
+    app.metrics.login(guest.voucher.way, Refused::result_of(&outcome));
     outcome
 }
 
@@ -147,7 +161,7 @@ async fn lead(app: &App, guest: &Guest, site: Id) -> Result<Led, Refused> {
     };
     match account::find(&app.db, site, &Reference::Email(email.clone())).await? {
         None => Ok(Led::Nowhere),
-        Some(account) if account.is_email_verified && guest.provider.settings.link == Link::Verified => {
+        Some(account) if account.is_email_verified && guest.voucher.link == Link::Verified => {
             Ok(Led::ToBeConnected(account))
         }
         Some(_) => Err(Refused::Exists),
@@ -201,7 +215,7 @@ async fn enter(
 }
 
 fn pending(app: &App, guest: &Guest, visit: &Visit, account: Id) -> Pending {
-    let (provider, identity, next) = (guest.provider.name.as_str(), &guest.identity, guest.next.as_str());
+    let (provider, identity, next) = (guest.voucher.name.as_str(), &guest.identity, guest.next.as_str());
     let Actor { site, application, .. } = visit.actor;
     Pending::begin(app, &Of { provider, site, application, account, identity, next })
 }
@@ -241,7 +255,7 @@ async fn connect(
     if !now.is_some_and(|now| now.is_email_verified && now.email == account.email) {
         return Ok(false);
     }
-    match social::connect(change, ids, &guest.provider.name, &guest.identity, whose).await {
+    match social::connect(change, ids, &guest.voucher.name, &guest.identity, whose).await {
         Ok(_) => Ok(true),
         Err(NotConnected::Taken) => Ok(false),
         Err(NotConnected::Store(cause)) => Err(cause),
@@ -251,7 +265,12 @@ async fn connect(
 /// Makes an account for somebody new; `None` where somebody was quicker.
 async fn sign_up(app: &App, guest: &Guest, visit: &Visit) -> Result<Option<Arrived>, Refused> {
     let config = app.config();
-    if !config.accounts.registration.open {
+    let is_welcome = match guest.voucher.newcomers {
+        Newcomers::Welcome => true,
+        Newcomers::Registration => config.accounts.registration.open,
+        Newcomers::Refused => false,
+    };
+    if !is_welcome {
         return Err(Refused::Closed);
     }
     let identity = &guest.identity;
@@ -278,7 +297,7 @@ async fn sign_up(app: &App, guest: &Guest, visit: &Visit) -> Result<Option<Arriv
         Err(WriteError::Store(cause)) => return Err(cause.into()),
     };
     let ids = (account.site, account.id);
-    match social::connect(&mut change, ids, &guest.provider.name, identity, Whose::NewAccount).await {
+    match social::connect(&mut change, ids, &guest.voucher.name, identity, Whose::NewAccount).await {
         Ok(_) => {}
         Err(NotConnected::Taken) => return Ok(None),
         Err(NotConnected::Store(cause)) => return Err(cause.into()),

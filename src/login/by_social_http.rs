@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::by_password::{self, Visit};
-use super::by_social::{Arrived, Guest, Refused, log_in, note_disbelief};
+use super::by_social::{Arrived, Guest, Refused, Voucher, log_in, note_disbelief};
 use super::http::{LOGIN_EVENTS, carrier, cookies, device, refuse_foreign};
 use super::input::{code, device_info};
 use super::show::{Carrier, Tokens};
@@ -180,7 +180,13 @@ async fn enter(call: Call, Json(body): Json<Wanted>) -> Result<WithCookies<Json<
         }
         None => (establish(&call, &provider, &given).await?, None),
     };
-    let guest = Guest { provider, identity, code: totp_code, pending, next: String::new() };
+    let guest = Guest {
+        voucher: Voucher::of_provider(&provider),
+        identity,
+        code: totp_code,
+        pending,
+        next: String::new(),
+    };
     arrive(&call, guest, device_info).await
 }
 
@@ -195,7 +201,13 @@ async fn callback(call: Call, Query(query): Query<Returned>) -> Result<WithCooki
     let code_verifier = query.code_verifier;
     let given = Given { access_token: None, code, redirect_uri, code_verifier, id_token: None, nonce: None };
     let identity = establish(&call, &provider, &given).await?;
-    let guest = Guest { provider, identity, code: None, pending: None, next: String::new() };
+    let guest = Guest {
+        voucher: Voucher::of_provider(&provider),
+        identity,
+        code: None,
+        pending: None,
+        next: String::new(),
+    };
     arrive(&call, guest, None).await
 }
 
@@ -204,7 +216,7 @@ async fn arrive(
     guest: Guest,
     said: Option<Device>,
 ) -> Result<WithCookies<Json<Answer>>, ApiError> {
-    let name = guest.provider.name.clone();
+    let name = guest.voucher.name.clone();
     let visit = Visit {
         method: Method::Social,
         device: device(call, said),

@@ -14,13 +14,14 @@ use crate::app::{App, Change};
 use crate::audit::EndReason;
 use crate::base::{Id, Secret};
 use crate::crypto::password::MAX_BYTES;
+use crate::directory;
 use crate::http::{
     ApiError, Bucket, Call, Created, ErrorCode as Code, Fields, FromFields, Json, Nothing, Row, del, get,
     post,
 };
 use crate::passkey;
 use crate::session;
-use crate::social::{self, Connection, NotConnected, Whose};
+use crate::social::{self, Connection, Identity, NotConnected, Whose};
 use crate::store::Error;
 
 pub(super) fn rows() -> Vec<Row> {
@@ -68,7 +69,7 @@ pub(super) fn rows() -> Vec<Row> {
 /// An identity that opens the account.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "SocialConnection")]
-struct Shown {
+pub(super) struct Shown {
     id: String,
     provider: String,
     /// What the provider said when it was connected.
@@ -96,6 +97,9 @@ impl Shown {
 /// Whether the provider is still the one that it was.
 fn is_usable(app: &App, connection: &Connection) -> bool {
     let config = app.config();
+    if directory::is_usable(&config, connection) {
+        return true;
+    }
     config.login.social.get(&connection.provider).is_some_and(|provider| {
         let own = if provider.kind().has_id_tokens() { &provider.issuer } else { &provider.site };
         // Microsoft's tenants are under one issuer, which is not the one of the configuration.
@@ -151,10 +155,20 @@ async fn link(call: Call, Json(body): Json<Wanted>) -> Result<Created<Shown>, Ap
     let provider = provider(&call)?;
     let account = proved(&call, body.password).await?;
     let identity = establish(&call, &provider, &body.given).await?;
+    connect(&call, &account, &provider.name, &identity).await
+}
+
+/// Lets an identity open the caller's account.
+pub(super) async fn connect(
+    call: &Call,
+    account: &Account,
+    name: &str,
+    identity: &Identity,
+) -> Result<Created<Shown>, ApiError> {
     let mut change = call.app.change(call.actor()).await?;
     held(&mut change, account.id).await?;
     let ids = (account.site, account.id);
-    match social::connect(&mut change, ids, &provider.name, &identity, Whose::Account).await {
+    match social::connect(&mut change, ids, name, identity, Whose::Account).await {
         Ok(_) => {}
         Err(NotConnected::Taken) => return Err(ApiError::new(Code::SocialAlreadyLinked)),
         Err(NotConnected::Store(cause)) => return Err(cause.into()),
@@ -219,7 +233,7 @@ async fn held(change: &mut Change<'_>, account: Id) -> Result<(), ApiError> {
 }
 
 /// The caller's account, once they have shown just now that it is them.
-async fn proved(call: &Call, password: Option<Secret<String>>) -> Result<Account, ApiError> {
+pub(super) async fn proved(call: &Call, password: Option<Secret<String>>) -> Result<Account, ApiError> {
     let person = call.person()?;
     let gone = || ApiError::internal("the account of a live session is gone");
     let account = account::by_id(&call.app.db, person.account.id).await?.ok_or_else(gone)?;

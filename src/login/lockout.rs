@@ -13,6 +13,7 @@ use crate::audit::{AccountEvent, Actor, How, LoginFailure, SessionEvent};
 use crate::base::{Email, Id, Phone, Timestamp};
 use crate::config::Lockout;
 use crate::crypto::digest::sha256_hex;
+use crate::directory::UserName;
 use crate::session::Method;
 use crate::store::{Error, Tx};
 
@@ -42,6 +43,11 @@ impl Door {
 
     pub(super) fn phone(site: Id, phone: &Phone) -> Self {
         Self::of(site, "phone", phone.as_str())
+    }
+
+    /// For passwords of a directory, by the user names that are typed.
+    pub(super) fn directory(site: Id, user: &UserName) -> Self {
+        Self::of(site, "ldap", user.as_str())
     }
 
     /// For passwords that a signed-in person gives again. A door of its own: whoever stole a

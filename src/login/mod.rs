@@ -7,6 +7,8 @@
 mod breached;
 mod by_code;
 mod by_code_http;
+mod by_directory;
+mod by_directory_http;
 mod by_link;
 mod by_link_http;
 mod by_passkey;
@@ -47,6 +49,7 @@ use crate::policy::{Assignments, Code};
 use crate::rbac;
 use crate::store::Error;
 
+pub use by_directory::{Member, Refused as NotFromDirectory, log_in_with_directory};
 pub use by_link::{Follower, Place, follow, links_are_open};
 pub use by_link_http::answer_link;
 pub use by_passkey::log_in_with_passkey;
@@ -71,6 +74,7 @@ pub fn rows() -> Vec<Row> {
     rows.extend(by_code_http::rows());
     rows.extend(by_link_http::rows());
     rows.extend(by_social_http::rows());
+    rows.extend(by_directory_http::rows());
     rows.extend(connections::rows());
     rows.extend(factor::rows());
     rows.extend(passkey_http::rows());

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::by_password::{Entered, Visit};
-use super::by_social::{Arrived, Guest, Refused, log_in, note_disbelief};
+use super::by_social::{Arrived, Guest, Refused, Voucher, log_in, note_disbelief};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::base::Secret;
@@ -126,7 +126,8 @@ pub async fn return_from_provider(app: &App, back: CameBack<'_>) -> Result<Outco
             return Ok(Outcome::Nothing(nothing(failed)));
         }
     };
-    let guest = Guest { provider: found, identity, code: None, pending: None, next: flow.next };
+    let guest =
+        Guest { voucher: Voucher::of_provider(&found), identity, code: None, pending: None, next: flow.next };
     let CameBack { device, address, actor, .. } = back;
     Ok(arrive(app, guest, Visit { method: Method::Social, device, address, actor }).await)
 }
@@ -148,7 +149,8 @@ pub async fn finish_social(
         Err(failed) => return Outcome::Nothing(nothing(failed)),
     };
     let (identity, next, sealed) = (pending.identity(), pending.next.clone(), pending.seal(app));
-    let guest = Guest { provider, identity, code, pending: Some(pending), next };
+    let guest =
+        Guest { voucher: Voucher::of_provider(&provider), identity, code, pending: Some(pending), next };
     let visit = Visit { method: Method::Social, device, address, actor };
     match arrive(app, guest, visit).await {
         Outcome::CodeNeeded { is_wrong, .. } => Outcome::CodeNeeded { kept: sealed, is_wrong },

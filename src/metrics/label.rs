@@ -125,6 +125,7 @@ label!(
         Link = "magic_link",
         Passkey = "passkey",
         Social = "social",
+        Directory = "ldap",
         Register = "register",
     }
 );
@@ -201,5 +202,6 @@ label!(
         Store = "store",
         Shared = "shared",
         BreachCheck = "breach_check",
+        Directory = "ldap",
     }
 );

@@ -86,6 +86,7 @@ mod tests {
                 // A code that the application listed a place for; keys are asked for all the same.
                 "GET /social/{provider}/callback/",
                 "POST /login/email/",
+                "POST /login/ldap/",
                 "POST /login/otp/request/",
                 "POST /login/otp/verify/",
                 "POST /login/phone/",

@@ -50,6 +50,8 @@ pub enum Method {
     Passkey,
     /// A provider of identities.
     Social,
+    /// A directory that took their password.
+    Directory,
 }
 
 impl Method {
@@ -62,11 +64,12 @@ impl Method {
             Self::Link => "magic_link",
             Self::Passkey => "passkey",
             Self::Social => "social",
+            Self::Directory => "ldap",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        let all = [Self::Password, Self::Code, Self::Link, Self::Passkey, Self::Social];
+        let all = [Self::Password, Self::Code, Self::Link, Self::Passkey, Self::Social, Self::Directory];
         all.into_iter().find(|method| method.name() == name)
     }
 }

@@ -5,7 +5,7 @@
 
 use ::http::StatusCode;
 use ::http::header::{HeaderValue, RETRY_AFTER};
-use maud::html;
+use maud::{Markup, html};
 
 use super::HOME;
 use super::form::{self, Form};
@@ -14,10 +14,14 @@ use super::passkey;
 use super::social::buttons;
 use super::step;
 use crate::base::{Email, Secret};
+use crate::directory::UserName;
 use crate::factor::Code;
 use crate::http::cookie::{Channel, SetCookie};
 use crate::http::{ApiError, Call, Nothing, Reply, error};
-use crate::login::{Entered, Identifier, Refused, Visitor, log_in, log_in_with_passkey};
+use crate::login::{
+    Entered, Identifier, Member, NotFromDirectory, Refused, Visitor, log_in, log_in_with_directory,
+    log_in_with_passkey,
+};
 use crate::passkey::{Identified, begin_login};
 use crate::session::{self, Device};
 
@@ -68,6 +72,36 @@ pub(super) async fn enter_with_passkey(call: Call, form: Form) -> Result<Reply, 
         Err(Refused::Wrong) => form_page(&call, StatusCode::UNAUTHORIZED, &ask, wrong).await,
         Err(refused) => outside(&call, refused, ask).await,
     }
+}
+
+pub(super) async fn enter_with_directory(call: Call, form: Form) -> Result<Reply, ApiError> {
+    if !form::is_not_foreign(&call) {
+        return Ok(form::not_ours(&call));
+    }
+    let next = local(form.text("next"));
+    let ask = Ask { user: form.text("username"), ..Ask::password(next) };
+    let wrong = Some("The user name or the password is wrong.");
+    let password = Secret::new(form.text("password").to_owned());
+    let Some(user) = UserName::parse(ask.user).ok().filter(|_| !password.expose().is_empty()) else {
+        return form_page(&call, StatusCode::UNAUTHORIZED, &ask, wrong).await;
+    };
+    let member = Member { user, password, code: Code::read(form.text("code")) };
+    let entered =
+        log_in_with_directory(&call.app, member, device(&call), call.head.client, call.actor()).await;
+    let (status, text) = match entered {
+        Ok(entered) => return inside(&call, &entered, next),
+        Err(NotFromDirectory::Login(Refused::Wrong)) => (StatusCode::UNAUTHORIZED, wrong),
+        Err(NotFromDirectory::Login(refused)) => return outside(&call, refused, ask).await,
+        Err(NotFromDirectory::Exists) => {
+            let text = "There is an account with your e-mail address. Log in to it another way.";
+            (StatusCode::CONFLICT, Some(text))
+        }
+        Err(NotFromDirectory::Closed) => (StatusCode::FORBIDDEN, Some("There is no account for you here.")),
+        Err(NotFromDirectory::NoDirectory | NotFromDirectory::Unavailable) => {
+            return Ok(trouble(StatusCode::SERVICE_UNAVAILABLE));
+        }
+    };
+    form_page(&call, status, &ask, text).await
 }
 
 fn device(call: &Call) -> Device {
@@ -143,11 +177,13 @@ struct Ask<'a> {
     is_coded: bool,
     next: &'a str,
     email: &'a str,
+    /// In the directory.
+    user: &'a str,
 }
 
 impl<'a> Ask<'a> {
     const fn password(next: &'a str) -> Self {
-        Self { is_coded: false, next, email: "" }
+        Self { is_coded: false, next, email: "", user: "" }
     }
 }
 
@@ -175,16 +211,13 @@ async fn form_page(
                 label for="password" { "Password" }
                 input id="password" name="password" type="password" autocomplete="current-password" required
                     autofocus[problem.is_some()];
-                @if ask.is_coded {
-                    label for="code" { "Code from your authenticator app, or a backup code" }
-                    input id="code" name="code" type="text" autocomplete="one-time-code" required maxlength="64"
-                        autocapitalize="off" spellcheck="false";
-                }
+                @if ask.is_coded && ask.user.is_empty() { (code_field()) }
                 button type="submit" { "Log in" }
             }
             @if let Some(begun) = &begun {
                 (passkey::question("get", "/portcullis/login/passkey/", begun, &next, "Log in with a passkey"))
             }
+            @if call.app.config().login.ldap.is_some() { (directory_form(ask, &next)) }
             (buttons(&call.app, ask.next))
         }
     };
@@ -192,6 +225,30 @@ async fn form_page(
         Some(_) => passkey_page(status, "Log in", None, &content),
         None => page(status, "Log in", None, &content),
     })
+}
+
+fn code_field() -> Markup {
+    html! {
+        label for="code" { "Code from your authenticator app, or a backup code" }
+        input id="code" name="code" type="text" autocomplete="one-time-code" required maxlength="64"
+            autocapitalize="off" spellcheck="false";
+    }
+}
+
+fn directory_form(ask: &Ask<'_>, next: &Markup) -> Markup {
+    html! {
+        form method="post" action="/portcullis/login/ldap/" {
+            (next)
+            label for="username" { "User name in the directory" }
+            input id="username" name="username" type="text" autocomplete="username" required maxlength="128"
+                autocapitalize="off" spellcheck="false" value=(ask.user);
+            label for="directory-password" { "Password in the directory" }
+            input id="directory-password" name="password" type="password" autocomplete="current-password"
+                required;
+            @if ask.is_coded && !ask.user.is_empty() { (code_field()) }
+            button type="submit" { "Log in with the directory" }
+        }
+    }
 }
 
 /// A path of this origin that no browser reads as anything else; where it is not, the one where people begin.

@@ -58,6 +58,12 @@ fn doors() -> Vec<Row> {
             .audited(LOGIN_EVENTS)
             .audited(&["passkey_counter_regressed"])
             .about("Log in with a passkey"),
+        post("/portcullis/login/ldap/", login::enter_with_directory)
+            .page()
+            .limit(Bucket::Login)
+            .audited(LOGIN_EVENTS)
+            .audited(&["account_created", "social_connected"])
+            .about("Log in with a password of the directory"),
         get("/magic-link/verify/", link::look)
             .open()
             .by_link()

@@ -64,6 +64,7 @@ const fn method(method: session::Method) -> &'static str {
         session::Method::Link => "a link that was sent",
         session::Method::Passkey => "passkey",
         session::Method::Social => "another service",
+        session::Method::Directory => "the directory's password",
     }
 }
 

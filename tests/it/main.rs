@@ -47,6 +47,8 @@ mod hostile;
 mod hygiene;
 mod identity;
 mod journey;
+mod ldap;
+mod ldap_hostile;
 mod limits;
 mod mail_api;
 mod link;

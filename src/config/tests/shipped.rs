@@ -78,7 +78,8 @@ fn the_full_file_uses_every_key_of_the_schema() {
     mark(&schema, "", &tree::parse(&read("config/full.yaml")).unwrap().to_json(), &mut used);
     // What one file cannot say beside the rest.
     let other = "mail: { via: mailgun, api: 'https://api.eu.mailgun.net', domain: mg.example.com, \
-                 password_file: secrets/mail, from: gateway@example.com }";
+                 password_file: secrets/mail, from: gateway@example.com }\n\
+                 login: { ldap: { bind_as: 'uid={username}', search: { password: x } } }";
     mark(&schema, "", &tree::parse(other).unwrap().to_json(), &mut used);
     let unused: Vec<_> = all.difference(&used).collect();
     assert!(all.len() > 150 && unused.is_empty(), "not in config/full.yaml: {unused:#?}");
@@ -163,7 +164,9 @@ groups: [{ code: c }]
 accounts: { breach_check: {} }
 mail: { via: smtp, host: mail.example.com, from: gw@example.com }
 sms: { via: console }
-login: { social: { app: { issuer: 'https://id.example.com', client_id: x } } }
+login:
+  social: { app: { issuer: 'https://id.example.com', client_id: x } }
+  ldap: { servers: ['ldaps://a.example'], search: { base: '', filter: '(uid={username})' } }
 organizations: { roles: [{ code: c }] }
 upstreams: { app: { servers: ['127.0.0.1:9000'], health: {}, tls: {} } }
 routes: [{ name: a, match: { path: /a }, upstream: app, allow: anyone, agents: { permission: c }, limit: { requests: 1, per: 1m } }]

@@ -5,6 +5,7 @@
 pub mod authenticator;
 pub mod chromium;
 pub mod cut;
+pub mod directory;
 pub mod foreign;
 pub mod forms;
 pub mod frame;
