@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::decide::REASON_MAX;
 use super::{
-    Approval, DecideError, Decided, Decision, Filter, Reference, SessionNeed, Shown, State, Told, contents,
-    decide, given, result, shown, stands, waiting,
+    Approval, Closed, DecideError, Decided, Decision, Filter, Reference, SessionNeed, Shown, State, Told,
+    contents, decide, given, result, shown, stands, waiting,
 };
 use crate::agent;
 use crate::audit::Voided;
@@ -46,7 +46,7 @@ pub fn rows() -> Vec<Row> {
                 ErrorCode::ApprovalExpired,
                 ErrorCode::ApprovalVoid,
                 ErrorCode::ResultTooLarge,
-                ErrorCode::RedactionImpossible,
+                ErrorCode::ResultWithheld,
                 ErrorCode::RateLimited,
             ])
             .about("What an agent wants to do, exactly; to the agent itself, where that stands, or what was answered"),
@@ -158,8 +158,8 @@ async fn poll(call: &Call) -> Result<Reply, ApiError> {
         Err(Told::Used(state)) => {
             let answer = result(&call.app, &approval, state).await??;
             // What may be read now is not what could be read when it was kept.
-            if super::lost(&call.app, &approval).await?.is_some() {
-                return Err(Told::Withheld(state).into());
+            if let Some(voided) = super::lost(&call.app, &approval).await? {
+                return Err(Told::Withheld(state, Closed::Lost(voided)).into());
             }
             Ok(Reply::json(StatusCode::OK, &given(&answer)))
         }
@@ -173,7 +173,9 @@ impl From<Told> for ApiError {
             Told::Unknown | Told::Mismatch => Self::new(ErrorCode::ApprovalUnknown),
             Told::Used(state) => Self::new(ErrorCode::ApprovalUsed).with("state", state.name()),
             Told::TooLarge(state) => Self::new(ErrorCode::ResultTooLarge).with("state", state.name()),
-            Told::Withheld(state) => Self::new(ErrorCode::RedactionImpossible).with("state", state.name()),
+            Told::Withheld(state, why) => {
+                Self::new(ErrorCode::ResultWithheld).with("state", state.name()).with("reason", why.name())
+            }
             Told::Denied { reason, retry_after } => {
                 let denied = Self::new(ErrorCode::ApprovalDenied).with("reason", reason);
                 match retry_after {

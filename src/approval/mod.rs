@@ -48,7 +48,7 @@ pub use policy::policy_digest;
 pub use request::{Ask, Asked, request};
 pub use rule::{Rules, may_decide};
 pub use state::{Mode, State};
-pub use told::{Told, Waiting, result, stands, waiting};
+pub use told::{Closed, Told, Waiting, result, stands, waiting};
 pub use view::{Given, Shown, given, shown};
 pub use wait::wait;
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::request::cooling;
 use super::{Answer, Answered, Approval, Mode, State, answered, token};
 use crate::app::App;
+use crate::audit::Voided;
 use crate::base::Timestamp;
 use crate::store::Error;
 
@@ -23,8 +24,8 @@ pub enum Told {
     Used(State),
     /// It was executed, and its answer was more than is kept.
     TooLarge(State),
-    /// It was executed, and its answer could not be cleaned of what agents may not read.
-    Withheld(State),
+    /// It was executed, and its agent may not read the answer.
+    Withheld(State, Closed),
     Denied {
         reason: Option<String>,
         /// How long the same must not be asked for again.
@@ -33,6 +34,26 @@ pub enum Told {
     /// Nobody decided, or it was not executed, in time.
     Over(State),
     Void,
+}
+
+/// Why an agent may not read what was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// It could not be cleaned of what agents may not read, and is not kept.
+    Unclean,
+    /// What made it readable was lost since: the route is another one, or the right is gone.
+    Lost(Voided),
+}
+
+impl Closed {
+    /// The word on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unclean => "redaction_impossible",
+            Self::Lost(voided) => voided.name(),
+        }
+    }
 }
 
 /// The answer to an agent whose request waits (contract section 26.4).
@@ -78,7 +99,7 @@ pub async fn result(app: &App, approval: &Approval, state: State) -> Result<Resu
     Ok(match answered(app, approval).await? {
         Some(Answered::Whole(answer)) => Ok(answer),
         Some(Answered::TooLarge) => Err(Told::TooLarge(state)),
-        Some(Answered::Withheld) => Err(Told::Withheld(state)),
+        Some(Answered::Withheld) => Err(Told::Withheld(state, Closed::Unclean)),
         None => Err(Told::Used(state)),
     })
 }

@@ -84,7 +84,7 @@ codes! {
     ApprovalExpired = GONE "APPROVAL_EXPIRED" "The approval's time is over",
     ApprovalVoid = CONFLICT "APPROVAL_VOID" "What was asked for cannot be had any more",
     ResultTooLarge = CONFLICT "RESULT_TOO_LARGE" "It was executed, and the answer was too large to be kept",
-    RedactionImpossible = BAD_GATEWAY "REDACTION_IMPOSSIBLE" "It was executed, and the answer cannot be cleaned of what agents may not read",
+    ResultWithheld = CONFLICT "RESULT_WITHHELD" "It was executed, and agents may not read the answer",
     MfaRequired = FORBIDDEN "MFA_REQUIRED" "A second factor is required",
     ReauthenticationRequired = FORBIDDEN "REAUTHENTICATION_REQUIRED" "The login is too old for this",
 

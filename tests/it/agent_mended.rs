@@ -7,13 +7,15 @@ use std::time::Duration;
 use portcullis::store::Dialect;
 use serde_json::{Value, json};
 
+use crate::agent::{YAML, scene};
 use crate::agent_gate::told;
 use crate::agent_hold::{PENDING, confirmed, post, with_upstream};
 use crate::agent_once::delegated_within;
 use crate::on_one_and_on_two;
-use crate::support::exchange;
+use crate::support::people::permission;
 use crate::support::replica::until;
 use crate::support::upstream::spawn;
+use crate::support::{Act, Upstream, exchange};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -57,6 +59,49 @@ async fn who_polls_until_told_to_slow_down_can_still_say_that_it_lives() {
     }
     let beat = scene.as_agent("POST", &format!("/ai/tokens/{id}/heartbeat/"), &token).await;
     assert_eq!(beat.status, 200, "{}", beat.text());
+}
+
+/// It was told 502 `REDACTION_IMPOSSIBLE`, as if an upstream had been asked and had answered badly: what
+/// repeats a request on 5xx would have asked without end.
+#[tokio::test]
+async fn an_answer_that_may_not_be_read_any_more_is_told_as_executed_and_is_closed_not_lost() {
+    let upstream = Upstream::start(|_| {
+        Act::with("Content-Type: application/json\r\n", r#"{"name": "Ada", "email": "ada@example.com"}"#)
+    })
+    .await;
+    let yaml = |keys: &str| {
+        format!(
+            "{YAML}upstreams: {{ up: {{ servers: ['{}'], breaker: 'off' }} }}
+routes: [ {{ name: clean, match: {{ path: /clean }}, upstream: up, allow: signed_in, agents: {{ permission: reports.read, hold: always, mode: sealed, redact: {{ keys: [{keys}] }} }} }} ]
+",
+            upstream.address
+        )
+    };
+    let scene = scene(yaml("email").strip_prefix(YAML).unwrap()).await;
+    let token = scene.mint(&json!({"permissions": ["reports.read"]})).await.1;
+    let named = scene.approved("/clean", &token, "{}").await;
+    scene.comes_to(&named, "executed").await;
+    let poll = async || scene.as_agent("GET", &format!("{PENDING}{named}/"), &token).await;
+    let reload = async |keys: &str| {
+        let loaded = scene.gateway.load(&yaml(keys));
+        scene.gateway.running.reload(&loaded).await.unwrap_or_else(|error| panic!("{error}"));
+    };
+    let withheld = async |reason: &str| {
+        let closed = poll().await;
+        assert_eq!(told(&closed), (409, "RESULT_WITHHELD".to_owned()), "{}", closed.text());
+        assert_eq!((&closed.json()["state"], &closed.json()["reason"]), (&json!("executed"), &json!(reason)));
+        assert!(!closed.text().contains("Ada"), "{}", closed.text());
+    };
+    let given = poll().await;
+    assert_eq!(given.status, 200, "{}", given.text());
+    assert!(given.text().contains("Ada") && !given.text().contains("ada@"), "{}", given.text());
+    reload("email, name").await;
+    withheld("policy_changed").await;
+    reload("email").await;
+    assert_eq!(poll().await.json(), given.json(), "under the policy of its execution");
+    scene.gateway.revoke(scene.ada.id, permission("reports")).await;
+    withheld("right_lost").await;
+    assert_eq!(upstream.count(), 1);
 }
 
 on_one_and_on_two! {

@@ -104,7 +104,7 @@ async fn what_is_too_large_or_may_not_be_read_is_not_given_again() {
     .await;
     for (path, first, again) in [
         ("/again/large", 200, (409, "RESULT_TOO_LARGE")),
-        ("/clean/page", 502, (502, "REDACTION_IMPOSSIBLE")),
+        ("/clean/page", 502, (409, "RESULT_WITHHELD")),
         ("/clean/1", 200, (200, "")),
     ] {
         let named = scene.approved(path, &token, "{}").await;

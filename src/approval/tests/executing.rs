@@ -120,7 +120,7 @@ on_every_store! {
         claim.copy().unwrap().withhold();
         claim.settled(Outcome::Answered(200)).await;
         let told = result(&scene.app, &withheld, State::Executed).await.unwrap();
-        assert_eq!(told, Err(Told::Withheld(State::Executed)));
+        assert_eq!(told, Err(Told::Withheld(State::Executed, Closed::Unclean)));
     }
 
     async fn what_is_idempotent_may_be_sent_again_when_nobody_knows(store: TestStore) {

@@ -81,6 +81,19 @@ pub enum Voided {
     ApproversLost,
 }
 
+impl Voided {
+    /// The word in the trail and on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AgentStopped => "agent_stopped",
+            Self::RightLost => "right_lost",
+            Self::PolicyChanged => "policy_changed",
+            Self::ApproversLost => "approvers_lost",
+        }
+    }
+}
+
 impl ApprovalEvent {
     pub const fn code(&self) -> &'static str {
         match self.step {

@@ -54,8 +54,8 @@ impl HoldRefusal {
                 "The approval was used", "One approval is executed once; see `state`, and ask again if it must be."),
             Self::Told(Told::TooLarge(_)) => row(S::CONFLICT, "RESULT_TOO_LARGE", "approval_too_large",
                 "It was executed, and the answer was too large to be kept", "See `state`; ask the service what came of it."),
-            Self::Told(Told::Withheld(_)) => row(S::BAD_GATEWAY, "REDACTION_IMPOSSIBLE", "approval_withheld",
-                "It was executed, and the answer cannot be cleaned of what agents may not read", "See `state`."),
+            Self::Told(Told::Withheld(..)) => row(S::CONFLICT, "RESULT_WITHHELD", "approval_withheld",
+                "It was executed, and agents may not read the answer", "See `state` and `reason`."),
             Self::Told(Told::Denied { .. }) => row(S::FORBIDDEN, "APPROVAL_DENIED", "approval_denied",
                 "A human denied this", "See `reason`, and do not ask for the same again."),
             Self::Told(Told::Over(_)) => row(S::GONE, "APPROVAL_EXPIRED", "approval_expired",
@@ -87,9 +87,12 @@ impl HoldRefusal {
     pub(in crate::gate) fn extend(&self, body: &mut Map<String, Value>) {
         match self {
             Self::Told(
-                Told::Used(state) | Told::Over(state) | Told::TooLarge(state) | Told::Withheld(state),
+                Told::Used(state) | Told::Over(state) | Told::TooLarge(state) | Told::Withheld(state, _),
             ) => {
                 body.insert("state".into(), json!(state.name()));
+                if let Self::Told(Told::Withheld(_, why)) = self {
+                    body.insert("reason".into(), json!(why.name()));
+                }
             }
             Self::Told(Told::Denied { reason, .. }) => {
                 body.insert("reason".into(), json!(reason));
