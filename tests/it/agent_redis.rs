@@ -45,6 +45,10 @@ impl Redis {
         String::from_utf8_lossy(&out.stdout).into_owned()
     }
 
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
@@ -107,7 +111,7 @@ async fn t7_a_redis_that_remembers_what_was_spent_since_gives_nothing_twice() {
         assert!(redis.ask(&["SAVE"]).contains("OK"));
         passed += scene.pay(&token, 1).await;
     }
-    let port = redis.port;
+    let port = redis.port();
     drop(redis);
     let redis = Redis::start(folder.path(), Some(port)).await;
     assert!(redis.ask(&["KEYS", "*purse*"]).contains("purse"), "it remembers");
