@@ -6,7 +6,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use portcullis::base::Timestamp;
+use portcullis::store::sql;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use super::Place;
 use super::gateway::Gateway;
@@ -15,17 +18,35 @@ use crate::support::raw::Answer;
 use crate::support::replica::{Place as Shared, redis_url, until};
 use crate::support::{Client, Upstream, times};
 
-fn yaml(upstream: &Upstream) -> String {
+/// An upstream that is never done with saying who it is: whoever asks it has a connection and has sent
+/// nothing of a request.
+pub(super) struct Shy(TcpListener);
+
+impl Shy {
+    async fn start() -> Self {
+        Self(TcpListener::bind("127.0.0.1:0").await.expect("a free port"))
+    }
+
+    /// Waits until somebody comes; the connection lives as long as what this returns.
+    pub async fn met(&self) -> tokio::net::TcpStream {
+        self.0.accept().await.expect("a connection").0
+    }
+}
+
+fn yaml(upstream: &Upstream, shy: &Shy) -> String {
     format!(
         "preset: development
 listen: {{ public: 127.0.0.1:0, admin: 127.0.0.1:0, trusted_proxies: [127.0.0.1/32] }}
 applications: {{ required: nowhere }}
-upstreams: {{ up: {{ servers: ['{}'], breaker: 'off' }} }}
+upstreams: {{ up: {{ servers: ['{}'], breaker: 'off' }}, shy: {{ servers: ['{}'], tls: {{ sni: shy.test }}, breaker: 'off' }} }}
 routes:
   - {{ name: act, match: {{ path: '/act' }}, upstream: up, allow: signed_in, agents: {{ permission: users.view, hold: always }} }}
   - {{ name: sealed, match: {{ path: '/sealed' }}, upstream: up, allow: signed_in, agents: {{ permission: users.view, hold: always, mode: sealed }} }}
+  - {{ name: shy-act, match: {{ path: '/shy/act' }}, upstream: shy, allow: signed_in, agents: {{ permission: users.view, hold: always }} }}
+  - {{ name: shy-sealed, match: {{ path: '/shy/sealed' }}, upstream: shy, allow: signed_in, agents: {{ permission: users.view, hold: always, mode: sealed }} }}
 ",
-        upstream.address
+        upstream.address,
+        shy.0.local_addr().expect("an address")
     )
 }
 
@@ -54,6 +75,7 @@ pub(super) fn text(of: &Value, key: &str) -> String {
 pub(super) struct Delegated {
     pub place: Place,
     pub upstream: Upstream,
+    pub shy: Shy,
     pub gateway: Gateway,
     pub human: [String; 1],
     pub agent: String,
@@ -68,8 +90,9 @@ impl Delegated {
 
     /// The same in front of this upstream.
     pub async fn before(upstream: Upstream) -> Self {
-        let shared = Shared::new().await;
-        let yaml = format!("{}{}", shared.yaml(&shared.store.address(), &redis_url()), yaml(&upstream));
+        let (shared, shy) = (Shared::new().await, Shy::start().await);
+        let places = shared.yaml(&shared.store.address(), &redis_url());
+        let yaml = format!("{places}{}", yaml(&upstream, &shy));
         let place = Place::with(&yaml);
         let created =
             place.run_with("user create ada@example.com --superuser --password-stdin", "SecureP@ss1!x");
@@ -82,7 +105,7 @@ impl Delegated {
         let mint = json!({"permissions": ["users.view"], "circuit_breaker": limits});
         let minted = api(&gateway, "/ai/tokens/", &human, &mint).await;
         let agent = format!("Authorization: AgentBearer {}", text(&minted, "token"));
-        Self { place, upstream, gateway, human, agent, shared }
+        Self { place, upstream, shy, gateway, human, agent, shared }
     }
 
     /// What the agent is given for a request that people then approve.
@@ -99,6 +122,20 @@ impl Delegated {
         tokio::time::sleep(Duration::from_millis(u64::try_from(millis).unwrap())).await;
         self.gateway.signal("KILL");
         self.gateway = Gateway::start(&self.place);
+    }
+
+    /// As if it were later: whoever died is not believed alive any more, and what was tried may be tried
+    /// again.
+    pub async fn age(&self) {
+        let past = Timestamp::from_millis(1);
+        let mut tx = self.shared.store.begin().await.expect("a transaction");
+        for stmt in [
+            sql("UPDATE approval SET lease_until = ? WHERE state = 'executing'"),
+            sql("UPDATE approval SET send_at = ? WHERE state = 'approved' AND send_at IS NOT NULL"),
+        ] {
+            tx.execute(stmt.bind(past)).await.expect("its rows");
+        }
+        tx.commit().await.expect("a commit");
     }
 
     /// How often the upstream has seen this body.
@@ -119,6 +156,7 @@ async fn whenever_a_gateway_is_killed_what_it_sends_by_itself_is_sent_once_at_mo
         assert!(scene.sent(&body) <= 1, "round {round}");
         all.push((named, body));
     }
+    scene.age().await;
     for (named, body) in &all {
         let path = format!("/api/v1/auth/ai/pending-actions/{named}/");
         let ask = async |lines: &[String]| {
@@ -126,8 +164,8 @@ async fn whenever_a_gateway_is_killed_what_it_sends_by_itself_is_sent_once_at_mo
             client.send(request("GET", &path, lines, "")).await;
             client.answer().await.expect("an answer")
         };
-        // What was being sent is believed alive for a while. People may look as often as they like.
-        until(Duration::from_secs(40), "it is over", async || {
+        // People may look as often as they like.
+        until(Duration::from_secs(10), "it is over", async || {
             let state = ask(&scene.human).await.json()["state"].clone();
             state == "executed" || state == "indeterminate"
         })
@@ -142,49 +180,47 @@ async fn whenever_a_gateway_is_killed_what_it_sends_by_itself_is_sent_once_at_mo
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whenever_a_gateway_is_killed_what_was_approved_is_sent_once_at_most() {
-    let Delegated { place, upstream, mut gateway, human, agent, shared: _shared } = Delegated::new().await;
+    let mut scene = Delegated::new().await;
+    let agent = scene.agent.clone();
     let mut broken_off = None;
     for round in 0..times(4, 50) {
         let body = format!("{{\"round\": {round}}}");
-        let before = upstream.count();
-        let held = send(&gateway, "/act", std::slice::from_ref(&agent), &body).await.expect("an answer");
-        assert_eq!(held.status, 202, "{}", held.text());
-        let named = text(&held.json(), "confirmation_token");
-        api(&gateway, &format!("/ai/pending-actions/{named}/confirm/"), &human, &json!({})).await;
+        let before = scene.upstream.count();
+        let named = scene.approved("/act", &body).await;
         let lines = [agent.clone(), format!("X-Action-Confirmation: {named}")];
-        let executing = send(&gateway, "/act", &lines, &body);
+        let executing = send(&scene.gateway, "/act", &lines, &body);
         let killing = async {
             // From before the request is taken until after it is answered.
             tokio::time::sleep(Duration::from_millis(u64::try_from(round * 5 % 21).unwrap())).await;
-            gateway.signal("KILL");
+            scene.gateway.signal("KILL");
         };
         futures::join!(executing, killing);
-        drop(gateway);
-        gateway = Gateway::start(&place);
-        let sent = upstream.count() - before;
+        scene.gateway = Gateway::start(&scene.place);
+        let sent = scene.upstream.count() - before;
         assert!(sent <= 1, "round {round}: sent {sent} times");
-        let again = send(&gateway, "/act", &lines, &body).await.expect("an answer");
+        let again = send(&scene.gateway, "/act", &lines, &body).await.expect("an answer");
         let is_known = again.status == 200 || again.code() == "APPROVAL_USED";
         assert!(is_known, "round {round}: {}", again.text());
-        let sent = upstream.count() - before;
+        let sent = scene.upstream.count() - before;
         assert!(sent <= 1, "round {round}: sent {sent} times after all");
         if again.status != 200 && again.json()["state"] == "executing" {
             broken_off = Some((lines, body));
         }
     }
-    let listed = place.run("approvals list --json");
+    let listed = scene.place.run("approvals list --json");
     let listed: Value = serde_json::from_str(&listed.out).expect("the list is JSON");
     assert_eq!(listed.as_array().expect("a list").len(), times(4, 50));
-    let shown = place.run("approvals show 1");
+    let shown = scene.place.run("approvals show 1");
     assert!(shown.code == 0 && shown.out.contains("POST through route act (users.view)"), "{}", shown.out);
-    assert_ne!(place.run("approvals show nonsense").code, 0);
+    assert_ne!(scene.place.run("approvals show nonsense").code, 0);
     if let Some((lines, body)) = broken_off {
-        let count = upstream.count();
-        until(Duration::from_secs(25), "nobody knows", async || {
-            let again = send(&gateway, "/act", &lines, &body).await.expect("an answer");
+        let count = scene.upstream.count();
+        scene.age().await;
+        until(Duration::from_secs(5), "nobody knows", async || {
+            let again = send(&scene.gateway, "/act", &lines, &body).await.expect("an answer");
             again.json()["state"] == "indeterminate"
         })
         .await;
-        assert_eq!(upstream.count(), count);
+        assert_eq!(scene.upstream.count(), count);
     }
 }
