@@ -230,10 +230,27 @@ impl RawConditions {
         list.extend(self.all.as_deref().map(|inner| Condition::All(each("all", inner))));
         list.extend(self.any.as_deref().map(|inner| Condition::Any(each("any", inner))));
         if let Some(inner) = &self.not {
-            list.push(Condition::Not(Box::new(inner.condition(&place.key("not"), known, report))));
+            let inner = inner.condition(&place.key("not"), known, report);
+            inner.visit(&mut |condition| {
+                if is_never(condition) {
+                    report.problem(
+                        &place.key("not"),
+                        format!(
+                            "`{}` is never true yet, so `not` of it lets everyone pass",
+                            condition.name()
+                        ),
+                    );
+                }
+            });
+            list.push(Condition::Not(Box::new(inner)));
         }
         list
     }
+}
+
+/// Whether nothing makes it true yet: no token has a scope, no organization a plan or a status.
+const fn is_never(condition: &Condition) -> bool {
+    matches!(condition, Condition::Scope(_) | Condition::OrgPlan(_) | Condition::OrgStatus(_))
 }
 
 impl RawOrg {

@@ -203,6 +203,21 @@ fn conditions_in_one_map_are_all_asked() {
 }
 
 #[test]
+fn the_opposite_of_what_is_never_true_is_no_policy() {
+    for never in [
+        "{ scope: x }",
+        "{ org: { plan: free } }",
+        "{ any: [ { org: { status: closed } }, { staff: true } ] }",
+    ] {
+        let text = format!(
+            "{APP}routes: [ {{ name: a, match: {{ path: /a }}, upstream: app, allow: {{ not: {never} }} }} ]\n"
+        );
+        let told = load_text(&text).expect_err("no policy").to_string();
+        assert!(told.contains("lets everyone pass"), "{never}: {told}");
+    }
+}
+
+#[test]
 fn shuffled_routes_decide_alike() {
     let route = |name: &str, path: &str| {
         format!("  - {{ name: {name}, match: {{ path: '{path}' }}, upstream: app, allow: anyone }}\n")
