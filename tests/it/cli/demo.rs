@@ -3,8 +3,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::Place;
+use super::gateway::Gateway;
 
 /// What each answer is, in order: its status, and something that stands in it.
 const TOLD: [(u16, &str); 34] = [
@@ -119,6 +121,24 @@ fn the_printed_calls_work_when_they_are_pasted() {
         // A shell that knows no comments (zsh, at its prompt) only says so.
         assert!(line.chars().all(|c| c.is_ascii_alphanumeric() || "#-:,. ".contains(c)), "{line}");
     }
+}
+
+/// What a loaded machine may add to the two seconds that are meant.
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
+
+#[test]
+fn the_first_request_is_decided_seconds_after_the_start() {
+    let (place, start) = (Place::empty(), Instant::now());
+    let mut demo = Demo::start(&place);
+    let gateway = demo.script().iter().find_map(|line| line.strip_prefix("GW=http://"));
+    let gateway = gateway.expect("an address").parse().expect("an address");
+    let (status, body) = Gateway::get(gateway, "/reports");
+    let lasted = start.elapsed();
+    println!("from the start of the demo to its first decision: {lasted:?}");
+    drop(demo.process.kill());
+    drop(demo.process.wait());
+    assert!(status == 401 && body.contains("AUTH_REQUIRED"), "{status} {body}");
+    assert!(lasted < FIRST_WITHIN, "{lasted:?}");
 }
 
 #[test]

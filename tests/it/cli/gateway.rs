@@ -10,6 +10,9 @@ use super::{GOOD, Place};
 use crate::agent_redis::Redis;
 use crate::support::replica::Place as Shared;
 use crate::support::tls::Pair;
+use portcullis::base::SystemRandom;
+use portcullis::config;
+use portcullis::crypto::digest::unbase64url;
 use serde_json::{Value, json};
 
 /// A gateway in a process of its own; killed when dropped.
@@ -162,6 +165,56 @@ fn keys_rotate_beside_a_running_gateway() {
     assert!(place.run("keys list").good().contains(&kid));
     assert!(place.run("keys add --file nowhere.pem").bad().contains("nowhere.pem"));
     drop(gateway);
+}
+
+#[test]
+fn a_key_that_is_brought_along_signs_what_the_gateway_hands_out_and_takes_back() {
+    const PEM: &str = include_str!("../../../src/crypto/jwt/test_rsa.pem");
+    let place = place();
+    let yaml = std::fs::read_to_string(place.path().join("portcullis.yaml")).unwrap();
+    let yaml = format!("{yaml}tokens: {{ algorithm: RS256 }}\napplications: {{ required: nowhere }}\n");
+    std::fs::create_dir(place.path().join("data")).unwrap();
+    config::make_seal_key(&place.path().join("data/seal.key"), &SystemRandom).expect("a seal key");
+    place.write("portcullis.yaml", &yaml);
+    place.write("rs256.pem", PEM);
+    place.write("public.pem", &PEM.replace("PRIVATE", "PUBLIC"));
+    assert_eq!(place.run("keys add --file public.pem").code, 1, "nothing signs with it");
+    let told = place.run("keys add --file rs256.pem --for access").good();
+    let kid = told.split_whitespace().next().expect("a kid").to_owned();
+    let (private, is_shown) = (PEM.lines().nth(1).expect("a line"), |text: &str, of: &str| text.contains(of));
+    assert!(!is_shown(&told, private), "the key is shown");
+    let gateway = Gateway::start(&place);
+    let call = |path: &str, line: &str, body: &str| {
+        let method = if body.is_empty() { "GET" } else { "POST" };
+        let length = body.len();
+        let text = format!(
+            "{method} /api/v1/auth{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{line}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        let mut stream = TcpStream::connect(gateway.public).expect("the gateway accepts");
+        std::io::Write::write_all(&mut stream, text.as_bytes()).expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    let ada = json!({"email": "ada@example.com", "password": "SecureP@ss1!x", "login": true}).to_string();
+    let registered = call("/register/", "", &ada);
+    let body = registered.split_once("\r\n\r\n").expect("a body").1;
+    let body: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{registered}"));
+    let token = body["access_token"].as_str().expect("a token").to_owned();
+    let head = token.split('.').next().and_then(unbase64url).expect("a head");
+    let head: Value = serde_json::from_slice(&head).expect("JSON");
+    assert_eq!((&head["alg"], &head["kid"]), (&json!("RS256"), &json!(kid)));
+    let known = call("/me/", &format!("Authorization: Bearer {token}\r\n"), "");
+    assert!(known.starts_with("HTTP/1.1 200") && known.contains("ada@example.com"), "{known}");
+    let at = token.rfind('.').expect("a signature") + 8;
+    let other = if token.as_bytes()[at] == b'A' { "B" } else { "A" };
+    let forged = format!("{}{other}{}", &token[..at], &token[at + 1..]);
+    let refused = call("/me/", &format!("Authorization: Bearer {forged}\r\n"), "");
+    assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    let published = Gateway::get(gateway.public, "/.well-known/jwks.json").1;
+    assert!(published.contains(&kid) && published.contains("\"RSA\""), "{published}");
+    let stored = std::fs::read(place.path().join("data/portcullis.db")).unwrap_or_default();
+    assert!(!stored.is_empty() && !is_shown(&String::from_utf8_lossy(&stored), private), "it is sealed");
 }
 
 #[test]

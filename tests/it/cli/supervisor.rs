@@ -91,6 +91,54 @@ fn a_service_manager_is_told_at_a_name_beside_the_file_system() {
     tells_its_life(&place(), &Supervisor::beside_files());
 }
 
+/// The value of a key in the unit that is shipped.
+fn of_unit(key: &str) -> &'static str {
+    const UNIT: &str = include_str!("../../../deploy/portcullis.service");
+    let mut values = UNIT.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let value = values.next().unwrap_or_else(|| panic!("no {key}"));
+    assert_eq!(values.next(), None, "{key} stands twice");
+    value
+}
+
+/// What a command of the unit becomes where the program and its configuration are the test's.
+fn by_unit(key: &str, place: &Place) -> Command {
+    let config = place.path().join("portcullis.yaml").display().to_string();
+    let line = of_unit(key).replace("/etc/portcullis/portcullis.yaml", &config);
+    let mut words = line.split_whitespace();
+    assert_eq!(words.next(), Some("/usr/local/bin/portcullis"));
+    let mut program = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    program.args(words).env_clear().stderr(Stdio::null());
+    program
+}
+
+#[test]
+fn what_the_shipped_unit_says_starts_a_gateway_that_tells_when_it_is_ready() {
+    let place = place();
+    assert_eq!((of_unit("Type"), of_unit("NotifyAccess")), ("notify", "main"));
+    assert_eq!(of_unit("ExecReload"), "/bin/kill -HUP $MAINPID");
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let checked =
+        by_unit("ExecStartPre", &place).current_dir(elsewhere.path()).stdout(Stdio::null()).status();
+    assert!(checked.expect("it runs").success());
+    let supervisor = Supervisor::in_files(&place);
+    let mut program = by_unit("ExecStart", &place);
+    program.env("NOTIFY_SOCKET", &supervisor.name);
+    let mut gateway = Gateway::start_as(&place, program);
+    assert_eq!(supervisor.told(), ["READY=1"]);
+    assert_eq!(Gateway::get(gateway.admin, "/readyz").0, 200);
+    gateway.signal("HUP");
+    assert_eq!(
+        (supervisor.told()[0].as_str(), supervisor.told()),
+        ("RELOADING=1", vec!["READY=1".to_owned()])
+    );
+    let patience = of_unit("TimeoutStopSec").strip_suffix('s').and_then(|text| text.parse().ok());
+    gateway.signal("TERM");
+    assert_eq!(gateway.ends_within(Duration::from_secs(patience.expect("seconds"))), Some(0));
+    place.write("portcullis.yaml", "routes: 3");
+    let checked = by_unit("ExecStartPre", &place).stdout(Stdio::null()).status().expect("it runs");
+    assert!(!checked.success(), "a bad file is told before anything is stopped");
+}
+
 #[test]
 fn a_gateway_that_does_not_serve_is_never_ready() {
     let place = place();
