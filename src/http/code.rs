@@ -158,6 +158,12 @@ codes! {
     InvalidFields = BAD_REQUEST "INVALID_FIELDS" "No valid fields provided",
     ConfirmationRequired = BAD_REQUEST "CONFIRMATION_REQUIRED" "Confirmation required",
 
+    // Accounts that go.
+    NoDeletionPending = BAD_REQUEST "NO_PENDING_DELETION" "No active deletion requests found",
+    DeletionTokenInvalid = BAD_REQUEST "INVALID_TOKEN" "Invalid or expired confirmation token",
+    /// Others would be left in organizations that nobody owns.
+    SoleOwner = CONFLICT "SOLE_OWNER" "You are the only owner of organizations that others belong to. Make somebody else owner first",
+
     // Organizations.
     OrgNotFound = NOT_FOUND "ORG_NOT_FOUND" "Organization not found",
 

@@ -169,7 +169,7 @@ async fn prove(
 }
 
 /// A change in which the code of a signed-in person is used up.
-async fn spent<'a>(
+pub(super) async fn spent<'a>(
     call: &'a Call,
     account: &Account,
     code: &Code,

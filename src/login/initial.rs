@@ -116,6 +116,14 @@ async fn set(app: &App, account: &Account, wanted: Wanted, actor: Actor) -> Resu
     Ok(())
 }
 
+/// Looks at a code to log in with that a signed-in person gives in the place of a password.
+///
+/// # Errors
+/// What the client is told: it is none of theirs.
+pub(super) async fn prove_code(call: &Call, account: &Account, digits: &Digits) -> Result<Proof, ApiError> {
+    prove(&call.app, account, Some(digits.clone()), &call.actor()).await.map_err(refused)
+}
+
 async fn prove(
     app: &App,
     account: &Account,

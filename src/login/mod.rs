@@ -4,6 +4,7 @@
 //! done. What is wrong with an account is told only to whoever gave the right password. Passwords
 //! are hashed between changes, never inside one.
 
+mod again;
 mod breached;
 mod by_code;
 mod by_code_http;
@@ -49,6 +50,7 @@ use crate::policy::{Assignments, Code};
 use crate::rbac;
 use crate::store::Error;
 
+pub use again::{Given, Lately, PROOF_CODES, PROOF_EVENTS, prove_whole};
 pub use by_directory::{Member, Refused as NotFromDirectory, log_in_with_directory};
 pub use by_link::{Follower, Place, follow, links_are_open};
 pub use by_link_http::answer_link;

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::{Deletion, NotErased, Status, erase, store, words};
+use super::erase::erase;
+use super::{Deletion, NotErased, Status, store, words};
 use crate::account;
 use crate::app::App;
 use crate::audit::{self, Actor, How, PrivacyEvent};

@@ -5,13 +5,14 @@
 
 use crate::account::{self, Account};
 use crate::app::Change;
-use crate::audit::{self, How};
+use crate::audit::{self, How, PrivacyEvent};
 use crate::base::Slug;
 use crate::organization;
 use crate::store::Error;
 use crate::{agent, apikey, approval, factor, login, notify, otp, passkey, rbac, session, social};
 
-use super::{store, words};
+use super::due::LOOK_AFTER;
+use super::{begun, call_off, confirmed, store, words};
 
 /// Why an account is still there.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl From<Error> for NotErased {
 ///
 /// # Errors
 /// [`NotErased`]; the change is then not to be committed.
-pub async fn erase(change: &mut Change<'_>, person: &Account, how: How) -> Result<(), NotErased> {
+pub(super) async fn erase(change: &mut Change<'_>, person: &Account, how: How) -> Result<(), NotErased> {
     let id = person.id;
     if !account::erase(change, id, how).await? {
         return Err(NotErased::Gone);
@@ -59,4 +60,18 @@ pub async fn erase(change: &mut Change<'_>, person: &Account, how: How) -> Resul
     audit::erase(change.tx(), id).await?;
     words::farewell(change, person).await?;
     Ok(())
+}
+
+/// Erases an account at once, whatever was asked for before, and writes down that it was.
+///
+/// # Errors
+/// [`NotErased`]; the change is then not to be committed.
+pub async fn erase_now(change: &mut Change<'_>, person: &Account, how: How) -> Result<(), NotErased> {
+    let (now, account) = (change.now(), person.id);
+    call_off(change, account).await?;
+    let mut new = begun(change, person, String::new()).await?;
+    confirmed(change, &mut new, now).await?;
+    erase(change, person, how).await?;
+    store::complete(change.tx(), new.id, now, now.plus(LOOK_AFTER)).await?;
+    Ok(change.record(PrivacyEvent::DeletionCompleted { account, deletion: new.id }).await?)
 }

@@ -7,6 +7,8 @@
 
 mod due;
 mod erase;
+mod export;
+mod http;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -24,7 +26,10 @@ use crate::organization;
 use crate::store::{Error, FromRow, Source};
 
 pub use due::delete_due;
-pub use erase::{NotErased, erase};
+pub use erase::{NotErased, erase_now};
+pub use export::{SHOWN_ROWS, export};
+pub use http::rows;
+pub use words::PAGE;
 
 /// The series of the numbers that wires show.
 const SERIES: &str = "account_deletion";
@@ -121,7 +126,8 @@ pub async fn request(change: &mut Change<'_>, account: Id, reason: String) -> Re
     let mut new = begun(change, &person, reason).await?;
     new.application = change.actor().application;
     let Some(to) = words::reached(change.app(), &person) else {
-        confirmed(change, &mut new, None).await?;
+        let due_at = due_at(change);
+        confirmed(change, &mut new, due_at).await?;
         return Ok(new);
     };
     let token = Token::generate(change.app().random.as_ref());
@@ -141,7 +147,9 @@ pub async fn schedule(change: &mut Change<'_>, account: &Account) -> Result<Dele
     refuse_sole_owner(change, account.id).await?;
     call_off(change, account.id).await?;
     let mut new = begun(change, account, String::new()).await?;
-    confirmed(change, &mut new, Some(account)).await?;
+    let due_at = due_at(change);
+    confirmed(change, &mut new, due_at).await?;
+    words::announce(change, account, &new, due_at).await?;
     Ok(new)
 }
 
@@ -168,18 +176,18 @@ async fn begun(change: &mut Change<'_>, person: &Account, reason: String) -> Res
     })
 }
 
-/// Writes one that nobody has to confirm any more, and tells whom it is about.
-async fn confirmed(change: &mut Change<'_>, new: &mut Deletion, told: Option<&Account>) -> Result<(), Error> {
-    let due_at = change.now().plus(change.app().config().accounts.deletion.grace);
+/// When what is confirmed now is due.
+fn due_at(change: &Change<'_>) -> Timestamp {
+    change.now().plus(change.app().config().accounts.deletion.grace)
+}
+
+/// Writes one that nobody has to confirm any more.
+async fn confirmed(change: &mut Change<'_>, new: &mut Deletion, due_at: Timestamp) -> Result<(), Error> {
     (new.status, new.confirmed_at, new.due_at) = (Status::Confirmed, Some(change.now()), Some(due_at));
     store::insert(change.tx(), new, (None, None)).await?;
     let (account, deletion) = (new.account, new.id);
     change.record(PrivacyEvent::DeletionRequested { account, deletion }).await?;
-    change.record(PrivacyEvent::DeletionConfirmed { account, deletion, due_at }).await?;
-    if let Some(person) = told {
-        words::announce(change, person, new, due_at).await?;
-    }
-    Ok(())
+    change.record(PrivacyEvent::DeletionConfirmed { account, deletion, due_at }).await
 }
 
 /// Confirms what a link that was sent stands for. `None` where it stands for nothing (any more): which
@@ -198,7 +206,7 @@ pub async fn confirm(
     };
     let mut change = app.change(actor).await?;
     let (now, account, deletion) = (change.now(), found.account, found.id);
-    let due_at = now.plus(app.config().accounts.deletion.grace);
+    let due_at = due_at(&change);
     if !account::hold(&mut change, account).await?
         || store::confirm(change.tx(), deletion, now, due_at).await? == 0
     {

@@ -6,7 +6,7 @@
 use crate::config::{Config, Docs, Preset, Required};
 use crate::http::openapi::{self, Keys};
 use crate::http::{Row, Table, page, wellknown};
-use crate::{agent, apikey, application, approval, gate, login, otp, profile, web};
+use crate::{agent, apikey, application, approval, gate, login, otp, privacy, profile, web};
 
 /// The endpoints of the native API and those at the root.
 fn rows() -> Vec<Row> {
@@ -16,6 +16,7 @@ fn rows() -> Vec<Row> {
     rows.extend(profile::rows());
     rows.extend(application::rows());
     rows.extend(apikey::rows());
+    rows.extend(privacy::rows());
     rows.extend(agent::rows());
     rows.extend(approval::rows());
     rows.push(gate::ticket_row());
@@ -85,6 +86,8 @@ mod tests {
                 "GET /password/requirements/",
                 // A code that the application listed a place for; keys are asked for all the same.
                 "GET /social/{provider}/callback/",
+                // A link that was sent; a token of its own is the proof.
+                "POST /confirm-account-deletion/",
                 "POST /login/email/",
                 "POST /login/ldap/",
                 "POST /login/otp/request/",

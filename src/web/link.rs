@@ -150,10 +150,10 @@ fn over() -> Reply {
 
 /// The address of the page holds a token, so no request that it leads to names more of it than the
 /// origin, which our form must name.
-fn quiet(reply: Reply) -> Reply {
+pub(super) fn quiet(reply: Reply) -> Reply {
     reply.with(REFERRER_POLICY, HeaderValue::from_static("strict-origin"))
 }
 
-fn is_token(text: &str) -> bool {
+pub(super) fn is_token(text: &str) -> bool {
     text.len() == TOKEN_LEN && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }

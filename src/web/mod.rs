@@ -7,6 +7,7 @@
 mod account;
 mod agent;
 mod approval;
+mod deletion;
 mod exact;
 mod factor;
 mod form;
@@ -96,6 +97,12 @@ fn doors() -> Vec<Row> {
             .audited(LOGIN_EVENTS)
             .audited(&["account_created", "social_connected"])
             .about("The code of a second factor, after coming back"),
+        get(deletion::PAGE, deletion::look).page().about("Confirm that an account is to be deleted"),
+        post(deletion::PAGE, deletion::confirm)
+            .page()
+            .limit(Bucket::LinkVerify)
+            .audited(&["deletion_request_confirmed"])
+            .about("Confirm it by the button of a link"),
         post("/portcullis/logout/", login::leave).page().audited(&["logout"]).about("Log out"),
     ]
 }

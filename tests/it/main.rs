@@ -64,6 +64,7 @@ mod passkey;
 mod passkey_hostile;
 mod people;
 mod policy;
+mod privacy;
 mod races;
 mod readers;
 mod ratelimit;

@@ -4,6 +4,7 @@
 //! running gateway obeys it within a second.
 
 mod create;
+mod leave;
 mod rights;
 mod show;
 mod standing;
@@ -38,6 +39,8 @@ enum Command {
     Unban(standing::Unban),
     #[command(name = "reset-2fa")]
     ResetSecondFactor(standing::ResetSecondFactor),
+    Delete(leave::Delete),
+    Export(leave::Export),
     Grant(rights::Grant),
     Revoke(rights::Revoke),
 }
@@ -65,6 +68,8 @@ impl User {
                 Command::Ban(command) => command.run(&office, out).await,
                 Command::Unban(command) => command.run(&office, out).await,
                 Command::ResetSecondFactor(command) => command.run(&office, out).await,
+                Command::Delete(command) => command.run(&office, out).await,
+                Command::Export(command) => command.run(&office, out).await,
                 Command::Grant(command) => command.run(&office, out).await,
                 Command::Revoke(command) => command.run(&office, out).await,
             }
