@@ -34,7 +34,7 @@ use crate::store::{Error, Source};
 
 pub use http::{Own, calling, count_own, rows};
 pub use ledger::{
-    Handout, Lacking, ReportError, Reported, Usage, charge, give_back, give_purses_back, note_usage,
+    Handout, Lacking, ReportError, Reported, Usage, charge_beyond, give_back, give_purses_back, note_usage,
     purse_key, report, take,
 };
 pub use mint::{Mint, MintError, TEXT_LEN, mint};

@@ -22,7 +22,7 @@ mod redis;
 mod tests;
 
 use memory::Memory;
-pub use purse::{Allowance, Bought, Emptied, Filling, Kept, Price, Purchase, Returned, Short};
+pub use purse::{Allowance, Bought, Emptied, Era, Filling, Kept, Price, Purchase, Returned, Short};
 pub use rate::{Rate, Rated};
 use redis::Redis;
 

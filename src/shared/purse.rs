@@ -9,6 +9,8 @@ use crate::base::{MicroUsd, Timestamp};
 
 /// How long whoever asks the store may take before somebody else asks.
 pub(super) const ASKING_FOR: i64 = 3_000;
+/// How long after the last one was begun prices may still come. A process that is lost tells none of its own.
+pub(super) const PENDING_FOR: i64 = 60 * 60 * 1_000;
 
 /// Requests and money: what a token may spend in all, or a part of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +61,7 @@ pub struct Purchase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bought {
     /// It was taken. `left` is the money that nobody has taken, as far as is known.
-    Taken { left: MicroUsd },
+    Taken { left: MicroUsd, era: Era },
     /// There is not enough, and the caller is the one to ask the store, and then to call
     /// [`super::Shared::fill`] or [`super::Shared::fill_nothing`].
     Short(Short),
@@ -67,6 +69,26 @@ pub enum Bought {
     Wait,
     /// This was handed out under other limits, and is the caller's to give back to the store.
     Stale(Allowance),
+}
+
+/// A purse's time between two changes of what it is about. What was handed out for one era, or taken in
+/// it, goes into the purse of no other: the store may have counted what it held as given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Era(i64);
+
+impl Era {
+    pub(super) const fn of(number: i64) -> Self {
+        Self(number)
+    }
+
+    pub(super) const fn number(self) -> i64 {
+        self.0
+    }
+
+    /// Later than this one, and than any that a purse had that is forgotten by now.
+    fn next(self, now: Timestamp) -> Self {
+        Self(self.0.saturating_add(1).max(now.as_millis().saturating_mul(1_000)))
+    }
 }
 
 /// What is missing.
@@ -77,6 +99,7 @@ pub struct Short {
     pub here: MicroUsd,
     /// Money that may come back, because a price is not final yet.
     pub pending: MicroUsd,
+    pub era: Era,
 }
 
 /// Everything that was in a purse.
@@ -93,8 +116,8 @@ pub struct Filling {
     pub granted: Allowance,
     /// The money that the store then had left.
     pub in_store: MicroUsd,
-    /// What the token could spend in all when somebody asked.
-    pub limits: Allowance,
+    /// When somebody asked.
+    pub era: Era,
     pub ends_at: Timestamp,
 }
 
@@ -102,8 +125,8 @@ pub struct Filling {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Returned {
     pub amount: Allowance,
-    /// What the token could spend in all when it was taken.
-    pub limits: Allowance,
+    /// When it was taken.
+    pub era: Era,
     /// What was taken as [`Price::AtMost`] and has its price now.
     pub settled: MicroUsd,
 }
@@ -112,7 +135,7 @@ pub struct Returned {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     InPurse,
-    /// There is no such purse any more, or the token may spend less by now: the store must take it.
+    /// It is another era, or there is no such purse any more: the store must take it.
     Nowhere,
 }
 
@@ -124,6 +147,9 @@ pub(super) struct Purse {
     /// Money that the store had not handed out when it was asked last.
     in_store: MicroUsd,
     pending: MicroUsd,
+    /// Until when anything is pending.
+    pending_until: i64,
+    era: Era,
     /// Until when somebody is asking the store.
     asked_until: i64,
     ends_at: i64,
@@ -133,8 +159,7 @@ impl Purse {
     pub(super) fn buy(&mut self, purchase: &Purchase, now: Timestamp) -> Bought {
         if self.limits != Some(purchase.limits) {
             self.limits = Some(purchase.limits);
-            self.in_store = MicroUsd::ZERO;
-            self.asked_until = 0;
+            self.begin(now);
             let left = std::mem::take(&mut self.left);
             if !left.is_nothing() {
                 return Bought::Stale(left);
@@ -145,22 +170,33 @@ impl Purse {
         if missing.is_nothing() {
             self.left = self.left.minus(purchase.wanted);
             if purchase.price == Price::AtMost {
-                self.pending = self.pending.plus(purchase.wanted.money);
+                self.pending = self.pending(now).plus(purchase.wanted.money);
+                self.pending_until = now.as_millis() + PENDING_FOR;
             }
-            return Bought::Taken { left: self.left.money.plus(self.in_store) };
+            return Bought::Taken { left: self.left.money.plus(self.in_store), era: self.era };
         }
         if self.asked_until > now.as_millis() {
             return Bought::Wait;
         }
         self.asked_until = now.as_millis() + ASKING_FOR;
-        Bought::Short(Short { missing, here: self.left.money, pending: self.pending })
+        Bought::Short(Short { missing, here: self.left.money, pending: self.pending(now), era: self.era })
+    }
+
+    /// An era of its own for what comes now.
+    fn begin(&mut self, now: Timestamp) {
+        self.era = self.era.next(now);
+        self.in_store = MicroUsd::ZERO;
+        self.asked_until = 0;
+    }
+
+    const fn pending(&self, now: Timestamp) -> MicroUsd {
+        if self.pending_until > now.as_millis() { self.pending } else { MicroUsd::ZERO }
     }
 
     pub(super) fn fill(&mut self, filling: &Filling) -> Kept {
-        if self.limits.is_some_and(|limits| limits != filling.limits) {
+        if self.era != filling.era {
             return Kept::Nowhere;
         }
-        self.limits = Some(filling.limits);
         self.left = self.left.plus(filling.granted);
         self.in_store = filling.in_store;
         self.asked_until = 0;
@@ -174,16 +210,17 @@ impl Purse {
 
     pub(super) fn put_back(&mut self, returned: Returned) -> Kept {
         self.pending = self.pending.minus(returned.settled);
-        // In a purse of other limits it would be more than the store knows of.
-        if self.limits != Some(returned.limits) {
+        // In another era's purse it would be more than the store knows of.
+        if self.era != returned.era {
             return Kept::Nowhere;
         }
         self.left = self.left.plus(returned.amount);
         Kept::InPurse
     }
 
-    pub(super) fn empty(&mut self) -> Emptied {
-        Emptied { left: std::mem::take(&mut self.left), pending: self.pending }
+    pub(super) fn empty(&mut self, now: Timestamp) -> Emptied {
+        self.begin(now);
+        Emptied { left: std::mem::take(&mut self.left), pending: self.pending(now) }
     }
 
     pub(super) const fn left(&self) -> Allowance {
@@ -195,17 +232,18 @@ impl Purse {
     }
 }
 
-/// What Redis said about a purchase: a word and four numbers.
+/// What Redis said about a purchase: a word and five numbers, the last one its era.
 pub(super) fn read(answer: &[i64]) -> Option<Bought> {
-    let &[word, one, two, three, four] = answer else { return None };
+    let &[word, one, two, three, four, era] = answer else { return None };
+    let era = Era::of(era);
     let allowance =
         || Some(Allowance { requests: u32::try_from(one).ok()?, money: MicroUsd::from_micros(two)? });
     match word {
         0 => Some(Bought::Wait),
-        1 => Some(Bought::Taken { left: MicroUsd::from_micros(two)? }),
+        1 => Some(Bought::Taken { left: MicroUsd::from_micros(two)?, era }),
         2 => {
             let (here, pending) = (MicroUsd::from_micros(three)?, MicroUsd::from_micros(four)?);
-            Some(Bought::Short(Short { missing: allowance()?, here, pending }))
+            Some(Bought::Short(Short { missing: allowance()?, here, pending, era }))
         }
         3 => Some(Bought::Stale(allowance()?)),
         _ => None,
@@ -222,8 +260,8 @@ impl Shared {
         }
     }
 
-    /// Puts in what the store handed out for [`Bought::Short`]; others may ask again. Where the token
-    /// may spend less by now, it stays the caller's, who gives it back to the store.
+    /// Puts in what the store handed out for [`Bought::Short`]; others may ask again. In another era it
+    /// stays the caller's, who gives it back to the store.
     pub async fn fill(&self, key: &str, filling: &Filling) -> Result<Kept, Unreachable> {
         let now = self.0.clock.now();
         match &self.0.place {
@@ -261,7 +299,10 @@ impl Shared {
     /// Takes everything out of a purse: it is the caller's to give back to the store.
     pub async fn empty(&self, key: &str) -> Result<Emptied, Unreachable> {
         match &self.0.place {
-            Place::Memory(memory) => Ok(memory.in_known(key, Purse::empty).unwrap_or_default()),
+            Place::Memory(memory) => {
+                let now = self.0.clock.now();
+                Ok(memory.in_known(key, |purse| purse.empty(now)).unwrap_or_default())
+            }
             Place::Redis(redis) => redis.empty(key).await,
         }
     }

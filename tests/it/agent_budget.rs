@@ -150,7 +150,7 @@ async fn what_a_request_cost_is_in_the_trail() {
 
 impl Scene {
     /// A report as the agent writes it.
-    async fn report(&self, id: i64, token: &str, body: &str, more: &[&str]) -> Answer {
+    pub async fn report(&self, id: i64, token: &str, body: &str, more: &[&str]) -> Answer {
         let mut lines = vec![bearer(token)];
         lines.extend(more.iter().map(|line| (*line).to_owned()));
         let text = request("POST", &format!("/api/v1/auth/ai/tokens/{id}/report-usage/"), &lines, body);

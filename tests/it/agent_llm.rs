@@ -282,6 +282,37 @@ async fn h5_a_refund_does_not_undo_a_narrower_budget_in_redis() {
     narrowed_while_a_call_is_reserved(&place.yaml(&place.store.address(), &redis_url())).await;
 }
 
+/// Reserve most of it, report as much, and let the refund arrive: both together are the limit.
+async fn reported_while_a_call_is_reserved(place: &str) {
+    let (upstream, scene) = model_at(place).await;
+    let (id, token) = scene.rich(5.0).await;
+    let mut client = Client::connect(scene.gateway.public()).await;
+    client.send(prompt("/v1/slow", &token, r#"{"model":"m","stream":true,"max_tokens":40000}"#)).await;
+    assert!(client.until(b"delta").await.is_some(), "four dollars are reserved");
+    let reported = scene.report(id, &token, r#"{"cost_usd": 4}"#, &[]).await;
+    assert_eq!(reported.status, 200, "some may come back: {}", reported.text());
+    // The purse is asked before the refund comes.
+    let cheap = r#"{"model":"m","max_tokens":1000}"#;
+    assert_eq!(told(&scene.prompt("/v1/silent", &token, cheap).await), (403, "BUDGET_EXCEEDED".to_owned()));
+    assert!(client.until(b"[DONE]").await.is_some());
+    scene.spends(id, 4.0 + COST).await;
+    let dear = r#"{"model":"m","max_tokens":10000}"#;
+    assert_eq!(told(&scene.prompt("/v1/silent", &token, dear).await), (403, "BUDGET_EXCEEDED".to_owned()));
+    assert_eq!(upstream.count(), 1);
+    assert_eq!(scene.prompt("/v1/silent", &token, r#"{"model":"m","max_tokens":9900}"#).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_refund_after_a_report_is_no_money_beside_it_in_memory() {
+    reported_while_a_call_is_reserved("").await;
+}
+
+#[tokio::test]
+async fn a_refund_after_a_report_is_no_money_beside_it_in_redis() {
+    let place = Place::new().await;
+    reported_while_a_call_is_reserved(&place.yaml(&place.store.address(), &redis_url())).await;
+}
+
 #[tokio::test]
 async fn h3_who_hangs_up_before_the_answer_begins_pays_what_it_says() {
     let (upstream, scene) = model().await;

@@ -11,12 +11,12 @@ mod usage;
 use super::AgentToken;
 use crate::app::App;
 use crate::base::{Id, MicroUsd};
-use crate::shared::Allowance;
+use crate::shared::{Allowance, Unreachable};
 use crate::store::Error;
 
-#[cfg(test)]
-pub(super) use report::has_nothing_left;
 pub use report::{ReportError, Reported, report};
+#[cfg(test)]
+pub(super) use report::{count, has_nothing_left};
 pub(super) use usage::used_since;
 pub use usage::{Usage, note_usage};
 
@@ -40,6 +40,36 @@ pub enum Lacking {
     Requests,
     /// So much is there, and too little.
     Money(MicroUsd),
+}
+
+/// What could not be asked, and so is not counted to its end.
+#[derive(Debug)]
+pub enum Uncounted {
+    Shared(Unreachable),
+    Store(Error),
+}
+
+impl std::fmt::Display for Uncounted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Shared(cause) => cause.fmt(f),
+            Self::Store(cause) => cause.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Uncounted {}
+
+impl From<Unreachable> for Uncounted {
+    fn from(cause: Unreachable) -> Self {
+        Self::Shared(cause)
+    }
+}
+
+impl From<Error> for Uncounted {
+    fn from(cause: Error) -> Self {
+        Self::Store(cause)
+    }
 }
 
 /// The name of a token's purse.
@@ -85,10 +115,24 @@ pub async fn give_back(app: &App, token: Id, amount: Allowance) -> Result<(), Er
 }
 
 /// Counts money that is spent already, beyond the limit too.
-pub async fn charge(app: &App, token: Id, money: MicroUsd) -> Result<(), Error> {
+///
+/// # Errors
+/// After one of the shared state it is counted, and what was handed out is there still.
+pub async fn charge_beyond(app: &App, token: Id, money: MicroUsd) -> Result<(), Uncounted> {
     let mut tx = app.db.begin().await?;
     store::charge(&mut tx, token, money).await?;
-    tx.commit().await
+    tx.commit().await?;
+    reclaim(app, token).await.map(drop)
+}
+
+/// Gives back to the store what was handed out and not taken: beside money that was counted since, it
+/// would be too much. What comes back later goes to the store as well. The money that may still come.
+async fn reclaim(app: &App, token: Id) -> Result<MicroUsd, Uncounted> {
+    let emptied = app.shared.empty(&purse_key(token)).await?;
+    if !emptied.left.is_nothing() {
+        give_back(app, token, emptied.left).await?;
+    }
+    Ok(emptied.pending)
 }
 
 /// Takes off what was handed out to be spent and lies there still. Where that cannot be told, what

@@ -4,7 +4,7 @@
 //! and never subtracts. What is reported once is counted once.
 
 use super::super::{AgentToken, suspend};
-use super::{Usage, give_back, purse_key, store};
+use super::{Uncounted, Usage, purse_key, reclaim, store};
 use crate::app::App;
 use crate::audit::{Actor, Suspension};
 use crate::base::MicroUsd;
@@ -36,6 +36,15 @@ impl From<Error> for ReportError {
     }
 }
 
+impl From<Uncounted> for ReportError {
+    fn from(cause: Uncounted) -> Self {
+        match cause {
+            Uncounted::Shared(cause) => Self::Shared(cause),
+            Uncounted::Store(cause) => Self::Store(cause),
+        }
+    }
+}
+
 impl From<Unreachable> for ReportError {
     fn from(cause: Unreachable) -> Self {
         Self::Shared(cause)
@@ -45,42 +54,19 @@ impl From<Unreachable> for ReportError {
 /// Counts what an agent spent. `key` names the report: the same one again is not counted again.
 ///
 /// # Errors
-/// [`ReportError`]. After one of the shared state it is counted, and nobody is suspended yet.
+/// [`ReportError`]. After one of the shared state it is counted, and nobody is suspended yet: the same
+/// report again, by its key, goes on from there.
 pub async fn report(
     app: &App,
     token: &AgentToken,
     amount: MicroUsd,
     key: Option<&str>,
 ) -> Result<Reported, ReportError> {
-    let now = app.now();
-    let mut tx = app.db.begin().await?;
-    if let Some(key) = key {
-        let digest = sha256_hex(key.as_bytes());
-        match store::insert_report(&mut tx, token.id, &digest, amount, now).await {
-            Ok(()) => {}
-            Err(Error::Conflict(_)) => {
-                tx.rollback().await?;
-                let known = store::reported(&app.db, token.id, &digest).await?;
-                return if known == Some(amount) {
-                    Ok(Reported::Counted)
-                } else {
-                    Err(ReportError::KeyReused)
-                };
-            }
-            Err(other) => return Err(other.into()),
-        }
-    }
-    store::charge(&mut tx, token.id, amount).await?;
-    let reported = Usage { reported: amount, ..Usage::default() };
-    store::add_usage(&mut tx, &[((token.id, now.days()), reported)]).await?;
-    tx.commit().await?;
+    count(app, token, amount, key).await?;
     // What was handed out and not spent counts for nobody: with it the limit could look reached, or
-    // be passed.
-    let emptied = app.shared.empty(&purse_key(token.id)).await?;
-    if !emptied.left.is_nothing() {
-        give_back(app, token.id, emptied.left).await?;
-    }
-    let is_over = emptied.pending == MicroUsd::ZERO && has_nothing_left(app, token).await?;
+    // be passed. The same report again may be here because this was not done the first time.
+    let pending = reclaim(app, token.id).await?;
+    let is_over = pending == MicroUsd::ZERO && has_nothing_left(app, token).await?;
     if amount == MicroUsd::ZERO || !is_over {
         return Ok(Reported::Counted);
     }
@@ -91,6 +77,33 @@ pub async fn report(
     };
     again(stop).await?;
     Ok(Reported::Exhausted)
+}
+
+/// Counts it, unless its key says that it is counted.
+pub(in crate::agent) async fn count(
+    app: &App,
+    token: &AgentToken,
+    amount: MicroUsd,
+    key: Option<&str>,
+) -> Result<(), ReportError> {
+    let now = app.now();
+    let mut tx = app.db.begin().await?;
+    if let Some(key) = key {
+        let digest = sha256_hex(key.as_bytes());
+        match store::insert_report(&mut tx, token.id, &digest, amount, now).await {
+            Ok(()) => {}
+            Err(Error::Conflict(_)) => {
+                tx.rollback().await?;
+                let known = store::reported(&app.db, token.id, &digest).await?;
+                return if known == Some(amount) { Ok(()) } else { Err(ReportError::KeyReused) };
+            }
+            Err(other) => return Err(other.into()),
+        }
+    }
+    store::charge(&mut tx, token.id, amount).await?;
+    let reported = Usage { reported: amount, ..Usage::default() };
+    store::add_usage(&mut tx, &[((token.id, now.days()), reported)]).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Whether neither the store nor the purse has any money of a token. A request may have had the purse

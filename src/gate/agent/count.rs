@@ -24,7 +24,7 @@ use crate::app::App;
 use crate::audit::{AgentEvent, Basis, Settled};
 use crate::base::{Id, MicroUsd};
 use crate::metrics::Dependency;
-use crate::shared::{Allowance, Bought, Filling, Kept, Price, Purchase, Returned, Short, Unreachable};
+use crate::shared::{Allowance, Bought, Era, Filling, Kept, Price, Purchase, Returned, Short, Unreachable};
 
 /// More than any installation has agents at work.
 const REMEMBERED_MAX: usize = 262_144;
@@ -63,8 +63,8 @@ pub struct Spent {
     app: Arc<App>,
     grant: Arc<Grant>,
     amount: Allowance,
-    /// What the token could spend in all when this was taken.
-    limits: Allowance,
+    /// When this was taken.
+    era: Era,
     price: Price,
     meter: Option<Box<Meter>>,
     /// Where it stands in the trail, if it does.
@@ -103,13 +103,13 @@ impl Spent {
         };
         self.settle(cost, basis);
         let amount = Allowance { requests: 0, money: reserved.minus(cost) };
-        self.put_back(Returned { amount, limits: self.limits, settled: reserved });
+        self.put_back(Returned { amount, era: self.era, settled: reserved });
         let beyond = cost.minus(reserved);
         if beyond > MicroUsd::ZERO {
             // No bound was one after all: what was spent is counted all the same.
             let (app, token) = (Arc::clone(&self.app), self.grant.token.id);
             self.app.tasks.spawn("count what an agent's call cost beyond its bound", async move {
-                if let Err(error) = delegation::charge(&app, token, beyond).await {
+                if let Err(error) = delegation::charge_beyond(&app, token, beyond).await {
                     tracing::error!(%error, "what an agent's call cost beyond its bound was not counted");
                 }
             });
@@ -173,7 +173,7 @@ impl Drop for Spent {
         if !amount.is_nothing() {
             self.settle(MicroUsd::ZERO, Basis::Unsent);
             let settled = if self.price == Price::AtMost { amount.money } else { MicroUsd::ZERO };
-            self.put_back(Returned { amount, limits: self.limits, settled });
+            self.put_back(Returned { amount, era: self.era, settled });
         }
     }
 }
@@ -214,7 +214,7 @@ pub(in crate::gate) async fn spend(
     let mut turn = None;
     for _ in 0..LOOKS {
         match bought {
-            Bought::Taken { left } => return Ok(paid(gate, grant, purchase, left)),
+            Bought::Taken { left, era } => return Ok(paid(gate, grant, purchase, (left, era))),
             Bought::Stale(left) => {
                 gate.records.give_back(grant.token.id, left).await.map_err(|error| silent(&error))?;
             }
@@ -245,7 +245,7 @@ pub(in crate::gate) async fn spend_on_call(
 /// Undoes what was said, because the request goes no further.
 pub(super) async fn abandon(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, bought: Bought) {
     match bought {
-        Bought::Taken { left } => drop(paid(gate, grant, purchase, left)),
+        Bought::Taken { left, era } => drop(paid(gate, grant, purchase, (left, era))),
         Bought::Stale(left) => {
             if let Err(error) = gate.records.give_back(grant.token.id, left).await {
                 tracing::warn!(%error, "what an agent did not spend is lost to it");
@@ -260,11 +260,11 @@ pub(super) async fn abandon(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase
     }
 }
 
-fn paid(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, left: MicroUsd) -> Paid {
-    let Purchase { wanted, price, limits, .. } = *purchase;
+fn paid(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, (left, era): (MicroUsd, Era)) -> Paid {
+    let Purchase { wanted, price, .. } = *purchase;
     let (app, grant) = (Arc::clone(&gate.app), Arc::clone(grant));
     let left = (wanted.money > MicroUsd::ZERO).then_some(left);
-    Paid { spent: Spent { app, grant, amount: wanted, limits, price, meter: None, entry: None }, left }
+    Paid { spent: Spent { app, grant, amount: wanted, era, price, meter: None, entry: None }, left }
 }
 
 /// Has the store fill the purse with a chunk, or with what is missing where there is no chunk left.
@@ -273,8 +273,8 @@ async fn ask(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, short: Short)
     let taken = gate.records.take(grant.token.id, chunk_of(purchase.limits, missing), missing).await;
     let lacking = match taken {
         Ok(Handout::Granted { amount, in_store }) => {
-            let Purchase { limits, ends_at, .. } = *purchase;
-            return fill(gate, grant, &Filling { granted: amount, in_store, limits, ends_at }).await;
+            let filling = Filling { granted: amount, in_store, era: short.era, ends_at: purchase.ends_at };
+            return fill(gate, grant, &filling).await;
         }
         Ok(Handout::Lacking(lacking)) => Ok(lacking),
         Err(error) => Err(silent(&error)),
@@ -295,7 +295,7 @@ async fn ask(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, short: Short)
     Err(trip(gate, grant, Trip::Budget(shortage)).await)
 }
 
-/// Puts what the store handed out into the purse, or back where the token was narrowed meanwhile.
+/// Puts what the store handed out into the purse, or back where it is another era's meanwhile.
 async fn fill(gate: &Gate, grant: &Arc<Grant>, filling: &Filling) -> Result<(), Rejection> {
     let filled = gate.app.shared.fill(&grant.rate_key, filling).await;
     match filled.map_err(|error| unreachable(gate, &error))? {

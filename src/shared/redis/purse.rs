@@ -8,7 +8,7 @@ use ::redis::{Script, ScriptInvocation};
 use super::{Redis, odd};
 use crate::base::{MicroUsd, Timestamp};
 use crate::shared::purse::{
-    self, ASKING_FOR, Allowance, Bought, Emptied, Filling, Kept, Price, Purchase, Returned,
+    self, ASKING_FOR, Allowance, Bought, Emptied, Filling, Kept, PENDING_FOR, Price, Purchase, Returned,
 };
 use crate::shared::{Unreachable, millis};
 
@@ -51,12 +51,12 @@ impl Redis {
         filling: &Filling,
         now: Timestamp,
     ) -> Result<Kept, Unreachable> {
-        let Filling { granted, in_store, limits, ends_at } = filling;
+        let Filling { granted, in_store, era, ends_at } = filling;
         let mut call = self.of_purse(key, "fill");
         call.arg(granted.requests)
             .arg(granted.money.as_micros())
             .arg(in_store.as_micros())
-            .arg(text_of(*limits))
+            .arg(era.number())
             .arg(millis(ends_at.since(now)));
         self.call(&call).await.map(|answer: Vec<i64>| kept(&answer))
     }
@@ -68,10 +68,10 @@ impl Redis {
     pub(in crate::shared) async fn put_back(
         &self,
         key: &str,
-        Returned { amount, limits, settled }: Returned,
+        Returned { amount, era, settled }: Returned,
     ) -> Result<Kept, Unreachable> {
         let mut call = self.of_purse(key, "put_back");
-        call.arg(amount.requests).arg(amount.money.as_micros()).arg(text_of(limits)).arg(settled.as_micros());
+        call.arg(amount.requests).arg(amount.money.as_micros()).arg(era.number()).arg(settled.as_micros());
         self.call(&call).await.map(|answer: Vec<i64>| kept(&answer))
     }
 
@@ -117,7 +117,8 @@ pub(super) fn with_purchase(call: &mut ScriptInvocation<'_>, purchase: &Purchase
         .arg(i32::from(*price == Price::Final))
         .arg(text_of(*limits))
         .arg(millis(ends_at.since(now)))
-        .arg(ASKING_FOR);
+        .arg(ASKING_FOR)
+        .arg(PENDING_FOR);
 }
 
 /// Limits as a purse has them.
