@@ -14,6 +14,7 @@ mod authenticate;
 pub mod authority;
 mod authorize;
 pub mod body;
+pub mod chunks;
 mod browser;
 mod cors;
 mod credential;

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use ::http::HeaderName;
 use ::http::Version;
+use ::http::header;
 use pingora::protocols::http::v1::server::HttpSession;
 use pingora::protocols::http::v2::server::HttpSession as HttpSessionV2;
 use pingora::proxy::Session;
 
 use super::ctx::Ctx;
 use super::service::Patience;
+use super::tap::{Body, InDoubt};
 use crate::gate::head::{Arrival, RequestHead, Scheme};
 use crate::gate::request_id::RequestIds;
 use crate::gate::rules::EdgeRules;
@@ -62,7 +64,15 @@ pub(super) fn read_head(
     if raw.is_none() && request.uri.scheme().is_some_and(|s| !is_http(s)) {
         return Err(Rejection::Malformed(Flaw::Target));
     }
-    RequestHead::read(&arrival, id, rules)
+    let head = RequestHead::read(&arrival, id, rules);
+    if let Some(raw) = &raw {
+        let is_chunked = request.headers.contains_key(header::TRANSFER_ENCODING);
+        let body = if is_chunked { Body::Chunks } else { Body::Other };
+        // Looked at whatever becomes of the request: what is refused is read to its end, too.
+        let seen = slot.tap.head_was(raw, body);
+        return seen.map_err(|InDoubt| Rejection::Malformed(Flaw::Framing)).and(head);
+    }
+    head
 }
 
 fn is_http(scheme: &http::uri::Scheme) -> bool {

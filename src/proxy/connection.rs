@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use super::service::{Edge, Patience};
 use super::slot::{Alarm, Pulse, Slot, watched};
 use super::small::SmallApp;
+use super::tap::{Tap, Tapped};
 use super::wire::Wire;
 use crate::gate::head::{Scheme, text_of};
 
@@ -126,6 +127,7 @@ pub(super) struct Connection {
     peer_text: HeaderValue,
     scheme: Scheme,
     pulse: Arc<Pulse>,
+    tap: Arc<Tap>,
     alarm: Alarm,
     has_served: AtomicBool,
     /// Between two requests.
@@ -133,13 +135,19 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(door: Arc<Door>, peer: SocketAddr, scheme: Scheme, pulse: Arc<Pulse>) -> Self {
+    pub(super) fn new(
+        door: Arc<Door>,
+        peer: SocketAddr,
+        scheme: Scheme,
+        (pulse, tap): (Arc<Pulse>, Arc<Tap>),
+    ) -> Self {
         Self {
             door,
             peer,
             peer_text: text_of(peer.ip()),
             scheme,
             pulse,
+            tap,
             alarm: Alarm::default(),
             has_served: AtomicBool::new(false),
             is_idle: AtomicBool::new(false),
@@ -160,8 +168,8 @@ impl Connection {
 
     /// Waits for the first byte of a request, where the connection can tell. `false`: none comes.
     async fn has_request(&self, session: &ServerSession, turn: Turn) -> bool {
-        let stream = session.stream().map(|stream| (**stream).as_any());
-        let Some(wire) = stream.and_then(|stream| stream.downcast_ref::<Wire>()) else { return true };
+        let Some(stream) = session.stream() else { return true };
+        let Some(wire) = Tapped::<Wire>::below(&**stream) else { return true };
         if self.door.closing.has_begun.load(Ordering::Acquire) {
             return false;
         }
@@ -213,7 +221,12 @@ impl HttpServerApp for Connection {
             Turn::Later => self.door.idle_for,
         };
         let peer = (self.peer, self.peer_text.clone());
-        let slot = Slot::new(peer, self.scheme, Arc::clone(&self.pulse), first_within, self.door.head_within);
+        let watchers = (Arc::clone(&self.pulse), Arc::clone(&self.tap));
+        let slot = Slot::new(peer, self.scheme, watchers, first_within, self.door.head_within);
+        // The small listeners read no body, and what has one there is the last of its connection.
+        if !session.is_http2() && matches!(self.door.behind, Behind::Proxy(_)) {
+            self.tap.begins();
+        }
         let request = async {
             if !self.has_request(&session, turn).await {
                 return None;

@@ -20,6 +20,9 @@ pub(super) fn refused<T>(ctx: &mut Ctx, rejection: Rejection) -> Result<T> {
 
 /// Notes why a request failed. `None`: the client is gone, there is nobody to tell.
 pub(super) fn blame(error: &Error, ctx: &mut Ctx) -> Option<Rejection> {
+    if ctx.slot.as_ref().is_some_and(|slot| slot.tap.is_bad()) {
+        return Some(BodyTrouble::Broken.into());
+    }
     let is_upstreams = *error.esource() == ErrorSource::Upstream;
     // An upstream that waits for the rest of a request cannot answer it: were that its failure,
     // clients that stall could open its breaker for everybody.

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use super::admission::{Admission, Caps, Place};
 use super::connection::{Connection, Door};
 use super::slot::Pulse;
+use super::tap::{Tap, Tapped};
 use super::wire::Wire;
 use crate::gate::head::Scheme;
 use crate::metrics::{Limiter, Metrics};
@@ -125,21 +126,21 @@ impl Visit {
         // A client that vanished is found out by the kernel, even in the middle of a WebSocket.
         let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AFTER / 4);
         drop(SockRef::from(&tcp).set_tcp_keepalive(&keepalive));
-        let pulse = Arc::new(Pulse::default());
+        let (pulse, tap) = (Arc::new(Pulse::default()), Arc::new(Tap::default()));
         let wire = Wire::new(tcp, peer, Arc::clone(&pulse), self.door.write_within());
         let (stream, scheme): (Stream, _) = match &self.tls {
-            None => (Box::new(wire), Scheme::Http),
+            None => (Box::new(Tapped::new(wire, Arc::clone(&tap))), Scheme::Http),
             Some(acceptor) => {
                 // Boxed, so that the connections that need none have no room for it.
                 let handshake = Box::pin(acceptor.tls_handshake(wire));
                 match tokio::time::timeout(self.door.head_within(), handshake).await {
-                    Ok(Ok(stream)) => (Box::new(stream), Scheme::Https),
+                    Ok(Ok(stream)) => (Box::new(Tapped::new(stream, Arc::clone(&tap))), Scheme::Https),
                     // Scanners and clients that do not trust us: nothing to tell anyone.
                     Ok(Err(_)) | Err(_) => return,
                 }
             }
         };
-        Arc::new(Connection::new(self.door, peer, scheme, pulse)).serve(stream, &self.leaving).await;
+        Arc::new(Connection::new(self.door, peer, scheme, (pulse, tap))).serve(stream, &self.leaving).await;
         drop(self.place);
     }
 }

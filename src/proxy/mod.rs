@@ -25,6 +25,7 @@ mod respond;
 mod service;
 mod slot;
 mod small;
+mod tap;
 pub mod tls;
 pub mod upstream;
 mod wire;

@@ -15,6 +15,7 @@ use ::http::HeaderValue;
 use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
+use super::tap::Tap;
 use crate::gate::head::Scheme;
 
 tokio::task_local! {
@@ -43,6 +44,7 @@ pub(super) struct Slot {
     pub(super) scheme: Scheme,
     /// Counts the reads of the connection that brought something.
     pulse: Arc<Pulse>,
+    pub(super) tap: Arc<Tap>,
     head_within: Duration,
     has_head: AtomicBool,
     /// What ends the request before its own end, until the watcher takes it.
@@ -61,7 +63,7 @@ impl Slot {
     pub(super) fn new(
         peer: (SocketAddr, HeaderValue),
         scheme: Scheme,
-        pulse: Arc<Pulse>,
+        (pulse, tap): (Arc<Pulse>, Arc<Tap>),
         first_within: Duration,
         head_within: Duration,
     ) -> Arc<Self> {
@@ -71,6 +73,7 @@ impl Slot {
             peer_text,
             scheme,
             pulse,
+            tap,
             head_within,
             has_head: AtomicBool::new(false),
             until: Mutex::default(),
@@ -221,7 +224,7 @@ mod tests {
 
     fn slot(first_within: Duration, head_within: Duration) -> Arc<Slot> {
         let peer = (([127, 0, 0, 1], 1).into(), HeaderValue::from_static("127.0.0.1"));
-        Slot::new(peer, Scheme::Http, Arc::default(), first_within, head_within)
+        Slot::new(peer, Scheme::Http, (Arc::default(), Arc::default()), first_within, head_within)
     }
 
     async fn cut<W: Future>(slot: Arc<Slot>, work: W) -> Option<W::Output> {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ::http::{Method, Response};
+use ::http::{Method, Response, header};
 use async_trait::async_trait;
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
@@ -36,18 +36,23 @@ impl ServeHttp for SmallApp {
         if let Some(slot) = super::slot::Slot::current() {
             slot.head_arrived();
         }
+        // Not read, so never taken for the next request.
+        let names = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+        if names.iter().any(|name| session.req_header().headers.contains_key(name)) {
+            session.set_keepalive(None);
+        }
         let request = session.req_header();
         let ask = Ask {
             method: &request.method,
             target: request.raw_path(),
-            host: request.headers.get(::http::header::HOST),
+            host: request.headers.get(header::HOST),
         };
         let reply = self.0.answer(&ask).await;
         let body = if request.method == Method::HEAD { Vec::new() } else { reply.body.to_vec() };
         let mut response = Response::new(body);
         *response.status_mut() = reply.status;
         *response.headers_mut() = reply.headers;
-        response.headers_mut().insert(::http::header::CONTENT_LENGTH, reply.body.len().into());
+        response.headers_mut().insert(header::CONTENT_LENGTH, reply.body.len().into());
         response
     }
 }

@@ -35,6 +35,7 @@ mod breach;
 mod browser;
 mod browser_account;
 mod cli;
+mod chunks;
 mod codes;
 mod cors;
 mod differential;

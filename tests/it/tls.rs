@@ -12,7 +12,7 @@ use crate::support::raw::get;
 use crate::support::tls::{Pair, connect, in_front_of, speaking};
 use crate::support::{Client, Gateway, Upstream, exchange};
 
-async fn with_tls(extra: &str, upstream: std::net::SocketAddr) -> (Gateway, Pair) {
+pub(crate) async fn with_tls(extra: &str, upstream: std::net::SocketAddr) -> (Gateway, Pair) {
     let own = Pair::for_name("gw.test");
     let folder = tempfile::tempdir().unwrap();
     own.write(folder.path(), "gw");

@@ -2,6 +2,8 @@
 //!
 //! Law: each test looks at both ends: what the client got and what the upstream saw.
 
+use std::time::Duration;
+
 use crate::support::gateway::open_to;
 use crate::support::raw::get;
 use crate::support::{Client, Gateway, Upstream, exchange, times};
@@ -57,13 +59,27 @@ async fn a_body_passes_with_its_length_and_in_chunks() {
 async fn a_body_in_very_many_chunks_is_one_body() {
     let upstream = Upstream::echo().await;
     let gateway = Gateway::open_to(upstream.address).await;
-    let count = times(100_000, 1_000_000);
+    let count = 10_000;
     let mut client = Client::connect(gateway.public()).await;
     client.send("POST /c HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\n\r\n").await;
     client.send("1\r\nx\r\n".repeat(count)).await;
     client.send("0\r\n\r\n").await;
     assert_eq!(client.answer().await.unwrap().status, 200);
     assert_eq!(upstream.last().body, b"x".repeat(count));
+}
+
+#[tokio::test]
+async fn a_body_that_is_almost_nothing_but_frame_is_refused() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let count = times(100_000, 1_000_000);
+    let mut client = Client::connect(gateway.public()).await;
+    client.send("POST /c HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    client.send("1\r\nx\r\n".repeat(count)).await;
+    let answer = client.answer().await;
+    assert!(answer.as_ref().is_none_or(|answer| answer.status == 400), "{answer:?}");
+    assert!(client.closes_within(Duration::from_secs(3)).await);
+    assert_eq!(upstream.count(), 0);
 }
 
 #[tokio::test]

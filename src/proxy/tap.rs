@@ -1,0 +1,340 @@
+//! What a client sends over HTTP/1, looked at before the framework reads it.
+//!
+//! Law: of a body in chunks nothing is handed on that was not read strictly first, so that no two
+//! readers disagree about its end. Nothing else is kept, and HTTP/2 is not looked at at all.
+
+use std::any::Any;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use memchr::memmem;
+use pingora::protocols::tls::{SslDigest, TlsRef};
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType, raw_connect,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::gate::chunks::{Chunks, Progress};
+
+const HEAD_END: &[u8] = b"\r\n\r\n";
+/// The most that is kept of what came before a head was read whole. Longer ones have no chunks.
+const KEPT: usize = 256 * 1024;
+
+/// Looks at what a connection brings.
+#[derive(Debug)]
+pub(super) struct Tap {
+    is_open: AtomicBool,
+    sight: Mutex<Sight>,
+}
+
+/// What there is to see.
+#[derive(Debug)]
+enum Sight {
+    /// A head, and what came with it; nothing is kept of one that came alone and at once.
+    Head(Vec<u8>),
+    /// A head that is longer than what is kept.
+    LongHead,
+    Chunks(Chunks),
+    /// Chunks that end the connection.
+    Bad,
+}
+
+/// The frame of a body is in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct InDoubt;
+
+impl Default for Tap {
+    fn default() -> Self {
+        Self { is_open: AtomicBool::new(false), sight: Mutex::new(Sight::Head(Vec::new())) }
+    }
+}
+
+impl Tap {
+    /// A request over HTTP/1 comes next.
+    pub(super) fn begins(&self) {
+        self.is_open.store(true, Ordering::Relaxed);
+    }
+
+    /// This head was read, and whether chunks follow it.
+    ///
+    /// # Errors
+    /// When what came with it is in doubt.
+    pub(super) fn head_was(&self, head: &[u8], body: Body) -> Result<(), InDoubt> {
+        let mut sight = self.sight();
+        let kept = match &mut *sight {
+            Sight::Head(kept) => Some(std::mem::take(kept)),
+            Sight::LongHead => None,
+            Sight::Chunks(_) | Sight::Bad => return Err(InDoubt),
+        };
+        *sight = Sight::Head(Vec::new());
+        if body == Body::Other {
+            self.is_open.store(false, Ordering::Relaxed);
+            return Ok(());
+        }
+        // A head that the framework had to repair is not the one that came.
+        let came = kept
+            .as_deref()
+            .and_then(|kept| if kept.is_empty() { Some(kept) } else { kept.strip_prefix(head) });
+        let Some(came) = came else {
+            *sight = Sight::Bad;
+            return Err(InDoubt);
+        };
+        *sight = Sight::Chunks(Chunks::default());
+        self.reads(&mut sight, came)
+    }
+
+    /// Whether the connection ends because of its chunks.
+    pub(super) fn is_bad(&self) -> bool {
+        matches!(*self.sight(), Sight::Bad)
+    }
+
+    fn sees(&self, bytes: &[u8]) -> Result<(), InDoubt> {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.reads(&mut self.sight(), bytes)
+    }
+
+    fn reads(&self, sight: &mut Sight, bytes: &[u8]) -> Result<(), InDoubt> {
+        match sight {
+            Sight::Head(kept) => {
+                let is_whole = kept.is_empty()
+                    && memmem::find(bytes, HEAD_END).is_some_and(|end| end + HEAD_END.len() == bytes.len());
+                if kept.len() + bytes.len() > KEPT {
+                    *sight = Sight::LongHead;
+                } else if !is_whole {
+                    kept.extend_from_slice(bytes);
+                }
+                Ok(())
+            }
+            Sight::LongHead => Ok(()),
+            Sight::Chunks(chunks) => match chunks.read(bytes) {
+                Ok(Progress::More) => Ok(()),
+                Ok(Progress::Over) => {
+                    *sight = Sight::Head(Vec::new());
+                    self.is_open.store(false, Ordering::Relaxed);
+                    Ok(())
+                }
+                Err(_) => {
+                    *sight = Sight::Bad;
+                    Err(InDoubt)
+                }
+            },
+            Sight::Bad => Err(InDoubt),
+        }
+    }
+
+    fn sight(&self) -> MutexGuard<'_, Sight> {
+        self.sight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How the body of a request ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    Chunks,
+    Other,
+}
+
+/// A connection that is looked at.
+#[derive(Debug)]
+pub(super) struct Tapped<S> {
+    inner: S,
+    tap: Arc<Tap>,
+}
+
+impl<S> Tapped<S> {
+    pub(super) const fn new(inner: S, tap: Arc<Tap>) -> Self {
+        Self { inner, tap }
+    }
+
+    /// What is below `stream`, if it is tapped and this.
+    pub(super) fn below(stream: &dyn IO) -> Option<&S>
+    where
+        S: 'static,
+    {
+        let stream: &dyn Any = stream.as_any();
+        stream.downcast_ref::<Self>().map(|tapped| &tapped.inner)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Tapped<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        let seen = self.tap.sees(&buf.filled()[before..]);
+        Poll::Ready(seen.map_err(|InDoubt| io::ErrorKind::InvalidData.into()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, data)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, data)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl<S: Shutdown + Send> Shutdown for Tapped<S> {
+    async fn shutdown(&mut self) {
+        self.inner.shutdown().await;
+    }
+}
+
+#[async_trait]
+impl<S: Peek + Send> Peek for Tapped<S> {
+    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        self.inner.try_peek(buf).await
+    }
+}
+
+impl<S: UniqueID> UniqueID for Tapped<S> {
+    fn id(&self) -> UniqueIDType {
+        self.inner.id()
+    }
+}
+
+impl<S: Ssl> Ssl for Tapped<S> {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.inner.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.selected_alpn_proto()
+    }
+}
+
+impl<S: GetTimingDigest> GetTimingDigest for Tapped<S> {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.inner.get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> Duration {
+        self.inner.get_read_pending_time()
+    }
+
+    fn get_write_pending_time(&self) -> Duration {
+        self.inner.get_write_pending_time()
+    }
+}
+
+impl<S: GetProxyDigest> GetProxyDigest for Tapped<S> {
+    fn get_proxy_digest(&self) -> Option<Arc<raw_connect::ProxyDigest>> {
+        self.inner.get_proxy_digest()
+    }
+}
+
+impl<S: GetSocketDigest> GetSocketDigest for Tapped<S> {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.inner.get_socket_digest()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &[u8] = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    fn opened(reads: &[&[u8]]) -> Tap {
+        let tap = Tap::default();
+        tap.begins();
+        reads.iter().for_each(|read| tap.sees(read).unwrap());
+        tap
+    }
+
+    fn is_idle(tap: &Tap) -> bool {
+        !tap.is_open.load(Ordering::Relaxed)
+            && matches!(&*tap.sight(), Sight::Head(kept) if kept.capacity() == 0)
+    }
+
+    #[test]
+    fn chunks_are_read_wherever_the_reads_end() {
+        let body = b"1\r\na\r\n0\r\n\r\n";
+        let whole = [HEAD, body].concat();
+        for cut in 1..whole.len() {
+            let (first, second) = whole.split_at(cut);
+            let tap = opened(&[first]);
+            if cut < HEAD.len() {
+                tap.sees(second).unwrap();
+            }
+            assert_eq!(tap.head_was(HEAD, Body::Chunks), Ok(()));
+            if cut >= HEAD.len() {
+                tap.sees(second).unwrap();
+            }
+            assert!(is_idle(&tap), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn bad_chunks_are_found_wherever_they_come_and_end_everything() {
+        let bad = b"1;\n\r\n";
+        let tap = opened(&[&[HEAD, bad].concat()]);
+        assert_eq!(tap.head_was(HEAD, Body::Chunks), Err(InDoubt));
+        let later = opened(&[HEAD]);
+        assert_eq!(later.head_was(HEAD, Body::Chunks), Ok(()));
+        assert_eq!(later.sees(bad), Err(InDoubt));
+        for tap in [tap, later] {
+            assert!(tap.is_bad());
+            tap.begins();
+            assert_eq!(tap.sees(b"G"), Err(InDoubt));
+        }
+    }
+
+    #[test]
+    fn a_repaired_head_has_no_chunks() {
+        let tap = opened(&[&[HEAD, b"0\r\n\r\n"].concat()]);
+        assert_eq!(tap.head_was(b"POST /%20 HTTP/1.1\r\n\r\n", Body::Chunks), Err(InDoubt));
+        let long = opened(&[&vec![b'a'; KEPT], b"a"]);
+        assert_eq!(long.head_was(HEAD, Body::Chunks), Err(InDoubt));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_what_has_no_chunks() {
+        let alone = opened(&[HEAD]);
+        assert!(
+            matches!(&*alone.sight(), Sight::Head(kept) if kept.capacity() == 0),
+            "not even for a moment"
+        );
+        let slow = opened(&[&HEAD[..9], &HEAD[9..], b"abc"]);
+        let long = opened(&[&vec![b'a'; KEPT + 1]]);
+        for tap in [alone, slow, long] {
+            assert_eq!(tap.head_was(HEAD, Body::Other), Ok(()));
+            tap.sees(b"1;\n").unwrap();
+            assert!(is_idle(&tap));
+        }
+    }
+}
