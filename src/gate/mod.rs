@@ -153,18 +153,25 @@ impl Gate {
         self.reach.get().is_none_or(|reach| reach.has_somebody(upstream))
     }
 
-    /// Puts a newly loaded configuration in force. Requests under way keep the one they began with.
+    /// Compiles a newly loaded configuration, which is not in force before it is adopted.
     ///
     /// # Errors
-    /// Routes that contradict each other; the configuration before stays in force.
-    pub fn adopt(&self, config: Arc<Config>, built_in: Arc<Table>) -> Result<(), Vec<Clash>> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let world = World::new(config, self.app.catalogue(), built_in, &self.app.metrics)?;
-        self.world.store(Arc::new(world));
-        // What a token must say, and who issues assertions, are settings too.
-        self.tokens.clear();
-        self.assertions.clear();
-        Ok(())
+    /// Routes that contradict each other.
+    pub fn prepare(&self, config: Arc<Config>, built_in: Arc<Table>) -> Result<World, Vec<Clash>> {
+        World::new(config, self.app.catalogue(), built_in, &self.app.metrics)
+    }
+
+    /// Puts a prepared configuration in force. Requests under way keep the one they began with.
+    pub fn adopt(&self, prepared: World) {
+        {
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            self.world.store(Arc::new(prepared));
+            // What a token must say, and who issues assertions, are settings too.
+            self.tokens.clear();
+            self.assertions.clear();
+        }
+        // Under the catalogue of now, before a request has to wait for that.
+        self.world();
     }
 
     /// What decisions are made by now. A catalogue that has changed is taken in before this returns,

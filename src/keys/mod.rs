@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::app::{App, Change};
 use crate::audit::{Actor, KeyEvent, Subject};
 use crate::base::{Secret, Timestamp};
-use crate::config;
+use crate::config::{self, Tokens};
 use crate::crypto::key::{Algorithm, BadKey, SigningKey, new_kid};
 use crate::crypto::keyring::{Keyring, Member, Purpose};
 use crate::store::Error;
@@ -115,11 +115,16 @@ pub async fn load(app: &App) -> Result<(), Failure> {
 }
 
 /// Loads the keys, and makes those that are missing: for access tokens with the configured
-/// algorithm, for assertions with ES256. To be called at start and after a new configuration.
+/// algorithm, for assertions with ES256. To be called at start.
 pub async fn ensure(app: &App) -> Result<(), Failure> {
+    prepare(app, &app.config().tokens).await
+}
+
+/// The same for settings that are not in force yet, so that they never are without a key.
+pub async fn prepare(app: &App, tokens: &Tokens) -> Result<(), Failure> {
     load(app).await?;
     for purpose in PURPOSES {
-        let wanted = wanted(app, purpose);
+        let wanted = wanted(tokens, purpose);
         let ring = app.keyring();
         let known: Vec<&Member> = ring.members().iter().filter(|m| m.purpose == purpose).collect();
         // A key that is coming counts: another process has just made it. What an operator added
@@ -135,7 +140,8 @@ pub async fn ensure(app: &App) -> Result<(), Failure> {
             known.iter().filter(|m| m.published_until.is_none()).map(|m| m.key.kid().to_owned()).collect();
         replaced.sort();
         let key = SigningKey::generate(wanted, app.random.as_ref())?;
-        match install(app, Actor::system(), purpose, &key, Replaces::These(replaced)).await {
+        let new = New { purpose, key: &key, tokens, replaces: Replaces::These(replaced) };
+        match install(app, Actor::system(), new).await {
             Ok(Installed::Yes) => {}
             Ok(Installed::Overtaken) => load(app).await?,
             Err(Failure::Store(error)) if error.is_conflict(store::GENERATION_KEY) => load(app).await?,
@@ -147,7 +153,7 @@ pub async fn ensure(app: &App) -> Result<(), Failure> {
 
 /// What the keys in force lack and [`ensure`] cannot make, so that a gateway would not start.
 pub fn lacking(app: &App) -> Option<Failure> {
-    let wanted = wanted(app, Purpose::Access);
+    let wanted = wanted(&app.config().tokens, Purpose::Access);
     let ring = app.keyring();
     let newest = ring.members().iter().rfind(|member| member.purpose == Purpose::Access);
     let has_it = newest.is_some_and(|member| member.key.algorithm() == wanted);
@@ -156,12 +162,14 @@ pub fn lacking(app: &App) -> Option<Failure> {
 
 /// Makes a new key of the configured algorithm and retires the others of its purpose; its `kid`.
 pub async fn rotate(app: &App, actor: Actor, purpose: Purpose) -> Result<String, Failure> {
-    let wanted = wanted(app, purpose);
+    let config = app.config();
+    let wanted = wanted(&config.tokens, purpose);
     if wanted == Algorithm::Rs256 {
         return Err(Failure::NoRsaKey);
     }
     let key = SigningKey::generate(wanted, app.random.as_ref())?;
-    install(app, actor, purpose, &key, Replaces::Whatever).await?;
+    install(app, actor, New { purpose, key: &key, tokens: &config.tokens, replaces: Replaces::Whatever })
+        .await?;
     Ok(key.kid().to_owned())
 }
 
@@ -172,8 +180,10 @@ pub async fn add(
     purpose: Purpose,
     pem: &Secret<Vec<u8>>,
 ) -> Result<String, Failure> {
+    let config = app.config();
     let key = SigningKey::rs256_from_pem(new_kid(app.random.as_ref()), pem)?;
-    install(app, actor, purpose, &key, Replaces::Whatever).await?;
+    install(app, actor, New { purpose, key: &key, tokens: &config.tokens, replaces: Replaces::Whatever })
+        .await?;
     Ok(key.kid().to_owned())
 }
 
@@ -229,8 +239,8 @@ pub async fn forget(app: &App) -> Result<u64, Error> {
     Ok(removed)
 }
 
-fn wanted(app: &App, purpose: Purpose) -> Algorithm {
-    match (purpose, app.config().tokens.algorithm) {
+fn wanted(tokens: &Tokens, purpose: Purpose) -> Algorithm {
+    match (purpose, tokens.algorithm) {
         (Purpose::Assertion, _) | (Purpose::Access, config::Algorithm::Es256) => Algorithm::Es256,
         (Purpose::Access, config::Algorithm::EdDsa) => Algorithm::EdDsa,
         (Purpose::Access, config::Algorithm::Rs256) => Algorithm::Rs256,
@@ -238,10 +248,10 @@ fn wanted(app: &App, purpose: Purpose) -> Algorithm {
     }
 }
 
-/// How long what a key signs can be valid.
-fn signs_for(app: &App, purpose: Purpose) -> Duration {
+/// How long what a key signs can be valid, by the settings in force or those that come.
+fn signs_for(app: &App, tokens: &Tokens, purpose: Purpose) -> Duration {
     match purpose {
-        Purpose::Access => app.config().tokens.access_for,
+        Purpose::Access => app.config().tokens.access_for.max(tokens.access_for),
         Purpose::Assertion => ASSERTION_FOR,
     }
 }
@@ -258,13 +268,17 @@ enum Installed {
     Overtaken,
 }
 
-async fn install(
-    app: &App,
-    actor: Actor,
+/// A key that is to sign.
+struct New<'a> {
     purpose: Purpose,
-    key: &SigningKey,
+    key: &'a SigningKey,
+    /// The settings that it signs by.
+    tokens: &'a Tokens,
     replaces: Replaces,
-) -> Result<Installed, Failure> {
+}
+
+async fn install(app: &App, actor: Actor, new: New<'_>) -> Result<Installed, Failure> {
+    let New { purpose, key, tokens, replaces } = new;
     let mut change = app.change(actor).await?;
     let now = change.now();
     let current = store::current(change.tx(), purpose).await?;
@@ -287,7 +301,7 @@ async fn install(
         published_until: None,
     };
     store::insert(change.tx(), &row, current.next_generation).await?;
-    let published_until = active_from.plus(signs_for(app, purpose)).plus(LEEWAY);
+    let published_until = active_from.plus(signs_for(app, tokens, purpose)).plus(LEEWAY);
     retire(&mut change, purpose, current.kids, published_until).await?;
     let (purpose, algorithm) = (purpose.name(), key.algorithm().name());
     change.record(KeyEvent::Added { kid: row.kid, purpose, algorithm, active_from }).await?;

@@ -8,7 +8,7 @@ use std::fmt;
 
 use futures::future::{BoxFuture, FutureExt};
 
-use crate::app::{App, Change};
+use crate::app::{App, Change, Turn};
 use crate::audit::{RightsEvent, Subject};
 use crate::base::Id;
 use crate::policy::catalogue::Assignments;
@@ -120,12 +120,31 @@ pub async fn definitions(src: impl Source, overlay: &Definitions) -> Result<Defi
 }
 
 /// Puts the definitions of a configuration file in force, over what the store has: once at the
-/// start, and after each reload of the file.
+/// start.
 pub async fn configure(app: &App, overlay: Definitions) -> Result<(), Error> {
+    prepare(app, overlay).await?.put_in_force();
+    Ok(())
+}
+
+/// Definitions that are read and not yet in force. Nobody else replaces them as long as this lives.
+pub struct Prepared<'a> {
+    turn: Turn<'a>,
+    all: Definitions,
+    overlay: Definitions,
+}
+
+/// Reads what the definitions will be under another configuration file: whatever can fail has not
+/// failed then, and nothing has changed yet.
+pub async fn prepare(app: &App, overlay: Definitions) -> Result<Prepared<'_>, Error> {
     let turn = app.in_force.turn().await;
     let all = definitions(&app.db, &overlay).await?;
-    turn.put_in_force(all, Some(overlay));
-    Ok(())
+    Ok(Prepared { turn, all, overlay })
+}
+
+impl Prepared<'_> {
+    pub fn put_in_force(self) {
+        self.turn.put_in_force(self.all, Some(self.overlay));
+    }
 }
 
 /// Reads the definitions again where a change touched them (an [`Applier`](crate::app::Applier)).

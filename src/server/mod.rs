@@ -12,6 +12,7 @@ mod errand;
 mod operator;
 mod reactions;
 mod redirect;
+mod reload;
 mod share;
 mod signal;
 mod steady;
@@ -37,7 +38,6 @@ use crate::metrics::Metrics;
 use crate::proxy::tls::{Certificate, PemPair, Unusable};
 use crate::proxy::upstream::Names;
 use crate::proxy::{AccessLog, Edge, Limits, Patience, Phase, Public, Recorder, Speech};
-use crate::rbac;
 use crate::shared::Unreachable;
 use crate::shared::alone::{Alone, NotAlone};
 use crate::store;
@@ -308,51 +308,6 @@ impl Running {
         });
         Ok(certificate)
     }
-
-    /// Takes over another configuration, whole or not at all.
-    ///
-    /// # Errors
-    /// [`StartError`]; the old one stays in force.
-    pub async fn reload(&self, loaded: &Loaded) -> Result<(), StartError> {
-        let result = self.take_over(loaded).await;
-        match &result {
-            Ok(()) => announce(&self.app.metrics, loaded),
-            Err(_) => self.app.metrics.config_refused(),
-        }
-        result
-    }
-
-    async fn take_over(&self, loaded: &Loaded) -> Result<(), StartError> {
-        let (old, new) = (self.app.config(), &reached_at(&loaded.config, self.public));
-        if let Some(what) = fixed(&old, new) {
-            return Err(StartError::NeedsRestart(what));
-        }
-        let Bridge { gate, reach, .. } = &*self.bridge;
-        let before = reach.load_full();
-        let next = Reach::new(new, Some(&before), &self.names, &self.app.metrics, &self.app.tasks).await?;
-        self.app.set_config(Arc::clone(new));
-        let prepared = async {
-            keys::ensure(&self.app).await.map_err(StartError::Keys)?;
-            rbac::configure(&self.app, new.definitions.clone()).await.map_err(StartError::Store)
-        };
-        if let Err(error) = prepared.await {
-            self.app.set_config(old);
-            return Err(error);
-        }
-        // While the gate turns over, requests of both configurations find their own upstreams.
-        let both = reach.turn(next.after(&before));
-        if gate.adopt(Arc::clone(new), Arc::new(endpoints::public(new))).is_err() {
-            reach.store(before);
-            self.app.set_config(old);
-            return Err(StartError::Routes);
-        }
-        reach.forget_former(both, &self.app.tasks);
-        let is_route = |name: &str| {
-            matches!(name, "-" | "built-in") || new.routes.iter().any(|route| route.name == name)
-        };
-        self.app.metrics.keep_only(is_route, |name| new.upstreams.contains_key(name));
-        Ok(())
-    }
 }
 
 /// The same configuration, knowing the port that was really bound.
@@ -364,43 +319,6 @@ fn reached_at(config: &Arc<Config>, public: SocketAddr) -> Arc<Config> {
     let mut config = (**config).clone();
     config.public_url = public_url;
     Arc::new(config)
-}
-
-/// What a reload cannot change, if it tries.
-fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
-    let same_tls = match (&old.listen.tls, &new.listen.tls) {
-        (None, None) => true,
-        (Some(old), Some(new)) => {
-            (&old.cert_file, &old.key_file, old.redirect) == (&new.cert_file, &new.key_file, new.redirect)
-        }
-        _ => false,
-    };
-    let same_addresses = old.listen.public == new.listen.public && old.listen.admin == new.listen.admin;
-    if !same_addresses || old.listen.h2c != new.listen.h2c {
-        Some("`listen`")
-    } else if !same_tls {
-        Some("`listen.tls`")
-    } else if old.keys.seal_file != new.keys.seal_file {
-        Some("`keys`")
-    } else if old.store.database != new.store.database || old.store.connections != new.store.connections {
-        Some("`store`")
-    } else if old.shared != new.shared {
-        Some("`shared`")
-    } else if patience(old) != patience(new) || limits(old) != limits(new) {
-        Some("times and connections under `limits`")
-    } else if hashing(old) != hashing(new) {
-        Some("the hashing of passwords")
-    } else if old.telemetry != new.telemetry {
-        Some("`telemetry`")
-    } else {
-        None
-    }
-}
-
-/// The pool of threads is made once, with the cost of what it makes.
-fn hashing(config: &Config) -> (Option<usize>, usize, config::Argon2) {
-    let config::Hashing { threads, queue } = config.limits.hashing;
-    (threads, queue, config.accounts.password.argon2)
 }
 
 fn patience(config: &Config) -> Patience {
@@ -421,30 +339,4 @@ fn limits(config: &Config) -> Limits {
 
 fn read_pair(tls: &config::Tls) -> std::io::Result<PemPair> {
     Ok(PemPair { chain: config::file::read(&tls.cert_file)?, key: config::file::read(&tls.key_file)? })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_setting_that_a_reload_cannot_change_is_never_taken_over_in_silence() {
-        let config = |more: &str| {
-            config::load_text(&format!("preset: medium\n{more}")).unwrap_or_else(|p| panic!("{p}")).config
-        };
-        let old = config("");
-        assert_eq!(fixed(&old, &config("sessions: { max: 3 }")), None);
-        let pool = |size| config(&format!("store: {{ url: 'sqlite://a.db', connections: {size} }}"));
-        assert!(fixed(&pool(3), &pool(4)).is_some());
-        for more in [
-            "listen: { public: '127.0.0.1:9443' }",
-            "store: { url: 'sqlite://other.db' }",
-            "limits: { connections: { total: 20000 } }",
-            "limits: { hashing: { queue: 7 } }",
-            "accounts: { password: { argon2: { iterations: 5 } } }",
-            "telemetry: { level: debug }",
-        ] {
-            assert!(fixed(&old, &config(more)).is_some(), "{more}");
-        }
-    }
 }

@@ -3,9 +3,10 @@
 //! Law: a token names its key, the key has one algorithm, and a change of it logs nobody out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use portcullis::audit::Actor;
+use portcullis::audit::{self, Actor};
 use portcullis::base::{Clock, Secret, SystemClock, TestClock};
 use portcullis::crypto::digest::{base64url, unbase64url};
 use portcullis::crypto::keyring::Purpose;
@@ -102,4 +103,39 @@ async fn every_algorithm_of_the_configuration_signs_and_its_change_logs_nobody_o
             assert_eq!(answer.status, 401, "{algorithm} as {other}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_is_refused_was_never_in_force() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&yaml(&upstream, "tokens: { access_for: 5m }\n")).await;
+    let web = gateway.application("web", &[]).await;
+    let id = gateway.account("ada", |_| {}).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (seen, app) = (Arc::clone(&stop), Arc::clone(&gateway.running.app));
+    let watching = std::thread::spawn(move || {
+        let is_ours = || app.config().tokens.access_for == Duration::from_mins(5);
+        while !seen.load(Ordering::SeqCst) {
+            assert!(is_ours(), "nobody has brought a key, and it was in force");
+        }
+    });
+    // Nobody has brought a key for it.
+    let refused = gateway.load(&yaml(&upstream, "tokens: { algorithm: RS256, access_for: 7m }\n"));
+    let reloading = async {
+        for _ in 0..30 {
+            assert!(gateway.running.reload(&refused).await.is_err());
+        }
+    };
+    let logging_in = async {
+        for _ in 0..3 {
+            let user = gateway.log_in("ada", id, &web).await;
+            assert_eq!(header_of(&user.access)["alg"], "EdDSA");
+            assert_eq!(gateway.get_as(&user, "/mine", &[]).await.status, 200);
+        }
+    };
+    tokio::join!(reloading, logging_in);
+    stop.store(true, Ordering::SeqCst);
+    watching.join().expect("the configuration was the same all the time");
+    let rows = audit::tail(&gateway.running.app.db, 0, 1000).await.unwrap();
+    assert!(rows.iter().all(|row| row.code != "config_reloaded"));
 }

@@ -183,7 +183,10 @@ async fn the_log_says_what_became_of_a_reload_and_why() {
     let told = reload(&format!("store: sqlite://elsewhere.db\n{good}"), refused, 0).await;
     assert!(told.contains("store"), "{told}");
     let told = reload(&good.replace("name: all", "name: other"), taken, 1).await;
-    assert!(told.contains("sha256"), "{told}");
+    let sha256 = told.split(|c: char| !c.is_ascii_hexdigit()).find(|word| word.len() == 64);
+    let trail = place.run("audit tail --code config_reloaded --json").good();
+    assert!(trail.contains(sha256.expect("a digest")) && trail.contains("system"), "{trail}");
+    assert_eq!(trail.lines().count(), 1, "what was refused never came into force: {trail}");
     assert_eq!((lines(taken).len(), lines(refused).len()), (1, 2));
 }
 
