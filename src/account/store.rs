@@ -1,7 +1,9 @@
 //! The SQL of accounts and of the passwords they had.
 //! Law: whatever must hold is a condition of the write, and the row count says whether it held.
 
-use super::{Account, Channel, Field, MustChange, NewAccount, PasswordHash, Reference, Target, Username};
+use super::{
+    Account, Channel, Field, Flag, MustChange, NewAccount, PasswordHash, Reference, Target, Username,
+};
 use crate::base::{Id, Number, Timestamp};
 use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
 
@@ -238,6 +240,41 @@ pub(super) async fn set_banned(tx: &mut Tx, id: Id, is_banned: bool, now: Timest
     let stmt = sql("UPDATE account SET is_banned = ?, is_active = ?, updated_at = ? \
                     WHERE id = ? AND is_banned <> ? AND deleted_at IS NULL");
     tx.execute(stmt.bind(is_banned).bind(!is_banned).bind(now).bind(id).bind(is_banned)).await
+}
+
+pub(super) async fn raise(tx: &mut Tx, id: Id, flag: Flag, now: Timestamp) -> Result<u64, Error> {
+    let stmt = match flag {
+        Flag::Staff => sql("UPDATE account SET is_staff = ?, updated_at = ? \
+                            WHERE id = ? AND is_staff = ? AND deleted_at IS NULL"),
+        Flag::Superuser => sql("UPDATE account SET is_superuser = ?, updated_at = ? \
+                                WHERE id = ? AND is_superuser = ? AND deleted_at IS NULL"),
+    };
+    tx.execute(stmt.bind(true).bind(now).bind(id).bind(false)).await
+}
+
+/// Takes a flag away; 0 where it is not there, or nobody but this superuser could log in. Superusers are
+/// held until the transaction ends, so that of two who are lowered at once the later one sees the other.
+pub(super) async fn lower(tx: &mut Tx, id: Id, flag: Flag, now: Timestamp) -> Result<u64, Error> {
+    if flag == Flag::Staff {
+        let stmt = sql("UPDATE account SET is_staff = ?, updated_at = ? WHERE id = ? AND is_staff = ?");
+        return tx.execute(stmt.bind(false).bind(now).bind(id).bind(true)).await;
+    }
+    let hold = sql("UPDATE account SET updated_at = updated_at WHERE is_superuser = ?");
+    tx.execute(hold.bind(true)).await?;
+    // DISTINCT makes MySQL read them before it writes into the same table.
+    let stmt = sql("UPDATE account SET is_superuser = ?, updated_at = ? WHERE id = ? AND is_superuser = ? \
+                    AND EXISTS (SELECT 1 FROM (SELECT DISTINCT id, site_id FROM account WHERE is_superuser = ? \
+                    AND is_active = ? AND is_banned = ? AND deleted_at IS NULL) others \
+                    WHERE others.id <> ? AND others.site_id = account.site_id)")
+    .bind(false)
+    .bind(now)
+    .bind(id)
+    .bind(true)
+    .bind(true)
+    .bind(true)
+    .bind(false)
+    .bind(id);
+    tx.execute(stmt).await
 }
 
 /// Writes these fields of a profile and no others, so that two edits of different fields both stay.

@@ -216,6 +216,58 @@ on_every_store! {
         let codes = codes(&app).await;
         assert_eq!(codes[1..4], ["profile_changed", "profile_changed", "contact_pending"]);
     }
+
+    async fn flags_are_raised_and_lowered_once_and_told_with_what_they_are_now(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let ada = make(&app, &ada()).await.unwrap();
+        for flag in [Flag::Staff, Flag::Superuser] {
+            assert!(in_change!(app, |change| raise(&mut change, ada.id, flag)));
+            assert!(!in_change!(app, |change| raise(&mut change, ada.id, flag)), "it is so already");
+        }
+        let own = read(&app, &ada).await;
+        assert_eq!((own.is_staff, own.is_superuser), (true, true));
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        assert_eq!(lower(&mut change, ada.id, Flag::Superuser).await.unwrap(), Lowered::LastSuperuser);
+        assert_eq!(lower(&mut change, ada.id, Flag::Staff).await.unwrap(), Lowered::Yes);
+        assert_eq!(lower(&mut change, ada.id, Flag::Staff).await.unwrap(), Lowered::WasNot);
+        change.commit().await.unwrap();
+        let own = read(&app, &ada).await;
+        assert_eq!((own.is_staff, own.is_superuser), (false, true));
+        let rows = audit::tail(&app.db, 0, 1000).await.unwrap();
+        let told = rows.iter().filter(|row| row.code == "account_flags_changed").count();
+        assert_eq!(told, 3);
+    }
+
+    async fn who_cannot_log_in_does_not_count_as_another_superuser(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let ada = make(&app, &NewAccount { is_superuser: true, ..ada() }).await.unwrap();
+        let bob = make(&app, &NewAccount { is_superuser: true, ..NewAccount::of(DEFAULT_SITE) }).await.unwrap();
+        assert!(in_change!(app, |change| set_ban(&mut change, bob.id, Ban::Imposed)));
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        assert_eq!(lower(&mut change, ada.id, Flag::Superuser).await.unwrap(), Lowered::LastSuperuser);
+        assert_eq!(lower(&mut change, bob.id, Flag::Superuser).await.unwrap(), Lowered::Yes);
+        change.commit().await.unwrap();
+    }
+
+    async fn of_sixteen_superusers_who_are_lowered_at_once_one_stays(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let mut all = Vec::new();
+        for _ in 0..16 {
+            let new = NewAccount { is_superuser: true, ..NewAccount::of(DEFAULT_SITE) };
+            all.push(make(&app, &new).await.unwrap());
+        }
+        let lowered = join_all(all.iter().map(|own| crate::store::again(|| async {
+            let mut change = app.change(Actor::command_line()).await?;
+            let lowered = lower(&mut change, own.id, Flag::Superuser).await?;
+            if lowered == Lowered::Yes {
+                change.commit().await?;
+            }
+            Ok::<_, Error>(lowered)
+        })))
+        .await;
+        let count = |wanted| lowered.iter().filter(|one| one.as_ref().is_ok_and(|one| *one == wanted)).count();
+        assert_eq!((count(Lowered::Yes), count(Lowered::LastSuperuser)), (15, 1), "{lowered:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! `portcullis user grant` and `revoke`: roles, permissions and groups of one account.
+//! `portcullis user grant` and `revoke`: roles, permissions, groups and flags of one account.
 //! What nothing defines cannot be granted, but can be taken away.
 
 use super::Whose;
+use crate::account::{self, Flag, Lowered};
 use crate::cli::office::Office;
 use crate::cli::out::{Failure, Out};
 use crate::policy::Code;
@@ -20,9 +21,15 @@ pub struct What {
     /// A group
     #[arg(long = "group", value_name = "NAME", value_parser = Code::parse)]
     groups: Vec<Code>,
+    /// Every permission; one superuser is always left
+    #[arg(long)]
+    superuser: bool,
+    /// Being staff, where a route asks for it
+    #[arg(long)]
+    staff: bool,
 }
 
-/// Give an account roles, permissions or groups
+/// Give an account roles, permissions, groups or flags
 #[derive(clap::Args, Debug)]
 pub struct Grant {
     #[command(flatten)]
@@ -31,7 +38,7 @@ pub struct Grant {
     what: What,
 }
 
-/// Take roles, permissions or groups from an account
+/// Take roles, permissions, groups or flags from an account
 #[derive(clap::Args, Debug)]
 pub struct Revoke {
     #[command(flatten)]
@@ -47,6 +54,11 @@ impl What {
         let groups = self.groups.iter().cloned().map(Granted::Group);
         roles.chain(permissions).chain(groups).collect()
     }
+
+    fn flags(&self) -> impl Iterator<Item = Flag> {
+        let flags = [(self.superuser, Flag::Superuser), (self.staff, Flag::Staff)];
+        flags.into_iter().filter(|(is_named, _)| *is_named).map(|(_, flag)| flag)
+    }
 }
 
 impl Grant {
@@ -54,16 +66,26 @@ impl Grant {
         let account = office.person(&self.whose.user).await?;
         let definitions = office.definitions().await?;
         let mut change = office.change().await?;
-        let mut told = Vec::new();
+        let mut told = Told::default();
         for granted in self.what.all() {
             let outcome = rbac::grant(&mut change, &definitions, account.id, &granted).await;
-            told.push(match outcome.map_err(Failure::problem)? {
-                Outcome::Changed => format!("granted {granted}"),
-                Outcome::Unchanged => format!("{granted} was granted already"),
-            });
+            match outcome.map_err(Failure::problem)? {
+                Outcome::Changed => told.changed(format!("granted {granted}")),
+                Outcome::Unchanged => told.unchanged(format!("{granted} was granted already")),
+            }
         }
-        change.commit().await?;
-        out.line(told.join("\n"))
+        for flag in self.what.flags() {
+            let name = flag.name();
+            if account::raise(&mut change, account.id, flag).await? {
+                told.changed(format!("granted {name}"));
+            } else {
+                told.unchanged(format!("{name} was granted already"));
+            }
+        }
+        if told.is_changed {
+            change.commit().await?;
+        }
+        out.line(told.lines.join("\n"))
     }
 }
 
@@ -71,14 +93,46 @@ impl Revoke {
     pub async fn run(&self, office: &Office, out: &mut Out) -> Result<(), Failure> {
         let account = office.person(&self.whose.user).await?;
         let mut change = office.change().await?;
-        let mut told = Vec::new();
+        let mut told = Told::default();
         for granted in self.what.all() {
-            told.push(match rbac::revoke(&mut change, account.id, &granted).await? {
-                Outcome::Changed => format!("revoked {granted}"),
-                Outcome::Unchanged => format!("{granted} was not granted"),
-            });
+            match rbac::revoke(&mut change, account.id, &granted).await? {
+                Outcome::Changed => told.changed(format!("revoked {granted}")),
+                Outcome::Unchanged => told.unchanged(format!("{granted} was not granted")),
+            }
         }
-        change.commit().await?;
-        out.line(told.join("\n"))
+        for flag in self.what.flags() {
+            let name = flag.name();
+            match account::lower(&mut change, account.id, flag).await? {
+                Lowered::Yes => told.changed(format!("revoked {name}")),
+                Lowered::WasNot => told.unchanged(format!("{name} was not granted")),
+                Lowered::LastSuperuser => {
+                    return Err(Failure::problem(
+                        "this is the last superuser who can log in: make another one first",
+                    ));
+                }
+            }
+        }
+        if told.is_changed {
+            change.commit().await?;
+        }
+        out.line(told.lines.join("\n"))
+    }
+}
+
+/// What is said in the end, and whether there is anything to commit.
+#[derive(Default)]
+struct Told {
+    lines: Vec<String>,
+    is_changed: bool,
+}
+
+impl Told {
+    fn changed(&mut self, line: String) {
+        self.lines.push(line);
+        self.is_changed = true;
+    }
+
+    fn unchanged(&mut self, line: String) {
+        self.lines.push(line);
     }
 }

@@ -155,8 +155,13 @@ fn the_version_is_told() {
 
 #[test]
 fn completions_name_the_commands() {
-    let script = Place::empty().run("completions bash").good();
-    assert!(script.contains("check") && script.contains("completions"));
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = Place::empty().run(&format!("completions {shell}")).good();
+        for command in ["check", "completions", "approvals"] {
+            assert!(script.contains(command), "{shell} knows no {command}");
+        }
+    }
+    assert_eq!(Place::empty().run("completions tcsh").code, 2);
 }
 
 #[test]

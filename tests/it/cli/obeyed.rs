@@ -37,6 +37,8 @@ upstreams: {{ up: {{ servers: ['{}'] }} }}
 routes:
   - {{ name: mine, match: {{ path: /mine }}, upstream: up, allow: signed_in }}
   - {{ name: reports, match: {{ path: /reports }}, upstream: up, allow: {{ permission: reports.read }} }}
+  - {{ name: root, match: {{ path: /root }}, upstream: up, allow: {{ superuser: true }} }}
+  - {{ name: staff, match: {{ path: /staff }}, upstream: up, allow: {{ staff: true }} }}
   - {{ name: ours, match: {{ path: /ours }}, upstream: up, allow: {{ org: member }} }}
 ",
             upstream.address
@@ -103,6 +105,14 @@ async fn what_is_granted_opens_a_route_and_what_is_revoked_closes_it() {
     scene.after("user grant ada@example.com --role analyst", "/reports", 200).await;
     scene.after("user revoke ada@example.com --role analyst", "/reports", 403).await;
     scene.after("user grant ada@example.com --permission reports.read", "/reports", 200).await;
+    scene.after("user grant ada@example.com --superuser", "/root", 200).await;
+    assert_eq!(scene.status("/reports").await, 200, "which is every permission");
+    let told = scene.place.run("user revoke ada@example.com --superuser").bad();
+    assert!(told.contains("last superuser"), "{told}");
+    scene.place.run("user grant boss@example.com --superuser").good();
+    scene.after("user revoke ada@example.com --superuser", "/root", 403).await;
+    scene.after("user grant ada@example.com --staff", "/staff", 200).await;
+    scene.after("user revoke ada@example.com --staff", "/staff", 403).await;
     scene.place.run("org create Acme --owner boss@example.com").good();
     scene.after("org add acme ada@example.com", "/ours", 200).await;
     scene.after("org remove acme ada@example.com", "/ours", 404).await;
@@ -125,6 +135,10 @@ async fn whom_a_disabled_application_brought_in_is_out() {
     scene.after("app disable web", "/mine", 401).await;
     let refused = scene.log_in().await;
     assert_eq!((refused.status, refused.code().as_str()), (401, "APP_AUTH_INVALID"));
+    scene.place.run("app enable web").good();
+    until(SECOND, "enabled", async || scene.log_in().await.status == 200).await;
+    assert_eq!(scene.status("/mine").await, 401, "what was ended stays ended");
+    assert!(scene.place.run("app enable web").good().contains("nothing to do"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,9 @@
 //! Accounts, rights and organizations from the command line, in the forms that scripts rely on.
 //! Every change has to show up in the audit trail.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
 use super::{GOOD, Outcome, Place};
 use serde_json::{Value, json};
 
@@ -67,6 +70,14 @@ fn rights_are_granted_and_revoked_by_code() {
     let ada = shown(&place, "ada@example.com");
     assert_eq!((&ada["roles"], &ada["groups"]), (&json!(["analyst"]), &json!(["night-shift"])));
     assert_eq!(ada["permissions"], json!(["reports.read", "users.view"]));
+    assert_eq!(
+        place.run("user grant ada@example.com --role analyst --staff").good(),
+        "role analyst was granted already\ngranted staff\n"
+    );
+    let told = place.run("user grant ada@example.com --staff").good();
+    assert_eq!(told, "staff was granted already\n", "nothing to write is no failure");
+    assert_eq!(shown(&place, "ada@example.com")["staff"], true);
+    assert_eq!(place.run("user revoke ada@example.com --superuser").good(), "superuser was not granted\n");
     assert!(
         place.run("user grant ada@example.com --role analist").bad().contains("there is no role analist")
     );
@@ -237,4 +248,49 @@ fn agents_are_stopped_without_a_running_gateway() {
     assert!(place.run("agent kill --everyone").good().contains("0 agent tokens revoked"));
     assert_eq!(place.run("agent kill").code, 2, "of whom?");
     assert!(place.run("audit tail").good().contains("agent_tokens_revoked"));
+}
+
+#[test]
+fn what_a_group_has_is_listed_and_taken_away() {
+    let place = place();
+    create(&place, "ada@example.com").good();
+    place.run("group create night-shift --name Nights").good();
+    place.run("group grant night-shift --role analyst").good();
+    place.run("user grant ada@example.com --group night-shift").good();
+    assert_eq!(shown(&place, "ada@example.com")["permissions"], json!(["reports.read"]));
+    let listed = place.run("group list --json").json();
+    let all = listed.as_array().expect("a list");
+    let own = all.iter().find(|group| group["code"] == "night-shift").expect("the group");
+    assert_eq!((&own["name"], &own["roles"]), (&json!("Nights"), &json!(["analyst"])));
+    assert!(place.run("group list").good().contains("night-shift"));
+    assert_eq!(place.run("group revoke night-shift --role analyst").good(), "done\n");
+    assert_eq!(shown(&place, "ada@example.com")["permissions"], json!([]));
+    let again = place.run("group revoke night-shift --role analyst").good();
+    assert!(again.contains("nothing to do"), "{again}");
+}
+
+#[test]
+fn the_trail_is_followed_until_nobody_reads_on() {
+    let place = place();
+    create(&place, "ada@example.com").good();
+    let mut following = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["audit", "tail", "--follow", "--json", "--code", "account_created"])
+        .current_dir(place.path())
+        .env_clear()
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut lines = BufReader::new(following.stdout.take().expect("a pipe")).lines();
+    let mut next = || -> Value {
+        let line = lines.next().expect("it goes on").expect("a line");
+        serde_json::from_str(&line).expect("JSON")
+    };
+    let first = next();
+    create(&place, "bob@example.com").good();
+    create(&place, "eve@example.com").good();
+    let (second, third) = (next(), next());
+    let seq = |row: &Value| row["seq"].as_i64().expect("a number");
+    assert!(seq(&first) < seq(&second) && seq(&second) < seq(&third), "each once, in order");
+    following.kill().expect("it was still following");
+    following.wait().expect("it ends");
 }
