@@ -92,6 +92,9 @@ pub enum Notice {
     /// Somebody logged in on a device that an account was never seen on: for its owner alone.
     #[serde(skip)]
     NewDevice,
+    /// A refresh token came back that was used before, and its session ended: for its owner alone.
+    #[serde(skip)]
+    SessionCopied,
     /// An account is to be deleted, is not to be, or is gone: for its owner alone.
     #[serde(skip)]
     Deletion,
@@ -116,6 +119,7 @@ impl Notice {
             Self::SecondFactorChanged => "account.second_factor_changed",
             Self::WayInChanged => "account.way_in_changed",
             Self::NewDevice => "account.new_device",
+            Self::SessionCopied => "account.session_copied",
             Self::Deletion => "account.deletion",
             Self::RegistrationRepeated => "account.registration_repeated",
         }

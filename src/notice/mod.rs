@@ -78,6 +78,9 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
             Event::Session(SessionEvent::NewDevice { account, session }) => {
                 owner::new_device(change, *account, *session).await
             }
+            Event::Session(SessionEvent::RefreshReused { account, session }) => {
+                owner::session_copied(change, *account, *session).await
+            }
             Event::Factor(event) => owner::second_factor_changed(change, event).await,
             Event::Passkey(event) => owner::passkeys_changed(change, event).await,
             Event::ApiKey(ApiKeyEvent::Created { account, .. }) => {

@@ -135,6 +135,27 @@ pub(super) async fn new_device(change: &mut Change<'_>, account: Id, session: Id
     tell(change, account, Notice::NewDevice, words).await
 }
 
+/// Tells that a session was ended because there is a copy of what kept it open.
+pub(super) async fn session_copied(change: &mut Change<'_>, account: Id, session: Id) -> Result<(), Error> {
+    let host = change.app().config().public_url.host.clone();
+    let Some(session) = session::by_id(change.tx(), session).await? else { return Ok(()) };
+    // It was checked when it came in.
+    let device = Device::parse(&session.device_info).unwrap_or_default().summary();
+    let what = format!(
+        "A session of your account at {host} was ended (“{device}”), because a refresh token of it was used twice: \
+         somebody else may have a copy."
+    );
+    let words = Words {
+        subject: format!("A session of your account at {host} was ended"),
+        mail: format!(
+            "{what}\n\nLog in again there. Look at your sessions, end those that you do not know, change your password if there \
+             are any, and tell those who run {host}.\n"
+        ),
+        message: format!("{what} Look at your sessions, and end those that you do not know."),
+    };
+    tell(change, account, Notice::SessionCopied, words).await
+}
+
 /// The same thing for mail and for a text message.
 struct Words {
     subject: String,

@@ -16,6 +16,7 @@ use crate::on_one_and_on_two;
 use crate::support::people::{Keys, PASSWORD, TRUSTING, elsewhere};
 use crate::support::raw::{Answer, get};
 use crate::support::replica::until;
+use crate::support::smtp::Smtp;
 use crate::support::{Act, Client, Gateway, Replicas, Upstream};
 
 const NEW: &str = "Another-horse-7-staple";
@@ -158,8 +159,10 @@ on_one_and_on_two! {
     }
 
     async fn a_stolen_refresh_token_ends_the_session_it_was_stolen_from(dialect: Dialect) {
-        let scene = scene(dialect, "", backend().await).await;
-        let id = scene.here().account("ada", |_| {}).await;
+        let mail = Smtp::plain().await;
+        let by = format!("mail: {{ via: smtp, host: 127.0.0.1, port: {}, tls: none, from: gw@example.com }}\n", mail.address.port());
+        let scene = scene(dialect, &by, backend().await).await;
+        scene.here().account("ada", |_| {}).await;
         let (stolen, other) = (scene.enter(PASSWORD).await, scene.enter(PASSWORD).await);
         let honest = Tokens::of(&scene.refresh(&stolen.refresh).await);
         let mut stream = Client::connect(scene.replicas.there.public()).await;
@@ -175,7 +178,9 @@ on_one_and_on_two! {
         scene.dead(&stolen).await;
         assert_eq!(scene.proxied(&other).await, 200, "another login is another family");
         assert_eq!(scene.audited("refresh_reuse").await, 1);
-        assert_eq!(id.to_string().len(), 36);
+        let told = || mail.taken().into_iter().filter(|letter| letter.text.contains("was used twice"));
+        until(10 * SECOND, "the owner is told", async || told().count() == 1).await;
+        assert_eq!(told().next().unwrap().to, ["ada@example.com"]);
     }
 
     async fn a_new_password_ends_every_other_session_and_their_streams(dialect: Dialect) {
