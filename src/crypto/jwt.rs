@@ -25,7 +25,7 @@ use crate::base::{Timestamp, json};
 pub const ACCESS: &str = "at+jwt";
 /// Longer tokens are refused unread.
 pub const MAX_LEN: usize = 8 * 1024;
-/// No configuration makes clocks differ more than this.
+/// However much clocks are said to differ, it is not believed of more than this.
 pub const MAX_LEEWAY: Duration = Duration::from_secs(30);
 
 /// What a token must be, besides well signed.
@@ -37,7 +37,8 @@ pub struct Expect<'a> {
     /// The one `aud`; not looked at when none is configured.
     pub audience: Option<&'a str>,
     pub now: Timestamp,
-    /// How far clocks may differ, applied alike to `exp`, `nbf` and `iat`; at most [`MAX_LEEWAY`].
+    /// How far the clock of whoever signed may be ahead of ours, for `nbf` and `iat`; at most
+    /// [`MAX_LEEWAY`]. A token ends at its `exp` all the same.
     pub leeway: Duration,
     /// A token that claims to live longer is refused even if it is well signed.
     pub longest_for: Duration,
@@ -198,10 +199,10 @@ fn check(claims: &Map<String, Value>, expect: &Expect<'_>) -> Result<(), Invalid
     let (exp, iat) = (seconds(claims, "exp")?, seconds(claims, "iat")?);
     let nbf = if claims.contains_key("nbf") { seconds(claims, "nbf")? } else { iat };
     let now = expect.now.as_secs();
-    let leeway = whole_seconds(expect.leeway.min(MAX_LEEWAY));
-    if exp.saturating_add(leeway) <= now {
+    if exp <= now {
         return Err(Invalid::Expired);
     }
+    let leeway = whole_seconds(expect.leeway.min(MAX_LEEWAY));
     if nbf.max(iat) > now.saturating_add(leeway) {
         return Err(Invalid::NotYet);
     }

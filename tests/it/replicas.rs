@@ -330,3 +330,28 @@ async fn a_store_that_is_not_there_is_named_and_no_password_is() {
     assert!(!refused.to_string().contains("hunter2"));
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_of_a_replica_whose_clock_is_ahead_is_good_at_once_and_no_longer() {
+    let upstream = Upstream::echo().await;
+    let place = Place::new().await;
+    let more = yaml(&upstream).replace("rotation: true", "rotation: true, access_for: 5m");
+    let yaml = format!("{}{more}", place.yaml(&place.store.address(), &redis_url()));
+    let now = SystemClock.now();
+    let clocks = [now.plus(2 * SECOND), now].map(|at| Arc::new(TestClock::at(at)));
+    let start = async |clock: &Arc<TestClock>| {
+        let started = Gateway::start_by(Arc::clone(clock) as _, tempfile::tempdir().unwrap(), &yaml).await;
+        started.unwrap_or_else(|error| panic!("{error}"))
+    };
+    let (ahead, behind) = (start(&clocks[0]).await, start(&clocks[1]).await);
+    let keys = ahead.application("web", &[]).await;
+    let ada = ahead.user("ada", &keys).await;
+    assert_eq!(behind.get_as(&ada, "/mine", &[]).await.status, 200, "though it begins in two seconds");
+    let advance = |by: Duration| clocks.iter().for_each(|clock| clock.advance(by));
+    advance(Duration::from_secs(299));
+    assert_eq!(ahead.get_as(&ada, "/mine", &[]).await.status, 200);
+    advance(SECOND);
+    assert_eq!(ahead.get_as(&ada, "/mine", &[]).await.status, 401, "over by its clock");
+    advance(2 * SECOND);
+    assert_eq!(behind.get_as(&ada, "/mine", &[]).await.status, 401, "and nobody prolongs it");
+}
