@@ -108,11 +108,22 @@ fn the_documentation_names_only_what_can_be_typed() {
             .filter(|page| page.exists()),
     );
     assert!(pages.len() > 1, "the pages were found");
-    let breaches: Vec<_> = pages
-        .iter()
-        .flat_map(|page| document::breaches(&page.to_string_lossy(), &read(page), &typed))
-        .collect();
+    let wrong = |page: &PathBuf| {
+        let (path, text) = (page.to_string_lossy(), read(page));
+        [document::breaches(&path, &text, &typed), document::stray_rows(&path, &text)].concat()
+    };
+    let breaches: Vec<_> = pages.iter().flat_map(wrong).collect();
     assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
+}
+
+#[test]
+fn the_table_of_contents_leads_to_every_page() {
+    let docs = root().join("docs");
+    let name = |page: &PathBuf| page.strip_prefix(&docs).expect("inside").to_string_lossy().into_owned();
+    let pages: Vec<_> = files(&docs, ".md").iter().map(name).filter(|page| page != "SUMMARY.md").collect();
+    let summary = std::fs::read_to_string(docs.join("SUMMARY.md")).expect("the table is readable");
+    let missing = document::unlisted(&summary, &pages);
+    assert!(pages.len() > 10 && missing.is_empty(), "docs/SUMMARY.md does not lead to {missing:?}");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::open;
-use super::out::Failure;
+use super::out::{Failure, note};
+use super::password::{FromStdin, too_weak};
 use crate::account::{self, Account, Reference};
 use crate::agent::{self, AgentToken};
 use crate::app::{App, Change};
@@ -31,7 +32,13 @@ pub struct Office {
 impl Office {
     /// Opens the store of a configuration, bringing its tables up to date.
     pub async fn open(path: &Path) -> Result<Self, Failure> {
-        Self::of(open::config(path)?.config).await
+        let config = open::config(path)?.config;
+        let fresh = open::missing_store(&config.store).map(Path::to_owned);
+        let office = Self::of(config).await?;
+        if let Some(path) = fresh {
+            note(format_args!("made a new store at {}", path.display()));
+        }
+        Ok(office)
     }
 
     /// The same for a configuration that is loaded already.
@@ -70,6 +77,12 @@ impl Office {
         Ok(rbac::definitions(&self.app.db, &self.config.definitions).await?)
     }
 
+    /// The hash of a new password, which is read or asked for.
+    pub async fn chosen(&self, from: FromStdin, owner: &Owner<'_>) -> Result<account::PasswordHash, Failure> {
+        let policy = login::policy_of(&self.config.accounts.password);
+        self.hashed(from.choose(&policy, owner)?, owner).await
+    }
+
     /// The hash of a password that the policy accepts.
     pub async fn hashed(
         &self,
@@ -77,10 +90,7 @@ impl Office {
         owner: &Owner<'_>,
     ) -> Result<account::PasswordHash, Failure> {
         login::hash_of(&self.app, password, owner).await.map_err(|unhashed| match unhashed {
-            Unhashed::Weak(weaknesses) => {
-                let list: Vec<_> = weaknesses.iter().map(ToString::to_string).collect();
-                Failure::problem(format_args!("this password will not do:\n  {}", list.join("\n  ")))
-            }
+            Unhashed::Weak(weaknesses) => too_weak(&weaknesses),
             Unhashed::Overloaded => Failure::problem("too busy to hash a password; try again"),
         })
     }

@@ -25,11 +25,17 @@ pub fn config(path: &Path) -> Result<Loaded, Failure> {
 
 /// The store as it is, for commands that have nothing to do where there is none.
 pub async fn existing_store(settings: &config::Store) -> Result<Db, Failure> {
+    match missing_store(settings) {
+        Some(path) => Err(Failure::problem(format_args!("there is no store at {} yet", path.display()))),
+        None => store(settings).await,
+    }
+}
+
+/// Where a store would be made if one were opened now.
+pub fn missing_store(settings: &config::Store) -> Option<&Path> {
     match &settings.database {
-        Database::Sqlite { path } if !path.exists() => {
-            Err(Failure::problem(format_args!("there is no store at {} yet", path.display())))
-        }
-        _ => store(settings).await,
+        Database::Sqlite { path } if !path.exists() => Some(path),
+        _ => None,
     }
 }
 

@@ -4,8 +4,9 @@
 
 use std::io::{IsTerminal, Read};
 
-use super::out::Failure;
+use super::out::{Failure, note};
 use crate::base::Secret;
+use crate::crypto::password::policy::{Owner, Policy, Weakness};
 
 /// `--password-stdin`, for every command that takes a password.
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -19,9 +20,19 @@ pub struct FromStdin {
 const LONGEST: u64 = 64 * 1024;
 
 impl FromStdin {
-    /// The new password. One line ending at its end is not part of it.
-    pub fn read(self) -> Result<Secret<String>, Failure> {
-        if self.password_stdin { from_stdin() } else { ask() }
+    /// A new password that the rules accept. Whoever is asked learns the rules first, and is asked again
+    /// until they are kept. One line ending at its end is not part of it.
+    pub fn choose(self, policy: &Policy, owner: &Owner<'_>) -> Result<Secret<String>, Failure> {
+        if self.password_stdin {
+            let password = from_stdin()?;
+            let weaknesses = policy.check(password.expose(), owner);
+            return if weaknesses.is_empty() { Ok(password) } else { Err(too_weak(&weaknesses)) };
+        }
+        if !std::io::stdin().is_terminal() {
+            return Err(Failure::usage("nobody can be asked here: use --password-stdin"));
+        }
+        note(format_args!("A password has:\n  {}", policy.requirements().join("\n  ").to_lowercase()));
+        until_good(policy, owner, ask, |text| note(text))
     }
 
     /// A password that somebody has. One line ending at its end is not part of it.
@@ -47,11 +58,51 @@ fn from_stdin() -> Result<Secret<String>, Failure> {
     Ok(Secret::new(text))
 }
 
-fn ask() -> Result<Secret<String>, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage("nobody can be asked here: use --password-stdin"));
+/// What is said about a password that the rules refuse.
+pub fn too_weak(weaknesses: &[Weakness]) -> Failure {
+    let list: Vec<_> = weaknesses.iter().map(ToString::to_string).collect();
+    Failure::problem(format_args!("this password will not do:\n  {}", list.join("\n  ")))
+}
+
+/// Asks until there is a password that will do. `None` is an answer that was no password.
+fn until_good(
+    policy: &Policy,
+    owner: &Owner<'_>,
+    mut ask: impl FnMut() -> Result<Option<Secret<String>>, Failure>,
+    mut say: impl FnMut(String),
+) -> Result<Secret<String>, Failure> {
+    loop {
+        let Some(password) = ask()? else {
+            say("the two are not the same; once more".to_owned());
+            continue;
+        };
+        let weaknesses = policy.check(password.expose(), owner);
+        if weaknesses.is_empty() {
+            return Ok(password);
+        }
+        let list: Vec<_> = weaknesses.iter().map(ToString::to_string).collect();
+        say(format!("{} Once more.", list.join(" ")));
     }
+}
+
+fn ask() -> Result<Option<Secret<String>>, Failure> {
     let first = Secret::new(rpassword::prompt_password("New password: ")?);
     let second = Secret::new(rpassword::prompt_password("The same again: ")?);
-    if first == second { Ok(first) } else { Err(Failure::problem("the two are not the same")) }
+    Ok((first == second).then_some(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_asked_is_told_what_is_wrong_and_asked_again() {
+        let mut answers = [None, Some("short"), Some("Ample-Margin-42-Kites")].into_iter();
+        let mut said = Vec::new();
+        let ask = || Ok(answers.next().expect("asked too often").map(|text| Secret::new(text.to_owned())));
+        let chosen = until_good(&Policy::default(), &Owner::default(), ask, |text| said.push(text));
+        assert_eq!(chosen.expect("a password").expose(), "Ample-Margin-42-Kites");
+        assert!(said[0].contains("not the same") && said[1].contains("at least 8 characters"), "{said:?}");
+        assert_eq!((said.len(), answers.next()), (2, None));
+    }
 }

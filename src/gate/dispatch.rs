@@ -212,7 +212,9 @@ fn paced(mut reply: Reply, pace: Option<Pace>) -> Reply {
 fn refusal(rejection: &Rejection, row: &Row, head: &RequestHead) -> Reply {
     let error = match rejection {
         Rejection::CredentialMissing => ApiError::new(row.code_when_anonymous()),
-        Rejection::TokenInvalid => ApiError::new(ErrorCode::Unauthorized).saying("Invalid or expired token"),
+        Rejection::TokenInvalid | Rejection::AgentTokenUnreadable => {
+            ApiError::new(ErrorCode::Unauthorized).saying("Invalid or expired token")
+        }
         Rejection::ApplicationMismatch => {
             ApiError::new(ErrorCode::Unauthorized).saying("Token does not match application")
         }

@@ -53,6 +53,8 @@ pub enum Rejection {
     CredentialMissing,
     /// Malformed, forged, expired, or its session is over. Not told apart.
     TokenInvalid,
+    /// What an agent shows has not the form of an agent token.
+    AgentTokenUnreadable,
     /// An API key where only people and agents may call.
     ApiKeyNotAllowed,
     /// The token was issued to another application than the one that presents it.
@@ -237,6 +239,8 @@ impl Rejection {
                 "Authorization header required", "Log in and send the access token as `Authorization: Bearer <token>`."),
             Self::TokenInvalid => row(S::UNAUTHORIZED, "TOKEN_INVALID", "token",
                 "Invalid or expired token", "Refresh the access token, or log in again."),
+            Self::AgentTokenUnreadable => row(S::UNAUTHORIZED, "TOKEN_INVALID", "token",
+                "Invalid or expired token", "Send the whole `token` that minting answered, as `Authorization: AgentBearer <token>`."),
             Self::ApiKeyNotAllowed => row(S::FORBIDDEN, "API_KEY_NOT_ALLOWED", "api_key",
                 "This endpoint is not for API keys", "Log in and send the access token as `Authorization: Bearer <token>`."),
             Self::ApplicationMismatch => row(S::UNAUTHORIZED, "TOKEN_APP_MISMATCH", "application_mismatch",
@@ -319,7 +323,7 @@ impl Rejection {
             Self::Unavailable(_) | Self::UpstreamUnavailable => {
                 vec![(RETRY_AFTER, whole_seconds(RETRY_AFTER_SILENCE))]
             }
-            Self::TokenInvalid | Self::ApplicationMismatch => {
+            Self::TokenInvalid | Self::AgentTokenUnreadable | Self::ApplicationMismatch => {
                 vec![(WWW_AUTHENTICATE, HeaderValue::from_static(BEARER_INVALID))]
             }
             Self::ScopeInsufficient => {

@@ -174,7 +174,7 @@ codes! {
     NotFound = NOT_FOUND "NOT_FOUND" "Not found.",
     BodyTooLarge = PAYLOAD_TOO_LARGE "BODY_TOO_LARGE" "The request body is too large.",
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "UNSUPPORTED_MEDIA_TYPE"
-        "Send application/json or application/x-www-form-urlencoded",
+        "Send the header Content-Type: application/json, or application/x-www-form-urlencoded with a form",
 
     // Later, or not at all.
     RateLimited = TOO_MANY_REQUESTS "RATE_LIMITED" "Request was throttled.",

@@ -110,6 +110,11 @@ fn body_fields(body: &Body) -> Result<Fields, ApiError> {
             let numbers = json::numbers(&body.bytes, &given);
             Ok(Fields::new(given).with_numbers(numbers))
         }
+        // What `curl -d` sends where nobody names the type: read as a form it would lack every field.
+        Some(Media::Form) if body.bytes.trim_ascii_start().starts_with(b"{") => {
+            Err(ApiError::new(ErrorCode::ParseError)
+                .saying("This is JSON, sent as a form: send the header Content-Type: application/json"))
+        }
         Some(Media::Form) => form::fields(&body.bytes)
             .map(Fields::new)
             .map_err(|form::Refused| ApiError::new(ErrorCode::ParseError).saying("The form cannot be read")),

@@ -129,6 +129,17 @@ async fn other_media_types_are_refused() {
             (415, &json!("UNSUPPORTED_MEDIA_TYPE")),
             "{content_type:?}"
         );
+        assert!(answer["error"].as_str().unwrap().contains("Content-Type: application/json"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn json_that_is_called_a_form_is_told_which_header_it_lacks() {
+    let form = Some("application/x-www-form-urlencoded");
+    for body in [r#"{"email":"a@b.c","password":"right"}"#, "\n {}"] {
+        let (status, answer) = send("/api/login/", form, body).await;
+        assert_eq!((status.as_u16(), &answer["code"]), (400, &json!("PARSE_ERROR")), "{body}");
+        assert!(answer["error"].as_str().unwrap().contains("Content-Type: application/json"), "{answer}");
     }
 }
 

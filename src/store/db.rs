@@ -218,7 +218,7 @@ impl std::fmt::Debug for Db {
 }
 
 async fn open_sqlite(path: &Path, options: Options) -> Result<Pools, Error> {
-    create_private(path).map_err(|e| Error::unavailable(format!("{}: {e}", path.display())))?;
+    create_private(path)?;
     let base = SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(true)
@@ -243,14 +243,28 @@ async fn open_sqlite(path: &Path, options: Options) -> Result<Pools, Error> {
     Ok(Pools::Sqlite { writer, readers })
 }
 
+/// The folder of a first configuration's store, which is made with it.
+const OWN_FOLDER: &str = "data";
+
 /// Creates the file with mode 0600, because SQLite would use what the umask leaves; its log files
-/// copy the mode.
-fn create_private(path: &Path) -> std::io::Result<()> {
+/// copy the mode. Of folders only our own is made: any other that is missing is likely misspelt.
+fn create_private(path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent)?;
+    let failed = |error: std::io::Error| Error::unavailable(format!("{}: {error}", path.display()));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.exists()) {
+        if folder.file_name().is_none_or(|name| name != OWN_FOLDER) {
+            let text = format!("there is no folder {}: make it, or mend `store`", folder.display());
+            return Err(Error::unavailable(text));
+        }
+        std::fs::create_dir_all(folder).map_err(failed)?;
     }
-    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => tracing::warn!(path = %path.display(), "made a new store: nobody has an account in it"),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(failed(error)),
+    }
+    Ok(())
 }
 
 fn open_postgres(url: &str, options: Options) -> Result<Pools, Error> {

@@ -58,6 +58,7 @@ impl TestStore {
         let place = match dialect {
             Dialect::Sqlite => {
                 let directory = std::env::temp_dir().join(&name);
+                std::fs::create_dir(&directory).expect("a directory for the store");
                 let path = directory.join("store.db");
                 Place { database: Database::Sqlite { path }, ruins: Ruins::Directory(directory) }
             }

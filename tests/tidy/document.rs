@@ -35,6 +35,22 @@ pub fn breaches(path: &str, page: &str, typed: &Typed) -> Vec<Breach> {
     breaches
 }
 
+/// Pages of the book that its table of contents does not lead to.
+pub fn unlisted<'a>(summary: &str, pages: &'a [String]) -> Vec<&'a str> {
+    let is_missing = |page: &&str| !summary.contains(&format!("]({page})"));
+    pages.iter().map(String::as_str).filter(is_missing).collect()
+}
+
+/// Rows of tables that stand apart from their heading, and are shown as text.
+pub fn stray_rows(path: &str, page: &str) -> Vec<Breach> {
+    let lines: Vec<_> = page.lines().collect();
+    let is_row = |index: usize| lines.get(index).is_some_and(|line| line.starts_with('|'));
+    let is_rule = |index: usize| lines.get(index).is_some_and(|line| line.starts_with("|-"));
+    let begins = (0..lines.len()).filter(|&at| is_row(at) && (at == 0 || !is_row(at - 1)));
+    let strays = begins.filter(|&at| !is_rule(at + 1));
+    strays.map(|at| format!("{path}:{}: a row of a table without its heading", at + 1)).collect()
+}
+
 /// Pieces of code with the line they stand on.
 fn snippets(page: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
@@ -101,6 +117,18 @@ mod tests {
             count("The word portcullis and the verb make mean nothing here; `portcullis --version` does"),
             0
         );
+    }
+
+    #[test]
+    fn a_page_that_nothing_leads_to_is_found() {
+        let pages = ["a.md".to_owned(), "b.md".to_owned()];
+        assert_eq!(unlisted("# Book\n\n- [A](a.md)\n", &pages), ["b.md"]);
+    }
+
+    #[test]
+    fn a_table_in_two_pieces_is_found() {
+        assert!(stray_rows("a", "| a |\n|---|\n| 1 |\n\ntext | more").is_empty());
+        assert_eq!(stray_rows("a", "| a |\n|---|\n| 1 |\n\n| 2 |\n").len(), 1);
     }
 
     #[test]

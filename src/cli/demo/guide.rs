@@ -121,8 +121,8 @@ impl Guide {
                     [r#"field() { sed -nE "s/.*\"$1\": ?\"?([^\",}]+).*/\1/p"; }"#],
                 ),
                 Step::new(
-                    "Operators have the command line, beside the running gateway.",
-                    [format!("portcullis() {{ {program} --config {file} \"$@\"; }}")],
+                    "An operator has the command line, beside the running gateway.",
+                    [format!("operator() {{ {program} --config {file} \"$@\"; }}")],
                 ),
             ],
         }

@@ -53,7 +53,9 @@ impl Demo {
         open::block_on(async {
             let folder = Folder::new()?;
             let backend = Backend::bind().await?;
-            let loaded = self.configuration(&folder, backend.address()?)?;
+            let example = backend.address()?;
+            let text = configuration(&folder, example, free(self.public), free(self.admin));
+            let loaded = config::load_text(&text).map_err(Failure::problem)?;
             let _log = log::begin(&loaded.config.telemetry);
             let guide = seed(&loaded, folder.configuration()).await?;
             let start = Start {
@@ -64,7 +66,13 @@ impl Demo {
                 access_log: Box::new(std::io::stderr()),
             };
             let mut told = Ok(());
-            let ready = |running: &server::Running| told = guide.print(running.public, running.admin, out);
+            let ready = |running: &server::Running| {
+                let (public, admin) = (running.public, running.admin);
+                // For the command line, which finds the gateway by it.
+                let text = configuration(&folder, example, public, admin);
+                let written = std::fs::write(folder.configuration(), text);
+                told = written.map_err(Failure::from).and_then(|()| guide.print(public, admin, out));
+            };
             tokio::select! {
                 ended = server::run(start, None, ready) => ended.map_err(Failure::problem)?,
                 () = backend.serve() => {}
@@ -72,17 +80,15 @@ impl Demo {
             told
         })
     }
+}
 
-    fn configuration(&self, folder: &Folder, backend: SocketAddr) -> Result<Loaded, Failure> {
-        let text = include_str!("demo.yaml")
-            .replace("PUBLIC", &free(self.public).to_string())
-            .replace("ADMIN", &free(self.admin).to_string())
-            .replace("FOLDER", &folder.0.display().to_string())
-            .replace("BACKEND", &backend.to_string());
-        // The command line reads it; nothing of the environment goes into the demo itself.
-        std::fs::write(folder.configuration(), &text)?;
-        config::load_text(&text).map_err(Failure::problem)
-    }
+/// The demo's configuration, wherever it listens.
+fn configuration(folder: &Folder, backend: SocketAddr, public: SocketAddr, admin: SocketAddr) -> String {
+    include_str!("demo.yaml")
+        .replace("PUBLIC", &public.to_string())
+        .replace("ADMIN", &admin.to_string())
+        .replace("BACKEND", &backend.to_string())
+        .replace("FOLDER", &folder.0.display().to_string())
 }
 
 /// The address, or any free port where it is taken.

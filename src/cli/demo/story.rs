@@ -18,7 +18,7 @@ fn delegation() -> Section {
         steps: vec![
             Step::new(
                 "An operator gives Ada the role finance: now she may pay invoices. The gateway knows within a second.",
-                ["portcullis user grant ada@example.com --role finance; sleep 1"],
+                ["operator user grant ada@example.com --role finance; sleep 1"],
             ),
             Step::new(
                 "Ada delegates two of her permissions for an hour, with five dollars and a sign of life every five minutes.",
@@ -44,14 +44,14 @@ fn delegation() -> Section {
             Step::new(
                 "Refused because the human lacks it: the role is taken from Ada, and her agent has lost it with her.",
                 [
-                    "portcullis user revoke ada@example.com --role finance; sleep 1",
+                    "operator user revoke ada@example.com --role finance; sleep 1",
                     r#"agent $GW/invoices/7/pay -d '{"amount":120}'"#,
-                    "portcullis user grant ada@example.com --role finance; sleep 1",
+                    "operator user grant ada@example.com --role finance; sleep 1",
                 ],
             ),
             Step::new(
                 "What would become of it now: every condition with its answer. Nothing is counted.",
-                [r#"portcullis explain --agent "$ID" POST /invoices/7/pay"#],
+                [r#"operator explain --agent "$ID" POST /invoices/7/pay"#],
             ),
         ],
     }
@@ -168,7 +168,7 @@ fn stopping() -> Section {
             ),
             Step::new(
                 "What that prompt caused stands in the audit trail.",
-                ["sleep 1; portcullis audit tail -n 200 | grep trace_7f3a2b9c | tail -n 5"],
+                ["sleep 1; operator audit tail -n 200 | grep trace_7f3a2b9c | tail -n 5"],
             ),
         ],
     }

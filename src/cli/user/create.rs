@@ -53,7 +53,7 @@ impl Create {
     pub async fn run(&self, office: &Office, out: &mut Out) -> Result<(), Failure> {
         let owner = Owner { email: Some(self.email.as_str()), username: None };
         let password_hash =
-            if self.no_password { None } else { Some(office.hashed(self.password.read()?, &owner).await?) };
+            if self.no_password { None } else { Some(office.chosen(self.password, &owner).await?) };
         let new = NewAccount {
             email: Some(self.email.clone()),
             phone: self.phone.clone(),

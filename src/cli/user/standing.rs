@@ -79,7 +79,7 @@ impl Password {
         let email = account.email.as_ref().map(ToString::to_string);
         let username = account.username.as_ref().map(ToString::to_string);
         let owner = Owner { email: email.as_deref(), username: username.as_deref() };
-        let hash = office.hashed(self.from.read()?, &owner).await?;
+        let hash = office.chosen(self.from, &owner).await?;
         let new = NewPassword {
             was: account.password_hash.as_ref(),
             hash: &hash,

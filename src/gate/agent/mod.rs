@@ -79,7 +79,7 @@ pub(super) async fn authenticate(
     // Keys that are sent must be right, whoever calls.
     let application = application::of_agent(gate, head).await?;
     let Credential::Agent(text) = Credential::of(head.presented.authorization.as_ref()) else {
-        return Err(Rejection::TokenInvalid);
+        return Err(Rejection::AgentTokenUnreadable);
     };
     if gate.app.view_age() > VIEW_MAX {
         return Err(Rejection::Unavailable(Silent::View));

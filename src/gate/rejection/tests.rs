@@ -9,6 +9,7 @@ fn every_401_says_how_to_authenticate() {
     for rejection in [
         Rejection::CredentialMissing,
         Rejection::TokenInvalid,
+        Rejection::AgentTokenUnreadable,
         Rejection::ApplicationMismatch,
         Rejection::ApplicationMissing,
         Rejection::ApplicationOriginDenied,

@@ -233,7 +233,9 @@ async fn a_token_that_may_not_act_is_refused_in_the_words_of_the_contract() {
         assert_eq!((refused.code(), refused.failed()), ("AGENT_NOT_ALLOWED", Some("route")), "{path}");
     }
     let wrong_shape = asking("/public").agent("short");
-    assert_eq!(setting.outcome(&wrong_shape).await, "401 TOKEN_INVALID");
+    let refused = setting.rejection(&wrong_shape).await;
+    assert_eq!((refused.status().as_u16(), refused.code()), (401, "TOKEN_INVALID"));
+    assert!(refused.remedy().contains("AgentBearer"), "{}", refused.remedy());
     setting.records.agents.lock().unwrap().values_mut().for_each(|record| record.person = None);
     setting.raise(Subject::Account(account_of("ada")));
     assert_eq!(setting.outcome(&request).await, "403 AGENT_TOKEN_STATUS_SUSPENDED", "its human may not act");

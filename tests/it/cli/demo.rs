@@ -142,6 +142,23 @@ fn the_first_request_is_decided_seconds_after_the_start() {
 }
 
 #[test]
+fn the_command_line_finds_a_demo_on_whatever_port_it_got() {
+    let place = Place::empty();
+    let mut demo = Demo::start(&place);
+    let operator = demo.told.iter().find(|line| line.starts_with("operator()")).expect("a function");
+    let call = "approvals approve 5 --yes --email nobody@example.com --password-stdin";
+    let script = format!("{operator}\noperator doctor\necho wrong | operator {call}");
+    let done = Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+    let (said, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    let gateway = demo.told.iter().find_map(|line| line.trim().strip_prefix("gateway")).expect("an address");
+    let address = gateway.trim().trim_start_matches("http://");
+    assert!(said.contains(&format!("port: {address}")), "the doctor looked elsewhere: {said}");
+    assert!(err.contains("(401 APP_AUTH_REQUIRED)") || err.contains("(401 LOGIN_FAILED)"), "{err}");
+    let stopped = Command::new("kill").arg(demo.process.id().to_string()).status().expect("kill runs");
+    assert!(stopped.success() && demo.process.wait().expect("the demo ends").success());
+}
+
+#[test]
 fn the_demo_stays_on_this_machine() {
     let outcome = Place::empty().run("demo --public 0.0.0.0:0");
     assert_eq!(outcome.code, 2, "{outcome:?}");

@@ -196,6 +196,26 @@ fn init_sets_up_what_a_gateway_needs_and_keeps_what_is_there() {
 }
 
 #[test]
+fn init_writes_nothing_before_it_knows_that_all_of_it_is_good() {
+    let place = Place::empty();
+    let line = "init --email ada@example.com --password-stdin --upstream";
+    let typo = place.run_with(&format!("{line} nonsense"), PASSWORD);
+    assert_eq!(typo.code, 2, "{typo:?}");
+    assert!(typo.err.contains("--upstream `nonsense`") && typo.err.contains("name:9000"), "{typo:?}");
+    let weak = place.run_with(&format!("{line} 127.0.0.1:9001"), "short").bad();
+    assert!(weak.contains("at least 8 characters"), "{weak}");
+    assert_eq!(std::fs::read_dir(place.path()).expect("a directory").count(), 0, "something was written");
+
+    place.run_with(&format!("{line} 127.0.0.1:9001"), PASSWORD).good();
+    let written = std::fs::read_to_string(place.path().join("portcullis.yaml")).expect("the file");
+    assert!(written.contains("servers: [\"127.0.0.1:9001\"]"), "{written}");
+    let same = place.run("init --upstream 127.0.0.1:9001");
+    assert!(same.code == 0 && !same.err.contains("is not in it"), "{same:?}");
+    let other = place.run("init --upstream 127.0.0.1:9002");
+    assert!(other.code == 0 && other.err.contains("--upstream 127.0.0.1:9002 is not in it"), "{other:?}");
+}
+
+#[test]
 fn explain_says_which_condition_says_no() {
     let place = Place::with(
         "preset: development

@@ -20,6 +20,32 @@ fn migrate_brings_the_store_up_to_date_and_says_so() {
 }
 
 #[test]
+fn a_store_is_never_made_in_silence_nor_in_a_folder_that_is_not_there() {
+    let config = |store: &str| {
+        let listen = "listen: { public: 127.0.0.1:0, admin: 127.0.0.1:0 }";
+        format!("preset: development\n{listen}\nstore: 'sqlite://{store}'\n{GOOD}")
+    };
+    let place = Place::with(&config("nowhere/p.db"));
+    for line in ["run", "user list", "migrate"] {
+        let told = place.run(line).bad();
+        assert!(told.contains("there is no folder") && told.contains("mend `store`"), "{line}: {told}");
+    }
+    assert!(!place.path().join("nowhere").exists(), "the folder was made");
+
+    place.write("portcullis.yaml", &config("other.db"));
+    let log = std::fs::File::create(place.path().join("log")).expect("a file");
+    let mut gateway = Gateway::start_logging_to(&place, log.into());
+    gateway.signal("TERM");
+    assert_eq!(gateway.ends_within(Duration::from_secs(10)), Some(0));
+    let log = std::fs::read_to_string(place.path().join("log")).expect("the log");
+    assert!(log.contains("made a new store") && log.contains("other.db"), "{log}");
+
+    place.write("portcullis.yaml", &config("third.db"));
+    assert!(place.run("user list").err.contains("made a new store at"));
+    assert!(!place.run("user list").err.contains("made a new store at"));
+}
+
+#[test]
 fn a_backup_can_be_restored() {
     let place = Place::with(GOOD);
     place.run("migrate").good();
