@@ -114,11 +114,6 @@ async fn look(config: &Arc<Config>, found: &mut Findings) {
 fn seal_key(config: &Config, found: &mut Findings) -> bool {
     let path = &config.keys.seal_file;
     match config::seal_key(path) {
-        Err(cause) if !path.exists() => {
-            let text =
-                format!("{cause}; `portcullis init` makes one for a new store, an old one needs its own");
-            found.add(Verdict::Bad, "seal key", text);
-        }
         Err(cause) => found.add(Verdict::Bad, "seal key", cause.to_string()),
         Ok(_) if config::file::is_open_to_others(path) => {
             let text = format!("others may read it: chmod 600 {}", path.display());
@@ -191,6 +186,9 @@ async fn inside(config: &Arc<Config>, found: &mut Findings) {
     match (keys::lacking(&app), keys::list(&app).await) {
         (Some(failure), _) | (None, Err(failure)) => {
             found.add(Verdict::Bad, "signing keys", failure.to_string());
+        }
+        (None, Ok(all)) if all.is_empty() => {
+            found.add(Verdict::Good, "signing keys", "none yet: the first `portcullis run` makes them");
         }
         (None, Ok(all)) => {
             let oldest = all.iter().map(|key| key.created_at).min().map(Timestamp::rfc3339);

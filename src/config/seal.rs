@@ -36,7 +36,11 @@ impl fmt::Display for NoSealKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { path, cause } => {
-                write!(f, "the seal key {} cannot be read: {cause}", path.display())
+                write!(f, "the seal key {} cannot be read: {cause}", path.display())?;
+                if cause.kind() == io::ErrorKind::NotFound {
+                    f.write_str("; `portcullis init` makes one for a new store, an old one needs its own")?;
+                }
+                Ok(())
             }
             Self::Malformed { path } => {
                 write!(

@@ -224,7 +224,7 @@ impl fmt::Display for Explanation {
                     "The request would be forwarded, or wait for people: that depends on its body.\n"
                 }
             }),
-            Some(refusal) => writeln!(f, "{} {}", refusal.text(), refusal.remedy()),
+            Some(refusal) => writeln!(f, "{}. {}", refusal.text().trim_end_matches('.'), refusal.remedy()),
         }
     }
 }

@@ -42,6 +42,7 @@ pub async fn run(
             () = watch.changed(running.app.config().watch) => reload(&running, path.as_deref()).await,
         }
     }
+    tracing::info!("stopping once what is under way is done; a second signal stops at once");
     supervisor::stopping();
     tokio::select! {
         () = running.shutdown() => {}

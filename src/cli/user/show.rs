@@ -88,9 +88,7 @@ impl Show {
         ]);
         match self.json.format() {
             Format::Json => out.json(&object(facts)),
-            Format::Text => facts
-                .iter()
-                .try_for_each(|(name, value)| out.line(format!("{name}: {}", plain(value)).trim_end())),
+            Format::Text => facts.iter().flat_map(lines).try_for_each(|line| out.line(line)),
         }
     }
 }
@@ -99,6 +97,17 @@ type Fact = (&'static str, Value);
 
 fn object(facts: Vec<Fact>) -> Value {
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// A fact for people: what has parts of its own stands on lines of its own.
+fn lines((name, value): &Fact) -> Vec<String> {
+    match value {
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            let items = items.iter().map(|item| format!("  {}", plain(item)));
+            std::iter::once(format!("{name}:")).chain(items).collect()
+        }
+        _ => vec![format!("{name}: {}", plain(value)).trim_end().to_owned()],
+    }
 }
 
 /// A value for people.
@@ -148,4 +157,17 @@ fn standing(own: &Account, now: Timestamp) -> String {
 fn flags(own: &Account) -> String {
     let flags = [("superuser", own.is_superuser), ("staff", own.is_staff)];
     flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_session_has_a_line() {
+        let sessions = ("sessions", json!([{"id": "s1", "method": "password"}, {"id": "s2"}]));
+        assert_eq!(lines(&sessions), ["sessions:", "  s1 password", "  s2"]);
+        assert_eq!(lines(&("roles", json!(["a", "b"]))), ["roles: a, b"]);
+        assert_eq!(lines(&("sessions", json!([]))), ["sessions:"]);
+    }
 }

@@ -77,6 +77,24 @@ fn routes_are_listed_for_people_and_for_scripts() {
         ["reports", "GET,HEAD", "/reports/**", "app", "permission", "users.view"]
     );
     assert_eq!(place.run("routes --json").json()[0]["allow"], "anyone");
+    assert!(place.run("routes --json").json()[0]["agents"].is_null());
+}
+
+#[test]
+fn routes_say_which_agents_pass_and_what_becomes_of_what_they_ask() {
+    let agents = |name: &str, more: &str| {
+        format!(
+            "  - {{ name: {name}, match: {{ path: /{name}, methods: [POST] }}, upstream: app, allow: signed_in, agents: {{ permission: users.view{more} }} }}\n"
+        )
+    };
+    let when = ", hold: { when: { pointer: /amount, above: 100 } }";
+    let routes = [agents("free", ""), agents("dear", ", cost: { flat_usd: 0.01 }"), agents("big", when)];
+    let told = Place::with(&format!("{GOOD}{}", routes.concat())).run("routes").good();
+    let end = |name: &str| told.lines().find(|line| line.starts_with(name)).expect("the route").to_owned();
+    assert!(end("open").ends_with("anyone"), "{told}");
+    assert!(end("free").ends_with("  permission users.view"), "{told}");
+    assert!(end("dear").ends_with("  permission users.view, costs"), "{told}");
+    assert!(end("big").ends_with("  permission users.view, some held"), "{told}");
 }
 
 #[test]

@@ -112,9 +112,12 @@ fn a_second_signal_ends_a_drain_within_a_second() {
     let place = Place::with(&format!(
         "preset: development\nlisten: {{ public: 127.0.0.1:0, admin: 127.0.0.1:0 }}\ndrain: {{ announce: 30s, grace: 30s }}\n{GOOD}"
     ));
-    let mut gateway = Gateway::start(&place);
+    let log = std::fs::File::create(place.path().join("log")).expect("a file");
+    let mut gateway = Gateway::start_logging_to(&place, log.into());
     gateway.signal("TERM");
     assert_eq!(gateway.ends_within(Duration::from_millis(700)), None, "it announces first");
+    let log = std::fs::read_to_string(place.path().join("log")).expect("the log");
+    assert!(log.contains("a second signal stops at once"), "{log}");
     assert_eq!(Gateway::get(gateway.admin, "/readyz").0, 503);
     assert_eq!(Gateway::get(gateway.public, "/nowhere").0, 404, "and still serves");
     gateway.signal("TERM");
@@ -145,7 +148,9 @@ fn a_bad_configuration_never_replaces_a_good_one() {
 #[test]
 fn a_gateway_that_cannot_start_says_why() {
     let place = Place::with(&format!("listen: {{ public: 127.0.0.1:0, admin: 127.0.0.1:0 }}\n{GOOD}"));
-    assert!(place.run("run").bad().contains("seal key data/seal.key cannot be read"));
+    let told = place.run("run").bad();
+    assert!(told.contains("seal key data/seal.key cannot be read"), "{told}");
+    assert!(told.contains("`portcullis init` makes one"), "{told}");
     place.write("portcullis.yaml", "routes: 3");
     assert!(place.run("run").bad().contains("problem"));
 }
@@ -224,6 +229,9 @@ fn the_doctor_finds_what_is_wrong_and_changes_nothing() {
     assert_eq!(told.code, 1);
     assert!(told.out.contains("BAD   seal key") && told.out.contains("BAD   store"), "{told:?}");
     assert!(!place.path().join("data").exists(), "looking made something");
+    let fresh = Place::empty();
+    fresh.run_with("init --email ada@example.com --password-stdin", "Ample-Margin-42-Kites").good();
+    assert!(fresh.run("doctor").out.contains("good  signing keys: none yet"));
     drop(Gateway::start(&place));
     let told = place.run("doctor --json");
     assert_eq!(told.code, 0, "{told:?}");

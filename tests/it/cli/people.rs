@@ -246,6 +246,8 @@ routes:
     let code = |line: &str| place.run(line).json()["refusal"]["code"].clone();
     assert_eq!(code("explain --as ada@example.com GET /reports/7 --json"), "ORG_CONTEXT_REQUIRED");
     assert_eq!(code("explain GET /reports/7 --json"), "AUTH_REQUIRED");
+    let nobody = place.run("explain GET /reports/7").out;
+    assert!(nobody.contains("Authorization header required. Log in"), "two sentences: {nobody}");
     assert_eq!(code("explain DELETE /reports/7 --json"), "METHOD_NOT_ALLOWED");
     assert_eq!(code("explain GET /elsewhere --json"), "NOT_FOUND");
     assert_eq!(place.run("explain GET /reports/../x").code, 2);
