@@ -32,7 +32,7 @@ impl FromStdin {
             return Err(Failure::usage("nobody can be asked here: use --password-stdin"));
         }
         note(format_args!("A password has:\n  {}", policy.requirements().join("\n  ").to_lowercase()));
-        until_good(policy, owner, ask, |text| note(text))
+        until_good(policy, owner, ask, note)
     }
 
     /// A password that somebody has. One line ending at its end is not part of it.
