@@ -26,8 +26,8 @@ impl Machine {
     fn with(commands: &[&str]) -> Self {
         let machine = Self(tempfile::tempdir().unwrap());
         for real in ["bash", "dirname", "env", "uname"] {
-            let found = ["/usr/bin", "/bin"].into_iter().map(|place| Path::new(place).join(real));
-            let found = found.into_iter().find(|path| path.exists()).expect("a common command");
+            let mut found = ["/usr/bin", "/bin"].into_iter().map(|place| Path::new(place).join(real));
+            let found = found.find(|path| path.exists()).expect("a common command");
             std::os::unix::fs::symlink(found, machine.0.path().join(real)).unwrap();
         }
         machine.stub("id", "echo 1000");

@@ -57,8 +57,8 @@ impl Step {
     }
 
     /// How often it was sent when the gateway dies in this step.
-    const fn sent(self) -> usize {
-        if matches!(self, Self::Sent | Self::Answering | Self::Ending) { 1 } else { 0 }
+    fn sent(self) -> usize {
+        usize::from(matches!(self, Self::Sent | Self::Answering | Self::Ending))
     }
 
     const fn path(self, path: &'static str, shy: &'static str) -> &'static str {
