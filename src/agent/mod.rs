@@ -258,6 +258,17 @@ pub async fn list(
     store::list(src, site, account, limit).await
 }
 
+/// Those of one human that have not ended, the newest first.
+pub async fn living(
+    src: impl Source,
+    site: Id,
+    account: Id,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<AgentToken>, Error> {
+    store::living(src, site, account, now, limit).await
+}
+
 /// The humans of a site who have delegated something that has not ended.
 pub async fn delegators(src: impl Source, site: Id) -> Result<Vec<Id>, Error> {
     store::delegators(src, site).await

@@ -152,7 +152,25 @@ pub(super) async fn list(
     limit: u32,
 ) -> Result<Vec<AgentToken>, Error> {
     let rows = select().push("WHERE site_id = ?").bind(site).and_if(account, "account_id = ?");
-    let rows: Vec<TokenRow> = src.all(rows.push("ORDER BY number DESC, id LIMIT ?").bind(limit)).await?;
+    with_codes(&mut src, rows.push("ORDER BY number DESC, id LIMIT ?").bind(limit)).await
+}
+
+/// Those of one human that have not ended, the newest first.
+pub(super) async fn living(
+    mut src: impl Source,
+    site: Id,
+    account: Id,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<AgentToken>, Error> {
+    let rows = select().push("WHERE site_id = ? AND account_id = ?").bind(site).bind(account);
+    let rows = rows.push("AND status IN ('ACTIVE', 'SUSPENDED') AND expires_at > ?").bind(now);
+    with_codes(&mut src, rows.push("ORDER BY number DESC, id LIMIT ?").bind(limit)).await
+}
+
+/// Tokens with what they are for.
+async fn with_codes(src: &mut impl Source, rows: Stmt) -> Result<Vec<AgentToken>, Error> {
+    let rows: Vec<TokenRow> = src.all(rows).await?;
     let mut codes: HashMap<Id, Vec<Code>> = HashMap::new();
     for page in rows.chunks(200) {
         let ids = page.iter().map(|row| row.id);

@@ -161,6 +161,24 @@ impl Scene {
 }
 
 on_every_store! {
+    async fn those_that_have_ended_do_not_hide_those_that_live(store: TestStore) {
+        let scene = Scene::on(store).await;
+        let (oldest, stopped) = (scene.mint().await, scene.mint().await);
+        assert!(scene.suspend(&stopped).await);
+        for _ in 0..3 {
+            let over = scene.mint().await;
+            assert!(scene.revoke(&over).await);
+        }
+        let living = async |at, limit| {
+            let found = living(&scene.app.db, DEFAULT_SITE, scene.account.id, at, limit).await.unwrap();
+            found.into_iter().map(|token| token.id).collect::<Vec<_>>()
+        };
+        let now = scene.app.now();
+        assert_eq!(living(now, 2).await, [stopped.id, oldest.id]);
+        assert_eq!(living(now, 1).await, [stopped.id]);
+        assert!(living(now.plus(HOUR), 2).await.is_empty(), "their time is over");
+    }
+
     async fn t7_what_is_handed_out_is_never_more_than_the_limit_and_lost_is_spent(store: TestStore) {
         let scene = Scene::on(store).await;
         let five = MicroUsd::parse("5").unwrap();

@@ -30,11 +30,14 @@ pub fn rows() -> Vec<Row> {
         ErrorCode::ReauthenticationRequired,
     ];
     const APPROVED: &[&str] = &["approval_voted", "approval_approved", "approval_voided"];
-    let yes = |row: Row, about| row.codes(CODES).audited(APPROVED).about(about);
-    let no = |row: Row, about| row.codes(&[ErrorCode::BadRequest]).audited(&["approval_denied"]).about(about);
+    let yes = |row: Row, about| row.codes(CODES).strict().audited(APPROVED).about(about);
+    let no = |row: Row, about| {
+        row.codes(&[ErrorCode::BadRequest]).strict().audited(&["approval_denied"]).about(about)
+    };
     vec![
         get("/ai/pending-actions/", list)
             .person()
+            .strict()
             .about("What agents want to do: mine, and those that I decide about"),
         get("/ai/pending-actions/{token}/", show)
             .person_or_agent()
@@ -195,11 +198,17 @@ impl From<Told> for ApiError {
 struct Said {
     /// For the agent, if it is a no; at most 500 characters.
     reason: Option<String>,
+    /// Ignored: the path names what is decided.
+    #[schemars(rename = "token")]
+    _token: Option<String>,
 }
 
 impl FromFields for Said {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
-        Some(Self { reason: fields.optional("reason").or_null().or_blank().max(REASON_MAX).text() })
+        let reason = fields.optional("reason").or_null().or_blank().max(REASON_MAX).text();
+        // Whatever it is: the contract has it in the body too, and it decides nothing.
+        let token = fields.optional("token").json().and_then(|token| token.as_str().map(str::to_owned));
+        Some(Self { reason, _token: token })
     }
 }
 

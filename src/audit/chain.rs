@@ -15,7 +15,8 @@ use crate::base::{Random, Timestamp};
 use crate::crypto::digest::{hex, sha256_hex};
 use crate::store::{Error, Source, Tx};
 
-const USER_AGENT_MAX: usize = 500;
+/// Characters of a `User-Agent` that a row has.
+pub const USER_AGENT_MAX: usize = 500;
 const REQUEST_ID_MAX: usize = 64;
 const PAGE: u32 = 1000;
 

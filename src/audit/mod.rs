@@ -13,7 +13,7 @@ mod subject;
 mod tests;
 
 pub use actor::{Actor, Who};
-pub use chain::{Broken, Finding, Head, Noted, append, verify};
+pub use chain::{Broken, Finding, Head, Noted, USER_AGENT_MAX, append, verify};
 pub use event::{
     AccountEvent, AgentEvent, ApiKeyEvent, ApplicationEvent, ApprovalEvent, Basis, Contact, Decided,
     Delegation, EndReason, Event, FactorEvent, How, KeyEvent, LoginFailure, OrganizationEvent, PasskeyEvent,

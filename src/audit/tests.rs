@@ -70,6 +70,7 @@ on_every_store! {
             approval: None,
             cost: None,
             reserved: None,
+            times: None,
         };
         let mut actor = Actor::new(Who::Agent(token));
         actor.request_id = Some("r-2".to_owned());

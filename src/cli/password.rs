@@ -16,6 +16,22 @@ pub struct FromStdin {
     password_stdin: bool,
 }
 
+/// `--code-stdin`, for commands that log somebody in.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct CodeFromStdin {
+    /// Read the code of the second factor too, from a line of its own after the password
+    #[arg(long, requires = "password_stdin")]
+    code_stdin: bool,
+}
+
+/// What somebody proves who they are with.
+#[derive(Debug)]
+pub struct Proof {
+    pub password: Secret<String>,
+    /// Of the second factor, where it was given before anybody asked for it.
+    pub code: Option<Secret<String>>,
+}
+
 /// Longer input is not a password.
 const LONGEST: u64 = 64 * 1024;
 
@@ -45,6 +61,29 @@ impl FromStdin {
         }
         Ok(Secret::new(rpassword::prompt_password("Password: ")?))
     }
+}
+
+impl CodeFromStdin {
+    /// A password that somebody has, and the code where it comes with it.
+    pub fn ask_for(self, password: FromStdin) -> Result<Proof, Failure> {
+        let password = password.ask_for()?;
+        if !self.code_stdin {
+            return Ok(Proof { password, code: None });
+        }
+        let Some((password, code)) = password.expose().rsplit_once('\n') else {
+            return Err(Failure::usage("there is no code after the password on standard input"));
+        };
+        let password = Secret::new(password.trim_end_matches('\r').to_owned());
+        Ok(Proof { password, code: Some(Secret::new(code.trim().to_owned())) })
+    }
+}
+
+/// The code of a second factor that turned out to be needed.
+pub fn ask_for_code() -> Result<Secret<String>, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::problem("the login needs the code of a second factor: use --code-stdin"));
+    }
+    Ok(Secret::new(rpassword::prompt_password("Code of your second factor: ")?.trim().to_owned()))
 }
 
 fn from_stdin() -> Result<Secret<String>, Failure> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::again::Standing;
-use super::agent::{self, AgentRefusal, Charge, Entry, Grant, Paid, Trail};
+use super::agent::{self, AgentRefusal, Grant, Paid, Trail};
 use super::authenticate::{Caller, authenticate};
 use super::authorize::{Asked, OfAgent, authorize, organization_of};
 use super::body::BodySource;
@@ -75,7 +75,8 @@ pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -
                 // The route leaves CORS to its upstream: the question passes, as nobody's.
                 (Some(_), None) => match edge::check(&world, route, head, answer.granted()) {
                     Ok(()) => {
-                        asking.forward(Permit::of_nobody(&world, route), Sending::Unread, body, laps).await
+                        let permit = Permit::of_nobody(&world, route);
+                        asking.forward(permit, Sending::Unread, body, laps).await.map(Verdict::Forward)
                     }
                     Err(rejection) => Err(rejection),
                 },
@@ -102,13 +103,6 @@ pub(super) struct Passing<'l> {
     pub paid: Paid,
     pub sending: Sending,
     pub laps: Laps<'l>,
-}
-
-impl Passing<'_> {
-    /// The money that it takes.
-    pub fn charge(&self) -> Charge {
-        self.paid.spent.charge()
-    }
 }
 
 /// What of a request is sent.
@@ -140,11 +134,12 @@ impl Asking<'_> {
     ) -> Result<Verdict, Rejection> {
         let Self { gate, world, head, route, .. } = *self;
         // What the route takes at all: no use in asking who sends what nobody may send.
-        edge::check(world, route, head, answer.granted())?;
-        // An agent is never taken for nobody, on whatever route.
+        let fits = edge::check(world, route, head, answer.granted());
+        // An agent is never taken for nobody, on whatever route, and leaves a trail whatever it sends.
         if credential::is_agents(head.presented.authorization.as_ref()) {
-            return Box::pin(self.pass_agent(body, answer, laps)).await;
+            return Box::pin(self.pass_agent(fits, body, answer, laps)).await;
         }
+        fits?;
         // Applications before people: keys that are sent must be right whoever calls.
         let application = application::of_route(gate, head, route).await?;
         let caller = self.caller().await?;
@@ -186,52 +181,68 @@ impl Asking<'_> {
         answer.pace(limit::of_route(gate, route, head, caller).await?);
         laps.end_of(Stage::Limit);
         note::passing(gate, &permit, head).await?;
-        self.forward(permit, Sending::Unread, body, laps).await
+        self.forward(permit, Sending::Unread, body, laps).await.map(Verdict::Forward)
     }
 
     /// The steps that an agent's request takes; what becomes of it goes into the trail.
     async fn pass_agent(
         &self,
+        fits: Result<(), Rejection>,
         body: &mut dyn BodySource,
         answer: &mut Answer,
         laps: Laps<'_>,
     ) -> Result<Verdict, Rejection> {
         let mut trail = Trail::default();
-        let outcome = self.judge_agent(&mut trail, body, laps).await;
-        let charge = match &outcome {
-            Ok(Judged::Passes(passing)) => Some(passing.charge()),
-            Ok(Judged::Answered(_)) | Err(_) => None,
-        };
-        let entry = trail.decided(self.gate, self.route, self.head, charge, outcome.as_ref().err());
-        match outcome? {
-            Judged::Passes(passing) => self.dispatch(*passing, entry, body, answer).await,
-            Judged::Answered(reply) => Ok(Verdict::Answer(reply)),
+        match self.judge_agent(fits, &mut trail, body, laps).await {
+            Ok(Judged::Passes(passing)) => self.dispatch(Ok(*passing), &trail, body, answer).await,
+            Ok(Judged::Answered(reply)) => {
+                trail.decided(self.gate, self.route, self.head, None, None);
+                Ok(Verdict::Answer(reply))
+            }
+            Err(rejection) => self.dispatch(Err(rejection), &trail, body, answer).await,
         }
     }
 
-    /// An agent's request that may be sent, its entry in the trail, and who waits for its end.
+    /// An agent's request that may be sent, and who waits for its end. What became of it goes into the
+    /// trail when nothing here can refuse it any more.
     pub(super) async fn dispatch(
         &self,
-        passing: Passing<'_>,
-        entry: Option<Entry>,
+        judged: Result<Passing<'_>, Rejection>,
+        trail: &Trail,
         body: &mut dyn BodySource,
         answer: &mut Answer,
     ) -> Result<Verdict, Rejection> {
-        let Passing { permit, has_failures, paid: Paid { mut spent, left }, sending, laps } = passing;
-        if let Some(entry) = entry {
+        let sent = match judged {
+            Ok(passing) => self.send(passing, body, answer).await,
+            Err(rejection) => Err(rejection),
+        };
+        let charge = sent.as_ref().ok().and_then(|admitted| Some(admitted.spent.as_ref()?.charge()));
+        let entry = trail.decided(self.gate, self.route, self.head, charge, sent.as_ref().err());
+        let mut admitted = sent?;
+        if let Some((spent, entry)) = admitted.spent.as_mut().zip(entry) {
             spent.entered(entry);
         }
+        Ok(Verdict::Forward(admitted))
+    }
+
+    /// Everything that is written on an agent's request, with what it takes.
+    async fn send(
+        &self,
+        passing: Passing<'_>,
+        body: &mut dyn BodySource,
+        answer: &mut Answer,
+    ) -> Result<Box<Admitted>, Rejection> {
+        let Passing { permit, has_failures, paid: Paid { spent, left }, sending, laps } = passing;
         answer.budget_left(left);
-        let mut verdict = self.forward(permit, sending, body, laps).await?;
-        if let Verdict::Forward(admitted) = &mut verdict {
-            admitted.has_failures = has_failures;
-            admitted.spent = Some(spent);
-        }
-        Ok(verdict)
+        let mut admitted = self.forward(permit, sending, body, laps).await?;
+        admitted.has_failures = has_failures;
+        admitted.spent = Some(spent);
+        Ok(admitted)
     }
 
     async fn judge_agent<'l>(
         &self,
+        fits: Result<(), Rejection>,
         trail: &mut Trail,
         body: &mut dyn BodySource,
         mut laps: Laps<'l>,
@@ -239,12 +250,15 @@ impl Asking<'_> {
         let Self { gate, world, head, route, .. } = *self;
         // Who is it, may the token and its human act at all, is it alive?
         let agent::Caller { snapshot, grant, application } =
-            agent::authenticate(gate, world, head, route, trail).await?;
+            agent::authenticate(gate, world, head, route, fits, trail).await?;
         gate.note_use(&grant, head.at);
         laps.end_of(Stage::Authenticate);
         // Route, delegation, human and organization are judged before the rate is counted and told after
         // it: where nothing else can stop the request, the question that counts it also pays for it.
-        let judged = self.judge_delegation(&snapshot, &grant, application.as_ref()).await;
+        let judged = match application {
+            Ok(application) => self.judge_delegation(&snapshot, &grant, application.as_ref()).await,
+            Err(rejection) => Err(rejection),
+        };
         laps.end_of(Stage::Authorize);
         let is_reached = gate.has_somebody(&route.rule.upstream);
         let at_once = if judged.is_ok() && is_reached && route.pays_at_once() {
@@ -254,6 +268,7 @@ impl Asking<'_> {
         };
         // Everything counts, whatever comes of it: asking is work too.
         let (rated, bought) = agent::rate(gate, &grant, at_once.as_ref()).await?;
+        trail.counted();
         let permit = judged?;
         // Nobody is asked to approve, and nothing taken, for what could not be sent.
         if !is_reached {
@@ -266,7 +281,7 @@ impl Asking<'_> {
         laps.end_of(Stage::Limit);
         limit::of_route(gate, route, head, Some(&snapshot)).await?;
         // What waits for people costs nothing yet.
-        let actor = agent::actor_of(&snapshot, &grant, head);
+        let actor = agent::actor_of(&grant, head);
         let (mut sending, mut due) = (Sending::Unread, None);
         if let Some(holding) = &route.hold {
             let whole = self.whole(&permit, body, holding.body_max, &mut laps).await?;
@@ -400,7 +415,7 @@ impl Asking<'_> {
         sending: Sending,
         body: &mut dyn BodySource,
         mut laps: Laps<'_>,
-    ) -> Result<Verdict, Rejection> {
+    ) -> Result<Box<Admitted>, Rejection> {
         let Self { gate, world, head, route, .. } = *self;
         let target = rewrite::target(world, route, head)?;
         // A stamp that covers the body waits for it, and so does whoever must read the answer before
@@ -426,6 +441,6 @@ impl Asking<'_> {
         laps.end_of(Stage::Identity);
         let admitted =
             Admitted { permit, target, stamps, authorization, has_failures: false, spent: None, kept };
-        Ok(Verdict::Forward(Box::new(admitted)))
+        Ok(Box::new(admitted))
     }
 }

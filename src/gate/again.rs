@@ -80,11 +80,13 @@ impl Standing {
         digest: Digest,
     ) -> Option<Timestamp> {
         let now = gate.app.now();
-        let mut caller = gate.agents.of_digest(digest, agent::sources(gate, world, now)).await.ok()?;
+        let mut caller =
+            gate.agents.of_digest(digest, agent::sources(gate, world, now)).await.ok()?.acting().ok()?;
         if caller.agent.as_ref()?.check(now).is_err() {
             // A sign of life may have come that no cache was told of.
             gate.agents.forget(&digest);
-            caller = gate.agents.of_digest(digest, agent::sources(gate, world, now)).await.ok()?;
+            caller =
+                gate.agents.of_digest(digest, agent::sources(gate, world, now)).await.ok()?.acting().ok()?;
         }
         let grant = caller.agent.as_ref()?;
         grant.check(now).ok()?;

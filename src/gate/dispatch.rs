@@ -80,6 +80,9 @@ async fn run(
         }
     };
     let application = application::of_row(gate, world, head, row).await?;
+    if let Some(token) = &agent {
+        agent::vouch(gate, world, head, token.expose()).await?;
+    }
     let caller = match row.access() {
         Access::Open | Access::Agent => None,
         Access::Page => browser::by_cookie(gate, world, head).await?,

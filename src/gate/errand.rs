@@ -103,12 +103,7 @@ async fn decide(gate: &Gate, head: &RequestHead, approval: &Approval, content: C
     let asking = Asking { gate, world: &world, head, route, params: &params };
     let (mut answer, mut trail) = (Answer::of(route, None), Trail::default());
     let outcome = judge(&asking, &mut trail, approval, content).await;
-    let charge = outcome.as_ref().ok().map(Passing::charge);
-    let entry = trail.decided(gate, route, head, charge, outcome.as_ref().err());
-    let verdict = match outcome {
-        Ok(passing) => asking.dispatch(passing, entry, &mut Bytes::new(), &mut answer).await,
-        Err(rejection) => Err(rejection),
-    };
+    let verdict = asking.dispatch(outcome, &trail, &mut Bytes::new(), &mut answer).await;
     Decision::on_route(route, verdict, answer)
 }
 
@@ -127,12 +122,12 @@ async fn judge<'l>(
     let caller = agent::known(gate, world, head, route, approval.agent_token, trail).await?;
     trail.approved(approval.id);
     let agent::Caller { snapshot, grant, application } = caller;
-    let permit = asking.judge_delegation(&snapshot, &grant, application.as_ref()).await?;
+    let permit = asking.judge_delegation(&snapshot, &grant, application?.as_ref()).await?;
     note::passing(gate, &permit, head).await?;
     // Paid for before it is taken: nobody else has this turn, and what cannot be paid for uses up none of
     // the tries that there are.
     let paid = agent::spend(gate, &grant, &agent::purchase(&grant, route.charge)?, None).await?;
-    let actor = agent::actor_of(&snapshot, &grant, head);
+    let actor = agent::actor_of(&grant, head);
     let kept = Box::new(Due::errand(approval.clone(), content)).claim(gate, &actor).await?;
     // Whether failures are known was not asked: a success forgives what there is.
     let has_failures = true;

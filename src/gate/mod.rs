@@ -79,7 +79,7 @@ pub use target::CanonicalTarget;
 pub use ticket::row as ticket_row;
 pub use world::World;
 
-use agent::{Agents, Queues, Used};
+use agent::{Agents, Queues, Used, Withheld};
 use apikey::ApiKeys;
 use assertion::Assertions;
 use person::People;
@@ -100,6 +100,8 @@ pub struct Gate {
     queues: Queues,
     /// Agent tokens that were in use, until it is written down.
     uses: Mutex<Vec<(Id, Timestamp)>>,
+    /// Refusals of agents that left no row of their own, until they are written down together.
+    withheld: Withheld,
     /// What agents used, until it is written down.
     used: Used,
     assertions: Assertions,
@@ -137,6 +139,7 @@ impl Gate {
             api_keys: ApiKeys::new(),
             queues: Queues::new(),
             uses: Mutex::default(),
+            withheld: Withheld::default(),
             used: Used::default(),
             assertions: Assertions::new(),
             reach: OnceLock::new(),

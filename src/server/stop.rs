@@ -46,6 +46,7 @@ impl Running {
         for name in self.app.tasks.shutdown(TASKS_WITHIN).await {
             tracing::warn!(task = name, "a task did not end in time");
         }
+        self.bridge.gate.note_withheld();
         if let Err(error) = self.app.write_notes().await {
             tracing::warn!(%error, "what the last requests did was not written into the audit trail");
         }

@@ -1,39 +1,60 @@
--- One request of an agent token: KEYS are its log, its breaches and its failures.
--- An entry of the log is "until:count", as in rate.rs.
+-- One request of an agent token: KEYS are its log of moments, its breaches, its failures and its log
+-- of seconds. An entry of a log is "until:count", as in rate.rs. A limit above 600 is counted by
+-- seconds; who was narrowed to less still has those of the last minute, and they count too. A limit is
+-- never widened.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local limit, breaches_max = tonumber(ARGV[1]), tonumber(ARGV[2])
 local cells = limit > 600
+local own = KEYS[1]
+if cells then own = KEYS[4] end
 local function read(entry)
   local till, count = string.match(entry, '^(%d+):(%d+)$')
   return tonumber(till), tonumber(count)
 end
 local function entry(till, count) return string.format('%.0f:%.0f', till, count) end
 
--- A clock that went back must neither forget requests nor keep them for longer.
+-- Drops what is a minute old. A clock that went back must neither forget requests nor keep them for
+-- longer.
 local latest = now + 61000
-local last = redis.call('LINDEX', KEYS[1], -1)
-if last and read(last) > latest then
-  local all = redis.call('LRANGE', KEYS[1], 0, -1)
-  redis.call('DEL', KEYS[1])
-  for _, one in ipairs(all) do
-    local till, count = read(one)
-    redis.call('RPUSH', KEYS[1], entry(math.min(till, latest), count))
+local function forget(key)
+  local last = redis.call('LINDEX', key, -1)
+  if not last then return end
+  if read(last) > latest then
+    local all = redis.call('LRANGE', key, 0, -1)
+    redis.call('DEL', key)
+    for _, one in ipairs(all) do
+      local till, count = read(one)
+      redis.call('RPUSH', key, entry(math.min(till, latest), count))
+    end
+    redis.call('PEXPIRE', key, 62000)
+  end
+  local first = redis.call('LINDEX', key, 0)
+  while first and read(first) <= now do
+    redis.call('LPOP', key)
+    first = redis.call('LINDEX', key, 0)
   end
 end
-local first = redis.call('LINDEX', KEYS[1], 0)
-while first and read(first) <= now do
-  redis.call('LPOP', KEYS[1])
-  first = redis.call('LINDEX', KEYS[1], 0)
+forget(KEYS[4])
+local total, first, last = 0, nil, nil
+for _, one in ipairs(redis.call('LRANGE', KEYS[4], 0, -1)) do
+  local till, count = read(one)
+  total = total + count
+  first = first or till
+  last = till
 end
-local total = 0
-if cells then
-  for _, one in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
-    local _, count = read(one)
-    total = total + count
+if not cells then
+  forget(KEYS[1])
+  total = total + redis.call('LLEN', KEYS[1])
+  local head, tail = redis.call('LINDEX', KEYS[1], 0), redis.call('LINDEX', KEYS[1], -1)
+  if head then
+    local till = read(head)
+    first = math.min(first or till, till)
   end
-else
-  total = redis.call('LLEN', KEYS[1])
+  if tail then
+    local till = read(tail)
+    last = math.max(last or till, till)
+  end
 end
 
 local allowed, breaches = 0, 0
@@ -42,15 +63,17 @@ if total < limit then
   total = total + 1
   local till = now + 60000
   if cells then till = (math.floor(now / 1000) + 1) * 1000 + 60000 end
-  last = redis.call('LINDEX', KEYS[1], -1)
+  local newest = redis.call('LINDEX', own, -1)
   local same, count
-  if last then same, count = read(last) end
+  if newest then same, count = read(newest) end
   if cells and same == till then
-    redis.call('LSET', KEYS[1], -1, entry(till, count + 1))
+    redis.call('LSET', own, -1, entry(till, count + 1))
   else
-    redis.call('RPUSH', KEYS[1], entry(till, 1))
+    redis.call('RPUSH', own, entry(till, 1))
   end
-  redis.call('PEXPIRE', KEYS[1], 62000)
+  redis.call('PEXPIRE', own, 62000)
+  first = math.min(first or till, till)
+  last = math.max(last or till, till)
 else
   local oldest = redis.call('LINDEX', KEYS[2], 0)
   while oldest and tonumber(oldest) <= now - 3600000 do
@@ -66,8 +89,6 @@ else
 end
 local failures = tonumber(redis.call('GET', KEYS[3]) or 0)
 local wait, full = 0, 0
-first = redis.call('LINDEX', KEYS[1], 0)
-last = redis.call('LINDEX', KEYS[1], -1)
-if total >= limit then wait = (first and read(first) or now + 60000) - now end
-if last then full = read(last) - now end
+if total >= limit then wait = (first or now + 60000) - now end
+if last then full = last - now end
 return {allowed, math.max(0, limit - total), wait, full, breaches, failures}

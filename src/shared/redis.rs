@@ -96,8 +96,8 @@ return 1
 const RATE: &str = concat!("local function rate(KEYS, ARGV)\n", include_str!("rate.lua"), "\nend\n");
 const RATE_AND_BUY: &str = r"
 local out = rate(KEYS, ARGV)
-if out[1] == 1 and KEYS[4] then
-  for _, number in ipairs(buy(KEYS[4], unpack(ARGV, 3))) do out[#out + 1] = number end
+if out[1] == 1 and KEYS[5] then
+  for _, number in ipairs(buy(KEYS[5], unpack(ARGV, 3))) do out[#out + 1] = number end
 end
 return out
 ";
@@ -222,11 +222,11 @@ impl Redis {
         rate: Rate,
         purchase: Option<(&Purchase, Timestamp)>,
     ) -> Result<(Counted, Option<Bought>), Unreachable> {
-        let form = if rate.per_minute > super::rate::EXACT_MAX { "cells" } else { "log" };
         let mut call = self.rate.prepare_invoke();
-        call.key(format!("{}:rate:{form}:{key}", self.prefix))
+        call.key(format!("{}:rate:log:{key}", self.prefix))
             .key(format!("{}:breaches:{fault_key}", self.prefix))
             .key(format!("{}:failures:{fault_key}", self.prefix))
+            .key(format!("{}:rate:cells:{key}", self.prefix))
             .arg(rate.per_minute)
             .arg(rate.breaches_max);
         if let Some((purchase, now)) = purchase {

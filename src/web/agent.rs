@@ -11,15 +11,14 @@ use super::visit;
 use crate::agent::{self, AgentToken, Reference, Status};
 use crate::audit::Suspension;
 use crate::http::{ApiError, Call, Reply};
+use crate::store::{Error, again};
 
 /// How many the page shows.
 const MOST: u32 = 100;
 
 pub(super) async fn section(call: &Call, viewer: &Viewer<'_>) -> Result<Markup, ApiError> {
     let (person, now) = (&viewer.person.account, call.app.now());
-    let mut tokens = agent::list(&call.app.db, person.site, Some(person.id), MOST).await?;
-    tokens
-        .retain(|token| matches!(token.status, Status::Active | Status::Suspended) && token.expires_at > now);
+    let tokens = agent::living(&call.app.db, person.site, person.id, now, MOST).await?;
     Ok(html! {
         section aria-labelledby="agents" {
             h2 id="agents" { "Your agents" }
@@ -87,14 +86,20 @@ async fn step(call: &Call, form: &Form, to: Status) -> Result<Reply, ApiError> {
     let Some(token) = found.filter(|token| (token.account, token.site) == (own.id, own.site)) else {
         return gone();
     };
-    let mut change = call.app.change(call.actor()).await?;
-    let (is_done, said) = match to {
-        Status::Active => (agent::resume(&mut change, &token).await?, "agent-resumed"),
-        _ => (agent::suspend(&mut change, token.delegation(), Suspension::Manual).await?, "agent-stopped"),
+    let step = || async {
+        let mut change = call.app.change(call.actor()).await?;
+        let is_done = match to {
+            Status::Active => agent::resume(&mut change, &token).await?,
+            _ => agent::suspend(&mut change, token.delegation(), Suspension::Manual).await?,
+        };
+        if is_done {
+            change.commit().await?;
+        }
+        Ok::<_, Error>(is_done)
     };
-    if !is_done {
+    if !again(step).await? {
         return gone();
     }
-    change.commit().await?;
+    let said = if to == Status::Active { "agent-resumed" } else { "agent-stopped" };
     Ok(lead_to(&format!("/portcullis/account/?{said}")))
 }

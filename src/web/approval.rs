@@ -24,6 +24,7 @@ use crate::crypto::digest;
 use crate::http::{ApiError, Call, Nothing, Reply};
 use crate::organization;
 use crate::principal::Principal;
+use crate::store::again;
 
 /// How many that are over the list shows.
 const PAST: u32 = 30;
@@ -191,10 +192,12 @@ pub(super) async fn stop(call: Call, form: Form) -> Result<Reply, ApiError> {
         let said = "Only the human whose agent it is can stop it.";
         return detail(&call, &viewer, &approval, StatusCode::FORBIDDEN, Some(said)).await;
     }
-    let mut change = call.app.change(call.actor()).await?;
-    if agent::suspend(&mut change, approval.delegation(), Suspension::Manual).await? {
-        change.commit().await?;
-    }
+    let stop = || async {
+        let mut change = call.app.change(call.actor()).await?;
+        let is_done = agent::suspend(&mut change, approval.delegation(), Suspension::Manual).await?;
+        if is_done { change.commit().await } else { Ok(()) }
+    };
+    again(stop).await?;
     Ok(lead_to(&path_of(&approval)))
 }
 

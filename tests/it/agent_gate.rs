@@ -219,15 +219,12 @@ async fn t14_failures_one_after_the_other_suspend_and_a_success_forgives() {
     let scene = scene(&routes(&upstream)).await;
     let breaker = json!({"circuit_breaker": {"max_failed_requests": 2}});
     let (id, token) = scene.mint(&reader(&breaker)).await;
-    // What is counted after an answer is counted soon after it.
-    let ask = async |path: &str| {
-        let answer = scene.ask(path, &token, &[]).await;
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        answer.status
-    };
+    let ask = async |path: &str| scene.ask(path, &token, &[]).await.status;
     assert_eq!((ask("/reports/bad").await, ask("/reports/gone").await), (500, 502));
     assert_eq!(ask("/reports/missing").await, 404, "an answer is no failure, and forgives");
     assert_eq!((ask("/reports/bad").await, ask("/reports/bad").await), (500, 500));
+    // What is counted after an answer is counted soon after it.
+    tokio::time::sleep(Duration::from_millis(150)).await;
     assert_eq!(scene.state(id).await.0, "ACTIVE");
     assert_eq!(ask("/reports/fine").await, 200);
     for _ in 0..3 {

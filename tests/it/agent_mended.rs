@@ -104,6 +104,63 @@ routes: [ {{ name: clean, match: {{ path: /clean }}, upstream: up, allow: signed
     assert_eq!(upstream.count(), 1);
 }
 
+#[tokio::test]
+async fn a_misspelt_field_of_a_decision_or_a_list_is_refused_and_decides_nothing() {
+    let (_upstream, scene, token) = with_upstream().await;
+    let named = scene.hold("/reports/7", &token, "{}").await;
+    let say =
+        async |word: &str, body: Value| scene.call("POST", &format!("{PENDING}{named}/{word}/"), &body).await;
+    for word in ["confirm", "approve", "deny", "reject"] {
+        let refused = say(word, json!({"reasn": "not this account"})).await;
+        assert_eq!(told(&refused), (400, "VALIDATION_ERROR".to_owned()), "{word}");
+        assert!(refused.json()["details"]["reasn"].is_array(), "{}", refused.text());
+    }
+    let listed = scene.call("GET", &format!("{PENDING}?sate=all"), &Value::Null).await;
+    assert_eq!(told(&listed), (400, "VALIDATION_ERROR".to_owned()));
+    assert_eq!(scene.standing(&named).await, "pending");
+    let done = say("deny", json!({"token": 7, "reason": "not this account"})).await;
+    assert_eq!((done.status, scene.standing(&named).await.as_str()), (200, "denied"), "{}", done.text());
+}
+
+#[tokio::test]
+async fn what_waits_is_listed_by_agent_token_trace_and_page() {
+    let (_upstream, scene, robot) = with_upstream().await;
+    let other = json!({"agent_id": "other", "permissions": ["reports.read"]});
+    let (id, other) = scene.mint(&other).await;
+    for (token, path, trace) in
+        [(&robot, "/reports/1", "t-1"), (&robot, "/reports/2", "t-2"), (&other, "/reports/3", "t-1")]
+    {
+        let held = scene.post(path, token, &[&format!("X-Prompt-Trace-ID: {trace}")], "{}").await;
+        assert_eq!(held.status, 202, "{}", held.text());
+    }
+    let listed = async |query: &str| -> Vec<(i64, String)> {
+        let listed = scene.call("GET", &format!("{PENDING}?{query}"), &Value::Null).await;
+        assert_eq!(listed.status, 200, "{query}: {}", listed.text());
+        let all = listed.json().as_array().cloned().expect("a list");
+        all.iter()
+            .map(|one| (one["id"].as_i64().unwrap(), one["endpoint"].as_str().unwrap().to_owned()))
+            .collect()
+    };
+    let paths =
+        async |query: &str| -> Vec<String> { listed(query).await.into_iter().map(|one| one.1).collect() };
+    assert_eq!(paths("").await, ["/reports/3", "/reports/2", "/reports/1"], "the newest first");
+    assert_eq!(paths("agent_id=robot").await, ["/reports/2", "/reports/1"]);
+    assert_eq!(paths(&format!("agent_token_id={id}")).await, ["/reports/3"]);
+    assert_eq!(paths("trace=t-1").await, ["/reports/3", "/reports/1"]);
+    assert_eq!(paths("trace=t-1&agent_id=robot&state=all").await, ["/reports/1"]);
+    assert_eq!(paths("route=reports&limit=2").await, ["/reports/3", "/reports/2"]);
+    assert!(paths("route=orders").await.is_empty() && paths("state=denied").await.is_empty());
+    assert!(
+        paths("agent_token_id=999999").await.is_empty() && paths("agent_token_id=nothing").await.is_empty()
+    );
+    let last = listed("limit=2").await[1].0;
+    assert_eq!(paths(&format!("before={last}")).await, ["/reports/1"]);
+    for bad in ["limit=0", "limit=1001", "before=x", "state=some"] {
+        let refused = scene.call("GET", &format!("{PENDING}?{bad}"), &Value::Null).await;
+        assert_eq!(refused.status, 400, "{bad}");
+    }
+}
+
 on_one_and_on_two! {
     // The first of two takes the last that there is; the second must find the approval taken, and not
     // an empty purse that suspends the agent and calls the approval off.

@@ -25,6 +25,7 @@ mod agent_settle;
 mod agent_storm;
 mod agent_strict;
 mod agent_total;
+mod agent_trail;
 mod agent_wait;
 mod answers;
 mod apikey;

@@ -1,7 +1,8 @@
 //! What agents say and ask about themselves: signs of life, and whether they may act at all.
 //!
 //! Law: an agent is who its token says, for itself alone, and is refused here as on routes. Each thing
-//! is counted apart and trips nothing: who polls must not fall silent by it.
+//! is counted apart and trips nothing: who polls must not fall silent by it. Nothing is counted by
+//! address: those who guess are slowed at the gate, and must not silence who calls beside them.
 
 use std::time::Duration;
 
@@ -13,8 +14,6 @@ use crate::shared::Window;
 
 /// How often an agent may say or ask one thing about itself.
 const OWN_CALLS: [Window; 1] = [Window { limit: 60, per: Duration::from_mins(1) }];
-/// What all agents at one address may ask about themselves.
-const FROM_AN_ADDRESS: [Window; 1] = [Window { limit: 1200, per: Duration::from_mins(1) }];
 
 pub(super) async fn heartbeat(call: Call, _: Nothing) -> Result<Json<State>, ApiError> {
     let token = paced_caller(&call, Own::Heartbeat).await?;
@@ -55,11 +54,8 @@ impl Own {
 /// # Errors
 /// 429 above the limit.
 pub async fn count_own(call: &Call, token: &AgentToken, own: Own) -> Result<(), ApiError> {
-    count(call, &format!("agent-{}:{}", own.name(), token.id), &OWN_CALLS).await
-}
-
-async fn count(call: &Call, key: &str, windows: &[Window]) -> Result<(), ApiError> {
-    let hit = call.app.shared.hit(key, windows).await;
+    let key = format!("agent-{}:{}", own.name(), token.id);
+    let hit = call.app.shared.hit(&key, &OWN_CALLS).await;
     let hit = hit.map_err(ApiError::unavailable)?;
     if hit.is_allowed {
         return Ok(());
@@ -76,8 +72,6 @@ pub async fn calling(call: &Call) -> Result<AgentToken, ApiError> {
         return Err(ApiError::new(ErrorCode::AirsDisabled));
     }
     let text = call.agent()?;
-    // Whoever guesses costs a reading each time.
-    count(call, &format!("agent-address:{}", call.head.client), &FROM_AN_ADDRESS).await?;
     let found = delegation::presented(&call.app.db, text.expose()).await?;
     let token = found.ok_or_else(|| ApiError::new(ErrorCode::AgentTokenNotFound))?;
     if call.application.as_ref().is_some_and(|application| token.application != Some(application.id)) {

@@ -73,6 +73,9 @@ pub struct Decided {
     /// became of it.
     #[serde(rename = "reserved_usd", skip_serializing_if = "Option::is_none")]
     pub reserved: Option<MicroUsd>,
+    /// How many refusals like this the row stands for, where it is more than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<u64>,
 }
 
 /// How it is known what a request has cost.

@@ -13,11 +13,13 @@ use serde_json::{Value, json};
 use crate::base::Secret;
 use crate::cli::open;
 use crate::cli::out::Failure;
-use crate::cli::password::FromStdin;
+use crate::cli::password::{CodeFromStdin, FromStdin, Proof, ask_for_code};
 use crate::config::file;
 use crate::notify::tls;
 
 const WITHIN: Duration = Duration::from_secs(30);
+/// What the API answers to a password that is right, where that is not enough.
+const CODE_WANTED: &str = "2FA_REQUIRED";
 
 /// Which gateway, and who decides.
 #[derive(clap::Args, Debug)]
@@ -33,6 +35,8 @@ pub(super) struct Access {
     email: Option<String>,
     #[command(flatten)]
     password: FromStdin,
+    #[command(flatten)]
+    code: CodeFromStdin,
     /// A file with the approver's access token, instead of e-mail address and password
     #[arg(long, value_name = "FILE", conflicts_with_all = ["email", "password_stdin"])]
     token_file: Option<PathBuf>,
@@ -77,7 +81,7 @@ impl Access {
         let gateway = Gateway { client, api, keys, token: nobody, refresh: None };
         match &self.token_file {
             Some(path) => Ok(Gateway { token: secret(path)?, ..gateway }),
-            None => gateway.log_in(&self.email()?, self.password.ask_for()?).await,
+            None => gateway.log_in(&self.email()?, self.code.ask_for(self.password)?).await,
         }
     }
 
@@ -123,13 +127,20 @@ fn secret(path: &Path) -> Result<Secret<String>, Failure> {
 }
 
 impl Gateway {
-    async fn log_in(mut self, email: &str, password: Secret<String>) -> Result<Self, Failure> {
-        let body = json!({"email": email, "password": password.expose()});
-        let done = self.call(Method::POST, "/login/email/", Some(&body)).await?;
+    async fn log_in(mut self, email: &str, proof: Proof) -> Result<Self, Failure> {
+        let path = "/login/email/";
+        let mut body = json!({"email": email, "password": proof.password.expose()});
+        let mut said = self.ask(Method::POST, path, Some(&body)).await?;
+        if matches!(&said, Said::No { answer, .. } if answer["code"] == CODE_WANTED) {
+            let code = proof.code.map_or_else(ask_for_code, Ok)?;
+            body["totp_code"] = json!(code.expose());
+            said = self.ask(Method::POST, path, Some(&body)).await?;
+        }
+        let done = said.yes()?;
         let text = |key: &str| done[key].as_str().map(|text| Secret::new(text.to_owned()));
         self.refresh = text("refresh_token");
         self.token =
-            text("access_token").ok_or_else(|| Failure::problem("the login needs more than a password"))?;
+            text("access_token").ok_or_else(|| Failure::problem("the login gave no access token"))?;
         Ok(self)
     }
 
@@ -140,6 +151,10 @@ impl Gateway {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
+        self.ask(method, path, body).await?.yes()
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Said, Failure> {
         let mut request = self.client.request(method, format!("{}{path}", self.api));
         for (name, value) in &self.keys {
             request = request.header(*name, value.expose());
@@ -159,7 +174,8 @@ impl Gateway {
         let value: Value = serde_json::from_slice(&bytes).map_err(|_| {
             Failure::problem(format_args!("{} does not answer as a gateway does ({status})", self.api))
         })?;
-        if status.is_success() { Ok(value) } else { Err(refused(&value, status.as_u16())) }
+        let no = |answer| Said::No { answer, status: status.as_u16() };
+        Ok(if status.is_success() { Said::Yes(value) } else { no(value) })
     }
 
     /// Ends the session that was begun for this, if one was.
@@ -168,6 +184,21 @@ impl Gateway {
         let body = json!({"refresh_token": refresh.expose()});
         // It ends by itself otherwise; what was decided is decided.
         drop(self.call(Method::POST, "/logout/", Some(&body)).await);
+    }
+}
+
+/// What the gateway said to a call.
+enum Said {
+    Yes(Value),
+    No { answer: Value, status: u16 },
+}
+
+impl Said {
+    fn yes(self) -> Result<Value, Failure> {
+        match self {
+            Self::Yes(value) => Ok(value),
+            Self::No { answer, status } => Err(refused(&answer, status)),
+        }
     }
 }
 
@@ -186,5 +217,12 @@ fn refused(answer: &Value, status: u16) -> Failure {
     let details = answer["details"].as_object().filter(|details| !details.is_empty());
     let details = details.map(|_| format!(": {}", answer["details"])).unwrap_or_default();
     let code = answer["code"].as_str().unwrap_or_default();
-    Failure::problem(crate::base::visible(format!("{text}{state} ({status} {code}){details}").as_bytes()))
+    let remedy = match code {
+        "APP_AUTH_REQUIRED" | "APP_AUTH_INVALID" => {
+            "; name an application of yours with --access-key and --access-secret-file"
+        }
+        _ => "",
+    };
+    let text = format!("{text}{state} ({status} {code}){details}{remedy}");
+    Failure::problem(crate::base::visible(text.as_bytes()))
 }

@@ -5,6 +5,7 @@
 //! raise no epoch: what looks silent here is read again before anybody believes it. What is known of
 //! a human is kept once for all of that human's agents.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::Duration;
@@ -16,11 +17,12 @@ use super::super::person::{Key, Seen, Snapshot};
 use super::super::record::{AgentRecord, Records};
 use super::super::rejection::{Rejection, Silent};
 use super::super::stamp;
+use super::marks::Marks;
 use super::refusal::AgentRefusal;
 use crate::agent::{AgentToken, Fault, Status, purse_key};
 use crate::app::Epochs;
 use crate::base::{Id, Slug, Timestamp};
-use crate::crypto::digest::{hex, sha256};
+use crate::crypto::digest::hex;
 use crate::policy::Catalogue;
 use crate::principal::SessionFacts;
 
@@ -48,11 +50,9 @@ pub(in crate::gate) struct Grant {
     pub fault_key: Box<str>,
     /// One request suspends it; those beside it only say so.
     pub is_tripping: AtomicBool,
-    /// When its use, and a refusal because of its state, were noted last.
+    /// When its use was noted last.
     pub used_at: AtomicI64,
-    pub refused_at: AtomicI64,
-    /// In which minute it last tried what is for people, and how often in it.
-    pub strays: AtomicI64,
+    pub marks: Arc<Marks>,
 }
 
 #[derive(Debug, Clone)]
@@ -62,9 +62,43 @@ enum Entry {
     Halted {
         key: Key,
         seen: Seen,
-        token: Arc<AgentToken>,
+        grant: Arc<Grant>,
     },
     Unknown(Timestamp),
+}
+
+/// What is known of a token that somebody presents.
+#[derive(Debug)]
+pub(in crate::gate) enum Found {
+    /// Its human may act.
+    Acting(Arc<Snapshot>),
+    /// Its human, or the application that it was delegated through, may not.
+    Halted(Arc<Grant>),
+    /// Nobody minted it.
+    Nobody,
+}
+
+impl Found {
+    /// What was delegated, whether anybody may act by it or not.
+    pub fn grant(&self) -> Option<&Arc<Grant>> {
+        match self {
+            Self::Acting(snapshot) => snapshot.agent.as_ref(),
+            Self::Halted(grant) => Some(grant),
+            Self::Nobody => None,
+        }
+    }
+
+    /// The agent, if its human may act.
+    pub fn acting(self) -> Result<Arc<Snapshot>, Rejection> {
+        Err(Rejection::Agent(match self {
+            Self::Acting(snapshot) => return Ok(snapshot),
+            Self::Halted(grant) if grant.token.status == Status::Active => {
+                AgentRefusal::Status(Status::Suspended)
+            }
+            Self::Halted(grant) => AgentRefusal::Status(grant.token.status),
+            Self::Nobody => AgentRefusal::Unknown,
+        }))
+    }
 }
 
 impl Entry {
@@ -92,24 +126,34 @@ pub(in crate::gate) struct Agents {
     entries: Cache<Digest, Entry>,
     /// Of each human an agent that was read lately: the next ones have the same human.
     humans: Cache<Id, Arc<Snapshot>>,
+    /// What they did lately, which outlives every reading.
+    marks: Cache<Id, Arc<Marks>>,
 }
 
 impl Agents {
     pub fn new() -> Self {
-        Self { entries: Cache::new(REMEMBERED_MAX), humans: Cache::new(REMEMBERED_MAX) }
+        Self {
+            entries: Cache::new(REMEMBERED_MAX),
+            humans: Cache::new(REMEMBERED_MAX),
+            marks: Cache::new(REMEMBERED_MAX),
+        }
     }
 
-    /// The agent of a token's text.
-    pub async fn find(&self, text: &str, sources: Sources<'_>) -> Result<Arc<Snapshot>, Rejection> {
-        self.of_digest(sha256(text.as_bytes()), sources).await
+    /// Whether only the store can tell that somebody minted this token.
+    pub fn is_new(&self, digest: &Digest, now: Timestamp) -> bool {
+        match self.entries.get(digest) {
+            Some(Entry::Live(_) | Entry::Halted { .. }) => false,
+            Some(Entry::Unknown(until)) => until <= now,
+            None => true,
+        }
     }
 
     /// The agent as of now. No I/O while nothing about the agent or its human has changed.
-    pub async fn of_digest(&self, digest: Digest, sources: Sources<'_>) -> Result<Arc<Snapshot>, Rejection> {
+    pub async fn of_digest(&self, digest: Digest, sources: Sources<'_>) -> Result<Found, Rejection> {
         for _ in 0..TRIES {
             match self.entries.get(&digest) {
                 Some(entry) if entry.is_current(sources.epochs, sources.now) => {
-                    return self.told(entry, digest, sources.catalogue);
+                    return Ok(self.told(entry, digest, sources.catalogue));
                 }
                 Some(_) => {
                     let is_old = |entry: &Entry| !entry.is_current(sources.epochs, sources.now);
@@ -119,14 +163,14 @@ impl Agents {
             }
             match self.entries.get_value_or_guard_async(&digest).await {
                 Ok(entry) if entry.is_current(sources.epochs, sources.now) => {
-                    return self.told(entry, digest, sources.catalogue);
+                    return Ok(self.told(entry, digest, sources.catalogue));
                 }
                 // It changed again while somebody else read it.
                 Ok(_) => {}
                 Err(guard) => {
                     let entry = self.read(digest, sources).await?;
                     drop(guard.insert(entry.clone()));
-                    return self.told(entry, digest, sources.catalogue);
+                    return Ok(self.told(entry, digest, sources.catalogue));
                 }
             }
         }
@@ -138,14 +182,11 @@ impl Agents {
         drop(self.entries.remove(digest));
     }
 
-    fn told(&self, entry: Entry, digest: Digest, catalogue: &Catalogue) -> Result<Arc<Snapshot>, Rejection> {
+    fn told(&self, entry: Entry, digest: Digest, catalogue: &Catalogue) -> Found {
         match entry {
-            Entry::Live(known) => Ok(self.by(catalogue, known, digest)),
-            Entry::Halted { token, .. } => {
-                let status = if token.status == Status::Active { Status::Suspended } else { token.status };
-                Err(Rejection::Agent(AgentRefusal::Status(status)))
-            }
-            Entry::Unknown(_) => Err(Rejection::Agent(AgentRefusal::Unknown)),
+            Entry::Live(known) => Found::Acting(self.by(catalogue, known, digest)),
+            Entry::Halted { grant, .. } => Found::Halted(grant),
+            Entry::Unknown(_) => Found::Nobody,
         }
     }
 
@@ -181,14 +222,17 @@ impl Agents {
                 continue;
             }
             let AgentRecord { token, slug, person } = record;
-            let Some(person) = person else {
-                return Ok(Entry::Halted { key, seen, token: Arc::new(token) });
-            };
-            let grant = Arc::new(Grant::new(digest, token, slug));
+            let grant = Arc::new(Grant::new(digest, token, slug, self.marks_of(key.sid)));
+            let Some(person) = person else { return Ok(Entry::Halted { key, seen, grant }) };
             let snapshot = self.shared(Snapshot::new(person, catalogue, key, seen));
             return Ok(Entry::Live(Arc::new(Snapshot { agent: Some(grant), ..snapshot })));
         }
         Err(Rejection::Unavailable(Silent::View))
+    }
+
+    fn marks_of(&self, token: Id) -> Arc<Marks> {
+        let made: Result<_, Infallible> = self.marks.get_or_insert_with(&token, || Ok(Arc::default()));
+        made.unwrap_or_else(|never| match never {})
     }
 
     /// What was just read, with what is known of its human already.
@@ -211,18 +255,17 @@ impl Agents {
 }
 
 impl Grant {
-    pub fn new(digest: Digest, token: AgentToken, slug: Option<Slug>) -> Self {
+    pub fn new(digest: Digest, token: AgentToken, slug: Option<Slug>, marks: Arc<Marks>) -> Self {
         Self {
             digest,
             slug,
+            marks,
             label: stamp::one(&token.agent),
             number: HeaderValue::from(token.number.0),
             rate_key: purse_key(token.id).into(),
             fault_key: format!("agent:{}:{}", token.id, token.resumes).into(),
             is_tripping: AtomicBool::new(false),
             used_at: AtomicI64::new(token.last_used_at.map_or(0, Timestamp::as_millis)),
-            refused_at: AtomicI64::new(0),
-            strays: AtomicI64::new(0),
             token,
         }
     }

@@ -9,11 +9,13 @@ mod cache;
 mod count;
 mod judge;
 mod llm;
+mod marks;
 mod meter;
 mod refusal;
 mod trail;
 mod usage;
 mod watch;
+mod withheld;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,25 +32,26 @@ use super::route::{AgentRule, Route};
 use super::world::World;
 use super::{Gate, application};
 use crate::agent::{self as delegation, Fault};
-use crate::audit::{Actor, Suspension};
+use crate::audit::{Actor, AgentEvent, Suspension};
 use crate::base::{Id, Timestamp};
-use crate::crypto::digest::unhex;
+use crate::crypto::digest::{sha256, unhex};
 use crate::metrics::Limiter;
 use crate::policy::Judgement;
 use crate::principal::ApplicationFacts;
 use crate::shared::{Bought, Purchase, Rate, Rated};
 use crate::store::{Error, again};
 
-pub(super) use cache::{Agents, Digest, Grant, Sources, session_of};
+pub(super) use cache::{Agents, Digest, Found, Grant, Sources, session_of};
 pub use count::Spent;
 pub(super) use count::{Charge, Paid, Queues, purchase, spend, spend_on_call};
 pub(super) use judge::Standing;
 pub(super) use llm::Tariff;
 pub(super) use refusal::budget_left;
 pub use refusal::{AgentRefusal, Conjunct, Denial, Shortage, Trip};
-pub(super) use trail::{Entry, Trail, actor_of};
+pub(super) use trail::{Trail, actor_of};
 pub(super) use usage::Used;
 pub use watch::{Ended, Watch};
+pub(super) use withheld::Withheld;
 
 /// How often a token's use is noted.
 const NOTED_EVERY: Duration = Duration::from_secs(30);
@@ -57,59 +60,93 @@ const NOTED_EVERY: Duration = Duration::from_secs(30);
 pub(super) struct Caller {
     pub snapshot: Arc<Snapshot>,
     pub grant: Arc<Grant>,
-    /// The application whose keys came along, or that the token stands for.
-    pub application: Option<Arc<ApplicationFacts>>,
+    /// The application whose keys came along, or that the token stands for; or why it may not come
+    /// through that one, which is told when the request was counted.
+    pub application: Result<Option<Arc<ApplicationFacts>>, Rejection>,
 }
 
 /// Who calls, if the token may act at this moment. What is known of it goes into `trail` as soon as
-/// it is known.
+/// it is known, also where the request is refused for what it is (`fits`), whoever sends it.
 pub(super) async fn authenticate(
     gate: &Gate,
     world: &World,
     head: &RequestHead,
     route: &Route,
+    fits: Result<(), Rejection>,
     trail: &mut Trail,
 ) -> Result<Caller, Rejection> {
     if !world.config.agents.is_enabled {
-        return Err(Rejection::Agent(AgentRefusal::Disabled));
+        return Err(fits.err().unwrap_or(Rejection::Agent(AgentRefusal::Disabled)));
     }
+    let found = found(gate, world, head).await;
+    if let Ok(found) = &found {
+        trail.know(found);
+    }
+    fits?;
     if head.presented.api_key.is_some() {
         return Err(Rejection::Malformed(Flaw::Credentials));
     }
     // Keys that are sent must be right, whoever calls.
     let application = application::of_agent(gate, head).await?;
+    acting(gate, world, head, route, found?.acting()?, application).await
+}
+
+/// Whose the token is that the request presents.
+async fn found(gate: &Gate, world: &World, head: &RequestHead) -> Result<Found, Rejection> {
     let Credential::Agent(text) = Credential::of(head.presented.authorization.as_ref()) else {
         return Err(Rejection::AgentTokenUnreadable);
     };
     if gate.app.view_age() > VIEW_MAX {
         return Err(Rejection::Unavailable(Silent::View));
     }
-    let failures = gate.tokens.failures();
-    failures.check(head.client, head.at).map_err(|wait| slow_down(head, wait))?;
-    let found = gate.agents.find(text, sources(gate, world, head.at)).await;
-    if let Err(Rejection::Agent(AgentRefusal::Unknown)) = &found {
+    presented(gate, world, head, text).await
+}
+
+/// Whose this token is. An address that presents many that nobody minted is refused before the next
+/// one is looked up; a token that was found to be somebody's never is, whoever else calls from there.
+pub(super) async fn presented(
+    gate: &Gate,
+    world: &World,
+    head: &RequestHead,
+    text: &str,
+) -> Result<Found, Rejection> {
+    let (digest, failures) = (sha256(text.as_bytes()), gate.tokens.failures());
+    let is_new = gate.agents.is_new(&digest, head.at);
+    if is_new {
+        failures.check(head.client, head.at).map_err(|wait| slow_down(head, wait))?;
+    }
+    let found = gate.agents.of_digest(digest, sources(gate, world, head.at)).await?;
+    if is_new && matches!(found, Found::Nobody) {
         failures.count(head.client, head.at);
     }
-    acting(gate, world, head, route, found?, application, trail).await
+    Ok(found)
+}
+
+/// Whether somebody minted the token that an endpoint for agents is called with. Whether it may act is
+/// the endpoint's to say.
+pub(super) async fn vouch(
+    gate: &Gate,
+    world: &World,
+    head: &RequestHead,
+    text: &str,
+) -> Result<(), Rejection> {
+    if !world.config.agents.is_enabled {
+        return Ok(());
+    }
+    match presented(gate, world, head, text).await? {
+        Found::Acting(_) | Found::Halted(_) => Ok(()),
+        Found::Nobody => Err(Rejection::Agent(AgentRefusal::Unknown)),
+    }
 }
 
 /// Writes down that an agent tried what no agent may, approving its own requests say, at this endpoint.
-/// Of a stranger there is nothing to write.
+/// Of a stranger there is nothing to write, and the request is refused whatever is known of it.
 pub(super) async fn strayed(gate: &Gate, world: &World, head: &RequestHead, endpoint: &str) {
     let Credential::Agent(text) = Credential::of(head.presented.authorization.as_ref()) else { return };
-    let failures = gate.tokens.failures();
-    if failures.check(head.client, head.at).is_err() {
-        return;
-    }
-    match gate.agents.find(text, sources(gate, world, head.at)).await {
-        Ok(snapshot) => {
-            if let Ok(grant) = granted(&snapshot) {
-                trail::strayed(gate, head, &snapshot, &grant, endpoint);
-            }
-        }
-        Err(Rejection::Agent(AgentRefusal::Unknown)) => failures.count(head.client, head.at),
-        // The request is refused whatever is known of the agent.
-        Err(_) => {}
+    if let Ok(found) = presented(gate, world, head, text).await
+        && let Some(grant) = found.grant()
+    {
+        trail::strayed(gate, head, grant, endpoint);
     }
 }
 
@@ -131,8 +168,9 @@ pub(super) async fn known(
     let digest = delegation::digest_of(&gate.app.db, token).await.map_err(|error| silent(&error))?;
     let digest: Option<Digest> = digest.and_then(|digest| unhex(&digest)?.try_into().ok());
     let digest = digest.ok_or(Rejection::Agent(AgentRefusal::Unknown))?;
-    let snapshot = gate.agents.of_digest(digest, sources(gate, world, head.at)).await?;
-    acting(gate, world, head, route, snapshot, None, trail).await
+    let found = gate.agents.of_digest(digest, sources(gate, world, head.at)).await?;
+    trail.know(&found);
+    acting(gate, world, head, route, found.acting()?, None).await
 }
 
 /// An agent that is known, if its token may act at this moment.
@@ -143,27 +181,25 @@ async fn acting(
     route: &Route,
     mut snapshot: Arc<Snapshot>,
     application: Option<Arc<ApplicationFacts>>,
-    trail: &mut Trail,
 ) -> Result<Caller, Rejection> {
     let mut grant = granted(&snapshot)?;
-    trail.know(&snapshot, &grant);
-    application::check_match(&snapshot, application.as_deref())?;
     if grant.check(head.at) == Err(Fault::Silent) {
         // Signs of life are not told to caches: ask the store before believing it.
         gate.agents.forget(&grant.digest);
-        snapshot = gate.agents.of_digest(grant.digest, sources(gate, world, head.at)).await?;
+        snapshot = gate.agents.of_digest(grant.digest, sources(gate, world, head.at)).await?.acting()?;
         grant = granted(&snapshot)?;
     }
     if let Err(fault) = grant.check(head.at) {
         return Err(faulty(gate, &grant, fault).await);
     }
+    let is_matched = application::check_match(&snapshot, application.as_deref());
     let application = match (application, grant.token.application) {
         (Some(known), _) => Some(known),
         (None, Some(id)) => gate.records.application_of(id).await.map_err(|error| silent(&error))?,
         (None, None) => None,
     };
-    application::check_required(route, application.as_deref())?;
-    Ok(Caller { snapshot, grant, application })
+    let is_right = is_matched.and_then(|()| application::check_required(route, application.as_deref()));
+    Ok(Caller { snapshot, grant, application: is_right.map(|()| application) })
 }
 
 fn granted(snapshot: &Snapshot) -> Result<Arc<Grant>, Rejection> {
@@ -322,11 +358,19 @@ impl Gate {
         }
     }
 
-    /// Writes down which tokens were used lately.
+    /// Has the refusals written that left no row of their own.
+    pub fn note_withheld(&self) {
+        for noted in self.withheld.take() {
+            self.app.note(noted.actor, noted.at, AgentEvent::Acted(Box::new(noted.decided)));
+        }
+    }
+
+    /// Writes down which tokens were used lately, and which refusals left no row of their own.
     ///
     /// # Errors
     /// The store's; these uses are then not noted.
     pub async fn write_uses(&self) -> Result<(), Error> {
+        self.note_withheld();
         let uses = std::mem::take(&mut *self.uses.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         if uses.is_empty() { Ok(()) } else { delegation::note_uses(&self.app, &uses).await }
     }

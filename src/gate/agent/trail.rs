@@ -1,33 +1,30 @@
 //! What an agent's request leaves in the audit trail.
 //!
 //! Law: every decision leaves a row, within a second: passed, denied, told to slow down. What is
-//! only read is sampled as the configuration says, and a token that may not act at all leaves a row
-//! a minute, or whoever holds one could fill the trail. What a request has cost after all leaves a
+//! only read is sampled as the configuration says. What is refused without having counted against
+//! the token's rate leaves so many rows a minute, or whoever holds a token could fill the trail; the
+//! rest of it is counted, and leaves one row together. What a request has cost after all leaves a
 //! second row.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use ::http::Method;
 
 use super::super::Gate;
 use super::super::dispatch::text;
 use super::super::head::RequestHead;
-use super::super::person::Snapshot;
 use super::super::rejection::Rejection;
 use super::super::route::Route;
-use super::cache::Grant;
+use super::cache::{Found, Grant};
 use super::count::Charge;
+use super::marks::Kind;
 use super::refusal::AgentRefusal;
-use crate::audit::{Actor, AgentEvent, Decided, Verdict, Who};
-use crate::base::{Id, MicroUsd, Random, Timestamp};
+use super::withheld::{Kept, Together};
+use crate::audit::{Actor, AgentEvent, Decided, USER_AGENT_MAX, Verdict, Who};
+use crate::base::{Id, MicroUsd, Random};
 use crate::shared::Price;
 
 const TRACE_MAX: usize = 128;
-/// How many rows a minute an agent may leave at endpoints for people.
-const STRAYS: i64 = 30;
-const REFUSED_EVERY: Duration = Duration::from_mins(1);
 
 impl RequestHead {
     /// The prompt that caused the request, where it is named as it must be.
@@ -48,16 +45,23 @@ pub(in crate::gate) struct Entry {
 /// What is known about a request's agent so far.
 #[derive(Debug, Default)]
 pub(in crate::gate) struct Trail {
-    known: Option<(Arc<Snapshot>, Arc<Grant>)>,
+    known: Option<Arc<Grant>>,
+    /// It counted against the token's rate, which bounds what rows it can leave.
+    is_counted: bool,
     approval: Option<Id>,
     /// What became of it where it was not sent.
     instead: Option<Verdict>,
 }
 
 impl Trail {
-    /// The token is one of ours.
-    pub fn know(&mut self, snapshot: &Arc<Snapshot>, grant: &Arc<Grant>) {
-        self.known = Some((Arc::clone(snapshot), Arc::clone(grant)));
+    /// Whose the token is, if anybody's.
+    pub fn know(&mut self, found: &Found) {
+        self.known = found.grant().cloned();
+    }
+
+    /// The request counted against the token's rate, and was within it.
+    pub fn counted(&mut self) {
+        self.is_counted = true;
     }
 
     /// The request was approved.
@@ -86,7 +90,7 @@ impl Trail {
         charge: Option<Charge>,
         refusal: Option<&Rejection>,
     ) -> Option<Entry> {
-        let (snapshot, grant) = self.known.as_ref()?;
+        let grant = self.known.as_ref()?;
         let charge = charge.filter(|charge| charge.money > MicroUsd::ZERO);
         let money = |price| charge.filter(|charge| charge.price == price).map(|charge| charge.money);
         let verdict = match (refusal, self.instead) {
@@ -94,57 +98,88 @@ impl Trail {
             (None, None) if is_read(&head.method) && !is_sampled(gate, route) => return None,
             (None, None) => Verdict::Allow,
             (Some(Rejection::Limited(_)), _) => Verdict::Limit,
-            (Some(Rejection::Agent(AgentRefusal::Status(_))), _) if !is_due(grant, head.at) => return None,
             (Some(_), _) => Verdict::Deny,
         };
-        let decided = Decided {
-            of: grant.token.delegation(),
-            agent: grant.token.agent.clone(),
+        let decided = || Decided {
             verdict,
-            route: route.rule.name.clone(),
-            method: head.method.to_string(),
             permission: route.rule.agents.as_ref().map(|agents| agents.permission.clone()),
-            reason: refusal.map(Rejection::label),
-            trace: head.trace().map(str::to_owned),
             approval: self.approval,
             cost: money(Price::Final),
             reserved: money(Price::AtMost),
+            ..described(grant, head, &route.rule.name, refusal)
         };
-        let actor = actor_of(snapshot, grant, head);
+        if let Some(kind) = refusal.and_then(|refusal| self.kind_of(refusal)) {
+            note_or_count(gate, head, grant, kind, decided);
+            return None;
+        }
+        let actor = actor_of(grant, head);
         let entry = charge.map(|_| Entry { actor: actor.clone(), route: route.rule.name.clone() });
-        gate.app.note(actor, head.at, AgentEvent::Acted(Box::new(decided)));
+        gate.app.note(actor, head.at, AgentEvent::Acted(Box::new(decided())));
         entry
+    }
+
+    /// Which refusals it is one of that leave so few rows, if so.
+    const fn kind_of(&self, refusal: &Rejection) -> Option<Kind> {
+        match refusal {
+            Rejection::Limited(_) => Some(Kind::Pace),
+            _ if self.is_counted => None,
+            Rejection::Agent(AgentRefusal::Status(_)) => Some(Kind::State),
+            _ => Some(Kind::Early),
+        }
     }
 }
 
 /// Writes down that an agent was refused at an endpoint that is for people; so often a minute.
-pub(super) fn strayed(gate: &Gate, head: &RequestHead, snapshot: &Snapshot, grant: &Grant, endpoint: &str) {
-    if !may_stray(grant, head.at) {
-        return;
-    }
-    let decided = Decided {
+pub(super) fn strayed(gate: &Gate, head: &RequestHead, grant: &Grant, endpoint: &str) {
+    let refusal = Rejection::Agent(AgentRefusal::NotAllowed);
+    note_or_count(gate, head, grant, Kind::Stray, || described(grant, head, endpoint, Some(&refusal)));
+}
+
+/// A refusal, as far as it is the same wherever it happens.
+fn described(grant: &Grant, head: &RequestHead, place: &str, refusal: Option<&Rejection>) -> Decided {
+    Decided {
         of: grant.token.delegation(),
         agent: grant.token.agent.clone(),
         verdict: Verdict::Deny,
-        route: endpoint.to_owned(),
+        route: place.to_owned(),
         method: head.method.to_string(),
         permission: None,
-        reason: Some(Rejection::Agent(AgentRefusal::NotAllowed).label()),
+        reason: refusal.map(Rejection::label),
         trace: head.trace().map(str::to_owned),
         approval: None,
         cost: None,
         reserved: None,
-    };
-    gate.app.note(actor_of(snapshot, grant, head), head.at, AgentEvent::Acted(Box::new(decided)));
+        times: None,
+    }
+}
+
+/// Writes down a refusal, or counts it where there were enough of its kind in this minute.
+fn note_or_count(
+    gate: &Gate,
+    head: &RequestHead,
+    grant: &Grant,
+    kind: Kind,
+    decided: impl FnOnce() -> Decided,
+) {
+    if grant.marks.may_leave_row(kind, head.at) {
+        gate.app.note(actor_of(grant, head), head.at, AgentEvent::Acted(Box::new(decided())));
+        return;
+    }
+    let first = || Together { actor: actor_of(grant, head), at: head.at, decided: decided() };
+    if gate.withheld.add(grant.token.id, kind, first) == Kept::Nowhere {
+        gate.app.metrics.audit_row_lost();
+    }
 }
 
 /// The agent, as the audit trail names it.
-pub(in crate::gate) fn actor_of(snapshot: &Snapshot, grant: &Grant, head: &RequestHead) -> Actor {
+pub(in crate::gate) fn actor_of(grant: &Grant, head: &RequestHead) -> Actor {
     let mut actor = Actor::new(Who::Agent(grant.token.id));
-    actor.site = snapshot.principal.account.site;
+    actor.site = grant.token.site;
     actor.application = grant.token.application;
     actor.address = Some(head.client);
-    actor.user_agent = head.user_agent.as_ref().map(text);
+    // Many of these wait to be written: no more of it than is.
+    let cut = |value| text(value).chars().take(USER_AGENT_MAX).collect();
+    actor.user_agent = head.user_agent.as_ref().map(cut);
     actor.request_id = Some(head.id.as_str().to_owned());
     actor
 }
@@ -161,23 +196,4 @@ fn is_sampled(gate: &Gate, route: &Route) -> bool {
     let mut bytes = [0u8; 4];
     Random::fill(gate.app.random.as_ref(), &mut bytes);
     f64::from(u32::from_be_bytes(bytes)) < part * f64::from(u32::MAX)
-}
-
-/// Counts a try in its minute: one clock for all would let what matters hide behind what does not.
-fn may_stray(grant: &Grant, now: Timestamp) -> bool {
-    let minute = now.as_millis() / 60_000;
-    let count = |was: i64| match (was >> 8 == minute, was & 0xff) {
-        (false, _) => Some(minute << 8 | 1),
-        (true, tries) if tries < STRAYS => Some(was + 1),
-        (true, _) => None,
-    };
-    grant.strays.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_ok()
-}
-
-fn is_due(grant: &Grant, now: Timestamp) -> bool {
-    let known = grant.refused_at.load(Ordering::Relaxed);
-    let is_due = now.since(Timestamp::from_millis(known)) >= REFUSED_EVERY;
-    let take =
-        grant.refused_at.compare_exchange(known, now.as_millis(), Ordering::Relaxed, Ordering::Relaxed);
-    is_due && take.is_ok()
 }

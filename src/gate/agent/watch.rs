@@ -1,7 +1,7 @@
 //! How an agent's request ended, and what follows from it.
 //!
 //! Law: an upstream that failed (5xx, no answer, refused) counts against the token, one after the
-//! other; a success forgives all of them. What never reached an upstream, and what the client left,
+//! other and in the order in which requests ended; a success forgives all that were before it. What never reached an upstream, and what the client left,
 //! says nothing.
 
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use ::http::HeaderValue;
 use super::super::Gate;
 use super::cache::Grant;
 use super::count::Spent;
+use super::marks::Sign;
 use crate::approval::{Claim, Copying, Outcome};
 use crate::audit::Suspension;
 
@@ -118,38 +119,49 @@ impl Watch {
         match how {
             Ended::Unsent | Ended::Left => {}
             Ended::Answered(status) if status < 500 => {
-                if self.has_failures {
-                    self.spawn(Self::forgive);
+                if self.has_failures || self.grant.marks.has_failed() {
+                    self.tell(Sign::Success);
                 }
             }
-            Ended::Answered(_) | Ended::Failed | Ended::Unreached => self.spawn(Self::count),
+            Ended::Answered(_) | Ended::Failed | Ended::Unreached => self.tell(Sign::Failure),
         }
     }
 
-    fn spawn<F: Future<Output = ()> + Send + 'static>(self, work: fn(Self) -> F) {
-        let tasks = self.gate.app.tasks.clone();
-        tasks.spawn("count an agent's failures", work(self));
-    }
-
-    async fn forgive(self) {
-        if let Err(error) = self.gate.app.shared.succeed(&self.grant.fault_key).await {
-            tracing::warn!(%error, "an agent's success was not counted");
+    fn tell(self, sign: Sign) {
+        let Self { gate, grant, .. } = self;
+        if !grant.marks.take_up(&grant, sign) {
+            return;
         }
-    }
-
-    async fn count(self) {
-        let failures = match self.gate.app.shared.fail(&self.grant.fault_key).await {
-            Ok(failures) => failures,
-            Err(error) => {
-                tracing::warn!(%error, "an agent's failure was not counted");
-                return;
+        let (tasks, marks) = (gate.app.tasks.clone(), Arc::clone(&grant.marks));
+        tasks.spawn("count an agent's failures", async move {
+            while let Some((grant, sign)) = marks.next() {
+                match sign {
+                    Sign::Success => forgive(&gate, &grant).await,
+                    Sign::Failure => count(&gate, &grant).await,
+                }
             }
-        };
-        if failures > self.grant.token.limits.failures
-            && let Err(error) = super::suspend(&self.gate.app, &self.grant, Suspension::Anomaly).await
-        {
-            // The next request finds the count and tries again.
-            tracing::error!(%error, "an agent token could not be suspended");
+        });
+    }
+}
+
+async fn forgive(gate: &Gate, grant: &Grant) {
+    if let Err(error) = gate.app.shared.succeed(&grant.fault_key).await {
+        tracing::warn!(%error, "an agent's success was not counted");
+    }
+}
+
+async fn count(gate: &Gate, grant: &Grant) {
+    let failures = match gate.app.shared.fail(&grant.fault_key).await {
+        Ok(failures) => failures,
+        Err(error) => {
+            tracing::warn!(%error, "an agent's failure was not counted");
+            return;
         }
+    };
+    if failures > grant.token.limits.failures
+        && let Err(error) = super::suspend(&gate.app, grant, Suspension::Anomaly).await
+    {
+        // The next request finds the count and tries again.
+        tracing::error!(%error, "an agent token could not be suspended");
     }
 }

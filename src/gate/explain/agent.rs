@@ -76,7 +76,7 @@ pub(super) async fn explain(
     after::of_rate(&mut told, token);
     if let Some(person) = record.person {
         let human = Arc::new(Snapshot::imagined(person, &world.catalogue));
-        let grant = Grant::new([0; 32], record.token, record.slug);
+        let grant = Grant::new([0; 32], record.token, record.slug, Arc::default());
         of_route(gate, world, question, at, &mut told, (&human, &grant), application.as_ref()).await;
     }
     after::of_limit(&mut told, at.0);

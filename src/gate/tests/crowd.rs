@@ -6,6 +6,7 @@ use super::agent::sources;
 use super::agents::{text_of_number, token_of};
 use super::double::setting_of;
 use super::*;
+use crate::crypto::digest::sha256;
 
 const CROWD: usize = 5_000;
 const FEW: usize = 10;
@@ -69,7 +70,8 @@ async fn a_crowd_of_agents_costs_little_memory_and_no_time() {
     let world = setting.gate.world();
     let known = async |number: usize| {
         let sources = sources(&setting.gate, &world, setting.app.now());
-        setting.gate.agents.find(&text_of_number(number), sources).await.unwrap()
+        let digest = sha256(text_of_number(number).as_bytes());
+        setting.gate.agents.of_digest(digest, sources).await.unwrap().acting().unwrap()
     };
     let first = known(0).await;
     let before = resident_bytes();

@@ -8,6 +8,7 @@ in_both_places!(
     t13_a_rate_lets_its_limit_through_and_remembers_breaches,
     t14_failures_count_one_after_the_other,
     a_rate_above_six_hundred_is_counted_in_seconds,
+    a_rate_that_is_narrowed_across_six_hundred_forgets_nobody,
 );
 
 async fn t13_a_rate_lets_its_limit_through_and_remembers_breaches(shared: Shared) {
@@ -37,6 +38,20 @@ async fn a_rate_above_six_hundred_is_counted_in_seconds(shared: Shared) {
         passed += u32::from(shared.rate("fast", "fast:0", rate, None).await.unwrap().0.hit.is_allowed);
     }
     assert_eq!(passed, 601);
+}
+
+async fn a_rate_that_is_narrowed_across_six_hundred_forgets_nobody(shared: Shared) {
+    let ask = async |per_minute| {
+        shared.rate("wide", "wide:0", Rate { per_minute, breaches_max: 1 }, None).await.unwrap().0.hit
+    };
+    for _ in 0..599 {
+        assert!(ask(700).await.is_allowed);
+    }
+    let last = ask(600).await;
+    assert_eq!((last.is_allowed, last.remaining), (true, 0), "the minute has room for one more");
+    let refused = ask(600).await;
+    assert!(!refused.is_allowed && refused.retry_after > Duration::from_secs(30), "{refused:?}");
+    assert!(!ask(20).await.is_allowed, "nor has a narrower one");
 }
 
 async fn t14_failures_count_one_after_the_other(shared: Shared) {

@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use portcullis::base::{Clock as _, SystemClock};
+use portcullis::factor::Seed;
 use serde_json::{Value, json};
 
 use super::gateway::Gateway;
@@ -119,6 +121,43 @@ async fn a_person_decides_with_a_password_and_sees_what_is_decided() {
     let sessions = scene.place.run("user show ada@example.com --json").json();
     let open = sessions["sessions"].as_array().map(Vec::len);
     assert_eq!(open, Some(1), "the command's own session was ended: {sessions}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_with_a_second_factor_proves_it_on_the_command_line() {
+    let scene = Scene::new().await;
+    let named = scene.hold("{}").await;
+    let lines = [&scene.keys[..], &[format!("Authorization: Bearer {}", scene.human)]].concat();
+    let begun = send(&scene.gateway, "/api/v1/auth/2fa/setup/", &lines, "{}").await.json();
+    let seed = Seed::parse(begun["secret"].as_str().expect("a seed")).expect("a seed");
+    let code = json!({"code": seed.code_at(SystemClock.now()).expose()}).to_string();
+    let done = send(&scene.gateway, "/api/v1/auth/2fa/confirm/", &lines, &code).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    let login = format!("approve {named} --email ada@example.com --password-stdin");
+    let asked = scene.decide(&login, PASSWORD);
+    assert!(asked.code == 1 && asked.err.contains("--code-stdin"), "{asked:?}");
+    let missing = scene.decide(&format!("{login} --code-stdin"), PASSWORD);
+    assert_eq!(missing.code, 2, "{missing:?}");
+    let wrong = scene.decide(&format!("{login} --code-stdin"), &format!("{PASSWORD}\nno-such-code\n"));
+    assert!(wrong.code == 1 && scene.state(&named) == "pending", "{wrong:?}");
+    // A code of the device opens something once, and this one has.
+    let spare = begun["backup_codes"][0].as_str().expect("a backup code");
+    let done = scene.decide(&format!("{login} --code-stdin"), &format!("{PASSWORD}\n{spare}\n"));
+    assert_eq!((done.code, done.out.trim()), (0, "confirmed"), "{done:?}");
+    assert_eq!(scene.state(&named), "approved");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_brings_no_keys_is_told_how_to_bring_them() {
+    let scene = Scene::new().await;
+    let named = scene.hold("{}").await;
+    let url = format!("http://{}/api/v1/auth", scene.gateway.public);
+    let line =
+        format!("approvals approve {named} --url {url} --email ada@example.com --password-stdin --yes");
+    let refused = scene.place.run_with(&line, PASSWORD).bad();
+    for part in ["APP_AUTH_REQUIRED", "--access-key", "--access-secret-file"] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
