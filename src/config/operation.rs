@@ -39,7 +39,7 @@ pub struct Limits {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Connections {
-    /// All at once.
+    /// All at once; fewer where the system allows too few open files, of which each needs two.
     #[schemars(range(min = 1))]
     pub total: u32,
     /// From one address, IPv6 counted by its /64.

@@ -13,6 +13,7 @@ mod operator;
 mod reactions;
 mod redirect;
 mod reload;
+mod room;
 mod share;
 mod signal;
 mod steady;
@@ -47,6 +48,7 @@ use bridge::{Bridge, InForce, Reach};
 use errand::Sending;
 use operator::Operator;
 use redirect::Redirect;
+use room::limits;
 use steady::SteadyClock;
 
 pub use assemble::operate;
@@ -241,6 +243,7 @@ impl Running {
     /// Begins to serve the sockets.
     fn open(&self, sockets: Sockets, config: &Config) -> Result<(), StartError> {
         let patience = patience(config);
+        room::make(config);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let ids = RequestIds::new(self.app.random.as_ref());
         let bridge: Arc<Bridge> = Arc::clone(&self.bridge);
@@ -329,12 +332,6 @@ fn patience(config: &Config) -> Patience {
         body_rate: BODY_RATE,
         write: config.limits.body.pause,
     }
-}
-
-fn limits(config: &Config) -> Limits {
-    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-    let connections = &config.limits.connections;
-    Limits { connections: count(connections.total), connections_per_address: count(connections.per_address) }
 }
 
 fn read_pair(tls: &config::Tls) -> std::io::Result<PemPair> {

@@ -36,7 +36,7 @@ async fn somebody_sees_their_own_sessions_and_ends_them() {
     let mut here = Browser::new(&scene.gateway);
     assert_eq!(
         here.get(ACCOUNT).await.header("location"),
-        Some("/portcullis/login/?next=/portcullis/account/")
+        Some("/portcullis/login/?next=%2Fportcullis%2Faccount%2F")
     );
     here.log_in("ada").await;
     let mut there = Browser::new(&scene.gateway);

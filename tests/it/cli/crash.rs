@@ -94,6 +94,10 @@ async fn a_gateway_out_of_file_descriptors_waits_and_comes_back() {
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
     let before = ticks(gateway.pid());
+    let alive =
+        tokio::time::timeout(Duration::from_secs(1), exchange(gateway.admin, get("/livez", &[]))).await;
+    let alive = alive.expect("in time").expect("an answer");
+    assert_eq!(alive.status, 200, "whoever holds connections kills no gateway that lives");
     tokio::time::sleep(Duration::from_secs(1)).await;
     let burnt = ticks(gateway.pid()) - before;
     assert!(burnt < 40, "{burnt} ticks in a second of waiting");
