@@ -272,7 +272,9 @@ mod tests {
     fn opened(reads: &[&[u8]]) -> Tap {
         let tap = Tap::default();
         tap.begins();
-        reads.iter().for_each(|read| tap.sees(read).unwrap());
+        for read in reads {
+            tap.sees(read).unwrap();
+        }
         tap
     }
 
