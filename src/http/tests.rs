@@ -298,6 +298,10 @@ async fn the_pages_ask_no_other_origin_for_anything() {
         };
         let reply = row.answer(call, Body::default()).await;
         assert_eq!(reply.status, StatusCode::OK, "{path}");
+        assert!(
+            memchr::memmem::find(&reply.body, b"cdn.redoc.ly").is_none(),
+            "{path} has a picture elsewhere"
+        );
         if reply.headers[header::CONTENT_TYPE].to_str().unwrap().starts_with("text/html") {
             let html = String::from_utf8_lossy(&reply.body).into_owned();
             assert!(
