@@ -90,6 +90,7 @@ fn of_upstream(upstream: &Upstream) -> Vec<u8> {
         http2: _,
         retries: _,
         breaker: _,
+        in_flight: _,
     } = upstream;
     let mut fields = Fields::new("upstream");
     fields.set(servers.iter().map(|server| server.to_string().into_bytes()).collect());

@@ -4,6 +4,7 @@
 //! what the file says is checked here, what a name resolves to by [`refused`] when it is used.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(super) struct RawUpstream {
     /// idempotent.
     #[schemars(range(max = 5))]
     pub retries: u32,
+    /// How many requests may be at the servers at once, all together; one more is answered 503.
+    pub in_flight: Option<NonZeroU32>,
     /// Stops asking a backend that keeps failing; `off` never does.
     pub breaker: RawBreaker,
     /// What kind of signed statement about the caller the backend gets.
@@ -159,6 +162,7 @@ pub struct Upstream {
     pub http2: bool,
     pub host: UpstreamHost,
     pub retries: u32,
+    pub in_flight: Option<NonZeroU32>,
     pub breaker: Option<Breaker>,
     pub assertion: Assertion,
 }
@@ -306,6 +310,7 @@ impl RawUpstream {
             http2: self.http2,
             host,
             retries: self.retries,
+            in_flight: self.in_flight,
             breaker: match self.breaker {
                 RawBreaker::Word(BreakerWord::Off) => None,
                 RawBreaker::Map(breaker) => Some(breaker),

@@ -42,6 +42,8 @@ pub enum Rejection {
     RedactionImpossible,
     /// No server of the upstream is in a state to be asked.
     UpstreamUnavailable,
+    /// As many requests as it is to have are there already.
+    UpstreamBusy,
     /// No route has this host and path: closed by default.
     NoRoute,
     /// The path is known, the method is not. `allow` is the list that the answer names.
@@ -229,6 +231,8 @@ impl Rejection {
                 "The answer cannot be redacted.", "Have the upstream answer agents with plain JSON, or the route pass other types."),
             Self::UpstreamUnavailable => row(S::SERVICE_UNAVAILABLE, "UPSTREAM_UNAVAILABLE", "upstream_unavailable",
                 "The upstream is not available.", "Try again shortly."),
+            Self::UpstreamBusy => row(S::SERVICE_UNAVAILABLE, "UPSTREAM_BUSY", "upstream_busy",
+                "The upstream has too much to do.", "Try again shortly."),
             Self::NoRoute => row(S::NOT_FOUND, "NOT_FOUND", "no_route",
                 "Not found.", "Check the host and the path: this gateway has no route for them."),
             Self::MethodNotAllowed { .. } => row(S::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "method",
@@ -309,6 +313,7 @@ impl Rejection {
                 | Self::UpstreamFailed
                 | Self::UpstreamTimeout
                 | Self::UpstreamUnavailable
+                | Self::UpstreamBusy
         )
     }
 
@@ -320,7 +325,7 @@ impl Rejection {
             Self::Agent(refusal) => refusal.headers(),
             Self::Held(refusal) => refusal.headers(),
             Self::MethodUnknown => vec![(ALLOW, HeaderValue::from_static(METHODS))],
-            Self::Unavailable(_) | Self::UpstreamUnavailable => {
+            Self::Unavailable(_) | Self::UpstreamUnavailable | Self::UpstreamBusy => {
                 vec![(RETRY_AFTER, whole_seconds(RETRY_AFTER_SILENCE))]
             }
             Self::TokenInvalid | Self::AgentTokenUnreadable | Self::ApplicationMismatch => {

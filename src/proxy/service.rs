@@ -409,6 +409,7 @@ pub(super) fn next_peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
             ctx.attempt.count += 1;
             Ok(peer)
         }
+        Err(NoneToAsk::Full) => refused(ctx, Rejection::UpstreamBusy),
         Err(NoneToAsk::BreakerOpen | NoneToAsk::AllDown) => refused(ctx, Rejection::UpstreamUnavailable),
     }
 }

@@ -41,6 +41,8 @@ pub struct Upstream {
     group: u64,
     targets: ArcSwap<Vec<Arc<Target>>>,
     next: AtomicUsize,
+    /// Requests that are there, where they are counted.
+    in_flight: Arc<AtomicUsize>,
     breaker: Option<Breaker>,
     metrics: Arc<UpstreamMetrics>,
 }
@@ -61,6 +63,16 @@ pub struct Target {
 /// A server that was chosen. Counts as busy until it is dropped.
 pub struct Chosen {
     target: Arc<Target>,
+    _place: Option<Place>,
+}
+
+/// One of the requests that an upstream may have at once, given back when it is dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Chosen {
@@ -119,6 +131,8 @@ impl Chosen {
 /// Why no server was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoneToAsk {
+    /// It has as many requests as it may have.
+    Full,
     BreakerOpen,
     /// All are down, or their names have no address.
     AllDown,
@@ -133,6 +147,7 @@ impl Upstream {
             tls,
             targets: ArcSwap::default(),
             next: AtomicUsize::new(0),
+            in_flight: Arc::default(),
             breaker,
             metrics,
             plan,
@@ -172,6 +187,7 @@ impl Upstream {
     /// # Errors
     /// [`NoneToAsk`].
     pub fn choose(&self, not: Option<SocketAddr>) -> Result<Chosen, NoneToAsk> {
+        let place = self.place(not)?;
         if let Some(breaker) = &self.breaker
             && not.is_none()
             && !breaker.lets_through(Instant::now())
@@ -190,12 +206,25 @@ impl Upstream {
         };
         let target = Arc::clone(chosen.unwrap_or(fallback));
         target.busy.fetch_add(1, Ordering::Relaxed);
-        Ok(Chosen { target })
+        Ok(Chosen { target, _place: place })
+    }
+
+    /// A place for a request, where they are counted. One that is tried again had one already.
+    fn place(&self, not: Option<SocketAddr>) -> Result<Option<Place>, NoneToAsk> {
+        let Some(most) = self.most() else { return Ok(None) };
+        let others = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(&self.in_flight));
+        if not.is_none() && others >= most { Err(NoneToAsk::Full) } else { Ok(Some(place)) }
+    }
+
+    fn most(&self) -> Option<usize> {
+        self.plan.in_flight.map(|most| usize::try_from(most.get()).unwrap_or(usize::MAX))
     }
 
     /// Whether there is anybody to ask now. Nobody is chosen, and no try is used up.
     pub fn has_somebody(&self) -> bool {
-        self.breaker.as_ref().is_none_or(|breaker| breaker.would_let_through(Instant::now()))
+        self.most().is_none_or(|most| self.in_flight.load(Ordering::Relaxed) < most)
+            && self.breaker.as_ref().is_none_or(|breaker| breaker.would_let_through(Instant::now()))
             && self.targets.load().iter().any(|target| target.is_up.load(Ordering::Relaxed))
     }
 

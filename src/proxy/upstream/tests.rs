@@ -23,6 +23,7 @@ fn plan(balance: Balance, servers: &[&str]) -> config::Upstream {
         http2: false,
         host: config::UpstreamHost::Keep,
         retries: 1,
+        in_flight: None,
         breaker: Some(config::Breaker { after: 1, within: second, open_for: Duration::from_hours(1) }),
         assertion: config::Assertion::Off,
     }
@@ -52,6 +53,23 @@ fn a_retry_goes_to_another_server_where_there_is_one() {
     assert!((0..4).all(|_| port(&two, Some(first)) == 2));
     let one = upstream(Balance::RoundRobin, &["127.0.0.1:1"]);
     assert_eq!(port(&one, Some(first)), 1);
+}
+
+#[test]
+fn no_more_requests_than_it_may_have_are_at_an_upstream() {
+    let mut plan = plan(Balance::RoundRobin, &["127.0.0.1:1", "127.0.0.1:2"]);
+    plan.in_flight = std::num::NonZeroU32::new(2);
+    let upstream = Upstream::new(plan, None, Metrics::new("0").upstream("u"));
+    let first = upstream.choose(None).unwrap();
+    let second = upstream.choose(None).unwrap();
+    assert_eq!(upstream.choose(None).err(), Some(NoneToAsk::Full));
+    assert!(!upstream.has_somebody());
+    let again = upstream.choose(Some(first.address())).expect("it has a place already");
+    drop((again, first));
+    assert!(upstream.has_somebody());
+    let third = upstream.choose(None).expect("one left");
+    drop((second, third));
+    assert_eq!(upstream.in_flight.load(Ordering::Relaxed), 0);
 }
 
 #[test]
