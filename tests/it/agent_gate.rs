@@ -391,3 +391,22 @@ on_one_and_on_two! {
         assert_eq!((storm.passed, storm.upstream.count(), storm.suspensions().await), (20, 20, 1));
     }
 }
+
+#[tokio::test]
+async fn what_a_connection_header_names_away_is_decided_and_forwarded_alike() {
+    let upstream = Upstream::echo().await;
+    let scene = scene(&format!("audit: {{ reads: 1 }}\n{}", routes(&upstream))).await;
+    let (_, token) = scene.mint(&reader(&json!({}))).await;
+    let named_away = ["X-Prompt-Trace-ID: t-9", "Connection: x-prompt-trace-id"];
+    assert_eq!(scene.ask("/reports/7", &token, &named_away).await.status, 200);
+    let forwarded = upstream.last().header("x-prompt-trace-id").map(str::to_owned);
+    until(SECOND, "a row", async || scene.rows("agent_action").await.len() == 1).await;
+    let recorded = scene.rows("agent_action").await[0].personal["detail"]["trace"].clone();
+    assert_eq!(json!(forwarded), recorded);
+    for name in ["x-agent-id", "x-agent-token-id", "x-user-id"] {
+        let lines = [&*format!("{name}: forged"), &format!("Connection: {name}")];
+        assert_eq!(scene.ask("/reports/7", &token, &lines).await.status, 200, "{name}");
+        let seen = upstream.last();
+        assert!(seen.all(name).len() == 1 && seen.header(name) != Some("forged"), "{name}");
+    }
+}

@@ -363,3 +363,19 @@ async fn what_waits_is_counted_and_told_to_pages_of_other_origins_too() {
     let counted = "portcullis_decisions_total{decision=\"hold\",reason=\"approval\",route=\"reports\"} 2";
     assert!(metrics.lines().any(|line| line == counted), "{metrics}");
 }
+
+#[tokio::test]
+async fn a_confirmation_that_is_named_away_opens_one_request_at_most() {
+    let (upstream, scene, token) = with_upstream().await;
+    let named = scene.approved("/reports/7", &token, "{}").await;
+    let away = [&*confirmed(&named), "Connection: x-action-confirmation"];
+    let first = scene.post("/reports/7", &token, &away, "{}").await.status;
+    assert_eq!(upstream.count(), usize::from(first == 200), "{first}");
+    if first == 200 {
+        assert_eq!(upstream.last().header("x-action-confirmation"), None, "used here, and not sent on");
+    }
+    for _ in 0..2 {
+        scene.post("/reports/7", &token, &[&confirmed(&named)], "{}").await;
+    }
+    assert_eq!(upstream.count(), 1);
+}

@@ -330,3 +330,18 @@ async fn checks_over_http2_leave_no_connection_open() {
     assert!(upstream.open() <= 1, "{} connections stay open", upstream.open());
     drop(gateway);
 }
+
+#[tokio::test]
+async fn a_header_with_a_bare_cr_or_a_nul_is_a_502() {
+    for value in ["a\rSet-Cookie: evil=1", "a\r", "\rb", "a\0b"] {
+        for request in [get("/x", &[]), POST.to_owned()] {
+            let head = format!("HTTP/1.1 200 OK\r\nX-Mine: {value}\r\nContent-Length: 2\r\n\r\nok");
+            let (upstream, gateway) = answering(raw(&head)).await;
+            let answer = exchange(gateway.public(), &request).await.unwrap();
+            assert!(is_failed(&answer) && answer.header("set-cookie").is_none(), "{value:?}: {answer:?}");
+            assert_eq!(canary(&gateway).await, "canary", "{value:?}");
+            let used = connections(&upstream);
+            assert_ne!(used.first(), used.last(), "{value:?}");
+        }
+    }
+}

@@ -9,6 +9,7 @@ use portcullis::crypto::key::{Algorithm, SigningKey};
 use portcullis::crypto::keyring::Purpose;
 use serde_json::{Value, json};
 
+use crate::agent;
 use crate::support::people::{Keys, User};
 use crate::support::{Gateway, Upstream};
 
@@ -170,4 +171,41 @@ async fn an_account_that_may_not_act_stops_everywhere() {
     assert_eq!(scene.status(&scene.ada.access).await, 401, "what was ended stays ended");
     let again = gateway.log_in("ada", scene.ada.id, &scene.keys).await;
     assert_eq!(scene.status(&again.access).await, 200);
+}
+
+#[tokio::test]
+async fn what_opens_another_door_is_no_access_token() {
+    let upstream = Upstream::echo().await;
+    let scene = agent::scene(&format!(
+        "upstreams: {{ up: {{ servers: ['{}'] }} }}\n\
+         routes: [ {{ name: mine, match: {{ path: '/mine' }}, upstream: up, allow: signed_in, agents: {{ permission: reports.read }} }} ]\n",
+        upstream.address
+    ))
+    .await;
+    let (_, agent) = scene.mint(&json!({"agent_id": "robot", "permissions": ["reports.read"]})).await;
+    let text =
+        |answer: Value, key: &str| answer[key].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+    let key = json!({"name": "report", "scopes": ["reports.read"]});
+    let key = text(scene.call("POST", "/api-keys/", &key).await.json(), "key");
+    let ticket = text(scene.call("POST", "/ws-ticket/", &json!({})).await.json(), "ticket");
+    let ask = async |line: String| scene.gateway.send("GET", "/mine", &[line]).await.status;
+    assert_eq!(ask(agent::bearer(&agent)).await, 200, "each is good where it belongs");
+    assert_eq!(ask(format!("X-API-Key: {key}")).await, 200);
+    let Keys { key: access_key, secret, .. } = &scene.keys;
+    for token in [&agent, &key, &ticket, &scene.ada.refresh, access_key, secret] {
+        assert_eq!(ask(format!("Authorization: Bearer {token}")).await, 401);
+    }
+    for token in [&scene.ada.access, &key, &ticket, &scene.ada.refresh] {
+        assert_eq!(ask(agent::bearer(token)).await, 401);
+    }
+    for token in [&scene.ada.access, &agent, &ticket] {
+        assert_eq!(ask(format!("X-API-Key: {token}")).await, 401);
+    }
+    assert_eq!(upstream.count(), 2);
+    let socket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    for token in [&scene.ada.access, &agent, &key] {
+        let answer = scene.gateway.send("GET", &format!("/mine?ticket={token}"), &[socket.to_owned()]).await;
+        assert!(matches!(answer.status, 401 | 403), "{}", answer.status);
+    }
+    assert_eq!(upstream.count(), 2);
 }

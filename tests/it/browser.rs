@@ -1,11 +1,14 @@
 //! The pages in a real browser that runs no script: on a desk, on a phone, by keyboard.
 //! Law: nothing that a page needs is refused by its own policy, and nothing is wider than the screen.
 
+use std::time::Duration;
+
 use portcullis::approval::State;
 
 use crate::page::{page_of, with_pages};
 use crate::support::chromium::Tab;
 use crate::support::people::PASSWORD;
+use crate::support::replica::until;
 
 /// Where pictures go, for whoever looks at them.
 pub fn keep(name: &str, picture: &[u8]) {
@@ -64,4 +67,20 @@ async fn somebody_decides_at_a_desk() {
 #[tokio::test]
 async fn somebody_decides_on_a_phone() {
     decide("phone", 360).await;
+}
+
+#[tokio::test]
+async fn the_pages_of_the_api_document_have_all_they_need_here() {
+    let scene = with_pages().await;
+    let mut tab = Tab::open(1100, 800).await;
+    tab.run_scripts().await;
+    for (path, last) in [("/docs/", ".opblock"), ("/redoc/", "img[alt='redocly logo']")] {
+        tab.go(&format!("http://{}{path}", scene.gateway.public())).await;
+        let is_drawn = format!("!!document.querySelector(\"{last}\")");
+        until(Duration::from_secs(30), path, async || tab.read(&is_drawn).await == true).await;
+        // What is loaded late is complained about late.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        tab.read("1").await;
+        assert!(tab.complaints.is_empty(), "{path}: {:?}", tab.complaints);
+    }
 }

@@ -40,10 +40,13 @@ async fn a_drain_announces_itself_then_closes_and_lets_requests_finish() {
     let gateway = Arc::new(gateway);
     let (public, admin) = (gateway.public(), gateway.admin());
     let mut idle = Client::connect(public).await;
+    let health = async || exchange(public, get("/api/v1/health/", &[])).await.unwrap();
+    assert_eq!((health().await.status, health().await.json()["status"].as_str()), (200, Some("ok")));
     let stopping = Arc::clone(&gateway);
     let start = Instant::now();
     let stopped = spawn(async move { stopping.running.shutdown().await });
     tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((health().await.status, health().await.code().as_str()), (503, "SERVICE_UNAVAILABLE"));
     let ready = exchange(admin, get("/readyz", &[])).await.unwrap();
     assert_eq!((ready.status, ready.json()["reasons"]["drain"].is_string()), (503, true));
     let late = exchange(public, get("/x", &[])).await.unwrap();

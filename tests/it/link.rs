@@ -13,7 +13,7 @@ use crate::support::raw::{Answer, exchange};
 use crate::support::replica::until;
 use crate::support::smtp::Smtp;
 use crate::support::upstream::spawn;
-use crate::support::{Gateway, Replicas};
+use crate::support::{Gateway, Replicas, Upstream};
 
 const PAGE: &str = "https://app.example.com/enter";
 const YAML: &str = "login: { magic_link: { targets: ['https://app.example.com/enter'] } }\n";
@@ -165,4 +165,22 @@ on_one_and_on_two! {
         let app = &replicas.here.running.app;
         assert_eq!(portcullis::session::live_of(&app.db, ada, app.now()).await.unwrap().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_links_token_is_no_access_token() {
+    let upstream = Upstream::echo().await;
+    let post = Post::start(&format!(
+        "{YAML}upstreams: {{ up: {{ servers: ['{}'] }} }}\n\
+         routes: [ {{ name: mine, match: {{ path: '/mine' }}, upstream: up, allow: signed_in }} ]\n",
+        upstream.address
+    ))
+    .await;
+    post.gateway.account("ada", |_| {}).await;
+    let token = post.link(1).await;
+    for scheme in ["Bearer", "AgentBearer"] {
+        let line = format!("Authorization: {scheme} {token}");
+        assert_eq!(post.gateway.send("GET", "/mine", &[line]).await.status, 401, "{scheme}");
+    }
+    assert_eq!(upstream.count(), 0);
 }

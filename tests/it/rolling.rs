@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::Request;
+
 use crate::support::gateway::open_to;
+use crate::support::h2::H2Client;
 use crate::support::raw::get;
 use crate::support::upstream::spawn;
-use crate::support::{Client, Foreign, Gateway, Upstream};
+use crate::support::{Client, Foreign, Gateway, Upstream, times};
 
 /// What clients saw.
 #[derive(Default)]
@@ -38,6 +41,21 @@ async fn ask(address: SocketAddr, seen: Arc<Seen>, number: usize) {
     }
 }
 
+/// The same over HTTP/2, all requests of a client on one connection.
+async fn ask_h2(address: SocketAddr, seen: Arc<Seen>, number: usize) {
+    let client = H2Client::cleartext(address).await;
+    while !seen.is_over.load(Ordering::Relaxed) {
+        let request = Request::builder().uri(format!("http://gw.test/{number}")).body(()).unwrap();
+        let answer = client.send(request, None).await;
+        let is_good = answer.is_ok_and(|answer| {
+            answer.head.status() == 200 && answer.body.starts_with(format!("GET /{number} ").as_bytes())
+        });
+        let counter = if is_good { &seen.good } else { &seen.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_haproxy_nobody_notices_that_a_gateway_is_replaced() {
     let upstream = Upstream::echo().await;
@@ -57,11 +75,13 @@ async fn behind_haproxy_nobody_notices_that_a_gateway_is_replaced() {
     );
     let haproxy = Foreign::haproxy(&backend).await;
     let seen = Arc::new(Seen::default());
-    let clients: Vec<_> =
+    let mut clients: Vec<_> =
         (0..10).map(|number| spawn(ask(haproxy.address, Arc::clone(&seen), number))).collect();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    clients.extend((10..15).map(|number| spawn(ask_h2(haproxy.address, Arc::clone(&seen), number))));
+    let rest = Duration::from_secs(times(1, 15) as u64);
+    tokio::time::sleep(rest).await;
     one.running.shutdown().await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(rest).await;
     seen.is_over.store(true, Ordering::Relaxed);
     for client in clients {
         client.await.unwrap();

@@ -93,3 +93,23 @@ async fn a_method_that_is_not_allowed_is_told_which_are() {
     let answer = exchange(gateway.public(), request).await.unwrap();
     assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
 }
+
+#[tokio::test]
+async fn nothing_but_the_request_line_says_the_method() {
+    let upstream = Upstream::echo().await;
+    let gateway = gateway(&upstream).await;
+    let lines = "X-HTTP-Method: GET\r\nX-HTTP-Method-Override: GET\r\nX-Method-Override: GET\r\n";
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let post = |path: &str| {
+        format!("POST {path} HTTP/1.1\r\nHost: gw.test\r\n{lines}{form}Content-Length: 11\r\n\r\n_method=GET")
+    };
+    for path in ["/read", "/read?_method=GET", "/read?_HttpMethod=GET"] {
+        assert_eq!(exchange(gateway.public(), post(path)).await.unwrap().status, 405, "{path}");
+    }
+    assert_eq!(upstream.count(), 0);
+    let delete = "X-HTTP-Method-Override: DELETE";
+    let answer = exchange(gateway.public(), get("/read?_method=DELETE", &[delete])).await.unwrap();
+    let seen = upstream.last();
+    assert_eq!((answer.status, seen.line()), (200, "GET /read?_method=DELETE HTTP/1.1"));
+    assert_eq!(seen.header("x-http-method-override"), None, "nor is it said to the upstream");
+}

@@ -201,6 +201,62 @@ async fn an_expectation_that_is_not_exact_is_refused() {
 }
 
 #[tokio::test]
+async fn a_request_that_expects_to_be_told_is_one_request() {
+    let upstream = Upstream::start(|seen| Act::ok(seen.line())).await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: gw.test\r\n\r\n";
+    for method in ["POST", "GET", "DELETE"] {
+        let length = format!("Content-Length: {}\r\n", hidden.len());
+        let chunks = format!("{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len());
+        for (lines, body) in [(&*length, hidden), ("Transfer-Encoding: chunked\r\n", &*chunks)] {
+            for is_patient in [false, true] {
+                let before = upstream.count();
+                let mut client = Client::connect(gateway.public()).await;
+                let head = format!(
+                    "{method} /x HTTP/1.1\r\nHost: gw.test\r\nExpect: 100-continue\r\nConnection: close\r\n{lines}\r\n"
+                );
+                if is_patient {
+                    client.send(&head).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    client.send(body).await;
+                } else {
+                    client.send(format!("{head}{body}")).await;
+                }
+                let said = String::from_utf8_lossy(&client.rest().await).into_owned();
+                let case = format!("{method}, {lines:?}, patient: {is_patient}: {said}");
+                assert!(said.matches("HTTP/1.1 100").count() <= 1, "{case}");
+                assert_eq!(said.matches("HTTP/1.1 200").count(), 1, "{case}");
+                let seen = upstream.last();
+                assert_eq!(
+                    (upstream.count() - before, seen.body.as_slice()),
+                    (1, hidden.as_bytes()),
+                    "{case}"
+                );
+                assert_eq!(seen.target(), "/x", "{case}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_old_client_that_keeps_its_connection_sends_one_request() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    for (method, length) in [("POST", ""), ("GET", ""), ("POST", "Content-Length: 0\r\n")] {
+        let before = upstream.count();
+        let mut client = Client::connect(gateway.public()).await;
+        let head = format!("{method} /x HTTP/1.0\r\nHost: gw.test\r\nConnection: keep-alive\r\n{length}\r\n");
+        client.send(format!("{head}{}", get("/hidden", &[]))).await;
+        let answer = client.answer_to(method).await.unwrap();
+        assert_eq!(answer.status, 200, "{method}");
+        assert!(client.answer().await.is_none(), "{method}: a second answer");
+        assert!(client.closes_within(Duration::from_secs(3)).await, "{method}");
+        assert_eq!(upstream.count() - before, 1, "{method}");
+        assert_eq!(upstream.last().target(), "/x");
+    }
+}
+
+#[tokio::test]
 async fn trailers_never_become_headers() {
     let upstream = Upstream::echo().await;
     let gateway = Gateway::open_to(upstream.address).await;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::support::raw::get;
+use crate::support::replica::until;
 use crate::support::{Act, Client, Gateway, Upstream, exchange};
 
 fn config(upstream: &str) -> String {
@@ -119,6 +120,35 @@ async fn an_upstream_that_breaks_off_is_hardly_asked_more_often_than_clients_ask
         assert!(matches!(answer.status, 502 | 503), "{answer:?}");
     }
     assert!(broken.connections() <= 110, "{} tries", broken.connections());
+}
+
+#[tokio::test]
+async fn an_upstream_that_hangs_holds_no_more_requests_than_it_may() {
+    let hanging = Upstream::start(|_| Act::Hang).await;
+    let gateway = Gateway::start(&config(&format!("servers: ['{}'], in_flight: 3", hanging.address))).await;
+    let mut waiting = Vec::new();
+    for verb in ["GET", "POST", "PUT"] {
+        let mut client = Client::connect(gateway.public()).await;
+        client.send(format!("{verb} /x HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 0\r\n\r\n")).await;
+        waiting.push(client);
+    }
+    until(Duration::from_secs(5), "three are there", async || hanging.count() == 3).await;
+    let refused = exchange(gateway.public(), get("/x", &[])).await.unwrap();
+    assert_eq!((refused.status, refused.code().as_str()), (503, "UPSTREAM_BUSY"));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    let body = "POST /x HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 1\r\n\r\na";
+    assert_eq!(exchange(gateway.public(), body).await.unwrap().code(), "UPSTREAM_BUSY");
+    assert_eq!(hanging.count(), 3);
+    // A client that leaves gives its place back.
+    waiting.pop();
+    let mut next = Client::connect(gateway.public()).await;
+    until(Duration::from_secs(5), "there is a place again", async || {
+        next.send(get("/x", &[])).await;
+        let answer = tokio::time::timeout(Duration::from_millis(200), next.answer()).await;
+        answer.is_err()
+    })
+    .await;
+    assert_eq!(hanging.count(), 4);
 }
 
 #[tokio::test]

@@ -6,14 +6,15 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::Place;
 use super::gateway::Gateway;
 use super::reload::load;
 use crate::support::frame::{
-    DATA, END_HEADERS, HEADERS, PING, SETTINGS, WINDOW_UPDATE, block, frame, preface,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, block,
+    frame, preface,
 };
 use crate::support::gateway::open_to;
 use crate::support::raw::get;
@@ -53,15 +54,19 @@ struct Vitals {
     kib: usize,
 }
 
+fn vitals_of(pid: u32) -> Vitals {
+    let proc = format!("/proc/{pid}");
+    let status = std::fs::read_to_string(format!("{proc}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    Vitals {
+        files: std::fs::read_dir(format!("{proc}/fd")).unwrap().count(),
+        kib: line.trim().trim_end_matches(" kB").parse().unwrap(),
+    }
+}
+
 impl Scene {
     fn vitals(&self) -> Vitals {
-        let proc = format!("/proc/{}", self.gateway.pid());
-        let status = std::fs::read_to_string(format!("{proc}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-        Vitals {
-            files: std::fs::read_dir(format!("{proc}/fd")).unwrap().count(),
-            kib: line.trim().trim_end_matches(" kB").parse().unwrap(),
-        }
+        vitals_of(self.gateway.pid())
     }
 
     /// Waits until no more files are open than before, ten aside.
@@ -188,37 +193,146 @@ fn ticks(pid: u32) -> u64 {
     [11, 12].map(|at| fields[at].parse::<u64>().unwrap()).iter().sum()
 }
 
+type Flood = Box<dyn Fn(u32) -> Vec<u8>>;
+
+/// What asks for nothing, or for what is never carried out: how it begins, and how it goes on.
+fn floods() -> Vec<(&'static str, Vec<u8>, Flood)> {
+    let same = |one: Vec<u8>| -> Flood { Box::new(move |_| one.clone()) };
+    let head = |method| {
+        block(&[(":method", method), (":scheme", "http"), (":authority", "gw.test"), (":path", "/flood")])
+    };
+    let open = [preface(), frame(HEADERS, END_HEADERS, 1, &head("POST"))].concat();
+    let endless = [preface(), frame(HEADERS, END_STREAM, 1, &head("GET"))].concat();
+    let long = frame(CONTINUATION, 0, 1, &block(&[("x-a", &"a".repeat(16_000))]));
+    let stream =
+        move |number: u32, then: Vec<u8>| [frame(HEADERS, END_HEADERS, number, &head("POST")), then].concat();
+    vec![
+        ("pings", preface(), same(frame(PING, 0, 0, &[0; 8]))),
+        ("settings", preface(), same(frame(SETTINGS, 0, 0, &[]))),
+        ("windows", preface(), same(frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]))),
+        ("empty data", open, same(frame(DATA, 0, 1, &[]))),
+        ("continuations", endless.clone(), same(long)),
+        ("empty continuations", endless, same(frame(CONTINUATION, 0, 1, &[]))),
+        (
+            "resets",
+            preface(),
+            Box::new(move |number| {
+                let id = number * 2 + 1;
+                stream(id, frame(RST_STREAM, 0, id, &8_u32.to_be_bytes()))
+            }),
+        ),
+        (
+            "resets that it is made to send",
+            preface(),
+            Box::new(move |number| {
+                let id = number * 2 + 1;
+                stream(id, frame(WINDOW_UPDATE, 0, id, &[0; 4]))
+            }),
+        ),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_frames_that_ask_for_nothing_cost_less_than_a_second() {
+async fn ten_thousand_frames_of_a_flood_cost_less_than_a_second_and_hardly_any_memory() {
     let upstream = Upstream::echo().await;
     let quick = QUICK.replace("admin: 127.0.0.1:0 }", "admin: 127.0.0.1:0, h2c: true }");
     let place = Place::with(&format!("{quick}{}", open_to(upstream.address)));
     let gateway = Gateway::start(&place);
-    let post = [(":method", "POST"), (":scheme", "http"), (":authority", "gw.test"), (":path", "/empty")];
-    let open = [preface(), frame(HEADERS, END_HEADERS, 1, &block(&post))].concat();
-    let floods = [
-        ("pings", preface(), frame(PING, 0, 0, &[0; 8])),
-        ("settings", preface(), frame(SETTINGS, 0, 0, &[])),
-        ("windows", preface(), frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
-        ("empty data", open, frame(DATA, 0, 1, &[])),
-    ];
-    for (name, begin, one) in floods {
-        let before = ticks(gateway.pid());
+    join_all((0..2 * AT_ONCE).map(|_| exchange(gateway.public, get("/warm", &[])))).await;
+    for (name, begin, next) in floods() {
+        let (before, full) = (ticks(gateway.pid()), vitals_of(gateway.pid()));
         let (mut read, mut write) = TcpStream::connect(gateway.public).await.unwrap().into_split();
         let answers = spawn(async move { tokio::io::copy(&mut read, &mut tokio::io::sink()).await.ok() });
         let sent = async {
             write.write_all(&begin).await?;
-            for _ in 0..50 {
-                write.write_all(&one.repeat(200)).await?;
+            for round in 0..50 {
+                let many: Vec<_> = (0..200).map(|number| next(round * 200 + number)).collect();
+                write.write_all(&many.concat()).await?;
             }
             write.flush().await
         };
         // It may be cut off before its end, which costs even less.
         let _ = tokio::time::timeout(Duration::from_secs(10), sent).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
+        let grown = vitals_of(gateway.pid()).kib.saturating_sub(full.kib);
         drop(write);
         let used = ticks(gateway.pid()) - before;
         assert!(used < 100, "{name}: {used} hundredths of a second");
+        assert!(grown < 20 << 10, "{name}: {grown} KiB");
         answers.abort();
     }
+}
+
+/// How many carry much at once, and by how much the process may grow for all of them.
+const CARRIERS: usize = 20;
+const GROWTH_KIB: usize = 40 << 10;
+
+/// A gateway before a server that does `act` with each connection, and nothing else.
+async fn before<F: Future<Output = ()> + Send + 'static>(
+    act: impl Fn(TcpStream) -> F + Send + 'static,
+) -> (Gateway, Place) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            spawn(act(stream));
+        }
+    });
+    let place = Place::with(&format!(
+        "preset: development\nlisten: {{ public: 127.0.0.1:0, admin: 127.0.0.1:0 }}\n\
+         upstreams: {{ up: {{ servers: ['{address}'] }} }}\n\
+         routes: [ {{ name: all, match: {{ path: '/**' }}, upstream: up, allow: anyone, body: 1GiB }} ]\n"
+    ));
+    (Gateway::start(&place), place)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_uploads_to_a_slow_server_pile_up_nowhere() {
+    // It takes 64 KiB a second of each, which is next to nothing.
+    let (gateway, _place) = before(async |mut stream: TcpStream| {
+        let mut some = vec![0; 16 << 10];
+        while stream.read(&mut some).await.is_ok_and(|count| count > 0) {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    })
+    .await;
+    let empty = vitals_of(gateway.pid());
+    let uploads = (0..CARRIERS).map(|_| async {
+        let mut client = Client::connect(gateway.public).await;
+        client.send("POST /x HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 1000000000\r\n\r\n").await;
+        let (mut stream, piece) = (client.into_inner(), vec![b'a'; 1 << 20]);
+        let endless = async { while stream.write_all(&piece).await.is_ok() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(3), endless).await;
+        stream
+    });
+    let open = join_all(uploads).await;
+    let full = vitals_of(gateway.pid());
+    assert!(full.kib < empty.kib + GROWTH_KIB, "{empty:?}, {full:?}");
+    drop(open);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_answers_to_slow_clients_pile_up_nowhere() {
+    let (gateway, _place) = before(async |mut stream: TcpStream| {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+        let (piece, mut sent) = (vec![b'a'; 1 << 20], stream.write_all(head).await);
+        while sent.is_ok() {
+            sent = stream.write_all(&piece).await;
+        }
+    })
+    .await;
+    let empty = vitals_of(gateway.pid());
+    let readers = (0..CARRIERS).map(|_| async {
+        let mut client = Client::connect(gateway.public).await;
+        client.send(get("/x", &[])).await;
+        for _ in 0..10 {
+            assert!(client.exactly(16 << 10).await.is_some());
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        client
+    });
+    let open = join_all(readers).await;
+    let full = vitals_of(gateway.pid());
+    assert!(full.kib < empty.kib + GROWTH_KIB, "{empty:?}, {full:?}");
+    drop(open);
 }
