@@ -67,6 +67,7 @@ mod passkey_hostile;
 mod people;
 mod policy;
 mod privacy;
+mod proved;
 mod races;
 mod readers;
 mod ratelimit;

@@ -3,6 +3,7 @@
 mod code;
 mod cookie;
 mod factor;
+mod keyless;
 mod link;
 mod lock;
 mod password;

@@ -1,10 +1,20 @@
 //! `migrate`, `backup` and `restore` on a SQLite store.
 //! What is overwritten or lost would be lost for good, so each refusal is tested too.
 
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::gateway::Gateway;
+use super::reload::load;
 use super::{GOOD, Place};
+use crate::support::people::{PASSWORD, TRUSTING, elsewhere, request};
+use crate::support::raw::Answer;
+use crate::support::replica::until;
+use crate::support::upstream::spawn;
+use crate::support::{Upstream, exchange};
 
 const STORE: &str = "data/portcullis.db";
 
@@ -107,4 +117,70 @@ fn a_store_in_use_is_not_replaced() {
     assert_eq!(gateway.ends_within(Duration::from_secs(5)), None, "killed, not ended");
     place.run("restore copy.db").good();
     drop(Gateway::start(&place));
+}
+
+async fn log_in(address: SocketAddr, keys: &[String; 2], name: &str) -> Answer {
+    let body = json!({"email": format!("{name}@example.com"), "password": PASSWORD}).to_string();
+    let lines = [&keys[..], &[elsewhere()]].concat();
+    exchange(address, request("POST", "/api/v1/auth/login/email/", &lines, &body)).await.expect("an answer")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_a_backup_made_under_load_is_there_after_the_restore() {
+    let upstream = Upstream::echo().await;
+    let place = Place::with(&format!(
+        "preset: development\n{TRUSTING}drain: {{ announce: 0s, grace: 1s }}
+upstreams: {{ up: {{ servers: ['{}'] }} }}
+routes:
+  - {{ name: mine, match: {{ path: /mine }}, upstream: up, allow: signed_in }}
+  - {{ name: open, match: {{ path: /x }}, upstream: up, allow: anyone }}
+",
+        upstream.address
+    ));
+    let create = |name: &str| {
+        let line = format!("user create {name}@example.com --verified --password-stdin");
+        place.run_with(&line, PASSWORD).good();
+    };
+    create("ada");
+    let made = place.run("app create web").json();
+    let line = |name: &str, key: &str| format!("{name}: {}", made[key].as_str().expect("a key"));
+    let keys = [line("X-Access-Key", "access_key"), line("X-Access-Secret", "access_secret")];
+    let mut gateway = Gateway::start(&place);
+    let mine = async |address: SocketAddr, answer: &Answer| {
+        let token = answer.json()["access_token"].as_str().expect("a token").to_owned();
+        let text = request("GET", "/mine", &[format!("Authorization: Bearer {token}")], "");
+        exchange(address, text).await.expect("an answer").status
+    };
+    let early = log_in(gateway.public, &keys, "ada").await;
+    assert_eq!((early.status, mine(gateway.public, &early).await), (200, 200));
+
+    let (stop, asking) = load(gateway.public);
+    let (address, own) = (gateway.public, keys.clone());
+    let logging_in = spawn(async move {
+        for _ in 0..4 {
+            assert_eq!(log_in(address, &own, "ada").await.status, 200, "while it is copied");
+        }
+    });
+    for number in 0..3 {
+        place.run(&format!("backup copy{number}.db")).good();
+    }
+    logging_in.await.expect("everybody got in");
+    stop.store(true, Ordering::SeqCst);
+    for one in asking {
+        assert!(one.await.expect("every request was answered") > 0);
+    }
+    create("late");
+    gateway.signal("TERM");
+    assert_eq!(gateway.ends_within(Duration::from_secs(10)), Some(0));
+
+    place.run("restore copy0.db").good();
+    assert!(place.run("user show ada@example.com").good().contains("standing: good"));
+    place.run("user show late@example.com").bad();
+    let gateway = Gateway::start(&place);
+    until(Duration::from_secs(5), "it serves", async || {
+        log_in(gateway.public, &keys, "ada").await.status == 200
+    })
+    .await;
+    assert_eq!(mine(gateway.public, &early).await, 200, "who was in before stays in: the keys are the same");
+    assert_eq!(log_in(gateway.public, &keys, "late").await.status, 401, "who came after the copy is nobody");
 }
