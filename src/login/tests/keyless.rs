@@ -19,14 +19,9 @@ async fn without_a_key_nobody_gets_in_and_nothing_is_used_up() {
     assert!(is_later(&answer), "{answer:?}");
     let answer = scene.post("/refresh/", refresh.clone()).await;
     assert!(is_later(&answer), "{answer:?}");
-    let new = json!({"email": "bob@example.com", "password": PASSWORD, "login": true});
-    let answer = scene.post("/register/", new.clone()).await;
-    assert!(is_later(&answer), "{answer:?}");
     assert_eq!((scene.live(&ada).await, scene.codes().await), (sessions, trail), "nothing was begun");
 
     scene.app.set_keyring(ring());
     let answer = scene.post("/refresh/", refresh).await;
     assert_eq!(answer.status, 200, "the refresh token was not used up: {}", answer.body);
-    let answer = scene.post("/register/", new).await;
-    assert_eq!(answer.status, 201, "the address is still free: {}", answer.body);
 }
