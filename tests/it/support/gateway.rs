@@ -12,11 +12,14 @@ use portcullis::proxy::upstream::{Names, SystemNames};
 use portcullis::server::{Running, Start, StartError, start};
 use tempfile::TempDir;
 
-/// A running gateway; its store and files are gone when it is dropped.
+use super::log::Watch;
+
+/// A running gateway; its store and files are gone when it is dropped, and its log is looked at.
 pub struct Gateway {
     pub running: Running,
     pub folder: TempDir,
     log: Log,
+    _watch: Watch,
 }
 
 impl Gateway {
@@ -57,7 +60,8 @@ impl Gateway {
         let loaded = load(yaml, &folder);
         let (log, random) = (Log::default(), Arc::new(SystemRandom));
         let begin = Start { loaded, clock, random, names, access_log: Box::new(log.clone()) };
-        Ok(Self { running: start(begin).await?, folder, log })
+        let watch = Watch::begin();
+        Ok(Self { running: start(begin).await?, folder, log, _watch: watch })
     }
 
     /// A gateway that forwards everything to one upstream, to everyone.

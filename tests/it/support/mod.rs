@@ -11,6 +11,7 @@ pub mod forms;
 pub mod frame;
 pub mod gateway;
 pub mod h2;
+pub mod log;
 pub mod people;
 pub mod provider;
 pub mod raw;
