@@ -15,6 +15,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod group;
+mod import;
 mod init;
 mod keys;
 mod log;
@@ -72,6 +73,7 @@ enum Command {
     Openapi,
     Migrate(migrate::Migrate),
     User(user::User),
+    Import(import::Import),
     App(app::App),
     Org(org::Org),
     Role(role::Role),
@@ -118,6 +120,7 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Schema => schema::run(out),
         Command::Migrate(command) => command.run(config, out),
         Command::User(command) => command.run(config, out),
+        Command::Import(command) => command.run(config, out),
         Command::App(command) => command.run(config, out),
         Command::Org(command) => command.run(config, out),
         Command::Role(command) => command.run(config, out),

@@ -70,6 +70,12 @@ impl fmt::Display for Overloaded {
 
 impl std::error::Error for Overloaded {}
 
+/// Whether a hash from elsewhere is of a kind, and at a cost, that passwords are compared with here.
+#[must_use]
+pub fn is_readable(stored: &str) -> bool {
+    Stored::parse(stored).is_some()
+}
+
 /// What a password is to a stored hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Match {

@@ -10,6 +10,7 @@ mod crowd;
 mod decide;
 mod demo;
 mod gateway;
+mod import;
 mod killed;
 mod obeyed;
 mod people;

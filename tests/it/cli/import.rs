@@ -1,0 +1,160 @@
+//! People who are brought along from elsewhere: with their passwords, once, and with a word about
+//! whoever stays behind.
+
+use serde_json::{Value, json};
+
+use super::{GOOD, Outcome, Place};
+
+/// Of `Correct7!horse`, as others keep it.
+const DJANGO: &str = "pbkdf2_sha256$1000$seasalt$";
+const BCRYPT: &str = "$2b$04$";
+
+fn place() -> Place {
+    Place::with(&format!("preset: development\n{GOOD}"))
+}
+
+fn shown(place: &Place, user: &str) -> Value {
+    place.run(&format!("user show {user} --json")).json()
+}
+
+/// What was told, and how it ended.
+fn told(outcome: &Outcome) -> (i32, Value) {
+    (outcome.code, outcome.json())
+}
+
+/// A hash of Django's for this password.
+fn django_hash(password: &str) -> String {
+    use base64::Engine;
+    let mut hash = [0; 32];
+    let rounds = std::num::NonZeroU32::new(1000).unwrap();
+    ring::pbkdf2::derive(
+        ring::pbkdf2::PBKDF2_HMAC_SHA256,
+        rounds,
+        b"seasalt",
+        password.as_bytes(),
+        &mut hash,
+    );
+    format!("{DJANGO}{}", base64::engine::general_purpose::STANDARD.encode(hash))
+}
+
+#[test]
+fn a_table_is_imported_once_and_what_stays_behind_is_told() {
+    let place = place();
+    let bcrypt = format!("{BCRYPT}{}", "a".repeat(53));
+    let table = format!(
+        "\u{feff}Email,phone,username,password_hash,first_name,is_active,is_superuser\r\n\
+         Ada@Example.com,+33612345678,ada,{django},\"Ada, \"\"the first\"\"\",,true\n\
+         bob@example.com,,,{bcrypt},Bob,no,\n\
+         eve@example.com,,,md5$salt$abcdef,Eve,,\n\
+         ,,nobody,,,,\n\
+         not-an-address,,,,,,\n\
+         ada@example.com,,,,,,\n\
+         kim@example.com,,ada,,,,\n\
+         lee@example.com,0612,,,,,\n\
+         max@example.com,,,,,perhaps,\n",
+        django = django_hash("Correct7!horse"),
+    );
+    place.write("people.csv", &table);
+    let expected = |dry: bool, taken: usize, here: usize| {
+        let places: Vec<String> = (5..=10).map(|line| format!("line {line}")).collect();
+        json!({"dry_run": dry, "imported": taken, "already_here": here, "not_read": [], "places": places})
+    };
+    let dry = place.run("import --from csv people.csv --dry-run --json");
+    let of = |outcome: &Outcome| {
+        let (code, mut told) = told(outcome);
+        assert_eq!(code, 1, "somebody stays behind");
+        let refused = told["not_imported"].as_array().unwrap().clone();
+        let places: Vec<_> = refused.iter().map(|one| one["place"].clone()).collect();
+        told.as_object_mut()
+            .unwrap()
+            .retain(|key, _| !["not_imported", "imported_without"].contains(&key.as_str()));
+        told["places"] = json!(places);
+        told
+    };
+    assert_eq!(of(&dry), expected(true, 3, 0));
+    assert_eq!(place.run("user list --json").json(), json!([]), "nothing was written");
+
+    let done = place.run("import --from csv people.csv --json");
+    assert_eq!(of(&done), expected(false, 3, 0));
+    let whys = done.json()["not_imported"].to_string();
+    for why in [
+        "nothing to log in with",
+        "not an e-mail address",
+        "stands at line 2 already",
+        "not a phone number",
+        "is_active",
+    ] {
+        assert!(whys.contains(why), "{why}: {whys}");
+    }
+    let without = done.json()["imported_without"].to_string();
+    assert!(
+        without.contains("line 4") && without.contains("a password") && without.contains("--with-rights")
+    );
+    assert!(!format!("{done:?}").contains("md5$") && !format!("{done:?}").contains("seasalt"));
+    let ada = shown(&place, "+33612345678");
+    assert_eq!((&ada["superuser"], &ada["email_verified"]), (&json!(false), &json!(false)));
+    assert_eq!(shown(&place, "bob@example.com")["standing"], "inactive");
+    assert!(place.run("audit tail").good().contains("by=command_line"));
+
+    let again = place.run("import --from csv people.csv --json");
+    assert_eq!(of(&again), expected(false, 0, 3));
+    assert_eq!(place.run("user list --json").json().as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn whoever_comes_from_django_keeps_the_password_and_rights_only_if_they_may() {
+    let place = place();
+    let person = |pk: u32, name: &str, more: Value| {
+        let mut fields =
+            json!({"username": name, "email": "", "password": "!unusable", "groups": [], "is_active": true});
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"model": "auth.user", "pk": pk, "fields": fields})
+    };
+    let all = json!([
+        {"model": "auth.group", "pk": 1, "fields": {"name": "editors"}},
+        person(1, "ada", json!({"email": "ada@example.com", "password": django_hash("Correct7!horse"),
+            "first_name": "Ada", "is_staff": true, "is_superuser": true, "groups": [1]})),
+        person(2, "bob@example.com", json!({"is_active": false})),
+        person(3, "kim", json!({})),
+    ]);
+    place.write("users.json", &all.to_string());
+    let wrong = place.run("import --from django --model accounts.person users.json");
+    assert!(wrong.bad().contains("auth.group, auth.user"));
+    let done = place.run("import --from django --with-rights --verified users.json");
+    assert_eq!(done.code, 1);
+    for line in [
+        "2 imported, 0 here already, 1 not",
+        "user 3: not imported: nothing to log in with",
+        "not read: 1 rows of other models",
+        "not read: the groups of 1 people",
+    ] {
+        assert!(done.out.contains(line), "{line}: {}", done.out);
+    }
+    assert!(!done.out.contains("without a password"), "who had none lacks none");
+    let ada = shown(&place, "ada");
+    assert_eq!((&ada["superuser"], &ada["email_verified"]), (&json!(true), &json!(true)));
+    assert_eq!(shown(&place, "bob@example.com")["standing"], "inactive");
+    let standard = place.run_with("import --from django - --json", &all.to_string());
+    assert_eq!(
+        (standard.json()["imported"].clone(), standard.json()["already_here"].clone()),
+        (json!(0), json!(2))
+    );
+}
+
+#[test]
+fn a_file_that_is_something_else_is_refused_whole() {
+    let place = place();
+    place.write("a.csv", "email,pasword_hash\nada@example.com,x\n");
+    assert!(place.run("import --from csv a.csv").bad().contains("pasword_hash"));
+    place.write("b.csv", "first_name,last_name\nAda,L\n");
+    assert!(place.run("import --from csv b.csv").bad().contains("`email` or `phone`"));
+    place.write("c.csv", "email,email\na@example.com,b@example.com\n");
+    assert!(place.run("import --from csv c.csv").bad().contains("two columns"));
+    place.write("d.csv", "email,phone\nada@example.com\n");
+    assert_eq!(place.run("import --from csv d.csv").code, 1, "a line is short");
+    place.write("e.json", "{}");
+    assert!(place.run("import --from django e.json").bad().contains("dumpdata"));
+    assert!(place.run("import --from csv none.csv").bad().contains("cannot read none.csv"));
+    assert_eq!(place.run("import a.csv").code, 2);
+    assert_eq!(place.run("user list --json").json(), json!([]));
+}
