@@ -29,10 +29,16 @@ pub(super) fn read(bytes: &[u8]) -> Result<Found, Failure> {
     let mut people = Vec::new();
     let mut row = csv::StringRecord::new();
     while table.read_record(&mut row).map_err(Failure::problem)? {
-        let line = row.position().map_or(0, csv::Position::line);
+        let line = row.position().map_or(0, |start| line_of(bytes, start));
         people.push(person(line, &columns, &row));
     }
     Ok(Found { people, remarks: Vec::new() })
+}
+
+/// The line where a row begins. After `\r\n` the reader takes the second half for its beginning.
+fn line_of(bytes: &[u8], start: &csv::Position) -> u64 {
+    let first = usize::try_from(start.byte()).ok().and_then(|at| bytes.get(at));
+    start.line() + u64::from(first == Some(&b'\n'))
 }
 
 fn check(columns: &[String]) -> Result<(), Failure> {
