@@ -18,8 +18,7 @@ struct Row {
 }
 
 pub(super) fn read(bytes: &[u8], model: &str) -> Result<Found, Failure> {
-    let rows: Vec<Row> = serde_json::from_slice(bytes)
-        .map_err(|error| Failure::problem(format_args!("this is not what `dumpdata` writes: {error}")))?;
+    let rows: Vec<Row> = serde_json::from_slice(bytes).map_err(|error| broken(&error))?;
     let (own, others): (Vec<Row>, Vec<Row>) =
         rows.into_iter().partition(|row| row.model.eq_ignore_ascii_case(model));
     if own.is_empty() && !others.is_empty() {
@@ -40,19 +39,35 @@ pub(super) fn read(bytes: &[u8], model: &str) -> Result<Found, Failure> {
                 .push(format!("the {what} of {holders} people; `portcullis user grant` gives rights here"));
         }
     }
-    Ok(Found { people: own.iter().map(person).collect(), remarks })
+    let people = own.iter().enumerate().map(|(at, row)| person(at + 1, row)).collect();
+    Ok(Found { people, remarks })
+}
+
+/// What is wrong, by its place alone: the parser's own words may quote a hash.
+fn broken(error: &serde_json::Error) -> Failure {
+    Failure::problem(format_args!(
+        "this is not what `manage.py dumpdata` writes, a JSON list of rows with `model` and `fields`: see line {}, \
+         column {}",
+        error.line(),
+        error.column()
+    ))
 }
 
 fn list_is_empty(fields: &Map<String, Value>, name: &str) -> bool {
     fields.get(name).and_then(Value::as_array).is_none_or(Vec::is_empty)
 }
 
-fn person(row: &Row) -> Person {
+fn person(number: usize, row: &Row) -> Person {
     let text = |name: &str| row.fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let flag = |name: &str| row.fields.get(name).and_then(Value::as_bool);
-    let pk = row.pk.as_str().map_or_else(|| row.pk.to_string(), str::to_owned);
+    let place = match &row.pk {
+        Value::Number(key) => format!("user {key}"),
+        Value::String(key) => format!("user {}", key.escape_debug()),
+        // With `--natural-primary` there is none.
+        _ => format!("person {number} of the file"),
+    };
     Person {
-        place: format!("user {pk}"),
+        place,
         email: text("email"),
         phone: String::new(),
         username: text("username"),

@@ -19,13 +19,13 @@ use self::report::{Fate, Report};
 use super::office::Office;
 use super::open;
 use super::out::{AsJson, Failure, Out, draft, note};
-use crate::account::{self, Activity, Reference, Taken, WriteError};
+use crate::account::{self, Activity, NewAccount, Reference, Taken, WriteError};
 use crate::audit::How;
 use crate::store::{DEFAULT_SITE, Error};
 
 /// Bring people along from elsewhere, with their passwords
 ///
-/// Whoever is here already, by e-mail address, phone number or user name, is left alone, so it can be run
+/// Whoever is here already, by e-mail address or phone number, is left alone, so it can be run
 /// again. Ends with 1 where somebody was not taken; the report says who, and why.
 #[derive(clap::Args, Debug)]
 pub struct Import {
@@ -108,7 +108,7 @@ impl Import {
             }
             let place = person.place.clone();
             let fate = match person.ready(trust, &mut known) {
-                Ok(ready) => self.settle(office, ready).await?,
+                Ok(ready) => self.settle(office, ready).await.map_err(|cause| stopped(&place, cause))?,
                 Err(why) => Fate::Refused(why),
             };
             report.add(place, fate);
@@ -121,7 +121,7 @@ impl Import {
 
     /// Makes one account, or says why there is none.
     async fn settle(&self, office: &Office, ready: Ready) -> Result<Fate, Failure> {
-        if let Some(fate) = is_here(office, &ready).await? {
+        if let Some(fate) = is_here(office, &ready.new).await? {
             return Ok(fate);
         }
         let Ready { new, is_active, without } = ready;
@@ -132,7 +132,11 @@ impl Import {
         let made = match account::create(&mut change, &new, How::Administrator).await {
             Ok(made) => made,
             // Somebody was quicker.
-            Err(WriteError::Taken(taken)) => return Ok(Fate::Refused(belongs_to_another(taken).to_owned())),
+            Err(WriteError::Taken(taken)) => {
+                drop(change);
+                let fate = is_here(office, &new).await?;
+                return Ok(fate.unwrap_or_else(|| Fate::Refused(belongs_to_another(taken).to_owned())));
+            }
             Err(WriteError::Store(error)) => return Err(error.into()),
         };
         if !is_active {
@@ -144,8 +148,7 @@ impl Import {
 }
 
 /// Whether the person has an account, or somebody else has what would be theirs.
-async fn is_here(office: &Office, ready: &Ready) -> Result<Option<Fate>, Error> {
-    let new = &ready.new;
+async fn is_here(office: &Office, new: &NewAccount) -> Result<Option<Fate>, Error> {
     let references = [
         (Taken::Email, new.email.clone().map(Reference::Email)),
         (Taken::Phone, new.phone.clone().map(Reference::Phone)),
@@ -162,6 +165,16 @@ async fn is_here(office: &Office, ready: &Ready) -> Result<Option<Fate>, Error> 
         is_first = false;
     }
     Ok(None)
+}
+
+/// The store's refusal, where it came, and that nothing of before is lost.
+fn stopped(place: &str, cause: Failure) -> Failure {
+    match cause {
+        Failure::Problem(cause) => {
+            Failure::Problem(format!("stopped at {place}: {cause}; run it again, and it goes on from there"))
+        }
+        other => other,
+    }
 }
 
 const fn belongs_to_another(what: Taken) -> &'static str {

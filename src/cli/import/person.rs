@@ -11,6 +11,8 @@ use crate::crypto::password;
 use crate::store::DEFAULT_SITE;
 
 const NAME_MAX: usize = 100;
+/// The store keeps no longer ones.
+const HASH_MAX: usize = 500;
 
 /// Somebody as a file describes them.
 #[derive(Debug, Default)]
@@ -129,7 +131,8 @@ fn some(text: &str) -> Option<&str> {
 /// A hash that can be verified here.
 fn readable(hash: &str, without: &mut Vec<String>) -> Option<PasswordHash> {
     let hash = some(hash)?;
-    if password::is_readable(hash) {
+    let can_be_kept = hash.len() <= HASH_MAX && hash.bytes().all(|byte| byte.is_ascii_graphic());
+    if can_be_kept && password::is_readable(hash) {
         return Some(PasswordHash::new(hash.to_owned()));
     }
     // Django marks so whoever has no password.

@@ -6,6 +6,8 @@ use super::Found;
 use super::person::Person;
 use crate::cli::out::Failure;
 
+/// Names of columns are not longer.
+const NAME_MAX: usize = 30;
 const COLUMNS: [&str; 11] = [
     "email",
     "phone",
@@ -35,17 +37,28 @@ pub(super) fn read(bytes: &[u8]) -> Result<Found, Failure> {
     Ok(Found { people, remarks: Vec::new() })
 }
 
-/// The line where a row begins. After `\r\n` the reader takes the second half for its beginning.
+/// The line where a row begins. The reader counts the rest of the line before to it, and empty lines.
 fn line_of(bytes: &[u8], start: &csv::Position) -> u64 {
-    let first = usize::try_from(start.byte()).ok().and_then(|at| bytes.get(at));
-    start.line() + u64::from(first == Some(&b'\n'))
+    let rest = usize::try_from(start.byte()).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let ends = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    let skipped = ends.filter(|byte| **byte == b'\n').count();
+    start.line() + u64::try_from(skipped).unwrap_or_default()
 }
 
 fn check(columns: &[String]) -> Result<(), Failure> {
     let known = COLUMNS.join(", ");
     for (at, column) in columns.iter().enumerate() {
+        if !is_name(column) {
+            let text = format!(
+                "the first line must name the columns, with commas between them, and its cell {} is no name; \
+                 there are: {known}",
+                at + 1
+            );
+            return Err(Failure::Problem(text));
+        }
         if !COLUMNS.contains(&column.as_str()) {
-            let text = format!("nothing is done with a column `{column}`; there are: {known}");
+            let text =
+                format!("nothing is done with a column `{column}`; take it out, or name it one of: {known}");
             return Err(Failure::Problem(text));
         }
         if columns[..at].contains(column) {
@@ -56,6 +69,12 @@ fn check(columns: &[String]) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Problem(format!("the first line names no column `email` or `phone`; there are: {known}")))
+}
+
+/// Whether it may be shown. In a table without names the first line may hold a hash.
+fn is_name(column: &str) -> bool {
+    column.len() <= NAME_MAX
+        && column.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b' '))
 }
 
 fn person(line: u64, columns: &[String], row: &csv::StringRecord) -> Person {

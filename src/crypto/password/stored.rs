@@ -21,6 +21,8 @@ const SALT_LEN: usize = 16;
 const HASH_LEN: usize = 32;
 
 const MAX_ARGON2: Argon2Cost = Argon2Cost { memory_kib: 1024 * 1024, passes: 32, lanes: 16 };
+/// What bcrypt itself can do at least.
+const MIN_BCRYPT_COST: u32 = 4;
 const MAX_BCRYPT_COST: u32 = 16;
 const MAX_PBKDF2_ROUNDS: u32 = 10_000_000;
 const MAX_SCRYPT_BYTES: u64 = 256 * 1024 * 1024;
@@ -116,11 +118,11 @@ fn argon2id(version: &str, cost: &str, salt: &str, hash: &str) -> Option<Stored>
         _ => return None,
     };
     let [memory_kib, passes, lanes] = numbers(cost, ["m", "t", "p"])?;
-    let is_bearable = memory_kib <= MAX_ARGON2.memory_kib
+    let is_bearable = (8 * lanes.min(MAX_ARGON2.lanes)..=MAX_ARGON2.memory_kib).contains(&memory_kib)
         && (1..=MAX_ARGON2.passes).contains(&passes)
         && (1..=MAX_ARGON2.lanes).contains(&lanes);
     let hash = STANDARD_NO_PAD.decode(hash).ok().filter(|hash| (16..=64).contains(&hash.len()))?;
-    let salt = STANDARD_NO_PAD.decode(salt).ok()?;
+    let salt = STANDARD_NO_PAD.decode(salt).ok().filter(|salt| salt.len() >= argon2::MIN_SALT_LEN)?;
     is_bearable.then_some(Stored::Argon2id {
         cost: Argon2Cost { memory_kib, passes, lanes },
         version,
@@ -131,7 +133,7 @@ fn argon2id(version: &str, cost: &str, salt: &str, hash: &str) -> Option<Stored>
 
 fn bcrypt_text(text: &str) -> Option<String> {
     let parts: bcrypt::HashParts = text.parse().ok()?;
-    (parts.get_cost() <= MAX_BCRYPT_COST).then(|| text.to_owned())
+    (MIN_BCRYPT_COST..=MAX_BCRYPT_COST).contains(&parts.get_cost()).then(|| text.to_owned())
 }
 
 fn pbkdf2_sha256(rounds: &str, salt: &str, hash: &str) -> Option<Stored> {

@@ -3,7 +3,14 @@
 
 use serde_json::{Value, json};
 
+use portcullis::store::Dialect;
+
+use super::gateway::Gateway;
 use super::{GOOD, Outcome, Place};
+use crate::support::exchange;
+use crate::support::people::request;
+use crate::support::raw::Answer;
+use crate::support::replica::Place as Shared;
 
 /// Of `Correct7!horse`, as others keep it.
 const DJANGO: &str = "pbkdf2_sha256$1000$seasalt$";
@@ -51,12 +58,13 @@ fn a_table_is_imported_once_and_what_stays_behind_is_told() {
          ada@example.com,,,,,,\n\
          kim@example.com,,ada,,,,\n\
          lee@example.com,0612,,,,,\n\
+         \n\r\n\
          max@example.com,,,,,perhaps,\n",
         django = django_hash("Correct7!horse"),
     );
     place.write("people.csv", &table);
     let expected = |dry: bool, taken: usize, here: usize| {
-        let places: Vec<String> = (5..=10).map(|line| format!("line {line}")).collect();
+        let places: Vec<String> = (5..=9).chain([12]).map(|line| format!("line {line}")).collect();
         json!({"dry_run": dry, "imported": taken, "already_here": here, "not_read": [], "places": places})
     };
     let dry = place.run("import --from csv people.csv --dry-run --json");
@@ -152,9 +160,67 @@ fn a_file_that_is_something_else_is_refused_whole() {
     assert!(place.run("import --from csv c.csv").bad().contains("two columns"));
     place.write("d.csv", "email,phone\nada@example.com\n");
     assert_eq!(place.run("import --from csv d.csv").code, 1, "a line is short");
+    let hash = django_hash("Correct7!horse");
+    place.write("f.csv", &format!("{hash},ada@example.com\n"));
+    let told = place.run("import --from csv f.csv").bad();
+    assert!(told.contains("first line must name the columns") && !told.contains("seasalt"), "{told}");
     place.write("e.json", "{}");
     assert!(place.run("import --from django e.json").bad().contains("dumpdata"));
+    place.write("g.json", &format!("[{hash:?}]"));
+    let told = place.run("import --from django g.json").bad();
+    assert!(told.contains("dumpdata") && !told.contains("seasalt"), "{told}");
     assert!(place.run("import --from csv none.csv").bad().contains("cannot read none.csv"));
     assert_eq!(place.run("import a.csv").code, 2);
     assert_eq!(place.run("user list --json").json(), json!([]));
+}
+
+#[tokio::test]
+async fn whoever_is_imported_logs_in_with_the_password_that_they_had_on_sqlite() {
+    whoever_is_imported_logs_in(Dialect::Sqlite).await;
+}
+
+#[tokio::test]
+async fn whoever_is_imported_logs_in_with_the_password_that_they_had_on_postgres() {
+    whoever_is_imported_logs_in(Dialect::Postgres).await;
+}
+
+/// Beside a gateway that runs, and with a hash of its own kind afterwards.
+async fn whoever_is_imported_logs_in(dialect: Dialect) {
+    let shared = Shared::on(dialect).await;
+    let place = Place::with(&format!(
+        "preset: development\nlisten: {{ public: 127.0.0.1:0, admin: 127.0.0.1:0 }}\n{}{GOOD}",
+        shared.yaml(&shared.store.address(), "memory")
+    ));
+    let gateway = Gateway::start(&place);
+    let made = place.run("app create web").json();
+    let line = |name: &str, key: &str| format!("{name}: {}", made[key].as_str().unwrap());
+    let keys = [line("X-Access-Key", "access_key"), line("X-Access-Secret", "access_secret")];
+    let bcrypt = bcrypt::hash("Correct7!horse", 4).unwrap();
+    let django = django_hash("Correct7!horse");
+    let long = format!("{DJANGO}{}{}", "s".repeat(500), &django[DJANGO.len() - 1..]);
+    place.write(
+        "people.csv",
+        &format!(
+            "email,password_hash,is_active\nada@example.com,{django},\nbob@example.com,{bcrypt},\n\
+             kim@example.com,{bcrypt},no\nlee@example.com,{long},\n"
+        ),
+    );
+    let done = place.run("import --from csv people.csv --verified --json");
+    let without = &done.json()["imported_without"];
+    assert_eq!((done.code, without[0]["place"].clone()), (0, json!("line 5")), "{done:?}");
+    let log_in = async |name: &str, password: &str| -> Answer {
+        let body = json!({"email": format!("{name}@example.com"), "password": password}).to_string();
+        let text = request("POST", "/api/v1/auth/login/email/", &keys, &body);
+        exchange(gateway.public, &text).await.expect("an answer")
+    };
+    for name in ["ada", "bob"] {
+        assert_eq!(log_in(name, "Correct7!house").await.status, 401, "{name}");
+        assert_eq!(log_in(name, "Correct7!horse").await.status, 200, "{name}");
+        assert_eq!(log_in(name, "Correct7!horse").await.status, 200, "{name}, by the new hash");
+    }
+    for name in ["kim", "lee"] {
+        assert_ne!(log_in(name, "Correct7!horse").await.status, 200, "{name}");
+    }
+    let events = place.run("audit tail").good();
+    assert!(events.contains("rehashed") && events.contains("deactivated"), "{events}");
 }
