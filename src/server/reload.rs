@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Bridge, Reach, Running, StartError, announce, endpoints, limits, patience, reached_at};
+use super::{Bridge, Reach, Running, StartError, announce, endpoints, patience, reached_at};
 use crate::audit::{Actor, SystemEvent};
 use crate::config::{self, Config, Loaded};
 use crate::store::{self, again};
@@ -82,7 +82,7 @@ fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
         Some("`store`")
     } else if old.shared != new.shared {
         Some("`shared`")
-    } else if patience(old) != patience(new) || limits(old) != limits(new) {
+    } else if patience(old) != patience(new) || connections(old) != connections(new) {
         Some("times and connections under `limits`")
     } else if hashing(old) != hashing(new) {
         Some("the hashing of passwords")
@@ -91,6 +91,12 @@ fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// What the file says; what the system leaves of it does not change.
+fn connections(config: &Config) -> (u32, u32) {
+    let config::Connections { total, per_address, .. } = config.limits.connections;
+    (total, per_address)
 }
 
 /// The pool of threads is made once, with the cost of what it makes.

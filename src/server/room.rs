@@ -60,6 +60,6 @@ mod tests {
     fn half_of_what_is_left_is_for_clients() {
         assert_eq!((room(1024, 30), room(120, 12)), (433, 38));
         assert_eq!((room(32, 30), room(0, 30)), (1, 1));
-        assert!(limits(&crate::config::load_text("").unwrap().config).connections > 0);
+        assert!(limits(&crate::config::load_text("preset: medium").unwrap().config).connections > 0);
     }
 }
