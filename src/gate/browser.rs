@@ -28,12 +28,19 @@ pub(super) fn comes(route: &Route, head: &RequestHead) -> bool {
     route.rule.browser && is_bare
 }
 
-/// Who is logged in to pages; nobody where the cookie is not ours or its session is over.
-pub(super) async fn by_cookie(
+/// Who looks at a page of ours. A script is nobody there: it may be that of any backend on this origin, and
+/// would read what a form must know, or send it. People look at pages and send forms by navigating.
+pub(super) async fn of_page(
     gate: &Gate,
     world: &World,
     head: &RequestHead,
 ) -> Result<Option<Caller>, Rejection> {
+    let is_of_script = head.fetch_mode.as_ref().is_some_and(|mode| mode != "navigate");
+    if is_of_script { Ok(None) } else { by_cookie(gate, world, head).await }
+}
+
+/// Who is logged in to pages; nobody where the cookie is not ours or its session is over.
+async fn by_cookie(gate: &Gate, world: &World, head: &RequestHead) -> Result<Option<Caller>, Rejection> {
     let channel = if world.config.public_url.is_https { Channel::Https } else { Channel::PlainHttp };
     let cookies = Cookies::parse(head.presented.cookie.as_ref().map(text).as_deref());
     let Some(value) = cookies.get(channel.session_cookie()) else { return Ok(None) };
@@ -58,10 +65,10 @@ pub(super) async fn caller(
     head: &RequestHead,
 ) -> Result<Option<Caller>, Rejection> {
     let caller = by_cookie(gate, world, head).await?;
-    if caller.is_some() && !is_harmless(head) && !is_of_ours(world, head) {
-        return Err(Rejection::CookieFromElsewhere);
+    match caller {
+        Some(_) if !is_of_ours(world, head) => Err(Rejection::CookieFromElsewhere),
+        caller => Ok(caller),
     }
-    Ok(caller)
 }
 
 /// Whoever navigates and is nobody yet goes to the page to log in, and comes back here from there.
@@ -78,6 +85,9 @@ fn is_harmless(head: &RequestHead) -> bool {
 }
 
 fn is_of_ours(world: &World, head: &RequestHead) -> bool {
-    let origin = head.presented.origin.as_ref().and_then(|origin| origin.to_str().ok());
-    origin.is_some_and(|origin| origin == world.config.public_url.to_string())
+    match &head.presented.origin {
+        Some(origin) => origin.to_str().is_ok_and(|origin| origin == world.config.public_url.to_string()),
+        // Browsers name none when they only look, unless a script of another origin does.
+        None => is_harmless(head),
+    }
 }

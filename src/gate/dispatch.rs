@@ -85,7 +85,7 @@ async fn run(
     }
     let caller = match row.access() {
         Access::Open | Access::Agent => None,
-        Access::Page => browser::by_cookie(gate, world, head).await?,
+        Access::Page => browser::of_page(gate, world, head).await?,
         Access::PersonOrAgent if agent.is_some() => None,
         Access::Person | Access::PersonOrAgent | Access::Permission(_) => {
             refuse_key(head)?;

@@ -76,6 +76,10 @@ pub fn names_api_key(name: &str) -> bool {
 /// Whether an upstream's response header of this (lower-case) name is removed: our own names, and
 /// those by which an upstream could steer whatever stands before the gateway.
 pub fn is_removed_from_response(name: &str) -> bool {
+    // With it, a page of one backend would stand between a browser and everything else on this host.
+    if name == "service-worker-allowed" {
+        return true;
+    }
     if !matches!(name.as_bytes().first(), Some(b'x' | b'k' | b'p')) {
         return false;
     }

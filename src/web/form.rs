@@ -1,8 +1,8 @@
 //! What a form of ours sent, and whether it is a form of ours.
 //!
 //! Law: a browser says where a form came from. One that says another origin than ours is refused,
-//! whatever it carries; who says nothing (no browser does that) must know the secret that only a
-//! page of the same session held. Nothing that cannot be read is guessed at.
+//! whatever it carries; one of ours must know the secret that only a page of the same session held, for
+//! backends may show pages of their own under this origin. Nothing that cannot be read is guessed at.
 
 use ::http::StatusCode;
 use maud::html;
@@ -50,11 +50,8 @@ pub(super) fn secret_of(app: &App, sid: Id) -> String {
 
 /// Whether a form was sent by a page of ours in this session.
 pub(super) fn is_ours(call: &Call, sid: Id, form: &Form) -> bool {
-    let public_url = call.app.config().public_url.to_string();
-    if call.head.origin.is_some() {
-        return csrf::check(call, &public_url).is_ok();
-    }
-    secret_of(&call.app, sid).as_bytes().ct_eq(form.text("csrf").as_bytes()).into()
+    let knows: bool = secret_of(&call.app, sid).as_bytes().ct_eq(form.text("csrf").as_bytes()).into();
+    knows && is_not_foreign(call)
 }
 
 /// Says that a form was not believed, and where the page that is believed stands.

@@ -130,14 +130,18 @@ async fn a_second_factor_is_set_up_used_and_turned_off_without_javascript() {
     let made = ada.post(&format!("{FACTOR}backup-codes/"), &[("code", &scene.code_of(&seed))]).await;
     let fresh = all(r"<code>([A-Za-z0-9]+-[A-Za-z0-9-]+)</code>", &made.text());
     assert!(fresh.len() == 10 && !fresh.contains(&backup[1]), "{}", made.text());
-    let off = |code: &str, password: &str| form(&[("code", code), ("password", password)]);
     let path = format!("{FACTOR}off/");
-    let own = [format!("Origin: {}", ada.origin())];
-    assert_eq!(ada.ask("POST", &path, &own, &off(&fresh[0], "wrong")).await.status, 400);
-    assert_eq!(ada.ask("POST", &path, &own, &off(&backup[1], PASSWORD)).await.status, 400, "an old one");
-    let foreign = ["Origin: https://evil.test".to_owned()];
-    assert_eq!(ada.ask("POST", &path, &foreign, &off(&fresh[0], PASSWORD)).await.status, 403);
-    let done = ada.ask("POST", &path, &own, &off(&fresh[0], PASSWORD)).await;
+    let secret = ada.secret(ACCOUNT).await;
+    let off = async |origin: &str, code: &str, password: &str, secret: &str| {
+        let fields = form(&[("code", code), ("password", password), ("csrf", secret)]);
+        ada.ask("POST", &path, &[format!("Origin: {origin}")], &fields).await
+    };
+    let own = ada.origin();
+    assert_eq!(off(&own, &fresh[0], "wrong", &secret).await.status, 400);
+    assert_eq!(off(&own, &backup[1], PASSWORD, &secret).await.status, 400, "an old one");
+    assert_eq!(off("https://evil.test", &fresh[0], PASSWORD, &secret).await.status, 403);
+    assert_eq!(off(&own, &fresh[0], PASSWORD, "").await.status, 403, "a page of another backend here");
+    let done = off(&own, &fresh[0], PASSWORD, &secret).await;
     assert_eq!(done.header("location"), Some("/portcullis/account/?factor-off"), "{}", done.text());
 }
 

@@ -143,12 +143,36 @@ async fn what_another_site_makes_a_browser_send_changes_nothing() {
     };
     let listed = ada.ask("GET", "/live", &handshake("https://app.example.com"), "").await;
     assert_eq!(told(&listed), "403 CSRF_FAILED", "a page elsewhere opens no socket with this cookie");
+    let read = ada.ask("GET", "/reports/7", &["Origin: https://app.example.com".to_owned()], "").await;
+    assert_eq!(told(&read), "403 CSRF_FAILED", "nor does its script read what is ours");
     assert_eq!(upstream.count(), before, "nothing of that arrived");
     assert_eq!(ada.post("/reports/7", &[("a", "1")]).await.status, 200, "a form of our own origin does");
     // Where nobody need be known, a foreign request is nobody's.
     let foreign = ada.ask("POST", "/open", &["Origin: https://evil.example".to_owned()], "").await;
     assert_eq!(foreign.status, 200);
     assert_eq!(upstream.last().header("x-user-email"), None);
+}
+
+#[tokio::test]
+async fn a_script_of_a_backend_on_this_origin_reads_no_page_of_ours_and_sends_no_form() {
+    let (_upstream, gateway) = setting("").await;
+    let mut ada = Browser::new(&gateway);
+    ada.log_in("ada").await;
+    let account = "/portcullis/account/";
+    for mode in ["cors", "same-origin", "no-cors"] {
+        let lines = [format!("Sec-Fetch-Mode: {mode}"), "Sec-Fetch-Site: same-origin".to_owned()];
+        let read = ada.ask("GET", account, &lines, "").await;
+        assert_eq!((read.status, read.text().contains("csrf")), (303, false), "{mode}");
+        let secret = ada.secret(account).await;
+        let lines = [&lines[..], &[format!("Origin: {}", ada.origin())]].concat();
+        let sent = ada.ask("POST", "/portcullis/logout/", &lines, &form(&[("csrf", &secret)])).await;
+        assert_eq!(sent.header("set-cookie"), None, "{mode}");
+    }
+    // A form that its script made and sent, without the secret that it cannot read.
+    let lines = [NAVIGATES.to_owned(), format!("Origin: {}", ada.origin())];
+    assert_eq!(ada.ask("POST", "/portcullis/logout/", &lines, "").await.status, 403);
+    let read = ada.ask("GET", account, &[NAVIGATES.to_owned()], "").await;
+    assert_eq!(read.status, 200, "and people go on");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use portcullis::store::Dialect;
 use super::gateway::Gateway;
 use super::{GOOD, Outcome, Place};
 use crate::support::exchange;
-use crate::support::people::request;
+use crate::support::people::{elsewhere, request};
 use crate::support::raw::Answer;
 use crate::support::replica::Place as Shared;
 
@@ -188,7 +188,7 @@ async fn whoever_is_imported_logs_in_with_the_password_that_they_had_on_postgres
 async fn whoever_is_imported_logs_in(dialect: Dialect) {
     let shared = Shared::on(dialect).await;
     let place = Place::with(&format!(
-        "preset: development\nlisten: {{ public: 127.0.0.1:0, admin: 127.0.0.1:0 }}\n{}{GOOD}",
+        "preset: development\nlisten: {{ public: 127.0.0.1:0, admin: 127.0.0.1:0, trusted_proxies: [127.0.0.1/32] }}\n{}{GOOD}",
         shared.yaml(&shared.store.address(), "memory")
     ));
     let gateway = Gateway::start(&place);
@@ -210,7 +210,8 @@ async fn whoever_is_imported_logs_in(dialect: Dialect) {
     assert_eq!((done.code, without[0]["place"].clone()), (0, json!("line 5")), "{done:?}");
     let log_in = async |name: &str, password: &str| -> Answer {
         let body = json!({"email": format!("{name}@example.com"), "password": password}).to_string();
-        let text = request("POST", "/api/v1/auth/login/email/", &keys, &body);
+        let lines = [&keys[..], &[elsewhere()]].concat();
+        let text = request("POST", "/api/v1/auth/login/email/", &lines, &body);
         exchange(gateway.public, &text).await.expect("an answer")
     };
     for name in ["ada", "bob"] {

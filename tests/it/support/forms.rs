@@ -43,9 +43,16 @@ impl<'a> Browser<'a> {
         self.ask("GET", path, &[], "").await
     }
 
-    /// Sends a form from a page of ours.
+    /// Sends a form as a page of ours has it, with the secret that stands in all of them.
     pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        self.ask("POST", path, &[format!("Origin: {}", self.origin())], &form(fields)).await
+        // Whoever must have a second factor first sees a form on that page only.
+        let mut secret = secret_in(&self.get(LIST).await.text());
+        if secret.is_none() && self.cookie.is_some() {
+            secret = secret_in(&self.get("/portcullis/account/second-factor/").await.text());
+        }
+        let csrf = secret.as_deref().map(|secret| ("csrf", secret));
+        let fields: Vec<_> = fields.iter().copied().chain(csrf).collect();
+        self.ask("POST", path, &[format!("Origin: {}", self.origin())], &form(&fields)).await
     }
 
     pub async fn log_in(&mut self, name: &str) {
@@ -61,9 +68,13 @@ impl<'a> Browser<'a> {
     /// The secret in the forms of a page.
     pub async fn secret(&self, path: &str) -> String {
         let page = self.get(path).await.text();
-        let field = Regex::new(r#"name="csrf" value="([A-Za-z0-9_-]+)""#).unwrap();
-        field.captures(&page).unwrap_or_else(|| panic!("a form in {page}"))[1].to_owned()
+        secret_in(&page).unwrap_or_else(|| panic!("a form in {page}"))
     }
+}
+
+fn secret_in(page: &str) -> Option<String> {
+    let field = Regex::new(r#"name="csrf" value="([A-Za-z0-9_-]+)""#).unwrap();
+    Some(field.captures(page)?[1].to_owned())
 }
 
 pub fn cookie_of(answer: &Answer) -> String {
