@@ -4,6 +4,8 @@
 //! away with a name, and is never empty, because a directory says yes to nobody. Whether there is such
 //! a person shows neither in the answer nor in what is asked. Referrals are not followed.
 
+use std::sync::atomic::Ordering;
+
 use ldap3::{DerefAliases, Ldap, Scope, SearchEntry, SearchOptions, dn_escape, ldap_escape};
 
 use super::{Claim, Failed, UserName};
@@ -25,7 +27,7 @@ const NAME_MAX: usize = 100;
 pub(super) async fn who(
     ldap: &mut Ldap,
     settings: &config::Ldap,
-    Claim { user, password, stand_in }: Claim<'_>,
+    Claim { user, password, stand_in, is_shown }: Claim<'_>,
 ) -> Result<Identity, Failed> {
     match (&settings.search, &settings.bind_as) {
         (Some(search), _) => {
@@ -37,6 +39,7 @@ pub(super) async fn who(
             let found = find(ldap, settings, search, user).await?;
             // Somebody who is not there is asked for all the same.
             let name = found.as_ref().map_or_else(|| nobody(search, stand_in), |entry| entry.dn.clone());
+            is_shown.store(true, Ordering::Relaxed);
             let is_taken = is_taken(ldap, &name, password).await?;
             let entry = found.filter(|_| is_taken).ok_or(Failed::Wrong)?;
             identity(settings, &entry)
@@ -44,6 +47,7 @@ pub(super) async fn who(
         (None, template) => {
             let template = template.as_deref().unwrap_or_default();
             let name = template.replace(USERNAME, &dn_escape(user.as_str()));
+            is_shown.store(true, Ordering::Relaxed);
             if !is_taken(ldap, &name, password).await? {
                 return Err(Failed::Wrong);
             }

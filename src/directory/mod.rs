@@ -11,6 +11,7 @@ mod line;
 mod tests;
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +43,9 @@ pub enum Failed {
     Busy,
     /// The directory does not answer, or not in a way that can be understood.
     Unavailable(&'static str),
+    /// The same after it was shown the password. What it would have said nobody knows: it may answer late
+    /// where a password is wrong, and only there.
+    Unanswered,
 }
 
 /// What somebody is called in a directory: 1 to 128 ASCII signs without blanks.
@@ -129,7 +133,7 @@ pub async fn check(config: &Config) -> Option<Result<(), &'static str>> {
     };
     Some(outcome.map_err(|failed| match failed {
         Failed::Unavailable(why) => why,
-        Failed::Wrong | Failed::Busy => "it cannot be asked",
+        Failed::Wrong | Failed::Busy | Failed::Unanswered => "it cannot be asked",
     }))
 }
 
@@ -160,7 +164,11 @@ impl Directory {
         password: &Secret<String>,
         stand_in: Id,
     ) -> Result<Identity, Failed> {
-        self.ask(Some(Claim { user, password, stand_in })).await?.ok_or(Failed::Wrong)
+        let is_shown = &AtomicBool::new(false);
+        match self.ask(Some(Claim { user, password, stand_in, is_shown })).await {
+            Err(Failed::Unavailable(_)) if is_shown.load(Ordering::Relaxed) => Err(Failed::Unanswered),
+            known => known?.ok_or(Failed::Wrong),
+        }
     }
 
     /// Asks the first server that answers, with a deadline for all of it; without a claim only whether the
@@ -237,4 +245,6 @@ struct Claim<'a> {
     password: &'a Secret<String>,
     /// Asked for in place of people who are not there.
     stand_in: Id,
+    /// Whether a directory was shown the password.
+    is_shown: &'a AtomicBool,
 }

@@ -36,10 +36,18 @@ pub(super) fn with_cors(mut reply: Reply, granted: Option<&Granted>) -> Reply {
     reply
 }
 
-/// The method that a preflight asks about; `None` if the request is none.
+/// The method that a preflight asks about; `None` if the request is none. A browser's own has no body and
+/// no credential: what has one is judged as what it is, whoever it claims to ask for.
 pub(super) fn preflight_for(head: &RequestHead) -> Option<Method> {
+    let presented = &head.presented;
+    let is_bare = presented.authorization.is_none() && presented.api_key.is_none();
+    let is_empty = matches!(head.body, BodyLength::None | BodyLength::Known(0));
     let asks = head.preflight_method.as_ref().filter(|_| {
-        head.method == Method::OPTIONS && head.presented.origin.is_some() && head.kind == Kind::Plain
+        head.method == Method::OPTIONS
+            && presented.origin.is_some()
+            && head.kind == Kind::Plain
+            && is_bare
+            && is_empty
     })?;
     Method::from_bytes(asks.as_bytes()).ok()
 }

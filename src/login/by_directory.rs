@@ -137,6 +137,12 @@ pub(super) async fn prove(
             note_failure(app, visit.actor.clone(), None, visit.method, reason, &[&attempt]).await?;
             Err(Refused::Login(Login::Wrong))
         }
+        Err(Failed::Unanswered) => {
+            // It counts: else whoever guesses is told nothing by wrong ones and let in by the right one.
+            let reason = LoginFailure::IdentityRefused;
+            note_failure(app, visit.actor.clone(), None, visit.method, reason, &[&attempt]).await?;
+            Err(silent(app, Failed::Unanswered))
+        }
         Err(failed) => {
             attempt.withdraw(app).await?;
             Err(silent(app, failed))
@@ -148,6 +154,6 @@ fn silent(app: &App, failed: Failed) -> Refused {
     app.metrics.unavailable(Dependency::Directory);
     match failed {
         Failed::Busy => Refused::Login(Login::Overloaded),
-        Failed::Wrong | Failed::Unavailable(_) => Refused::Unavailable,
+        Failed::Wrong | Failed::Unanswered | Failed::Unavailable(_) => Refused::Unavailable,
     }
 }

@@ -59,7 +59,7 @@ impl Scene {
         account::list(&self.gateway().running.app.db, DEFAULT_SITE, 1000, 0).await.unwrap()
     }
 
-    async fn trail(&self) -> String {
+    pub async fn trail(&self) -> String {
         format!("{:?}", audit::tail(&self.gateway().running.app.db, 0, 1000).await.unwrap())
     }
 }

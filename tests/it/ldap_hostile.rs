@@ -114,6 +114,19 @@ async fn a_directory_that_says_yes_to_nobody_lets_nobody_in() {
     assert_eq!(told(&scene(&honest.yaml(SEARCHED)).await).await.0, 200, "what the others lack");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_a_directory_was_shown_counts_as_a_try_whatever_comes_of_it() {
+    let liar = Liar::start(Deed::Say(vec![outcome(1, BIND, 51)])).await;
+    let scene = scene(&liar.yaml(NAMED)).await;
+    for number in 0..10 {
+        let answer = scene.enter("ada", KNOWN).await;
+        assert_eq!((answer.status, answer.code()), silent(), "{number}");
+    }
+    assert_eq!((scene.enter("ada", KNOWN).await.status, liar.count()), (423, 10));
+    assert_eq!(scene.enter("bob", KNOWN).await.status, 503);
+    assert!(scene.trail().await.contains("login_failed"));
+}
+
 #[tokio::test]
 async fn no_password_goes_to_whoever_is_not_the_directory() {
     let slapd = Slapd::here();

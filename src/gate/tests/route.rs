@@ -152,6 +152,12 @@ async fn a_route_may_leave_preflights_to_its_upstream_and_nothing_more() {
     let doubtful = preflight("/loud/a%2Fb", "https://evil.example.com", "GET");
     assert_eq!(setting.outcome(&doubtful).await, "400 BAD_REQUEST", "nobody gets a licence by asking");
     assert_eq!(setting.outcome(&request("OPTIONS", "/quiet")).await, "401 AUTH_REQUIRED");
+    let asks = || preflight("/quiet", "https://evil.example.com", "POST");
+    assert_eq!(setting.outcome(&asks().with("content-length", "0")).await, "200");
+    let with_body = asks().with("content-length", "5");
+    assert_eq!(setting.outcome(&with_body).await, "401 AUTH_REQUIRED", "no browser sends one along");
+    let agent = asks().with("authorization", &format!("AgentBearer {}", "x".repeat(48)));
+    assert!(setting.outcome(&agent).await.starts_with("403 "), "an agent is never taken for nobody");
     assert_eq!(
         setting.outcome(&request("GET", "/quiet").with("origin", "https://evil.example.com")).await,
         "401 AUTH_REQUIRED"
