@@ -126,11 +126,12 @@ fn command(said: &[u8]) -> Option<(String, usize)> {
     Some((name?, at))
 }
 
-/// The number on the line that begins at `at`, and where the next line begins.
+/// The number on the line that begins at `at`, and where the next line begins; nothing where it is none, as
+/// in what is said to a database.
 fn number(said: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
     let rest = said.get(at..)?;
     let end = rest.windows(2).position(|end| end == b"\r\n")?;
-    let digits = rest[..end].strip_prefix(&[kind]).expect("a client of Redis speaks RESP");
-    let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
-    Some((number.expect("a number"), at + end + 2))
+    let digits = rest[..end].strip_prefix(&[kind])?;
+    let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some((number, at + end + 2))
 }
