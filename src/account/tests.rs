@@ -265,12 +265,16 @@ on_every_store! {
             Ok::<_, Error>(lowered)
         })))
         .await;
-        let count = lowered.iter().filter(|one| matches!(one, Ok(Lowered::Yes))).count();
+        let mut count = lowered.iter().filter(|one| matches!(one, Ok(Lowered::Yes))).count();
+        // Some may have been told to come back, and do, one after the other.
+        for (_, own) in lowered.iter().zip(&all).filter(|(one, _)| matches!(one, Err(Error::Busy))) {
+            let mut change = app.change(Actor::command_line()).await.unwrap();
+            if lower(&mut change, own.id, Flag::Superuser).await.unwrap() == Lowered::Yes {
+                change.commit().await.unwrap();
+                count += 1;
+            }
+        }
         assert_eq!(count, 15, "{lowered:?}");
-        // It may have been told to come back instead.
-        let last = lowered.iter().zip(&all).find(|(one, _)| !matches!(one, Ok(Lowered::Yes))).unwrap().1;
-        let mut change = app.change(Actor::command_line()).await.unwrap();
-        assert_eq!(lower(&mut change, last.id, Flag::Superuser).await.unwrap(), Lowered::LastSuperuser);
     }
 }
 
