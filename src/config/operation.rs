@@ -1,6 +1,7 @@
 //! `audit`, `limits`, `cors`, `telemetry`, `drain`: how the gateway behaves while it runs.
 //! Law: a limit that cannot work, or that contradicts another, is refused.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -45,6 +46,11 @@ pub struct Connections {
     /// From one address, IPv6 counted by its /64.
     #[schemars(range(min = 1))]
     pub per_address: u32,
+    /// How many requests of one address may be at upstreams at once, over however many connections; one more is
+    /// answered 503. `null`: as many as it may have connections. Never more than half of what the system has open
+    /// files for.
+    #[schemars(range(min = 1))]
+    pub requests_per_address: Option<NonZeroU32>,
     /// How long a connection may wait for its next request.
     #[serde(with = "As::<Span>")]
     pub idle_for: Duration,

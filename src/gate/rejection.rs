@@ -44,6 +44,10 @@ pub enum Rejection {
     UpstreamUnavailable,
     /// As many requests as it is to have are there already.
     UpstreamBusy,
+    /// As many requests as this process may have at upstreams are there already.
+    GatewayBusy,
+    /// As many requests of this client's address are there as one address may have.
+    TooManyAtOnce,
     /// No route has this host and path: closed by default.
     NoRoute,
     /// The path is known, the method is not. `allow` is the list that the answer names.
@@ -233,6 +237,10 @@ impl Rejection {
                 "The upstream is not available.", "Try again shortly."),
             Self::UpstreamBusy => row(S::SERVICE_UNAVAILABLE, "UPSTREAM_BUSY", "upstream_busy",
                 "The upstream has too much to do.", "Try again shortly."),
+            Self::GatewayBusy => row(S::SERVICE_UNAVAILABLE, "GATEWAY_BUSY", "gateway_busy",
+                "The gateway has too much to do.", "Try again shortly."),
+            Self::TooManyAtOnce => row(S::SERVICE_UNAVAILABLE, "TOO_MANY_AT_ONCE", "too_many_at_once",
+                "Too many requests of this address are being answered.", "Wait for answers before sending more requests, then try again."),
             Self::NoRoute => row(S::NOT_FOUND, "NOT_FOUND", "no_route",
                 "Not found.", "Check the host and the path: this gateway has no route for them."),
             Self::MethodNotAllowed { .. } => row(S::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "method",
@@ -314,6 +322,8 @@ impl Rejection {
                 | Self::UpstreamTimeout
                 | Self::UpstreamUnavailable
                 | Self::UpstreamBusy
+                | Self::GatewayBusy
+                | Self::TooManyAtOnce
         )
     }
 
@@ -325,7 +335,11 @@ impl Rejection {
             Self::Agent(refusal) => refusal.headers(),
             Self::Held(refusal) => refusal.headers(),
             Self::MethodUnknown => vec![(ALLOW, HeaderValue::from_static(METHODS))],
-            Self::Unavailable(_) | Self::UpstreamUnavailable | Self::UpstreamBusy => {
+            Self::Unavailable(_)
+            | Self::UpstreamUnavailable
+            | Self::UpstreamBusy
+            | Self::GatewayBusy
+            | Self::TooManyAtOnce => {
                 vec![(RETRY_AFTER, whole_seconds(RETRY_AFTER_SILENCE))]
             }
             Self::TokenInvalid | Self::AgentTokenUnreadable | Self::ApplicationMismatch => {

@@ -1,4 +1,4 @@
-//! How many connections are open, in all and from one address.
+//! How many connections are open, or requests at upstreams, in all and from one address.
 //!
 //! Law: a connection above either cap is closed before a byte of it is read. One address counts
 //! as in [`ip::counted_as`]; a place is given back when the guard is dropped, whatever happened.
@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::ip;
 
-/// Counts open client connections.
+/// Counts what is open: client connections, or requests at upstreams.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     total: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// The most connections, in all and from one address.
+/// The most of them, in all and from one address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caps {
     pub(super) total: usize,
@@ -28,36 +28,46 @@ pub(super) struct Caps {
 #[derive(Debug)]
 pub(super) struct Place {
     admission: Arc<Admission>,
-    address: IpAddr,
+    address: Option<IpAddr>,
+}
+
+/// Which cap is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    All,
+    Address,
 }
 
 impl Admission {
-    /// A place for one connection, unless a cap is reached.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, caps: Caps) -> Option<Place> {
-        let address = ip::counted_as(address);
+    /// A place, unless a cap is reached. What has no address counts only in all.
+    pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>, caps: Caps) -> Result<Place, Full> {
+        let address = address.map(ip::counted_as);
         if self.total.fetch_add(1, Ordering::Relaxed) >= caps.total {
             self.total.fetch_sub(1, Ordering::Relaxed);
-            return None;
+            return Err(Full::All);
         }
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = by_address.entry(address).or_insert(0);
-        if *count >= caps.per_address {
-            self.total.fetch_sub(1, Ordering::Relaxed);
-            return None;
+        if let Some(address) = address {
+            let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = by_address.entry(address).or_insert(0);
+            if *count >= caps.per_address {
+                self.total.fetch_sub(1, Ordering::Relaxed);
+                return Err(Full::Address);
+            }
+            *count += 1;
         }
-        *count += 1;
-        Some(Place { admission: Arc::clone(self), address })
+        Ok(Place { admission: Arc::clone(self), address })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.admission.total.fetch_sub(1, Ordering::Relaxed);
+        let Some(address) = &self.address else { return };
         let mut by_address = self.admission.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_address.get_mut(&self.address) {
+        if let Some(count) = by_address.get_mut(address) {
             *count -= 1;
             if *count == 0 {
-                by_address.remove(&self.address);
+                by_address.remove(address);
             }
         }
     }
@@ -71,13 +81,13 @@ mod tests {
     fn both_caps_hold_and_places_come_back() {
         let admission = Arc::new(Admission::default());
         let caps = Caps { total: 3, per_address: 2 };
-        let admit = |text: &str| admission.admit(text.parse().unwrap(), caps);
+        let admit = |text: &str| admission.admit(Some(text.parse().unwrap()), caps);
         let (a, b) = (admit("10.0.0.1").unwrap(), admit("10.0.0.1").unwrap());
-        assert!(admit("10.0.0.1").is_none());
+        assert_eq!(admit("10.0.0.1").err(), Some(Full::Address));
         let c = admit("10.0.0.2").unwrap();
-        assert!(admit("10.0.0.3").is_none());
+        assert_eq!(admit("10.0.0.3").err(), Some(Full::All));
         drop(a);
-        assert!(admit("10.0.0.3").is_some());
+        assert!(admit("10.0.0.3").is_ok() && admission.admit(None, caps).is_ok());
         drop((b, c));
         assert_eq!(admission.total.load(Ordering::Relaxed), 0);
         assert!(admission.by_address.lock().unwrap().is_empty());

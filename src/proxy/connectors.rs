@@ -12,6 +12,7 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::HttpSession as Http1;
 use pingora::upstreams::peer::HttpPeer;
 
+use super::crowd::{Crowd, Crowds};
 use super::upstream::Chosen;
 
 /// How servers are reached. The framework keeps its own for what it sends.
@@ -20,11 +21,17 @@ pub(super) struct Connectors {
     framework: Connector,
     /// For HTTP/1: what it opens waits at its server afterwards.
     plain: TransportConnector,
+    /// Who is there already, whichever way it went.
+    pub(super) crowd: Crowd,
 }
 
 impl Connectors {
-    pub(super) fn new() -> Self {
-        Self { framework: Connector::new(None), plain: TransportConnector::new(None) }
+    pub(super) fn new(most: Crowds) -> Self {
+        Self {
+            framework: Connector::new(None),
+            plain: TransportConnector::new(None),
+            crowd: Crowd::new(most),
+        }
     }
 
     /// A connection that waits there, or a new one.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ::http::{HeaderName, HeaderValue, Method, Version};
 use bytes::Bytes;
 
+use super::admission::Place;
 use super::decide::Found;
 use super::forward::Forward;
 use super::record::{Line, Recorder};
@@ -48,6 +49,8 @@ pub struct Ctx {
 #[derive(Default)]
 pub(super) struct Attempt {
     pub(super) chosen: Option<Chosen>,
+    /// Among all that are at upstreams: one for all attempts.
+    pub(super) place: Option<Place>,
     pub(super) address: Option<SocketAddr>,
     /// The same as text.
     pub(super) server: Option<Arc<str>>,
@@ -133,7 +136,7 @@ impl Ctx {
         if std::mem::replace(&mut self.ending.is_recorded, true) {
             return;
         }
-        self.attempt.chosen = None;
+        (self.attempt.chosen, self.attempt.place) = (None, None);
         let now = Instant::now();
         if let (Some(forward), Some(started)) = (&self.forward, self.attempt.started) {
             forward.upstream.metrics().answered(now.saturating_duration_since(started));

@@ -46,7 +46,7 @@ pub(super) async fn execute(
     body: &Bytes,
 ) -> Result<()> {
     let (mut upstream, sent, peer) = loop {
-        let peer = service::next_peer(ctx)?;
+        let peer = service::next_peer(ctx, &connectors.crowd)?;
         match attempt(connectors, &mut client, ctx, &peer, body).await {
             Ok((upstream, sent)) => break (upstream, sent, peer),
             Err(Failed { error, was_sent }) => {

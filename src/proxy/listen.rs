@@ -89,7 +89,7 @@ impl Listener {
         leaving: &watch::Sender<bool>,
         connections: &mut JoinSet<()>,
     ) {
-        let Some(place) = self.admission.admit(peer.ip(), self.caps) else {
+        let Ok(place) = self.admission.admit(Some(peer.ip()), self.caps) else {
             self.metrics.rate_limited(Limiter::Connection);
             return;
         };

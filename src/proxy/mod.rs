@@ -9,6 +9,7 @@ mod arrive;
 mod client;
 mod connection;
 mod connectors;
+mod crowd;
 mod ctx;
 mod decide;
 mod errand;
@@ -30,6 +31,7 @@ pub mod tls;
 pub mod upstream;
 mod wire;
 
+pub use crowd::Crowds;
 pub use decide::{Decide, Decided, Decision, Found};
 pub use errand::Errands;
 pub use forward::{Forward, Held, Subject, Until};

@@ -21,6 +21,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::client::Client;
 use super::connectors::Connectors;
+use super::crowd::{Crowd, Crowds};
 use super::ctx::Ctx;
 use super::decide::{Decide, Decided, Decision, Found};
 use super::errand::Errands;
@@ -69,8 +70,9 @@ impl Edge {
         recorder: Arc<Recorder>,
         ids: RequestIds,
         patience: Patience,
+        most: Crowds,
     ) -> Self {
-        Self { decide, recorder, ids: Arc::new(ids), patience, connectors: Arc::new(Connectors::new()) }
+        Self { decide, recorder, ids: Arc::new(ids), patience, connectors: Arc::new(Connectors::new(most)) }
     }
 
     /// What sends without a client, by the same decisions and over the same connections.
@@ -158,8 +160,9 @@ impl Edge {
         if let (Some(slot), Some(until)) = (&ctx.slot, forward.until.take()) {
             slot.ends_with(until.0, until.1);
         }
-        // A client that never sends its body is let go here where the framework has no limit.
-        if let (Some(slot), true) = (&ctx.slot, matches!(length, Some(BodyLength::Known(_)))) {
+        // A client that never sends its body is let go here where the framework has no limit: over
+        // HTTP/2 it has none, whether the length was announced or not.
+        if let (Some(slot), true) = (&ctx.slot, !matches!(length, None | Some(BodyLength::None))) {
             slot.due_within(patience.body * 2);
         }
         ctx.forward = Some(forward);
@@ -207,7 +210,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        next_peer(ctx)
+        next_peer(ctx, &self.connectors.crowd)
     }
 
     async fn connected_to_upstream(
@@ -394,10 +397,17 @@ fn awaits_head(ctx: &Ctx) {
 }
 
 /// How to reach the next server to try.
-pub(super) fn next_peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+pub(super) fn next_peer(ctx: &mut Ctx, crowd: &Crowd) -> Result<Box<HttpPeer>> {
     let (Some(head), Some(forward)) = (&ctx.head, &ctx.forward) else {
         return refused(ctx, Rejection::Internal);
     };
+    // What is tried again has its place already.
+    if ctx.attempt.place.is_none() {
+        match crowd.place(ctx.slot.as_ref().map(|_| head.client)) {
+            Ok(place) => ctx.attempt.place = Some(place),
+            Err(full) => return refused(ctx, full),
+        }
+    }
     match forward.upstream.choose(ctx.attempt.address) {
         Ok(chosen) => {
             let usage = if forward.held.is_some() { Use::Alone } else { usage_of(head) };

@@ -247,7 +247,7 @@ impl Running {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let ids = RequestIds::new(self.app.random.as_ref());
         let bridge: Arc<Bridge> = Arc::clone(&self.bridge);
-        let edge = Edge::new(bridge, Arc::clone(&self.recorder), ids, patience);
+        let edge = Edge::new(bridge, Arc::clone(&self.recorder), ids, patience, room::crowds(config));
         errand::start(Sending {
             app: Arc::clone(&self.app),
             gate: Arc::clone(&self.bridge.gate),

@@ -4,6 +4,7 @@
 //! that is then refused. What was taken over stands in the audit trail; what only a restart can change
 //! is refused by name.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::{Bridge, Reach, Running, StartError, announce, endpoints, patience, reached_at};
@@ -94,9 +95,9 @@ fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
 }
 
 /// What the file says; what the system leaves of it does not change.
-fn connections(config: &Config) -> (u32, u32) {
-    let config::Connections { total, per_address, .. } = config.limits.connections;
-    (total, per_address)
+fn connections(config: &Config) -> (u32, u32, Option<NonZeroU32>) {
+    let config::Connections { total, per_address, requests_per_address, .. } = config.limits.connections;
+    (total, per_address, requests_per_address)
 }
 
 /// The pool of threads is made once, with the cost of what it makes.
@@ -122,6 +123,7 @@ mod tests {
             "listen: { public: '127.0.0.1:9443' }",
             "store: { url: 'sqlite://other.db' }",
             "limits: { connections: { total: 20000 } }",
+            "limits: { connections: { requests_per_address: 7 } }",
             "limits: { hashing: { queue: 7 } }",
             "accounts: { password: { argon2: { iterations: 5 } } }",
             "telemetry: { level: debug }",

@@ -4,10 +4,12 @@
 //! own: the store, Redis, the listeners, and the one of `/livez`, by which an orchestrator tells a busy gateway from
 //! a dead one. What the system does not allow is not promised: it is said at the start.
 
+use std::num::NonZeroU32;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
-use crate::proxy::Limits;
+use crate::proxy::{Crowds, Limits};
 
 /// What may be open beside the connections of clients and those that they need: listeners and who asks the
 /// admin one, logs, messages that are being sent. The least and the most.
@@ -17,14 +19,30 @@ const OF_THE_STORE: u64 = 3;
 
 /// The limits of the configuration, as far as the system lets them be.
 pub(super) fn limits(config: &Config) -> Limits {
-    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let connections = &config.limits.connections;
-    let store = OF_THE_STORE * u64::from(config.store.connections);
-    let most = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |allowed| room(allowed, store));
     Limits {
-        connections: count(connections.total).min(most),
+        connections: count(connections.total).min(most(config)),
         connections_per_address: count(connections.per_address),
     }
+}
+
+/// How many requests may be at upstreams: each may hold the second descriptor of a connection, and over
+/// HTTP/2 one connection brings many. No address has more than half of them, so that others get through.
+pub(super) fn crowds(config: &Config) -> Crowds {
+    let connections = &config.limits.connections;
+    let total = most(config);
+    let share = connections.requests_per_address.map_or(connections.per_address, NonZeroU32::get);
+    Crowds { total, per_address: count(share).min((total / 2).max(1)) }
+}
+
+/// For how many connections the system allows enough descriptors.
+fn most(config: &Config) -> usize {
+    let store = OF_THE_STORE * u64::from(config.store.connections);
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |allowed| room(allowed, store))
+}
+
+fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// Asks the system for as many descriptors as it gives without asking anybody, and says where they
@@ -61,5 +79,17 @@ mod tests {
         assert_eq!((room(1024, 30), room(120, 12)), (433, 38));
         assert_eq!((room(32, 30), room(0, 30)), (1, 1));
         assert!(limits(&crate::config::load_text("preset: medium").unwrap().config).connections > 0);
+    }
+
+    #[test]
+    fn one_address_has_a_share_of_the_requests_at_upstreams() {
+        let with = |own: &str| {
+            let text = format!("preset: medium\nlimits: {{ connections: {{ {own} }} }}");
+            crowds(&crate::config::load_text(&text).unwrap().config)
+        };
+        assert_eq!(with("requests_per_address: 7").per_address, 7);
+        assert_eq!(with("per_address: 9").per_address, 9);
+        let wide = with("requests_per_address: 4000000000");
+        assert_eq!(wide.per_address, wide.total.div_euclid(2).max(1).min(4_000_000_000));
     }
 }

@@ -75,6 +75,7 @@ mod replicas;
 mod rolling;
 mod routes;
 mod scripts;
+mod shares;
 mod signing;
 mod smuggling;
 mod sms_login;
