@@ -23,6 +23,7 @@ use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::sync::Notify;
 
+use super::decide::Decide;
 use super::service::{Edge, Patience};
 use super::slot::{Alarm, Pulse, Slot, watched};
 use super::small::SmallApp;
@@ -44,7 +45,11 @@ pub(super) enum Cleartext {
 
 /// What is behind a door.
 pub(super) enum Behind {
-    Proxy(Arc<HttpProxy<Edge>>),
+    Proxy {
+        proxy: Arc<HttpProxy<Edge>>,
+        /// Who says how long a head may be.
+        decide: Arc<dyn Decide>,
+    },
     Small(Arc<SmallApp>),
 }
 
@@ -107,7 +112,7 @@ impl Door {
     /// Idle connections end here; those with a request end after it.
     pub(super) async fn close_idle(&self) {
         self.closing.begin();
-        if let Behind::Proxy(proxy) = &self.behind {
+        if let Behind::Proxy { proxy, .. } = &self.behind {
             proxy.http_cleanup().await;
         }
     }
@@ -224,15 +229,15 @@ impl HttpServerApp for Connection {
         let watchers = (Arc::clone(&self.pulse), Arc::clone(&self.tap));
         let slot = Slot::new(peer, self.scheme, watchers, first_within, self.door.head_within);
         // The small listeners read no body, and what has one there is the last of its connection.
-        if !session.is_http2() && matches!(self.door.behind, Behind::Proxy(_)) {
-            self.tap.begins();
+        if let (false, Behind::Proxy { decide, .. }) = (session.is_http2(), &self.door.behind) {
+            self.tap.begins(decide.rules().head_max);
         }
         let request = async {
             if !self.has_request(&session, turn).await {
                 return None;
             }
             match &self.door.behind {
-                Behind::Proxy(proxy) => proxy.process_new_http(session, shutdown).await,
+                Behind::Proxy { proxy, .. } => proxy.process_new_http(session, shutdown).await,
                 Behind::Small(app) => app.process_new_http(session, shutdown).await,
             }
         };

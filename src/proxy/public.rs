@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::admission::{Admission, Caps};
 use super::connection::{Behind, Cleartext, Door};
+use super::decide::Decide;
 use super::listen::{Listener, Phase};
 use super::service::{Edge, Patience};
 use super::small::{Small, SmallApp};
@@ -42,6 +43,7 @@ pub enum Speech {
 /// The proxy, ready for listeners.
 pub struct Public {
     proxy: Arc<HttpProxy<Edge>>,
+    decide: Arc<dyn Decide>,
     admission: Arc<Admission>,
     limits: Limits,
     metrics: Arc<Metrics>,
@@ -58,8 +60,9 @@ impl Public {
             ..ServerConf::default()
         };
         let metrics = Arc::clone(edge.recorder.metrics());
+        let decide = Arc::clone(&edge.decide);
         let proxy = Arc::new(http_proxy(&Arc::new(conf), edge));
-        Self { proxy, admission: Arc::default(), limits, metrics, phase }
+        Self { proxy, decide, admission: Arc::default(), limits, metrics, phase }
     }
 
     /// Serves `socket` until the drain has ended. The future ends with its last connection.
@@ -77,7 +80,7 @@ impl Public {
             Speech::Plain { h2c: false } => (None, Cleartext::Http1),
             Speech::Tls(certificate) => (Some(Arc::new(certificate.acceptor()?)), Cleartext::Http1),
         };
-        let behind = Behind::Proxy(Arc::clone(&self.proxy));
+        let behind = Behind::Proxy { proxy: Arc::clone(&self.proxy), decide: Arc::clone(&self.decide) };
         Ok(self.listener(socket, tls, Arc::new(Door::new(behind, cleartext, patience))).run())
     }
 
@@ -86,6 +89,7 @@ impl Public {
     pub fn beside(&self, limits: Limits, phase: watch::Receiver<Phase>) -> Self {
         Self {
             proxy: Arc::clone(&self.proxy),
+            decide: Arc::clone(&self.decide),
             admission: Arc::default(),
             limits,
             metrics: Arc::clone(&self.metrics),

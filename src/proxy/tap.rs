@@ -1,12 +1,13 @@
 //! What a client sends over HTTP/1, looked at before the framework reads it.
 //!
 //! Law: of a body in chunks nothing is handed on that was not read strictly first, so that no two
-//! readers disagree about its end. Nothing else is kept, and HTTP/2 is not looked at at all.
+//! readers disagree about its end. Of a head no more is kept than may be read, and one read: a head that goes on
+//! after that ends its connection. Nothing else is kept, and HTTP/2 is not looked at at all.
 
 use std::any::Any;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -23,13 +24,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::gate::chunks::{Chunks, Progress};
 
 const HEAD_END: &[u8] = b"\r\n\r\n";
-/// The most that is kept of what came before a head was read whole. Longer ones have no chunks.
-const KEPT: usize = 256 * 1024;
+/// By how much a head may be too long for its connection and still be refused in words.
+const TOO_LONG: usize = 8 * 1024;
 
 /// Looks at what a connection brings.
 #[derive(Debug)]
 pub(super) struct Tap {
     is_open: AtomicBool,
+    /// Where a head has come so far, nothing more of it is read.
+    head_max: AtomicUsize,
     sight: Mutex<Sight>,
 }
 
@@ -37,12 +40,18 @@ pub(super) struct Tap {
 #[derive(Debug)]
 enum Sight {
     /// A head, and what came with it; nothing is kept of one that came alone and at once.
-    Head(Vec<u8>),
-    /// A head that is longer than what is kept.
-    LongHead,
+    Head(Begun),
     Chunks(Chunks),
-    /// Chunks that end the connection.
+    /// A head without end, or chunks, that end the connection.
     Bad,
+}
+
+/// What came of a head.
+#[derive(Debug, Default)]
+struct Begun {
+    kept: Vec<u8>,
+    /// How much came, kept or not: lines without anything in them are no head, but are read.
+    seen: usize,
 }
 
 /// The frame of a body is in doubt.
@@ -51,13 +60,18 @@ pub(super) struct InDoubt;
 
 impl Default for Tap {
     fn default() -> Self {
-        Self { is_open: AtomicBool::new(false), sight: Mutex::new(Sight::Head(Vec::new())) }
+        Self {
+            is_open: AtomicBool::new(false),
+            head_max: AtomicUsize::new(0),
+            sight: Mutex::new(Sight::Head(Begun::default())),
+        }
     }
 }
 
 impl Tap {
-    /// A request over HTTP/1 comes next.
-    pub(super) fn begins(&self) {
+    /// A request over HTTP/1 comes next, with a head of so many bytes at most.
+    pub(super) fn begins(&self, head_max: usize) {
+        self.head_max.store(head_max.saturating_add(TOO_LONG), Ordering::Relaxed);
         self.is_open.store(true, Ordering::Relaxed);
     }
 
@@ -68,19 +82,15 @@ impl Tap {
     pub(super) fn head_was(&self, head: &[u8], body: Body) -> Result<(), InDoubt> {
         let mut sight = self.sight();
         let kept = match &mut *sight {
-            Sight::Head(kept) => Some(std::mem::take(kept)),
-            Sight::LongHead => None,
+            Sight::Head(begun) => std::mem::take(begun).kept,
             Sight::Chunks(_) | Sight::Bad => return Err(InDoubt),
         };
-        *sight = Sight::Head(Vec::new());
         if body == Body::Other {
             self.is_open.store(false, Ordering::Relaxed);
             return Ok(());
         }
         // A head that the framework had to repair is not the one that came.
-        let came = kept
-            .as_deref()
-            .and_then(|kept| if kept.is_empty() { Some(kept) } else { kept.strip_prefix(head) });
+        let came = if kept.is_empty() { Some(&*kept) } else { kept.strip_prefix(head) };
         let Some(came) = came else {
             *sight = Sight::Bad;
             return Err(InDoubt);
@@ -103,21 +113,24 @@ impl Tap {
 
     fn reads(&self, sight: &mut Sight, bytes: &[u8]) -> Result<(), InDoubt> {
         match sight {
-            Sight::Head(kept) => {
-                let is_whole = kept.is_empty()
+            Sight::Head(begun) => {
+                // Who reads on has not found its end in what came before.
+                if begun.seen > self.head_max.load(Ordering::Relaxed) {
+                    *sight = Sight::Bad;
+                    return Err(InDoubt);
+                }
+                begun.seen += bytes.len();
+                let is_whole = begun.kept.is_empty()
                     && memmem::find(bytes, HEAD_END).is_some_and(|end| end + HEAD_END.len() == bytes.len());
-                if kept.len() + bytes.len() > KEPT {
-                    *sight = Sight::LongHead;
-                } else if !is_whole {
-                    kept.extend_from_slice(bytes);
+                if !is_whole {
+                    begun.kept.extend_from_slice(bytes);
                 }
                 Ok(())
             }
-            Sight::LongHead => Ok(()),
             Sight::Chunks(chunks) => match chunks.read(bytes) {
                 Ok(Progress::More) => Ok(()),
                 Ok(Progress::Over) => {
-                    *sight = Sight::Head(Vec::new());
+                    *sight = Sight::Head(Begun::default());
                     self.is_open.store(false, Ordering::Relaxed);
                     Ok(())
                 }
@@ -267,11 +280,12 @@ impl<S: GetSocketDigest> GetSocketDigest for Tapped<S> {
 mod tests {
     use super::*;
 
+    const MAX: usize = 32 * 1024;
     const HEAD: &[u8] = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
 
     fn opened(reads: &[&[u8]]) -> Tap {
         let tap = Tap::default();
-        tap.begins();
+        tap.begins(MAX);
         for read in reads {
             tap.sees(read).unwrap();
         }
@@ -279,8 +293,15 @@ mod tests {
     }
 
     fn is_idle(tap: &Tap) -> bool {
-        !tap.is_open.load(Ordering::Relaxed)
-            && matches!(&*tap.sight(), Sight::Head(kept) if kept.capacity() == 0)
+        !tap.is_open.load(Ordering::Relaxed) && kept(tap) == Some(0)
+    }
+
+    /// How much memory it holds of a head.
+    fn kept(tap: &Tap) -> Option<usize> {
+        match &*tap.sight() {
+            Sight::Head(begun) => Some(begun.kept.capacity()),
+            Sight::Chunks(_) | Sight::Bad => None,
+        }
     }
 
     #[test]
@@ -311,7 +332,7 @@ mod tests {
         assert_eq!(later.sees(bad), Err(InDoubt));
         for tap in [tap, later] {
             assert!(tap.is_bad());
-            tap.begins();
+            tap.begins(MAX);
             assert_eq!(tap.sees(b"G"), Err(InDoubt));
         }
     }
@@ -320,19 +341,39 @@ mod tests {
     fn a_repaired_head_has_no_chunks() {
         let tap = opened(&[&[HEAD, b"0\r\n\r\n"].concat()]);
         assert_eq!(tap.head_was(b"POST /%20 HTTP/1.1\r\n\r\n", Body::Chunks), Err(InDoubt));
-        let long = opened(&[&vec![b'a'; KEPT], b"a"]);
-        assert_eq!(long.head_was(HEAD, Body::Chunks), Err(InDoubt));
+    }
+
+    #[test]
+    fn a_head_without_an_end_is_kept_no_longer_than_a_head_may_be() {
+        const READ: usize = 4096;
+        for piece in [&[b'a'; READ][..], b"\r\n\r\n", b"X: y\r\n", b"\n"] {
+            let (tap, mut came) = (opened(&[]), 0);
+            while tap.sees(piece).is_ok() {
+                came += piece.len();
+                assert!(came <= MAX + TOO_LONG + READ, "{piece:?} goes on");
+                // A vector has room for twice what is in it.
+                assert!(kept(&tap) <= Some(2 * (MAX + TOO_LONG + READ)));
+            }
+            assert!(came > MAX, "{piece:?} was cut early");
+            assert!(tap.is_bad() && kept(&tap).is_none(), "nothing of it is kept");
+            assert_eq!(tap.head_was(piece, Body::Other), Err(InDoubt));
+        }
+    }
+
+    #[test]
+    fn many_half_heads_keep_what_they_brought_and_no_more() {
+        let half = &HEAD[..20];
+        let taps: Vec<_> = (0..1000).map(|_| opened(&[half])).collect();
+        let all: usize = taps.iter().filter_map(kept).sum();
+        assert!(all <= 1000 * 2 * half.len(), "{all} bytes");
     }
 
     #[test]
     fn nothing_is_kept_of_what_has_no_chunks() {
         let alone = opened(&[HEAD]);
-        assert!(
-            matches!(&*alone.sight(), Sight::Head(kept) if kept.capacity() == 0),
-            "not even for a moment"
-        );
+        assert_eq!(kept(&alone), Some(0), "not even for a moment");
         let slow = opened(&[&HEAD[..9], &HEAD[9..], b"abc"]);
-        let long = opened(&[&vec![b'a'; KEPT + 1]]);
+        let long = opened(&[&vec![b'a'; MAX + 1]]);
         for tap in [alone, slow, long] {
             assert_eq!(tap.head_was(HEAD, Body::Other), Ok(()));
             tap.sees(b"1;\n").unwrap();

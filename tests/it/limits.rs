@@ -67,6 +67,37 @@ async fn the_second_head_on_a_connection_must_arrive_in_time_too() {
 }
 
 #[tokio::test]
+async fn a_head_without_an_end_is_closed_when_it_is_longer_than_a_head_may_be() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::open_to(upstream.address).await;
+    let begun = "GET /x HTTP/1.1\r\nHost: gw.test\r\n";
+    // Long before the head would have had to be whole.
+    let at_once = Duration::from_secs(5);
+    for (name, piece) in [("one header", "a".repeat(1024)), ("no lines", "\r\n\r\n".repeat(256))] {
+        let start = if name == "one header" { format!("{begun}X-Big: ") } else { String::new() };
+        let mut open = Vec::new();
+        for _ in 0..20 {
+            let mut client = Client::connect(gateway.public()).await;
+            client.send(&start).await;
+            client.send(piece.repeat(16)).await;
+            open.push(client);
+        }
+        for client in &mut open {
+            assert!(!client.closes_within(Duration::from_millis(5)).await, "{name}: half a head may go on");
+            client.send(piece.repeat(24)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        for client in &mut open {
+            client.send(piece.repeat(8)).await;
+            client.send(piece.repeat(8)).await;
+            assert!(client.closes_within(at_once).await, "{name}");
+        }
+    }
+    assert_eq!(upstream.count(), 0);
+    assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn a_slow_answer_is_not_a_slow_head() {
     let upstream = Upstream::start(|_| {
         let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec();
