@@ -15,7 +15,7 @@ use super::decide::Found;
 use super::forward::Forward;
 use super::record::{Line, Recorder};
 use super::slot::Slot;
-use super::upstream::{Chosen, Outcome};
+use super::upstream::{Chosen, Outcome, Try};
 use crate::approval::Copying;
 use crate::gate::head::BodyLength;
 use crate::gate::request_id::RequestId;
@@ -49,6 +49,8 @@ pub struct Ctx {
 #[derive(Default)]
 pub(super) struct Attempt {
     pub(super) chosen: Option<Chosen>,
+    /// What an open breaker tries by it, whichever server is asked in the end.
+    pub(super) tries: Option<Try>,
     /// Among all that are at upstreams: one for all attempts.
     pub(super) place: Option<Place>,
     pub(super) address: Option<SocketAddr>,
@@ -140,7 +142,10 @@ impl Ctx {
         let now = Instant::now();
         if let (Some(forward), Some(started)) = (&self.forward, self.attempt.started) {
             forward.upstream.metrics().answered(now.saturating_duration_since(started));
-            forward.upstream.note(self.attempt.outcome.unwrap_or(Outcome::Answered));
+            match self.attempt.outcome {
+                Some(outcome) => forward.upstream.note(outcome),
+                None => forward.upstream.learnt_nothing(self.attempt.tries),
+            }
         }
         let ended = self.ended();
         if let Some(watch) = self.forward.as_mut().and_then(|forward| forward.watch.take()) {

@@ -414,6 +414,7 @@ pub(super) fn next_peer(ctx: &mut Ctx, crowd: &Crowd) -> Result<Box<HttpPeer>> {
             let peer = chosen.peer(usage, forward.timeouts);
             ctx.attempt.address = Some(chosen.address());
             ctx.attempt.server = Some(chosen.address_text());
+            ctx.attempt.tries = ctx.attempt.tries.or(chosen.tries());
             ctx.attempt.chosen = Some(chosen);
             ctx.attempt.started.get_or_insert_with(Instant::now);
             ctx.attempt.count += 1;

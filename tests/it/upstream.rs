@@ -108,6 +108,41 @@ async fn a_dead_upstream_is_a_502_and_then_left_alone_for_a_while() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_closes_no_open_breaker() {
+    let upstream = Upstream::start(|seen| match seen.target() {
+        "/broken" => Act::Close,
+        "/silent" => Act::Hang,
+        _ => Act::ok("well"),
+    })
+    .await;
+    let gateway = Gateway::start(&config(&format!(
+        "servers: ['{}'], retries: 0, breaker: {{ after: 2, within: 60s, open_for: 1s }}",
+        upstream.address
+    )))
+    .await;
+    let ask = async |path: &str| exchange(gateway.public(), get(path, &[])).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(ask("/broken").await.status, 502);
+    }
+    assert_eq!(ask("/well").await.code(), "UPSTREAM_UNAVAILABLE");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    // Each of them tries, in the place that the one before gave back, and none of them learns anything.
+    for tried in 3..6 {
+        let mut client = Client::connect(gateway.public()).await;
+        client.send(get("/silent", &[])).await;
+        until(Duration::from_secs(5), "it is tried", async || upstream.count() == tried).await;
+        assert_eq!(ask("/well").await.code(), "UPSTREAM_UNAVAILABLE", "only one tries");
+        drop(client);
+        until(Duration::from_secs(5), "it is gone", async || gateway.metric("portcullis_inflight ") == 0)
+            .await;
+        assert!(gateway.metric("portcullis_breaker_state{upstream=\"up\"}") >= 1, "still open");
+    }
+    assert_eq!(ask("/well").await.text(), "well");
+    let state = "portcullis_breaker_state{upstream=\"up\"}";
+    until(Duration::from_secs(5), "it is closed", async || gateway.metric(state) == 0).await;
+}
+
+#[tokio::test]
 async fn an_upstream_that_breaks_off_is_hardly_asked_more_often_than_clients_ask() {
     let broken = Upstream::start(|_| Act::Close).await;
     let gateway = Gateway::start(&config(&format!(

@@ -1,7 +1,8 @@
 //! The breaker of one upstream: after too many failures, stop asking for a while.
 //!
 //! Law: while it is open nobody waits for a dead backend; when the pause is over exactly one
-//! request tries, and only its success closes the breaker.
+//! request tries, and only its success closes the breaker. Who learnt nothing, because its client left, says nothing,
+//! and the next one may try.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -33,6 +34,17 @@ pub enum Outcome {
     Failed,
 }
 
+/// The one attempt that an open breaker lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Try(Instant);
+
+/// That a request may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    AsMany,
+    As(Try),
+}
+
 #[derive(Debug)]
 pub(super) struct Breaker {
     after: usize,
@@ -48,16 +60,26 @@ impl Breaker {
         Self { after, within: rule.within, open_for: rule.open_for, state }
     }
 
-    /// Whether a request may be sent now. A `true` while trying is the one attempt.
-    pub(super) fn lets_through(&self, now: Instant) -> bool {
+    /// Whether a request may be sent now.
+    pub(super) fn lets_through(&self, now: Instant) -> Option<Pass> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match *state {
-            State::Closed { .. } => true,
-            State::Open { until } | State::Trying { until } if now < until => false,
+            State::Closed { .. } => Some(Pass::AsMany),
+            State::Open { until } | State::Trying { until } if now < until => None,
             State::Open { .. } | State::Trying { .. } => {
-                *state = State::Trying { until: now + self.open_for };
-                true
+                let until = now + self.open_for;
+                *state = State::Trying { until };
+                Some(Pass::As(Try(until)))
             }
+        }
+    }
+
+    /// The attempt ended and told nothing: another request may make it, now.
+    pub(super) fn gives_back(&self, Try(own): Try, now: Instant) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another one may be trying by now.
+        if matches!(*state, State::Trying { until } if until == own) {
+            *state = State::Open { until: now };
         }
     }
 
@@ -106,17 +128,41 @@ mod tests {
         let breaker = breaker();
         let start = Instant::now();
         assert_eq!(breaker.note(Outcome::Failed, start), None);
-        assert!(breaker.lets_through(start));
+        assert_eq!(breaker.lets_through(start), Some(Pass::AsMany));
         assert_eq!(breaker.note(Outcome::Failed, start), Some(metrics::Breaker::Open));
-        assert!(!breaker.lets_through(start + PAUSE / 2));
+        assert_eq!(breaker.lets_through(start + PAUSE / 2), None);
         assert!(!breaker.would_let_through(start + PAUSE / 2));
         let later = start + PAUSE;
-        assert!(breaker.lets_through(later));
-        assert!(!breaker.lets_through(later), "only one tries");
+        assert_eq!(breaker.lets_through(later), Some(Pass::As(Try(later + PAUSE))));
+        assert_eq!(breaker.lets_through(later), None, "only one tries");
         assert_eq!(breaker.note(Outcome::Failed, later), Some(metrics::Breaker::Open));
-        assert!(breaker.lets_through(later + PAUSE));
+        assert!(breaker.lets_through(later + PAUSE).is_some());
         assert_eq!(breaker.note(Outcome::Answered, later + PAUSE), Some(metrics::Breaker::Closed));
-        assert!(breaker.lets_through(later + PAUSE) && breaker.lets_through(later + PAUSE));
+        for _ in 0..2 {
+            assert_eq!(breaker.lets_through(later + PAUSE), Some(Pass::AsMany));
+        }
+    }
+
+    #[test]
+    fn a_try_that_told_nothing_leaves_the_breaker_open_and_the_next_may_try() {
+        let breaker = breaker();
+        let start = Instant::now();
+        for _ in 0..2 {
+            breaker.note(Outcome::Failed, start);
+        }
+        let later = start + PAUSE;
+        let Some(Pass::As(first)) = breaker.lets_through(later) else { panic!("it tries") };
+        breaker.gives_back(first, later);
+        let Some(Pass::As(second)) = breaker.lets_through(later + PAUSE / 5) else {
+            panic!("the next tries")
+        };
+        assert_eq!(breaker.lets_through(later + PAUSE / 5), None);
+        // Only who has the attempt can give it back.
+        breaker.gives_back(first, later + PAUSE / 5);
+        assert_eq!(breaker.lets_through(later + PAUSE / 5), None);
+        assert_eq!(breaker.note(Outcome::Answered, later + PAUSE), Some(metrics::Breaker::Closed));
+        breaker.gives_back(second, later + PAUSE);
+        assert_eq!(breaker.lets_through(later + PAUSE), Some(Pass::AsMany), "it was closed by then");
     }
 
     #[test]
@@ -125,6 +171,6 @@ mod tests {
         let start = Instant::now();
         assert_eq!(breaker.note(Outcome::Failed, start), None);
         assert_eq!(breaker.note(Outcome::Failed, start + Duration::from_secs(11)), None);
-        assert!(breaker.lets_through(start + Duration::from_secs(11)));
+        assert_eq!(breaker.lets_through(start + Duration::from_secs(11)), Some(Pass::AsMany));
     }
 }

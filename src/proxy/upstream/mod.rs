@@ -25,13 +25,13 @@ mod peer;
 mod resolve;
 mod websocket;
 
-pub use breaker::Outcome;
+pub use breaker::{Outcome, Try};
 pub use names::{Lookup, Names, SystemNames};
 pub use peer::Tls;
 pub(crate) use peer::Use;
 pub use resolve::watch_over;
 
-use breaker::Breaker;
+use breaker::{Breaker, Pass};
 use idle::Idle;
 
 /// One upstream with its servers.
@@ -63,6 +63,8 @@ pub struct Target {
 /// A server that was chosen. Counts as busy until it is dropped.
 pub struct Chosen {
     target: Arc<Target>,
+    /// Where it is what an open breaker tries.
+    tries: Option<Try>,
     _place: Option<Place>,
 }
 
@@ -84,6 +86,10 @@ impl Drop for Chosen {
 impl Chosen {
     pub fn address(&self) -> SocketAddr {
         self.target.address
+    }
+
+    pub(super) fn tries(&self) -> Option<Try> {
+        self.tries
     }
 
     /// The same as text.
@@ -188,25 +194,35 @@ impl Upstream {
     /// [`NoneToAsk`].
     pub fn choose(&self, not: Option<SocketAddr>) -> Result<Chosen, NoneToAsk> {
         let place = self.place(not)?;
-        if let Some(breaker) = &self.breaker
-            && not.is_none()
-            && !breaker.lets_through(Instant::now())
-        {
-            return Err(NoneToAsk::BreakerOpen);
+        let mut tries = None;
+        if let (Some(breaker), None) = (&self.breaker, not) {
+            match breaker.lets_through(Instant::now()).ok_or(NoneToAsk::BreakerOpen)? {
+                Pass::AsMany => {}
+                Pass::As(attempt) => tries = Some(attempt),
+            }
         }
+        let chosen = self.next(not);
+        if chosen.is_none() {
+            self.learnt_nothing(tries);
+        }
+        let target = chosen.ok_or(NoneToAsk::AllDown)?;
+        target.busy.fetch_add(1, Ordering::Relaxed);
+        Ok(Chosen { target, tries, _place: place })
+    }
+
+    /// The server whose turn it is.
+    fn next(&self, not: Option<SocketAddr>) -> Option<Arc<Target>> {
         let targets = self.targets.load();
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         let in_turn = (0..targets.len()).map(|step| &targets[start.wrapping_add(step) % targets.len()]);
         let mut up = in_turn.filter(|target| target.is_up.load(Ordering::Relaxed)).peekable();
-        let fallback = up.peek().copied().ok_or(NoneToAsk::AllDown)?;
+        let fallback = up.peek().copied()?;
         let mut others = up.filter(|target| Some(target.address) != not);
         let chosen = match self.plan.balance {
             Balance::RoundRobin => others.next(),
             Balance::LeastConnections => others.min_by_key(|target| target.busy.load(Ordering::Relaxed)),
         };
-        let target = Arc::clone(chosen.unwrap_or(fallback));
-        target.busy.fetch_add(1, Ordering::Relaxed);
-        Ok(Chosen { target, _place: place })
+        Some(Arc::clone(chosen.unwrap_or(fallback)))
     }
 
     /// A place for a request, where they are counted. One that is tried again had one already.
@@ -226,6 +242,13 @@ impl Upstream {
         self.most().is_none_or(|most| self.in_flight.load(Ordering::Relaxed) < most)
             && self.breaker.as_ref().is_none_or(|breaker| breaker.would_let_through(Instant::now()))
             && self.targets.load().iter().any(|target| target.is_up.load(Ordering::Relaxed))
+    }
+
+    /// Gives back what a request was to try that ended without an outcome: its client left.
+    pub fn learnt_nothing(&self, tries: Option<Try>) {
+        if let (Some(breaker), Some(tries)) = (&self.breaker, tries) {
+            breaker.gives_back(tries, Instant::now());
+        }
     }
 
     /// Tells the breaker what came of a request.
