@@ -145,7 +145,10 @@ impl Asking<'_> {
         let caller = self.caller().await?;
         if caller.is_none() {
             application::check_required(route, application.as_deref())?;
+        } else if head.presented.authorization.is_none() {
+            answer.is_for_one();
         }
+        let cookie_until = caller.as_ref().and_then(|caller| caller.cookie_until);
         laps.end_of(Stage::Authenticate);
         // A token opens only what it was issued for: its application, and everything or one purpose.
         if let Some(caller) = &caller {
@@ -172,7 +175,7 @@ impl Asking<'_> {
             now: head.at,
             agent: None,
         };
-        let permit = authorize(world, &asked)?;
+        let permit = authorize(world, &asked)?.shown_by_cookie(cookie_until);
         // The path that the upstream sees may be another route's: then that one must agree.
         rewrite::check(world, &asked, head.authority.host(), head.target.path(), &head.method)?;
         laps.end_of(Stage::Authorize);

@@ -1,7 +1,8 @@
 //! The same question about a request that is already under way: may it still go on, and until when?
 //!
 //! Law: it is asked with everything as it is now (session, rights, routes), and whatever cannot be
-//! answered is a no. Nothing is counted and nothing used up: the request was let in once.
+//! answered is a no. Nothing is counted and nothing used up: the request was let in once. What a cookie
+//! let in goes no further than the cookie, however long the session behind it is.
 
 use std::sync::Arc;
 
@@ -50,6 +51,10 @@ impl Standing {
         let found = world.find(self.authority.host(), self.target.path(), &self.method);
         let Target::Route(route, params) = found else { return None };
         let now = gate.app.now();
+        let cookie_until = self.permit.cookie_until();
+        if cookie_until.is_some_and(|until| until <= now) {
+            return None;
+        }
         if let Some(grant) = self.permit.caller().and_then(|caller| caller.agent.as_ref()) {
             return self.of_agent(gate, &world, route, &params, grant.digest).await;
         }
@@ -67,7 +72,8 @@ impl Standing {
             agent: None,
         };
         authorize(&world, &asked).ok()?;
-        Some(caller.principal.session.ends_at)
+        let ends_at = caller.principal.session.ends_at;
+        Some(cookie_until.map_or(ends_at, |until| until.min(ends_at)))
     }
 
     /// The same where an agent asked.

@@ -17,6 +17,7 @@ use super::token::{Freshness, Keys, Refused};
 use super::world::World;
 use super::{Gate, apikey, failure};
 use crate::audit::Subject;
+use crate::base::Timestamp;
 use crate::factor;
 use crate::metrics::Cached;
 use crate::principal::Scope;
@@ -32,6 +33,8 @@ pub(super) struct Caller {
     pub scope: Option<Scope>,
     /// The organization that the credential itself names.
     pub organization: Option<String>,
+    /// Until when the cookie is good that was shown, where it was one.
+    pub cookie_until: Option<Timestamp>,
 }
 
 /// Who the request says it comes from, checked; `None` where it says nothing.
@@ -63,7 +66,7 @@ pub(super) async fn authenticate(
     };
     let snapshot = current(gate, world, key, head).await?;
     let scope = scope.or(snapshot.principal.session.scope);
-    Ok(Some(Caller { snapshot, scope, organization }))
+    Ok(Some(Caller { snapshot, scope, organization, cookie_until: None }))
 }
 
 /// The snapshot of a caller whose credential was checked at some time.

@@ -51,7 +51,8 @@ async fn by_cookie(gate: &Gate, world: &World, head: &RequestHead) -> Result<Opt
     match current(gate, world, key, head).await {
         Ok(snapshot) => {
             let scope = snapshot.principal.session.scope;
-            Ok(Some(Caller { snapshot, scope, organization: None }))
+            let cookie_until = Some(known.ends_at);
+            Ok(Some(Caller { snapshot, scope, organization: None, cookie_until }))
         }
         Err(Rejection::TokenInvalid) => Ok(None),
         Err(rejection) => Err(rejection),

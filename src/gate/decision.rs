@@ -7,7 +7,8 @@ use std::sync::Arc;
 use ::http::HeaderValue;
 use ::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderName, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL,
+    HeaderName, VARY,
 };
 
 use super::agent::{Spent, budget_left};
@@ -15,7 +16,7 @@ use super::cors::Granted;
 use super::hold::Kept;
 use super::permit::Permit;
 use super::rejection::{Pace, Rejection};
-use super::route::Route;
+use super::route::{CredentialUse, Route};
 use super::target::CanonicalTarget;
 use crate::base::MicroUsd;
 use crate::http::Reply;
@@ -59,7 +60,8 @@ pub struct Decision {
     pub verdict: Verdict,
     /// The route that was found, also where its policy then said no.
     pub route: Option<Arc<Route>>,
-    /// Headers of the answer, whoever gives it; `Vary` is added to what is there.
+    /// Headers of the answer, whoever gives it; `Vary` is added to what is there, and `Cache-Control`
+    /// narrows it.
     pub answer: Vec<(HeaderName, HeaderValue)>,
     /// Headers that an upstream has no say in on this route.
     pub answer_without: &'static [HeaderName],
@@ -70,6 +72,9 @@ pub struct Decision {
 pub(super) struct Answer {
     granted: Option<Granted>,
     has_cors: bool,
+    /// Browsers may come by a cookie.
+    has_cookie: bool,
+    is_for_one: bool,
     pace: Option<Pace>,
     /// Of the budget of the agent that asks, on a route that costs.
     budget_left: Option<MicroUsd>,
@@ -111,11 +116,23 @@ impl Decision {
 
 impl Answer {
     pub fn of(route: &Route, granted: Option<Granted>) -> Self {
-        Self { granted, has_cors: route.cors.is_some(), pace: None, budget_left: None }
+        Self {
+            granted,
+            has_cors: route.cors.is_some(),
+            has_cookie: route.rule.browser && route.credential != CredentialUse::Ignored,
+            is_for_one: false,
+            pace: None,
+            budget_left: None,
+        }
     }
 
     pub fn granted(&self) -> Option<&Granted> {
         self.granted.as_ref()
+    }
+
+    /// It is for whom no `Authorization` tells a shared cache of.
+    pub fn is_for_one(&mut self) {
+        self.is_for_one = true;
     }
 
     pub fn pace(&mut self, pace: Option<Pace>) {
@@ -126,11 +143,18 @@ impl Answer {
         self.budget_left = left;
     }
 
-    /// A route with CORS answers differently to different pages, whether one asks or not.
+    /// A route with CORS answers differently to different pages, whether one asks or not; one that browsers come
+    /// to, to different people.
     fn headers(self) -> Vec<(HeaderName, HeaderValue)> {
         let mut headers = Vec::new();
         if self.has_cors {
             headers.push((VARY, HeaderValue::from_static("Origin")));
+        }
+        if self.has_cookie {
+            headers.push((VARY, HeaderValue::from_static("Cookie")));
+        }
+        if self.is_for_one {
+            headers.push((CACHE_CONTROL, HeaderValue::from_static("private")));
         }
         if let Some(granted) = &self.granted {
             granted.write(&mut |name, value| headers.push((name, value)));

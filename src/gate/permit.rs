@@ -15,7 +15,7 @@ use super::route::Route;
 use super::stamp;
 use super::world::World;
 use crate::approval::Claim;
-use crate::base::Id;
+use crate::base::{Id, Timestamp};
 use crate::config::Assertion;
 use crate::organization::OrgContext;
 use crate::policy::Code;
@@ -29,6 +29,7 @@ pub struct Permit {
     caller: Option<Arc<Snapshot>>,
     organization: Option<Organization>,
     application: Option<Arc<ApplicationFacts>>,
+    cookie_until: Option<Timestamp>,
 }
 
 /// The organization that the caller acts in, with what is written about it.
@@ -63,7 +64,18 @@ impl Permit {
     /// The one constructor. Whoever calls it has a yes in hand.
     pub(super) fn grant(world: &Arc<World>, route: &Arc<Route>, found: Found) -> Self {
         let Found { caller, organization, application } = found;
-        Self { world: Arc::clone(world), route: Arc::clone(route), caller, organization, application }
+        let (world, route) = (Arc::clone(world), Arc::clone(route));
+        Self { world, route, caller, organization, application, cookie_until: None }
+    }
+
+    /// The same where it was given to who showed a cookie, which is good until then.
+    pub(super) fn shown_by_cookie(self, cookie_until: Option<Timestamp>) -> Self {
+        Self { cookie_until, ..self }
+    }
+
+    /// Until when the cookie is good that was shown.
+    pub(super) const fn cookie_until(&self) -> Option<Timestamp> {
+        self.cookie_until
     }
 
     /// For a question that is nobody's: a preflight that the route leaves to its upstream.

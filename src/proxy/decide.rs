@@ -27,7 +27,8 @@ pub enum Decision {
 pub struct Decided {
     pub decision: Decision,
     pub found: Found,
-    /// Headers of the answer, whoever gives it; `Vary` is added to what is there.
+    /// Headers of the answer, whoever gives it; `Vary` is added to what is there, and `Cache-Control`
+    /// narrows it.
     pub answer: Vec<(HeaderName, HeaderValue)>,
     /// Headers that an upstream has no say in.
     pub answer_without: &'static [HeaderName],

@@ -11,10 +11,10 @@ use ::http::{Method, Request, Response, StatusCode, Uri, request, response, uri}
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, OrErr, Result};
 
-use super::answer;
 use super::ctx::Ctx;
 use super::forward::Forward;
 use super::upstream::Chosen;
+use super::{answer, caching};
 use crate::gate::head::{BodyLength, Kind, Scheme};
 use crate::gate::redact::Redaction;
 use crate::gate::rules::Hardening;
@@ -274,10 +274,10 @@ fn drop_our_cookies(headers: &mut HeaderMap) {
 pub(super) fn finish_answer(headers: &mut HeaderMap, ctx: &Ctx) {
     headers.reserve(ctx.answer.len() + HARDENING.len() + 1);
     for (name, value) in &ctx.answer {
-        if *name == header::VARY {
-            headers.append(name, value.clone());
-        } else {
-            headers.insert(name, value.clone());
+        match *name {
+            header::VARY => drop(headers.append(name, value.clone())),
+            header::CACHE_CONTROL => caching::for_one_person(headers),
+            _ => drop(headers.insert(name, value.clone())),
         }
     }
     if let Some(id) = &ctx.id {

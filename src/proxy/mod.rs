@@ -6,6 +6,7 @@
 mod admission;
 mod answer;
 mod arrive;
+mod caching;
 mod client;
 mod connection;
 mod connectors;

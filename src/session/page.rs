@@ -22,6 +22,8 @@ pub struct PageSession {
     pub sid: Id,
     pub account: Id,
     pub application: Option<Id>,
+    /// The cookie's own end; its session may go on.
+    pub ends_at: Timestamp,
 }
 
 /// The value of the cookie for a session, and how long it is good for.
@@ -51,5 +53,5 @@ pub fn read_page_cookie(seal: &SealKey, text: &str, now: Timestamp) -> Option<Pa
     let ends_at = Timestamp::from_millis(i64::from_be_bytes(rest.try_into().ok()?));
     let id = |bytes: &[u8; 16]| Id::from_u128(u128::from_be_bytes(*bytes));
     let application = Some(id(application)).filter(|id| *id != NONE);
-    (ends_at > now).then(|| PageSession { sid: id(sid), account: id(account), application })
+    (ends_at > now).then(|| PageSession { sid: id(sid), account: id(account), application, ends_at })
 }

@@ -2,19 +2,22 @@
 //! Law: the cookie counts only where the route says so, never for what another site made the browser send,
 //! and no upstream sees it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis::base::{Clock as _, SystemClock, TestClock};
 use serde_json::json;
 
 use crate::support::chromium::Tab;
 use crate::support::forms::{Browser, LOGIN, cookie_of, form};
 use crate::support::people::{PASSWORD, TRUSTING, elsewhere, permission};
-use crate::support::raw::Answer;
-use crate::support::{Gateway, Upstream};
+use crate::support::raw::{Answer, get};
+use crate::support::{Act, Client, Gateway, Upstream};
 
 const NAVIGATES: &str = "Sec-Fetch-Mode: navigate";
 
-async fn setting(more: &str) -> (Upstream, Gateway) {
-    let upstream = Upstream::echo().await;
-    let yaml = format!(
+fn yaml(upstream: &Upstream, more: &str) -> String {
+    format!(
         "{TRUSTING}{more}permissions: [ {{ code: reports.read }} ]
 upstreams: {{ up: {{ servers: ['{}'] }} }}
 routes:
@@ -24,8 +27,12 @@ routes:
   - {{ name: api, match: {{ path: /api }}, upstream: up, allow: signed_in }}
 ",
         upstream.address
-    );
-    let gateway = Gateway::start(&yaml).await;
+    )
+}
+
+async fn setting(more: &str) -> (Upstream, Gateway) {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&yaml(&upstream, more)).await;
     let keys = gateway.application("web", &[]).await;
     let ada = gateway.user("ada", &keys).await;
     gateway.grant(ada.id, permission("reports.read")).await;
@@ -203,5 +210,82 @@ async fn a_real_browser_logs_in_on_the_way_to_a_page() {
     let place = tab.read("location.pathname + location.search").await;
     assert_eq!(place, json!("/reports/7?a=1&b=2"));
     assert_eq!(upstream.last().header("x-user-email"), Some("ada@example.com"));
-    assert!(tab.complaints.is_empty(), "{:?}", tab.complaints);
+    // Browsers ask for a picture of the site by themselves, sooner or later, and here is none.
+    let complaints: Vec<_> = tab.complaints.iter().filter(|one| !one.contains("/favicon.ico")).collect();
+    assert!(complaints.is_empty(), "{complaints:?}");
+}
+
+#[tokio::test]
+async fn a_websocket_that_a_cookie_let_in_is_cut_when_the_cookie_is_over() {
+    let upstream = Upstream::start(|_| {
+        let switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        Act::Tunnel(switch.to_vec())
+    })
+    .await;
+    let clock = Arc::new(TestClock::at(SystemClock.now()));
+    let yaml = format!(
+        "{TRUSTING}sessions: {{ idle_for: 30d }}
+upstreams: {{ up: {{ servers: ['{}'] }} }}
+routes: [ {{ name: live, match: {{ path: /live }}, upstream: up, allow: signed_in, browser: true, websocket: true }} ]
+",
+        upstream.address
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start_by(Arc::clone(&clock) as _, folder, &yaml).await.expect("it starts");
+    let keys = gateway.application("web", &[]).await;
+    gateway.user("ada", &keys).await;
+    let mut ada = Browser::new(&gateway);
+    ada.log_in("ada").await;
+    clock.advance(Duration::from_hours(12).saturating_sub(Duration::from_secs(1)));
+    let (cookie, origin) = (ada.cookie.clone().unwrap(), format!("Origin: {}", ada.origin()));
+    let cookie = format!("Cookie: portcullis_session={cookie}");
+    let mut socket = Client::connect(gateway.public()).await;
+    let lines = ["Connection: Upgrade", "Upgrade: websocket", &cookie, &origin];
+    socket.send(get("/live", &lines)).await;
+    assert_eq!(socket.answer().await.unwrap().status, 101);
+    // It is asked again after that second, and by the gateway's clock nothing is over.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    socket.send(b"\x81\x02hi").await;
+    assert_eq!(socket.exactly(4).await.unwrap(), b"\x81\x02hi");
+    clock.advance(Duration::from_secs(2));
+    let ended = tokio::time::timeout(Duration::from_secs(5), socket.exactly(1)).await;
+    assert_eq!(ended.expect("it ends with the cookie"), None);
+    assert_eq!(ada.get("/live").await.status, 401, "and so does everything else that it opened");
+}
+
+#[tokio::test]
+async fn what_a_cookie_opened_is_kept_by_no_cache_that_others_share() {
+    let upstream = Upstream::start(|seen| match seen.target() {
+        "/reports/said" => Act::with("Cache-Control: no-store\r\nVary: Accept\r\n", "x"),
+        "/reports/public" | "/open?public" => {
+            let lines =
+                "Cache-Control: public, s-maxage=600, max-age=60\r\nCDN-Cache-Control: max-age=600\r\n";
+            Act::with(lines, "x")
+        }
+        _ => Act::ok("x"),
+    })
+    .await;
+    let gateway = Gateway::start(&yaml(&upstream, "")).await;
+    let keys = gateway.application("web", &[]).await;
+    let user = gateway.user("ada", &keys).await;
+    gateway.grant(user.id, permission("reports.read")).await;
+    let nobody = Browser::new(&gateway);
+    let mut ada = Browser::new(&gateway);
+    ada.log_in("ada").await;
+    let told = |answer: &Answer| {
+        let all = |name: &str| answer.all(name).collect::<Vec<_>>().join(" + ");
+        format!("{}; {}", all("cache-control"), all("vary"))
+    };
+    assert_eq!(told(&ada.get("/reports/7").await), "private; Origin + Cookie", "the upstream says nothing");
+    assert_eq!(told(&ada.get("/reports/said").await), "no-store; Accept + Origin + Cookie");
+    let narrowed = ada.get("/reports/public").await;
+    assert_eq!(told(&narrowed), "private, max-age=60; Origin + Cookie");
+    assert_eq!(narrowed.header("cdn-cache-control"), None);
+    assert_eq!(told(&ada.get("/open?public").await), "private, max-age=60; Origin + Cookie");
+    // What everybody gets may be kept for everybody else without a cookie.
+    assert_eq!(told(&nobody.get("/open?public").await), "public, s-maxage=600, max-age=60; Origin + Cookie");
+    let bearer = [user.bearer(), elsewhere()];
+    let as_said = "public, s-maxage=600, max-age=60; Origin + Cookie";
+    assert_eq!(told(&nobody.ask("GET", "/reports/public", &bearer, "").await), as_said, "its own choice");
+    assert_eq!(told(&nobody.ask("GET", "/api", &bearer, "").await), "; Origin", "no browser comes there");
 }
