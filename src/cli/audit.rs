@@ -1,6 +1,7 @@
 //! `portcullis audit tail`: what happened, newest last, and with `--follow` what happens.
-//! Rows are read as they are: what was erased stays erased.
+//! Rows are read as they are: what was erased stays erased. Beside the id of an account stands what it is called now.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,8 +9,10 @@ use serde_json::Value;
 
 use super::open;
 use super::out::{AsJson, Failure, Format, Out};
+use crate::account;
 use crate::audit::{self, Row, Sought};
 use crate::base::Id;
+use crate::store::{Db, Error};
 
 /// Read the audit trail
 #[derive(clap::Args, Debug)]
@@ -68,11 +71,16 @@ impl Audit {
         open::block_on(async {
             let db = open::existing_store(&loaded.config.store).await?;
             let mut rows = audit::latest_of(&db, &sought, tail.lines).await.map_err(Failure::problem)?;
-            let mut seen = 0;
+            let (mut seen, mut names) = (0, Names::default());
             loop {
                 for row in &rows {
                     seen = row.seq;
-                    show(row, tail.json.format(), out)?;
+                    if tail.json.format() == Format::Json {
+                        out.json_line(row)?;
+                    } else {
+                        names.learn(&db, row).await?;
+                        show(row, &names, out)?;
+                    }
                 }
                 if !tail.follow {
                     return Ok(());
@@ -84,14 +92,39 @@ impl Audit {
     }
 }
 
-fn show(row: &Row, format: Format, out: &mut Out) -> Result<(), Failure> {
-    if format == Format::Json {
-        return out.json_line(row);
+/// What accounts are called that entries name by their ids, while they are there.
+#[derive(Default)]
+struct Names(HashMap<Id, Option<String>>);
+
+impl Names {
+    async fn learn(&mut self, db: &Db, row: &Row) -> Result<(), Error> {
+        for id in [row.actor, row.account].into_iter().flatten() {
+            if self.0.contains_key(&id) {
+                continue;
+            }
+            let found = account::by_id(db, id).await?;
+            let name = found.and_then(|found| {
+                let email = found.email.map(|email| email.to_string());
+                email.or_else(|| Some(found.username?.to_string()))
+            });
+            self.0.insert(id, name);
+        }
+        Ok(())
     }
+
+    /// As JSON, so that no control character of a name reaches the terminal.
+    fn beside(&self, id: Id) -> String {
+        let name = self.0.get(&id).and_then(Option::as_deref);
+        name.map_or_else(|| id.to_string(), |name| format!("{id}({})", Value::from(name)))
+    }
+}
+
+fn show(row: &Row, names: &Names, out: &mut Out) -> Result<(), Failure> {
     let text = |id: Option<Id>| id.map(|id| id.to_string());
+    let named = |id: Option<Id>| id.map(|id| names.beside(id));
     let mut facts = vec![
-        ("by", Some(text(row.actor).unwrap_or_else(|| row.actor_kind.clone()))),
-        ("account", text(row.account)),
+        ("by", Some(named(row.actor).unwrap_or_else(|| row.actor_kind.clone()))),
+        ("account", named(row.account)),
         ("organization", text(row.organization)),
         ("application", text(row.application)),
         ("request", row.request_id.clone()),

@@ -6,11 +6,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::out::{AsJson, Failure, Format, Out, note};
-use crate::config::{self, Loaded, Problem};
+use crate::config::{self, Loaded, Preset, Problem};
 
 /// Check the configuration, and say everything that is wrong with it
 ///
-/// Exit code 0 when a gateway would start with it, 1 when not. Nothing is started or opened.
+/// Exit code 0 when it can be used, 1 when not; a seal key that is not there is warned of, because another
+/// machine may have it. Nothing is started or opened.
 #[derive(clap::Args, Debug)]
 pub struct Check {
     /// Print every value in effect and where it came from
@@ -22,7 +23,7 @@ pub struct Check {
 
 impl Check {
     pub fn run(&self, path: &Path, out: &mut Out) -> Result<(), Failure> {
-        let loaded = config::load(path);
+        let loaded = config::load(path).map(with_seal_key);
         if self.json.format() == Format::Json {
             out.json(&self.as_json(&loaded))?;
             return loaded.map(drop).map_err(|_| Failure::Told);
@@ -56,6 +57,23 @@ impl Check {
             Err(problems) => json!({"ok": false, "problems": list(&problems.list), "warnings": []}),
         }
     }
+}
+
+/// A configuration is good on a machine without secrets too, but no gateway starts there.
+fn with_seal_key(mut loaded: Loaded) -> Loaded {
+    // In `development` a gateway makes its own.
+    if loaded.config.preset != Preset::Development
+        && let Err(cause) = config::seal_key(&loaded.config.keys.seal_file)
+    {
+        loaded.warnings.push(Problem {
+            path: "keys.seal_file".to_owned(),
+            line: 0,
+            column: 0,
+            message: cause.to_string(),
+            hint: Some("no gateway starts here without it".to_owned()),
+        });
+    }
+    loaded
 }
 
 fn count(number: usize, noun: &str) -> String {

@@ -254,6 +254,11 @@ async fn upstreams(config: &Config, found: &mut Findings) {
 
 /// Whether mail and webhooks would go out. Nothing is sent.
 async fn notices(config: &Arc<Config>, found: &mut Findings) {
+    if config.mail.is_none() {
+        let text = "none is configured: nobody gets a code, a link to a new password, or word of what waits for them \
+                    (`mail` in the configuration)";
+        found.add(Verdict::Doubtful, "mail", text);
+    }
     for Checked { name, outcome } in notify::check(config).await {
         let what = match name.as_str() {
             "mail" => "mail",

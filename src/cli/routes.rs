@@ -24,7 +24,7 @@ impl Routes {
         match self.json.format() {
             Format::Json => out.json(&routes.map(|route| as_json(route, config)).collect::<Value>()),
             Format::Text => out.table(
-                ["route", "methods", "path", "upstream", "allow", "agents"],
+                ["route", "methods", "path", "upstream", "allow", "browser", "agents"],
                 &routes.map(|route| row(route, config)).collect::<Vec<_>>(),
             ),
         }
@@ -47,13 +47,14 @@ fn agents(route: &Route, config: &Config) -> String {
     format!("permission {}{held}{cost}", agents.permission)
 }
 
-fn row(route: &Route, config: &Config) -> [String; 6] {
+fn row(route: &Route, config: &Config) -> [String; 7] {
     [
         route.name.clone(),
         route.methods.to_string().replace(", ", ","),
         format!("{}{}", host(route), route.path.as_str()),
         route.upstream.clone(),
         route.allow.to_string(),
+        if route.browser { "yes".to_owned() } else { String::new() },
         agents(route, config),
     ]
 }
@@ -66,6 +67,7 @@ fn as_json(route: &Route, config: &Config) -> Value {
         "methods": route.methods.names().collect::<Vec<_>>(),
         "upstream": route.upstream,
         "allow": route.allow.to_string(),
+        "browser": route.browser,
         "agents": route.agents.as_ref().map(|_| agents(route, config)),
     })
 }

@@ -5,7 +5,7 @@
 
 use serde_json::Value as Json;
 
-use super::place::Place;
+use super::place::{Place, Step};
 use super::problem::{Report, nearest};
 use super::scalar::parser_of;
 use super::tree::{Node, Value};
@@ -236,6 +236,10 @@ fn wrong_kind(node: &Node, branches: &[&Json], place: &Place, report: &mut Repor
         branches.iter().find_map(|branch| branch.get("format").and_then(Json::as_str).and_then(parser_of));
     if wanted == ["text"] && matches!(node.value, Value::List(_)) && place.to_string().contains(".allow") {
         problem.hint("one code here; for several write `all: [...]` or `any: [...]` around conditions");
+    } else if let (["a list"], Value::Text(_), Some(Step::Key(key))) =
+        (&*wanted, &node.value, place.steps().last())
+    {
+        problem.hint(format!("a list stands in brackets, also of one: `{key}: [...]`"));
     } else if let (true, Some(Err(why))) = (is_plain, notation.map(|parser| parser(""))) {
         problem.hint(why);
     } else if is_plain && wanted.contains(&"text") {

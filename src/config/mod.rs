@@ -63,7 +63,7 @@ pub use operation::{
 };
 pub use overlap::own_paths;
 pub use preset::Preset;
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, nearest};
 pub use redact::{OnOther, Redact, Redacting, RouteRedact, RouteRedacting};
 pub use rewrite::Rewrite;
 pub use rights::Organizations;

@@ -90,6 +90,11 @@ impl Report {
         !self.partial.iter().any(|own| own == section)
     }
 
+    /// Whether something is wrong with this place already.
+    pub fn is_told(&self, place: &Place) -> bool {
+        self.problems.iter().any(|(own, _)| own == place)
+    }
+
     pub fn is_clean(&self) -> bool {
         self.problems.is_empty()
     }
@@ -164,7 +169,8 @@ fn locate(list: Vec<(Place, Problem)>, tree: &Node) -> Vec<Problem> {
 }
 
 /// The known word that differs from what was written by the fewest letters, if that are few.
-pub(super) fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     let allowed = match written.chars().count() {
         0..=2 => 1,
         3..=5 => 2,

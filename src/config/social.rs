@@ -224,7 +224,9 @@ impl Provider {
             report.problem(&place.key("client_secret"), "empty");
         }
         let is_needed = matches!(self.kind(), ProviderKind::Github | ProviderKind::Facebook);
-        if is_needed && self.client_secret.is_none() && self.client_secret_file.is_none() {
+        let is_missing = self.client_secret.is_none() && self.client_secret_file.is_none();
+        // One that could not be read, as where a variable is not set, is not missing.
+        if is_needed && is_missing && !report.is_told(&place.key("client_secret")) {
             report
                 .problem(&place.key("client_secret"), "missing: this provider asks for one")
                 .hint("write `client_secret: ${NAME}`, or `client_secret_file: PATH`");

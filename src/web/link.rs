@@ -13,6 +13,7 @@ use super::HOME;
 use super::form::{self, Form};
 use super::layout::{lead_to, page, trouble};
 use super::login::channel;
+use super::step;
 use crate::base::Secret;
 use crate::factor::Code;
 use crate::http::cookie::SetCookie;
@@ -77,7 +78,11 @@ pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
         Ok(entered) => {
             let (value, good_for) =
                 session::page_cookie(&app.seal, app.random.as_ref(), &entered.session, app.now());
-            lead_to(HOME).with_cookie(&SetCookie::session(channel(&call), value, good_for))
+            lead_to(step::first(&entered.session, HOME)).with_cookie(&SetCookie::session(
+                channel(&call),
+                value,
+                good_for,
+            ))
         }
         Err(Refused::Wrong | Refused::Inactive | Refused::Banned) => Ok(over()),
         Err(Refused::SecondFactorNeeded) => {

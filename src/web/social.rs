@@ -9,6 +9,7 @@ use maud::{Markup, html};
 use super::form::{self, Form};
 use super::layout::{lead_to, page, trouble};
 use super::login::{asking_for, channel, local, next_of};
+use super::step;
 use crate::app::App;
 use crate::base::Secret;
 use crate::factor::Code;
@@ -90,7 +91,7 @@ fn told(call: &Call, outcome: SocialOutcome) -> Result<Reply, ApiError> {
     match outcome {
         SocialOutcome::In { session, next } => {
             let (value, good_for) = session::page_cookie(&app.seal, app.random.as_ref(), &session, app.now());
-            lead_to(local(&next))
+            lead_to(step::first(&session, local(&next)))
                 .with_cookie(&SetCookie::session(channel, value, good_for))?
                 .with_cookie(&SetCookie::forget_social(channel))
         }

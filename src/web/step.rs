@@ -5,6 +5,7 @@
 
 use maud::{Markup, html};
 
+use super::factor::SECOND_FACTOR;
 use super::form::Form;
 use super::layout::Viewer;
 use super::login::channel;
@@ -14,6 +15,7 @@ use crate::factor::Code;
 use crate::http::cookie::SetCookie;
 use crate::http::{ApiError, Call, ErrorCode, Reply};
 use crate::login::{self, Step};
+use crate::principal::Scope;
 use crate::session::{self, Session};
 
 /// The fields that a form needs beside its own.
@@ -56,6 +58,11 @@ pub(super) async fn take(call: &Call, own: &Account, form: &Form) -> Result<Opti
         return login::prove_again(call, own, &code).await.map(|entered| Some(entered.session));
     }
     login::step_up(call, own, password(form)).await.map(|()| None)
+}
+
+/// Where somebody goes who has just logged in: who may do nothing without a second factor, to where it is set up.
+pub(super) fn first<'a>(session: &Session, next: &'a str) -> &'a str {
+    if session.scope == Some(Scope::SecondFactorSetupOnly) { SECOND_FACTOR } else { next }
 }
 
 /// The same answer, which moves the browser to another session, if there is one.

@@ -140,7 +140,12 @@ async fn staff_without_a_second_factor_may_set_one_up_and_nothing_else() {
         assert_eq!((answer.status, answer.code()), (403, "INSUFFICIENT_SCOPE".into()), "{method} {path}");
     }
     let mut browser = Browser::new(&scene.gateway);
+    let fields = [("email", "root@example.com"), ("password", PASSWORD), ("next", LIST)];
+    let lines = [format!("Origin: {}", browser.origin()), elsewhere()];
+    let inside = browser.ask("POST", LOGIN, &lines, &form(&fields)).await;
+    assert_eq!(inside.header("location"), Some("/portcullis/account/second-factor/"), "not to a refusal");
     browser.log_in("root").await;
+    assert_eq!(browser.get("/portcullis/account/second-factor/").await.status, 200);
     for (method, path) in [("GET", LIST.to_owned()), ("POST", format!("{LIST}{}/approve/", Id::from_u128(1)))]
     {
         let page = browser.ask(method, &path, &[format!("Origin: {}", browser.origin())], "csrf=x").await;

@@ -1,12 +1,16 @@
 //! `portcullis user grant` and `revoke`: roles, permissions, groups and flags of one account.
 //! What nothing defines cannot be granted, but can be taken away.
 
+use std::collections::BTreeMap;
+
 use super::Whose;
 use crate::account::{self, Flag, Lowered};
 use crate::cli::office::Office;
 use crate::cli::out::{Failure, Out};
+use crate::config::nearest;
 use crate::policy::Code;
-use crate::rbac::{self, Granted, Outcome};
+use crate::policy::definition::Definitions;
+use crate::rbac::{self, Granted, Outcome, Refused};
 
 /// What is granted or taken away.
 #[derive(clap::Args, Debug)]
@@ -69,7 +73,7 @@ impl Grant {
         let mut told = Told::default();
         for granted in self.what.all() {
             let outcome = rbac::grant(&mut change, &definitions, account.id, &granted).await;
-            match outcome.map_err(Failure::problem)? {
+            match outcome.map_err(|refused| not_granted(&refused, &definitions))? {
                 Outcome::Changed => told.changed(format!("granted {granted}")),
                 Outcome::Unchanged => told.unchanged(format!("{granted} was granted already")),
             }
@@ -117,6 +121,24 @@ impl Revoke {
         }
         out.line(told.lines.join("\n"))
     }
+}
+
+/// Why something was not granted, and what was probably meant.
+fn not_granted(refused: &Refused, definitions: &Definitions) -> Failure {
+    let Refused::Undefined(granted) = refused else { return Failure::problem(refused) };
+    let (code, known) = match granted {
+        Granted::Role(code) => (code, names(&definitions.roles)),
+        Granted::Permission(code) => (code, names(&definitions.permissions)),
+        Granted::Group(code) => (code, names(&definitions.groups)),
+    };
+    match nearest(code.as_str(), &known) {
+        Some(near) => Failure::problem(format_args!("{refused}; did you mean `{near}`?")),
+        None => Failure::problem(refused),
+    }
+}
+
+fn names<T>(defined: &BTreeMap<Code, T>) -> Vec<&str> {
+    defined.keys().map(Code::as_str).collect()
 }
 
 /// What is said in the end, and whether there is anything to commit.

@@ -98,6 +98,57 @@ fn routes_say_which_agents_pass_and_what_becomes_of_what_they_ask() {
 }
 
 #[test]
+fn routes_say_where_browsers_come_by_themselves() {
+    let place = Place::with(&format!(
+        "preset: development{}",
+        GOOD.replace("allow: { permission: users.view } }", "allow: signed_in, browser: true }")
+    ));
+    let told = place.run("routes").good();
+    let line = told.lines().find(|line| line.starts_with("reports")).expect("the route is listed");
+    assert!(line.ends_with("signed_in  yes"), "{told}");
+    assert_eq!(place.run("routes --json").json()[1]["browser"], true);
+    assert_eq!(place.run("routes --json").json()[0]["browser"], false);
+}
+
+#[test]
+fn a_seal_key_that_is_not_there_is_warned_of() {
+    let place = Place::with(&format!("preset: medium\n{GOOD}"));
+    let told = place.run("check");
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(
+        told.err.contains("warning: keys.seal_file: the seal key") && told.err.contains("init"),
+        "{told:?}"
+    );
+    let warned = place.run("check --json").json();
+    assert_eq!((&warned["ok"], &warned["warnings"][0]["path"]), (&true.into(), &"keys.seal_file".into()));
+    std::fs::create_dir_all(place.path().join("data")).unwrap();
+    place.write("data/seal.key", &format!("{}\n", "0a".repeat(32)));
+    place.close("data/seal.key");
+    assert!(!place.run("check").err.contains("seal key"));
+    assert!(
+        !Place::with(&format!("preset: development\n{GOOD}")).run("check").err.contains("seal key"),
+        "it makes its own"
+    );
+}
+
+#[test]
+fn one_method_in_the_place_of_a_list_is_told_how_to_be_one() {
+    let told = Place::with(&GOOD.replace("methods: [GET]", "methods: GET")).run("check").bad();
+    assert!(told.contains("routes[1].match.methods: expected a list, found text"), "{told}");
+    assert!(told.contains("hint: a list stands in brackets, also of one: `methods: [...]`"), "{told}");
+}
+
+#[test]
+fn a_secret_whose_variable_is_not_set_is_not_called_missing_as_well() {
+    let social =
+        "preset: development\nlogin: { social: { github: { client_id: a, client_secret: '${NOT_SET}' } } }\n";
+    let told = Place::with(&format!("{social}{GOOD}")).run("check").bad();
+    assert!(told.contains("has 1 problem") && told.contains("NOT_SET is not set"), "{told}");
+    let without = social.replace(", client_secret: '${NOT_SET}'", "");
+    assert!(Place::with(&format!("{without}{GOOD}")).run("check").bad().contains("missing: this provider"));
+}
+
+#[test]
 fn the_schema_is_json() {
     let schema = Place::empty().run("schema").json();
     assert!(schema["properties"]["routes"].is_object());

@@ -242,6 +242,7 @@ fn the_doctor_finds_what_is_wrong_and_changes_nothing() {
     };
     assert_eq!((of("store"), of("signing keys")), (vec![json!("good")], vec![json!("good")]));
     assert_eq!(of("upstream"), [json!("look")]);
+    assert_eq!(of("mail"), [json!("look")], "nobody could be told anything");
 }
 
 #[test]

@@ -39,7 +39,10 @@ fn a_user_is_created_with_a_password_from_standard_input() {
         (&json!(true), &json!(true), &json!("good"))
     );
     assert!(!place.run("user show ada@example.com").good().contains("argon2"));
-    assert!(place.run("audit tail").good().contains("by=command_line"));
+    let trail = place.run("audit tail").good();
+    assert!(trail.contains("by=command_line"), "{trail}");
+    let id = made["id"].as_str().expect("an id");
+    assert!(trail.contains(&format!("account={id}(\"ada@example.com\")")), "names stand beside ids: {trail}");
 }
 
 #[test]
@@ -78,9 +81,15 @@ fn rights_are_granted_and_revoked_by_code() {
     assert_eq!(told, "staff was granted already\n", "nothing to write is no failure");
     assert_eq!(shown(&place, "ada@example.com")["staff"], true);
     assert_eq!(place.run("user revoke ada@example.com --superuser").good(), "superuser was not granted\n");
-    assert!(
-        place.run("user grant ada@example.com --role analist").bad().contains("there is no role analist")
-    );
+    for (slip, told) in [
+        ("--role analist", "there is no role analist; did you mean `analyst`?"),
+        ("--permission users.veiw", "there is no permission users.veiw; did you mean `users.view`?"),
+        ("--group nihgt-shift", "there is no group nihgt-shift; did you mean `night-shift`?"),
+        ("--role xyzzyquux", "there is no role xyzzyquux\n"),
+    ] {
+        let said = place.run(&format!("user grant ada@example.com {slip}")).bad();
+        assert!(said.contains(told), "{said}");
+    }
     assert_eq!(place.run("user grant ada@example.com").code, 2);
     assert!(place.run("group members night-shift").good().contains("ada@example.com"));
     place.run("user revoke ada@example.com --role analyst").good();
