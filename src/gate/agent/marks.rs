@@ -83,9 +83,9 @@ impl Marks {
         self.has_failed.load(Ordering::Acquire)
     }
 
-    /// Takes up how a request ended; whether the caller is to tell it, and all that come meanwhile.
+    /// Takes up how a request ended; by what the caller is to tell it, and all that come meanwhile.
     #[must_use]
-    pub(super) fn take_up(&self, grant: &Arc<Grant>, sign: Sign) -> bool {
+    pub(super) fn take_up(self: &Arc<Self>, grant: &Arc<Grant>, sign: Sign) -> Option<Teller> {
         self.has_failed.store(sign == Sign::Failure, Ordering::Release);
         let mut signs = self.signs();
         let is_said = sign == Sign::Success
@@ -96,15 +96,14 @@ impl Marks {
         if !is_said {
             signs.waiting.push_back((Arc::clone(grant), sign));
         }
-        !std::mem::replace(&mut signs.is_told, true)
+        drop(signs);
+        self.teller()
     }
 
-    /// What is to be told next; `None`: all was told.
-    pub(super) fn next(&self) -> Option<(Arc<Grant>, Sign)> {
-        let mut signs = self.signs();
-        let next = signs.waiting.pop_front();
-        signs.is_told = next.is_some();
-        next
+    /// The only one who tells; `None` while there is one.
+    fn teller(self: &Arc<Self>) -> Option<Teller> {
+        let is_told = std::mem::replace(&mut self.signs().is_told, true);
+        (!is_told).then(|| Teller { marks: Arc::clone(self), is_over: false })
     }
 
     fn signs(&self) -> MutexGuard<'_, Signs> {
@@ -112,9 +111,56 @@ impl Marks {
     }
 }
 
+/// Tells how requests ended until all was told. One that is lost before that (its task panicked, or was
+/// never run) makes room: what waits is told by whoever comes next.
+#[derive(Debug)]
+pub(super) struct Teller {
+    marks: Arc<Marks>,
+    is_over: bool,
+}
+
+impl Teller {
+    /// What is to be told next; `None`: all was told.
+    pub fn next(&mut self) -> Option<(Arc<Grant>, Sign)> {
+        let mut signs = self.marks.signs();
+        let next = signs.waiting.pop_front();
+        signs.is_told = next.is_some();
+        self.is_over = next.is_none();
+        next
+    }
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.marks.signs().is_told = false;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_teller_that_is_lost_makes_room_and_one_that_is_done_is_not_missed() {
+        let marks = Arc::new(Marks::default());
+        let lost = marks.teller().expect("the first");
+        assert!(marks.teller().is_none(), "there is one");
+        drop(lost);
+        let mut done = marks.teller().expect("the lost one's place");
+        assert!(done.next().is_none());
+        let next = marks.teller().expect("the place of who was done");
+        drop(done);
+        assert!(marks.teller().is_none(), "who was done takes nobody's place along");
+        drop(next);
+        let mut panicking = marks.teller();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _teller = panicking.take();
+            panic!("as a task may");
+        }));
+        assert!(panicked.is_err() && marks.teller().is_some());
+    }
 
     #[test]
     fn each_kind_of_refusal_leaves_its_rows_each_minute() {

@@ -109,7 +109,7 @@ impl Trail {
             ..described(grant, head, &route.rule.name, refusal)
         };
         if let Some(kind) = refusal.and_then(|refusal| self.kind_of(refusal)) {
-            note_or_count(gate, head, grant, kind, decided);
+            note_or_count(gate, head, grant, kind, &route.rule.name, decided);
             return None;
         }
         let actor = actor_of(grant, head);
@@ -132,7 +132,9 @@ impl Trail {
 /// Writes down that an agent was refused at an endpoint that is for people; so often a minute.
 pub(super) fn strayed(gate: &Gate, head: &RequestHead, grant: &Grant, endpoint: &str) {
     let refusal = Rejection::Agent(AgentRefusal::NotAllowed);
-    note_or_count(gate, head, grant, Kind::Stray, || described(grant, head, endpoint, Some(&refusal)));
+    note_or_count(gate, head, grant, Kind::Stray, endpoint, || {
+        described(grant, head, endpoint, Some(&refusal))
+    });
 }
 
 /// A refusal, as far as it is the same wherever it happens.
@@ -159,6 +161,7 @@ fn note_or_count(
     head: &RequestHead,
     grant: &Grant,
     kind: Kind,
+    route: &str,
     decided: impl FnOnce() -> Decided,
 ) {
     if grant.marks.may_leave_row(kind, head.at) {
@@ -166,7 +169,7 @@ fn note_or_count(
         return;
     }
     let first = || Together { actor: actor_of(grant, head), at: head.at, decided: decided() };
-    if gate.withheld.add(grant.token.id, kind, first) == Kept::Nowhere {
+    if gate.withheld.add(grant.token.id, kind, route, first) == Kept::Nowhere {
         gate.app.metrics.audit_row_lost();
     }
 }

@@ -1,8 +1,8 @@
 //! How an agent's request ended, and what follows from it.
 //!
 //! Law: an upstream that failed (5xx, no answer, refused) counts against the token, one after the
-//! other and in the order in which requests ended; a success forgives all that were before it. What never reached an upstream, and what the client left,
-//! says nothing.
+//! other and in the order in which requests ended; a success forgives all that were before it. What
+//! never reached an upstream, and what the client left, says nothing.
 
 use std::sync::Arc;
 
@@ -129,12 +129,10 @@ impl Watch {
 
     fn tell(self, sign: Sign) {
         let Self { gate, grant, .. } = self;
-        if !grant.marks.take_up(&grant, sign) {
-            return;
-        }
-        let (tasks, marks) = (gate.app.tasks.clone(), Arc::clone(&grant.marks));
+        let Some(mut teller) = grant.marks.take_up(&grant, sign) else { return };
+        let tasks = gate.app.tasks.clone();
         tasks.spawn("count an agent's failures", async move {
-            while let Some((grant, sign)) = marks.next() {
+            while let Some((grant, sign)) = teller.next() {
                 match sign {
                     Sign::Success => forgive(&gate, &grant).await,
                     Sign::Failure => count(&gate, &grant).await,
