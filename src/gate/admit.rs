@@ -335,7 +335,7 @@ impl Asking<'_> {
         if let Some((_, kept)) = held {
             sending = Sending::Kept(Box::new(kept));
         }
-        let has_failures = rated.failures > 0;
+        let has_failures = rated.failures > 0 || rated.is_unsure;
         Ok(Judged::Passes(Box::new(Passing { permit, has_failures, paid, sending, laps })))
     }
 

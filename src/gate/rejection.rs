@@ -158,6 +158,8 @@ pub enum Silent {
     View,
     /// The password hashing pool is full.
     Hashing,
+    /// The shared state forgot what it counted, which counts for so long.
+    Forgetful(Duration),
 }
 
 impl Silent {
@@ -168,6 +170,15 @@ impl Silent {
             Self::Keys => "keys_silent",
             Self::View => "view_stale",
             Self::Hashing => "hashing_full",
+            Self::Forgetful(_) => "shared_forgetful",
+        }
+    }
+
+    /// After how long it is worth trying again.
+    const fn retry_after(self) -> Duration {
+        match self {
+            Self::Forgetful(wait) => wait,
+            _ => RETRY_AFTER_SILENCE,
         }
     }
 }
@@ -335,11 +346,8 @@ impl Rejection {
             Self::Agent(refusal) => refusal.headers(),
             Self::Held(refusal) => refusal.headers(),
             Self::MethodUnknown => vec![(ALLOW, HeaderValue::from_static(METHODS))],
-            Self::Unavailable(_)
-            | Self::UpstreamUnavailable
-            | Self::UpstreamBusy
-            | Self::GatewayBusy
-            | Self::TooManyAtOnce => {
+            Self::Unavailable(silent) => vec![(RETRY_AFTER, whole_seconds(silent.retry_after()))],
+            Self::UpstreamUnavailable | Self::UpstreamBusy | Self::GatewayBusy | Self::TooManyAtOnce => {
                 vec![(RETRY_AFTER, whole_seconds(RETRY_AFTER_SILENCE))]
             }
             Self::TokenInvalid | Self::AgentTokenUnreadable | Self::ApplicationMismatch => {

@@ -98,13 +98,13 @@ impl Memory {
         let weighed = self.rates.with_kept(key, now.as_millis(), |log| log.count(rate.per_minute, now))?;
         if weighed.is_allowed {
             let failures = self.faults.peek(fault_key, Faults::failures).unwrap_or(0);
-            return Ok(Counted { weighed, breaches: 0, failures });
+            return Ok(Counted::of(weighed, 0, failures));
         }
         let (breaches, failures) = self.faults.with(fault_key, now.as_millis(), |faults| {
             let breaches = faults.breach(rate.breaches_max, now);
             ((breaches, faults.failures()), faults.ends_at())
         });
-        Ok(Counted { weighed, breaches, failures })
+        Ok(Counted::of(weighed, breaches, failures))
     }
 
     pub(super) fn fail(&self, key: &str, now: Timestamp) -> u32 {

@@ -23,7 +23,7 @@ mod tests;
 
 use memory::Memory;
 pub use purse::{Allowance, Bought, Emptied, Era, Filling, Kept, Price, Purchase, Returned, Short};
-pub use rate::{Rate, Rated};
+pub use rate::{Blame, Rate, Rated};
 use redis::Redis;
 
 /// At most `limit` hits within any span of `per`.
@@ -196,11 +196,11 @@ impl Shared {
     }
 
     /// Counts one request of an agent token, and buys for it what it needs if it may pass. `key`
-    /// names the token; `fault_key` what is counted against it, which begins anew under another name.
+    /// names the token; `blame` what is counted against it, which begins anew under another name.
     pub async fn rate(
         &self,
         key: &str,
-        fault_key: &str,
+        blame: Blame<'_>,
         rate: Rate,
         purchase: Option<&Purchase>,
     ) -> Result<(Rated, Option<Bought>), Unreachable> {
@@ -208,23 +208,24 @@ impl Shared {
         let (counted, bought) = match &self.0.place {
             Place::Memory(memory) => {
                 let memory = self.memory_in_force(memory)?;
-                let counted = memory.rate(key, fault_key, rate, now)?;
+                let counted = memory.rate(key, blame.key, rate, now)?;
                 let purchase = purchase.filter(|_| counted.weighed.is_allowed);
                 (counted, purchase.map(|purchase| memory.buy(key, purchase, now)).transpose()?)
             }
             Place::Redis(redis) => {
-                redis.rate(key, fault_key, rate, purchase.map(|purchase| (purchase, now))).await?
+                redis.rate(key, blame, rate, purchase.map(|purchase| (purchase, now))).await?
             }
         };
-        let rate::Counted { weighed, breaches, failures } = counted;
-        Ok((Rated { hit: self.told(weighed), breaches, failures }, bought))
+        let rate::Counted { weighed, breaches, failures, is_unsure, closed_for } = counted;
+        Ok((Rated { hit: self.told(weighed), breaches, failures, is_unsure, closed_for }, bought))
     }
 
     /// Notes a failure of what an agent token asked for; how many there were one after the other.
-    pub async fn fail(&self, fault_key: &str) -> Result<u32, Unreachable> {
+    /// Where that is forgotten: more than anybody tolerates.
+    pub async fn fail(&self, blame: Blame<'_>) -> Result<u32, Unreachable> {
         match &self.0.place {
-            Place::Memory(memory) => Ok(self.memory_in_force(memory)?.fail(fault_key, self.0.clock.now())),
-            Place::Redis(redis) => redis.fail(fault_key).await,
+            Place::Memory(memory) => Ok(self.memory_in_force(memory)?.fail(blame.key, self.0.clock.now())),
+            Place::Redis(redis) => redis.fail(blame).await,
         }
     }
 

@@ -1,7 +1,8 @@
 -- What an agent token may still spend, as in purse.rs: a hash with what is left (requests, money),
 -- the limits that it was handed out under and the era, the money that the store has left, what is
 -- pending and until when, and until when somebody asks the store. A Redis that was started again may remember a purse as it was
--- before some of it was spent: a purse counts only in the run of Redis in which it was filled.
+-- before some of it was spent, and so may one that was a replica for a while and is the primary again: a purse
+-- counts only in the run of Redis, and in the time as primary, in which it was filled.
 local function text(number) return string.format('%.0f', number) end
 
 local function micros()
@@ -11,7 +12,15 @@ end
 
 local function millis() return math.floor(micros() / 1000) end
 
-local function this_run() return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') end
+-- The second half changes whenever a replica becomes the primary. Without both nothing is counted.
+local known_run
+local function this_run()
+  local function told(section, name)
+    return assert(string.match(redis.call('INFO', section), name .. ':(%x+)'), 'Redis does not tell its ' .. name)
+  end
+  known_run = known_run or told('server', 'run_id') .. told('replication', 'master_replid')
+  return known_run
+end
 
 -- Its fields as numbers, and its limits; nothing where there is none.
 local function open(key, run)

@@ -17,6 +17,13 @@ pub(super) const HOUR: i64 = 3_600_000;
 /// How long failures are remembered after the last one.
 pub(super) const DAY: i64 = 86_400_000;
 
+/// What is counted against a token, under which name, and since when there can have been anything.
+#[derive(Clone, Copy, Debug)]
+pub struct Blame<'a> {
+    pub key: &'a str,
+    pub since: Timestamp,
+}
+
 /// What one token may do in a minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -33,6 +40,11 @@ pub struct Rated {
     pub breaches: u32,
     /// Failures one after the other, as far as they are told.
     pub failures: u32,
+    /// There may have been more failures, which are forgotten.
+    pub is_unsure: bool,
+    /// What this token asked for within the last minute may be forgotten: nothing of it passes for so
+    /// long, and nothing was counted.
+    pub closed_for: Option<Duration>,
 }
 
 /// The same before the wall clock comes in.
@@ -41,6 +53,15 @@ pub(super) struct Counted {
     pub weighed: Weighed,
     pub breaches: u32,
     pub failures: u32,
+    pub is_unsure: bool,
+    pub closed_for: Option<Duration>,
+}
+
+impl Counted {
+    /// Where nothing is forgotten.
+    pub(super) const fn of(weighed: Weighed, breaches: u32, failures: u32) -> Self {
+        Self { weighed, breaches, failures, is_unsure: false, closed_for: None }
+    }
 }
 
 /// Requests that still count: until when, and how many.

@@ -3,7 +3,8 @@
 //! Law: one question is one round trip, and no answer within [`PATIENCE`] is an error. The
 //! arithmetic is that of `memory`; the tests run the same bodies against both. Every key expires.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use ::redis::io::tcp::TcpSettings;
@@ -11,7 +12,7 @@ use ::redis::{Client, IntoConnectionInfo, RedisError, RedisResult, Script, Scrip
 use futures::StreamExt;
 
 use super::purse::{Bought, Purchase, read as read_bought};
-use super::rate::{Counted, DAY, Rate};
+use super::rate::{Blame, Counted, DAY, Rate};
 use super::{Hints, Leased, Quota, Unreachable, Weighed, Window, millis, raise, step_micros};
 use crate::base::{Id, Secret, Timestamp};
 
@@ -27,6 +28,9 @@ const GREETING: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(1);
 /// A peer that acknowledges nothing for this long is gone.
 const SILENCE: Duration = Duration::from_secs(5);
+
+/// For how long what Redis said of its memory is worth anything: as long as failures are remembered.
+const SEEN_FOR: Duration = Duration::from_hours(24);
 
 /// One log per window: a list of milliseconds, oldest first. Answers four numbers per window.
 const HIT: &str = r"
@@ -92,20 +96,33 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 ";
 
-/// The rate, and what is bought if that lets the request pass.
+/// The rate, and what is bought if that lets the request pass. Nothing passes while what counts against
+/// it may be forgotten; what was held against it and may be forgotten is as much as is tolerated.
 const RATE: &str = concat!("local function rate(KEYS, ARGV)\n", include_str!("rate.lua"), "\nend\n");
 const RATE_AND_BUY: &str = r"
+local since = ARGV[4]
+local began, lost = recall(KEYS[5], ARGV[3])
+local closed = closed_for(lost, since)
+if closed > 0 then return {0, 0, 0, 0, 0, 0, began, closed, 0} end
 local out = rate(KEYS, ARGV)
-if out[1] == 1 and KEYS[5] then
-  for _, number in ipairs(buy(KEYS[5], unpack(ARGV, 3))) do out[#out + 1] = number end
+if out[1] == 0 and is_unsure(lost, since, HOUR) then out[5] = tonumber(ARGV[2]) end
+local unsure = is_unsure(lost, since, DAY) and redis.call('EXISTS', KEYS[3]) == 0
+out[7], out[8], out[9] = began, 0, unsure and 1 or 0
+if out[1] == 1 and KEYS[6] then
+  for _, number in ipairs(buy(KEYS[6], unpack(ARGV, 5))) do out[#out + 1] = number end
 end
 return out
 ";
+/// Since when Redis remembers.
+const RECALL: &str = include_str!("recall.lua");
 
+/// Whoever has failed since something was forgotten, and not succeeded, has failed too often.
 const FAIL: &str = r"
-local failures = redis.call('INCR', KEYS[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return failures
+local began, lost = recall(KEYS[2], ARGV[1])
+local unsure = is_unsure(lost, ARGV[2], DAY) and redis.call('EXISTS', KEYS[1]) == 0
+local failures = redis.call('INCRBY', KEYS[1], unsure and 4294967295 or 1)
+redis.call('PEXPIRE', KEYS[1], DAY)
+return {began, failures}
 ";
 
 /// A Redis that several replicas use.
@@ -120,6 +137,7 @@ pub(super) struct Redis {
     rate: Script,
     fail: Script,
     purse: Script,
+    seen: Mutex<Option<(i64, Instant)>>,
 }
 
 impl std::fmt::Debug for Redis {
@@ -151,9 +169,10 @@ impl Redis {
             hit: Script::new(HIT),
             meter: Script::new(METER),
             lease: Script::new(LEASE),
-            rate: Script::new(&format!("{RATE}{}{RATE_AND_BUY}", purse::FUNCTIONS)),
+            rate: Script::new(&format!("{}{RECALL}{RATE}{RATE_AND_BUY}", purse::FUNCTIONS)),
             purse: purse::script(),
-            fail: Script::new(FAIL),
+            fail: Script::new(&format!("{}{RECALL}{FAIL}", purse::FUNCTIONS)),
+            seen: Mutex::new(None),
         })
     }
 
@@ -218,46 +237,75 @@ impl Redis {
     pub(super) async fn rate(
         &self,
         key: &str,
-        fault_key: &str,
+        blame: Blame<'_>,
         rate: Rate,
         purchase: Option<(&Purchase, Timestamp)>,
     ) -> Result<(Counted, Option<Bought>), Unreachable> {
         let mut call = self.rate.prepare_invoke();
         call.key(format!("{}:rate:log:{key}", self.prefix))
-            .key(format!("{}:breaches:{fault_key}", self.prefix))
-            .key(format!("{}:failures:{fault_key}", self.prefix))
+            .key(format!("{}:breaches:{}", self.prefix, blame.key))
+            .key(self.failures_key(blame.key))
             .key(format!("{}:rate:cells:{key}", self.prefix))
+            .key(self.memory_key())
             .arg(rate.per_minute)
-            .arg(rate.breaches_max);
+            .arg(rate.breaches_max)
+            .arg(self.seen())
+            .arg(blame.since.as_millis());
         if let Some((purchase, now)) = purchase {
             call.key(self.purse_key(key));
             purse::with_purchase(&mut call, purchase, now);
         }
         let answer: Vec<i64> = self.call(&call).await?;
-        let Some((rated, bought)) = answer.split_at_checked(6) else { return Err(odd(&answer)) };
+        let Some((rated, bought)) = answer.split_at_checked(9) else { return Err(odd(&answer)) };
         let bought = match bought {
             [] => None,
             bought => Some(read_bought(bought).ok_or_else(|| odd(&answer))?),
         };
-        let whole = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+        self.saw(rated[6]);
         let counted = Counted {
             weighed: read(rated, rate.per_minute, Duration::from_mins(1)),
             breaches: whole(rated[4]),
             failures: whole(rated[5]),
+            is_unsure: rated[8] == 1,
+            closed_for: u64::try_from(rated[7]).ok().filter(|wait| *wait > 0).map(Duration::from_millis),
         };
         Ok((counted, bought))
     }
 
-    pub(super) async fn fail(&self, key: &str) -> Result<u32, Unreachable> {
+    pub(super) async fn fail(&self, blame: Blame<'_>) -> Result<u32, Unreachable> {
         let mut call = self.fail.prepare_invoke();
-        call.key(format!("{}:failures:{key}", self.prefix)).arg(DAY);
-        self.call(&call).await
+        call.key(self.failures_key(blame.key)).key(self.memory_key());
+        call.arg(self.seen()).arg(blame.since.as_millis());
+        let answer: Vec<i64> = self.call(&call).await?;
+        let &[began, failures] = &*answer else { return Err(odd(&answer)) };
+        self.saw(began);
+        Ok(whole(failures))
     }
 
+    /// Leaves a zero: this one is known to have succeeded, whatever was forgotten.
     pub(super) async fn succeed(&self, key: &str) -> Result<(), Unreachable> {
         let mut connection = self.connection.clone();
-        let key = format!("{}:failures:{key}", self.prefix);
-        within(PATIENCE, async move { ::redis::cmd("DEL").arg(key).exec_async(&mut connection).await }).await
+        let mut set = ::redis::cmd("SET");
+        set.arg(self.failures_key(key)).arg(0).arg("PX").arg(DAY);
+        within(PATIENCE, async move { set.exec_async(&mut connection).await }).await
+    }
+
+    fn failures_key(&self, key: &str) -> String {
+        format!("{}:failures:{key}", self.prefix)
+    }
+
+    fn memory_key(&self) -> String {
+        format!("{}:memory", self.prefix)
+    }
+
+    /// By which name Redis said last that it remembers; 0 if that is so long ago that nothing of it counts.
+    fn seen(&self) -> i64 {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.filter(|(_, at)| at.elapsed() < SEEN_FOR).map_or(0, |(began, _)| began)
+    }
+
+    fn saw(&self, began: i64) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((began, Instant::now()));
     }
 
     pub(super) async fn lease(&self, name: &str, span: Duration) -> Result<Leased, Unreachable> {
@@ -333,6 +381,10 @@ fn read(numbers: &[i64], limit: u32, per: Duration) -> Weighed {
         wait_for: numbers[2],
         full_in: numbers[3],
     }
+}
+
+fn whole(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn odd(answer: &[i64]) -> Unreachable {

@@ -96,7 +96,9 @@ impl Field {
     async fn blow(&mut self, blow: Blow, round: usize, folder: &Path) {
         match blow {
             Blow::Flush => {
-                assert!(self.redis.as_ref().expect("a Redis").ask(&["FLUSHALL"]).contains("OK"));
+                let redis = self.redis.as_ref().expect("a Redis");
+                assert!(redis.ask(&["FLUSHALL"]).contains("OK"));
+                redis.a_minute_later().await;
             }
             Blow::Restart => {
                 let redis = self.redis.take().expect("a Redis");
@@ -108,7 +110,9 @@ impl Field {
                 .await;
                 let port = redis.port();
                 drop(redis);
-                self.redis = Some(Redis::start(folder, Some(port)).await);
+                let redis = Redis::start(folder, Some(port)).await;
+                redis.a_minute_later().await;
+                self.redis = Some(redis);
             }
             Blow::Cut => {
                 let (hit, lose) = match round % BLOWS {

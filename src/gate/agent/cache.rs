@@ -25,6 +25,7 @@ use crate::base::{Id, Slug, Timestamp};
 use crate::crypto::digest::hex;
 use crate::policy::Catalogue;
 use crate::principal::SessionFacts;
+use crate::shared::Blame;
 
 /// More than any installation has agents at work.
 const REMEMBERED_MAX: usize = 262_144;
@@ -274,6 +275,11 @@ impl Grant {
     pub fn stands_until(&self) -> Timestamp {
         let token = &self.token;
         token.heartbeat_due_at.map_or(token.expires_at, |due_at| due_at.min(token.expires_at))
+    }
+
+    /// What is counted against it.
+    pub fn blame(&self) -> Blame<'_> {
+        Blame { key: &self.fault_key, since: self.token.created_at }
     }
 
     /// Whether it may act now.

@@ -149,7 +149,7 @@ async fn forgive(gate: &Gate, grant: &Grant) {
 }
 
 async fn count(gate: &Gate, grant: &Grant) {
-    let failures = match gate.app.shared.fail(&grant.fault_key).await {
+    let failures = match gate.app.shared.fail(grant.blame()).await {
         Ok(failures) => failures,
         Err(error) => {
             tracing::warn!(%error, "an agent's failure was not counted");

@@ -188,7 +188,8 @@ async fn m4b_who_comes_anew_finds_no_room_before_anybody_loses_what_is_theirs() 
     let mut inside = Vec::new();
     for n in 0..140_000 {
         let key = format!("agent:{n}");
-        if shared.rate(&key, &key, rate, None).await.is_ok()
+        let blame = Blame { key: &key, since: clock.now() };
+        if shared.rate(&key, blame, rate, None).await.is_ok()
             && let Ok(Bought::Short(Short { era, .. })) = shared.buy(&key, &ask).await
         {
             let filling = Filling { granted, in_store: usd(0), era, ends_at: ask.ends_at };
@@ -199,7 +200,8 @@ async fn m4b_who_comes_anew_finds_no_room_before_anybody_loses_what_is_theirs() 
     assert!((100_000..=131_072).contains(&inside.len()), "{}", inside.len());
     assert!(shared.in_purses(&inside).await.unwrap().iter().all(|purse| *purse == granted));
     for key in inside.iter().step_by(1000) {
-        assert!(!shared.rate(key, key, rate, None).await.unwrap().0.hit.is_allowed, "it is remembered");
+        let blame = Blame { key, since: clock.now() };
+        assert!(!shared.rate(key, blame, rate, None).await.unwrap().0.hit.is_allowed, "it is remembered");
         assert!(matches!(shared.buy(key, &ask).await, Ok(Bought::Taken { .. })));
     }
     clock.advance(MINUTE);

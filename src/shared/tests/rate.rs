@@ -11,23 +11,29 @@ in_both_places!(
     a_rate_that_is_narrowed_across_six_hundred_forgets_nobody,
 );
 
+/// What is counted against a token that was always there.
+fn at_all_times(key: &str) -> Blame<'_> {
+    Blame { key, since: Timestamp::from_millis(0) }
+}
+
 async fn t13_a_rate_lets_its_limit_through_and_remembers_breaches(shared: Shared) {
     let rate = Rate { per_minute: 30, breaches_max: 3 };
     let mut rated = Vec::new();
     for _ in 0..35 {
-        rated.push(shared.rate("token", "token:0", rate, None).await.unwrap().0);
+        rated.push(shared.rate("token", at_all_times("token:0"), rate, None).await.unwrap().0);
     }
     assert_eq!(rated.iter().filter(|one| one.hit.is_allowed).count(), 30);
     assert!(rated[..30].iter().all(|one| one.hit.is_allowed && one.breaches == 0));
     assert_eq!(rated[30..].iter().map(|one| one.breaches).collect::<Vec<_>>(), [1, 2, 3, 3, 3]);
     assert!(rated[34].hit.retry_after > Duration::from_secs(50) && rated[34].hit.retry_after <= MINUTE);
-    let other = shared.rate("token", "token:1", rate, None).await.unwrap().0;
+    let other = shared.rate("token", at_all_times("token:1"), rate, None).await.unwrap().0;
     assert_eq!(
         (other.hit.is_allowed, other.breaches),
         (false, 1),
         "the log is the token's, breaches begin anew"
     );
-    let none = shared.rate("none", "none:0", Rate { per_minute: 0, breaches_max: 0 }, None).await.unwrap().0;
+    let none = Rate { per_minute: 0, breaches_max: 0 };
+    let none = shared.rate("none", at_all_times("none:0"), none, None).await.unwrap().0;
     assert_eq!((none.hit.is_allowed, none.breaches), (false, 0));
 }
 
@@ -35,14 +41,16 @@ async fn a_rate_above_six_hundred_is_counted_in_seconds(shared: Shared) {
     let rate = Rate { per_minute: 601, breaches_max: 1 };
     let mut passed = 0;
     for _ in 0..650 {
-        passed += u32::from(shared.rate("fast", "fast:0", rate, None).await.unwrap().0.hit.is_allowed);
+        let (rated, _) = shared.rate("fast", at_all_times("fast:0"), rate, None).await.unwrap();
+        passed += u32::from(rated.hit.is_allowed);
     }
     assert_eq!(passed, 601);
 }
 
 async fn a_rate_that_is_narrowed_across_six_hundred_forgets_nobody(shared: Shared) {
     let ask = async |per_minute| {
-        shared.rate("wide", "wide:0", Rate { per_minute, breaches_max: 1 }, None).await.unwrap().0.hit
+        let rate = Rate { per_minute, breaches_max: 1 };
+        shared.rate("wide", at_all_times("wide:0"), rate, None).await.unwrap().0.hit
     };
     for _ in 0..599 {
         assert!(ask(700).await.is_allowed);
@@ -55,10 +63,110 @@ async fn a_rate_that_is_narrowed_across_six_hundred_forgets_nobody(shared: Share
 }
 
 async fn t14_failures_count_one_after_the_other(shared: Shared) {
-    assert_eq!((shared.fail("a").await, shared.fail("a").await), (Ok(1), Ok(2)));
+    let a = at_all_times("a");
+    assert_eq!((shared.fail(a).await, shared.fail(a).await), (Ok(1), Ok(2)));
     let rate = Rate { per_minute: 5, breaches_max: 1 };
-    assert_eq!(shared.rate("t", "a", rate, None).await.unwrap().0.failures, 2);
+    assert_eq!(shared.rate("t", a, rate, None).await.unwrap().0.failures, 2);
     shared.succeed("a").await.unwrap();
-    assert_eq!(shared.rate("t", "a", rate, None).await.unwrap().0.failures, 0);
-    assert_eq!((shared.fail("a").await, shared.fail("b").await), (Ok(1), Ok(1)));
+    assert_eq!(shared.rate("t", a, rate, None).await.unwrap().0.failures, 0);
+    assert_eq!((shared.fail(a).await, shared.fail(at_all_times("b")).await), (Ok(1), Ok(1)));
+}
+
+/// A Redis that forgets what this installation counted, and whose time passes when told to.
+struct Forgetful {
+    installation: String,
+    connection: ::redis::aio::MultiplexedConnection,
+}
+
+impl Forgetful {
+    async fn new() -> Self {
+        let client = ::redis::Client::open(redis_url()).unwrap();
+        let connection = client.get_multiplexed_async_connection().await.unwrap();
+        Self { installation: format!("test-{}", new_id()), connection }
+    }
+
+    async fn replica(&self) -> Shared {
+        redis_at(redis_url(), &self.installation).await
+    }
+
+    async fn forget(&mut self) {
+        let keys = format!("portcullis:{}:*", self.installation);
+        let keys: Vec<String> =
+            ::redis::cmd("KEYS").arg(keys).query_async(&mut self.connection).await.unwrap();
+        ::redis::cmd("DEL").arg(keys).exec_async(&mut self.connection).await.unwrap();
+    }
+
+    /// So much later, as far as what was forgotten is concerned.
+    async fn later(&mut self, span: Duration) {
+        let key = format!("portcullis:{}:memory", self.installation);
+        let mut back = ::redis::cmd("HINCRBY");
+        back.arg(key).arg("lost").arg(-millis(span)).exec_async(&mut self.connection).await.unwrap();
+    }
+}
+
+async fn rated(shared: &Shared, token: &str, per_minute: u32) -> Rated {
+    let rate = Rate { per_minute, breaches_max: 3 };
+    shared.rate(token, at_all_times(token), rate, None).await.unwrap().0
+}
+
+#[tokio::test]
+async fn t13_a_redis_that_forgot_lets_nobody_through_for_a_minute() {
+    let mut redis = Forgetful::new().await;
+    let (one, other) = (redis.replica().await, redis.replica().await);
+    for shared in [&one, &other] {
+        let rated = rated(shared, "t", 2).await;
+        assert!(rated.hit.is_allowed && rated.closed_for.is_none(), "a new one closes nothing: {rated:?}");
+    }
+    redis.forget().await;
+    let late = redis.replica().await;
+    for shared in [&one, &other, &late] {
+        let rated = rated(shared, "t", 2).await;
+        let wait = rated.closed_for.expect("closed");
+        assert!(!rated.hit.is_allowed && wait <= MINUTE && wait > MINUTE / 2, "{rated:?}");
+        assert_eq!((rated.breaches, rated.failures), (0, 0), "which is no fault of the agent");
+    }
+    let young = Blame { key: "young", since: SystemClock.now().plus(MINUTE) };
+    let rate = Rate { per_minute: 2, breaches_max: 3 };
+    let young = late.rate("young", young, rate, None).await.unwrap().0;
+    assert!(young.hit.is_allowed && young.closed_for.is_none(), "it was not there: {young:?}");
+    redis.later(MINUTE).await;
+    for shared in [&one, &other] {
+        assert!(rated(shared, "t", 2).await.hit.is_allowed, "nothing was counted meanwhile");
+    }
+    let over = rated(&one, "t", 2).await;
+    assert_eq!((over.hit.is_allowed, over.breaches), (false, 3), "as many as are told apart");
+    redis.later(MINUTE * 60).await;
+    assert_eq!(rated(&one, "t", 0).await.breaches, 2, "only what was counted since");
+}
+
+#[tokio::test]
+async fn a_redis_that_forgot_is_found_out_though_one_who_knew_nothing_asks_first() {
+    let mut redis = Forgetful::new().await;
+    let one = redis.replica().await;
+    rated(&one, "t", 2).await;
+    redis.forget().await;
+    let late = redis.replica().await;
+    assert!(rated(&late, "t", 2).await.hit.is_allowed, "to this one it is a new Redis");
+    assert!(rated(&one, "t", 2).await.closed_for.is_some());
+    assert!(rated(&late, "t", 2).await.closed_for.is_some(), "and now it knows");
+}
+
+#[tokio::test]
+async fn t14_failures_that_redis_forgot_are_as_many_as_are_tolerated() {
+    let mut redis = Forgetful::new().await;
+    let shared = redis.replica().await;
+    assert!(!rated(&shared, "a", 9).await.is_unsure);
+    assert_eq!(shared.fail(at_all_times("a")).await, Ok(1));
+    redis.forget().await;
+    assert_eq!(shared.fail(at_all_times("a")).await, Ok(u32::MAX), "nobody knows how many there were");
+    redis.later(MINUTE).await;
+    assert!(rated(&shared, "b", 9).await.is_unsure);
+    shared.succeed("b").await.unwrap();
+    assert!(!rated(&shared, "b", 9).await.is_unsure, "all before is forgiven");
+    assert_eq!(shared.fail(at_all_times("b")).await, Ok(1));
+    let young = Blame { key: "c", since: SystemClock.now().plus(MINUTE) };
+    assert_eq!(shared.fail(young).await, Ok(1), "it had none");
+    redis.later(MINUTE * 60 * 24).await;
+    assert!(!rated(&shared, "d", 9).await.is_unsure);
+    assert_eq!(shared.fail(at_all_times("d")).await, Ok(1), "nothing is held against anybody for longer");
 }
