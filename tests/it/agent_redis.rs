@@ -48,10 +48,10 @@ impl Redis {
 
     /// A minute after something was forgotten, which somebody has noticed, as its memory has it.
     pub async fn a_minute_later(&self) {
-        let key = async || self.ask(&["KEYS", "*:memory"]).trim().to_owned();
-        let is_lost = async || !matches!(self.ask(&["HGET", &key().await, "lost"]).trim(), "" | "0");
+        let key = || self.ask(&["KEYS", "*:memory"]).trim().to_owned();
+        let is_lost = async || !matches!(self.ask(&["HGET", &key(), "lost"]).trim(), "" | "0");
         until(Duration::from_secs(10), "somebody notices what is lost", is_lost).await;
-        self.ask(&["HINCRBY", &key().await, "lost", "-60000"]);
+        self.ask(&["HINCRBY", &key(), "lost", "-60000"]);
     }
 
     pub const fn port(&self) -> u16 {

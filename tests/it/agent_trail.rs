@@ -104,6 +104,13 @@ async fn t11_an_agent_that_is_told_to_slow_down_fills_no_trail_and_is_counted_in
     until(10 * SECOND, "all of them", async || times(&scene.decided("limit").await) == 80).await;
     let rows = scene.decided("limit").await;
     assert!((31..=35).contains(&rows.len()), "{} rows", rows.len());
+    let named: Vec<usize> = scene
+        .rows("agent_action")
+        .await
+        .iter()
+        .filter_map(|row| row.personal["user_agent"].as_str().map(str::len))
+        .collect();
+    assert_eq!(named, vec![500; rows.len()], "no more of a name than the trail has room for, in any of them");
 }
 
 #[tokio::test]

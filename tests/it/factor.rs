@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::agent::{Scene, bearer, scene};
 use crate::support::Upstream;
-use crate::support::forms::{Browser, LIST, LOGIN, form};
+use crate::support::forms::{Browser, LIST, LOGIN, cookie_of, form};
 use crate::support::people::{PASSWORD, TRUSTING, User, elsewhere, role};
 use crate::support::raw::Answer;
 
@@ -59,6 +59,10 @@ impl Scene {
         let body = json!({"email": email, "password": PASSWORD, "totp_code": code});
         let lines = [&self.keys.lines()[..], &[elsewhere()]].concat();
         self.gateway.call("POST", "/login/email/", &lines, &body).await
+    }
+
+    async fn is_approved(&self) -> bool {
+        !self.rows("approval_approved").await.is_empty()
     }
 
     async fn reached(&self, user: &User, path: &str) -> String {
@@ -198,6 +202,50 @@ async fn an_agent_and_its_approver_need_the_second_factor_that_the_route_asks_fo
     let refused = scene.gateway.send("POST", "/pay", &[bearer(proved)]).await;
     assert_eq!((refused.status, refused.code()), (403, "AGENT_PERMISSION_DENIED".into()));
     assert_eq!(refused.json()["failed"], "session", "what a second factor proved ends with it");
+}
+
+#[tokio::test]
+async fn the_page_approves_nothing_without_the_second_factor_that_the_route_asks_for() {
+    let upstream = Upstream::echo().await;
+    let scene = with_routes(&upstream).await;
+    let bob = scene.gateway.user("bob", &scene.keys).await;
+    scene.gateway.grant(bob.id, role("finance")).await;
+    let (_, ada) = scene.enrol(&scene.ada).await;
+    let mint = json!({"agent_id": "bot", "permissions": ["reports.read"]});
+    let minted = scene.call_as(&ada, "/ai/tokens/", mint).await.json();
+    let held =
+        scene.gateway.send("POST", "/pay", &[bearer(minted["token"].as_str().expect("a token"))]).await;
+    assert_eq!(held.status, 202, "{}", held.text());
+    let page = format!("{LIST}{}/", held.json()["approval_id"].as_str().expect("an id"));
+    let mut browser = Browser::new(&scene.gateway);
+    browser.log_in("bob").await;
+    let refused = browser.post(&format!("{page}approve/"), &[]).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("This needs a login with a second factor"), "{}", refused.text());
+    assert!(scene.rows("approval_approved").await.is_empty());
+    let (seed, _) = scene.enrol(&bob).await;
+    let refused = browser.post(&format!("{page}approve/"), &[]).await;
+    assert_ne!(refused.status, 200, "{}", refused.text());
+    assert!(!scene.is_approved().await, "a session from before has proved nothing");
+    let code = scene.code(&seed);
+    let fields = [
+        ("email", "bob@example.com"),
+        ("password", PASSWORD),
+        ("next", page.as_str()),
+        ("code", code.as_str()),
+    ];
+    let entered = browser
+        .ask("POST", LOGIN, &[format!("Origin: {}", browser.origin()), elsewhere()], &form(&fields))
+        .await;
+    assert_eq!(
+        (entered.status, entered.header("location")),
+        (303, Some(page.as_str())),
+        "{}",
+        entered.text()
+    );
+    browser.cookie = Some(cookie_of(&entered));
+    assert_eq!(browser.post(&format!("{page}approve/"), &[]).await.status, 303);
+    assert!(scene.is_approved().await);
 }
 
 /// Whoever knew the password may have delegated in its name.

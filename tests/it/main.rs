@@ -6,6 +6,7 @@
 
 mod account_page;
 mod agent;
+mod agent_approver;
 mod agent_budget;
 mod agent_cut;
 mod agent_explain;
@@ -16,16 +17,20 @@ mod agent_llm;
 mod agent_lost;
 mod agent_mended;
 mod agent_once;
+mod agent_outage;
 mod agent_redact;
 mod agent_redis;
 mod agent_replay;
 mod agent_sealed;
 mod agent_seed;
+mod agent_sentences;
 mod agent_settle;
+mod agent_stopped;
 mod agent_storm;
 mod agent_strict;
 mod agent_total;
 mod agent_trail;
+mod agent_unsent;
 mod agent_wait;
 mod answers;
 mod apikey;

@@ -162,7 +162,7 @@ async fn what_is_kept_is_shown_to_its_person_and_nothing_that_opens_anything() {
     assert!(post.codes_of_the_trail().await.iter().any(|code| code == "data_exported"));
 }
 
-async fn delete(scene: &Scene) {
+pub async fn delete(scene: &Scene) {
     let ada = scene.ada.id;
     let gone = scene.gateway.change(async |change| {
         let person = account::by_id(change.tx(), ada).await.unwrap().unwrap();

@@ -19,7 +19,7 @@ const SOON: Duration = Duration::from_secs(15);
 
 /// What a name server says.
 #[derive(Clone)]
-enum Said {
+pub enum Said {
     /// The name stands for these hosts.
     Hosts(Vec<&'static str>),
     Failure,
@@ -27,22 +27,22 @@ enum Said {
 }
 
 /// A name server whose mind a test changes.
-struct Zone {
+pub struct Zone {
     said: Mutex<Said>,
     asked: AtomicUsize,
 }
 
 impl Zone {
-    fn saying(said: Said) -> Arc<Self> {
+    pub fn saying(said: Said) -> Arc<Self> {
         Arc::new(Self { said: Mutex::new(said), asked: AtomicUsize::new(0) })
     }
 
-    fn says(&self, said: Said) {
+    pub fn says(&self, said: Said) {
         *self.said.lock().unwrap() = said;
     }
 
     /// Returns when it was asked as often again.
-    async fn is_asked_again(&self, times: usize) {
+    pub async fn is_asked_again(&self, times: usize) {
         let wanted = self.asked.load(Ordering::SeqCst) + times;
         until(SOON, "asked again", async || self.asked.load(Ordering::SeqCst) >= wanted).await;
     }

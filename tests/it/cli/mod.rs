@@ -9,6 +9,7 @@ mod crash;
 mod crowd;
 mod decide;
 mod demo;
+mod explained;
 mod gateway;
 mod import;
 mod killed;
