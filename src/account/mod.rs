@@ -190,7 +190,14 @@ pub async fn take_wish(change: &mut Change<'_>, account: Id, proved: &Target) ->
     Ok(true)
 }
 
-/// Locks an account until a moment, or until it is unlocked. `false` where there is no such account.
+/// Whether nobody but this superuser could log in: then nothing shuts them out.
+pub async fn is_last_superuser(change: &mut Change<'_>, account: Id) -> Result<bool, Error> {
+    let now = change.now();
+    store::is_last_superuser(change.tx(), account, now).await
+}
+
+/// Locks an account until a moment, or until it is unlocked. `false` where there is no such account, or
+/// it is the last superuser's ([`is_last_superuser`]).
 pub async fn lock(change: &mut Change<'_>, account: Id, until: Option<Timestamp>) -> Result<bool, Error> {
     let now = change.now();
     if store::lock(change.tx(), account, until, now).await? == 0 {
@@ -219,7 +226,8 @@ pub enum Activity {
     Inactive,
 }
 
-/// Switches an account on or off. `false` where it is so already.
+/// Switches an account on or off. `false` where it is so already, or it is the last superuser's
+/// ([`is_last_superuser`]).
 pub async fn set_activity(change: &mut Change<'_>, account: Id, activity: Activity) -> Result<bool, Error> {
     let now = change.now();
     let is_active = activity == Activity::Active;
@@ -235,8 +243,8 @@ pub async fn set_activity(change: &mut Change<'_>, account: Id, activity: Activi
 }
 
 /// Takes everything from an account that tells of a person: it opens nothing any more, and its address
-/// and names are free again. `false` where that was done before. What other slices keep of the person
-/// is theirs to erase, in the same change.
+/// and names are free again. `false` where that was done before, or it is the last superuser's
+/// ([`is_last_superuser`]). What other slices keep of the person is theirs to erase, in the same change.
 pub async fn erase(change: &mut Change<'_>, account: Id, how: How) -> Result<bool, Error> {
     let now = change.now();
     if store::erase(change.tx(), account, now).await? == 0 {
@@ -308,7 +316,7 @@ pub enum Ban {
 }
 
 /// Bans an account, which switches it off too, or lifts a ban, which switches it on again (contract
-/// section 21). `false` where it is so already.
+/// section 21). `false` where it is so already, or it is the last superuser's ([`is_last_superuser`]).
 pub async fn set_ban(change: &mut Change<'_>, account: Id, ban: Ban) -> Result<bool, Error> {
     let now = change.now();
     if store::set_banned(change.tx(), account, ban == Ban::Imposed, now).await? == 0 {

@@ -220,7 +220,7 @@ pub(super) async fn lock(
 ) -> Result<u64, Error> {
     let stmt = sql("UPDATE account SET is_locked = ?, locked_until = ?, updated_at = ? \
                     WHERE id = ? AND deleted_at IS NULL");
-    tx.execute(stmt.bind(true).bind(until).bind(now).bind(id)).await
+    shut_out(tx, id, now, stmt.bind(true).bind(until).bind(now).bind(id)).await
 }
 
 pub(super) async fn unlock(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
@@ -233,13 +233,15 @@ pub(super) async fn unlock(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, E
 pub(super) async fn set_active(tx: &mut Tx, id: Id, is_active: bool, now: Timestamp) -> Result<u64, Error> {
     let stmt = sql("UPDATE account SET is_active = ?, updated_at = ? \
                     WHERE id = ? AND is_active <> ? AND deleted_at IS NULL");
-    tx.execute(stmt.bind(is_active).bind(now).bind(id).bind(is_active)).await
+    let stmt = stmt.bind(is_active).bind(now).bind(id).bind(is_active);
+    if is_active { tx.execute(stmt).await } else { shut_out(tx, id, now, stmt).await }
 }
 
 pub(super) async fn set_banned(tx: &mut Tx, id: Id, is_banned: bool, now: Timestamp) -> Result<u64, Error> {
     let stmt = sql("UPDATE account SET is_banned = ?, is_active = ?, updated_at = ? \
                     WHERE id = ? AND is_banned <> ? AND deleted_at IS NULL");
-    tx.execute(stmt.bind(is_banned).bind(!is_banned).bind(now).bind(id).bind(is_banned)).await
+    let stmt = stmt.bind(is_banned).bind(!is_banned).bind(now).bind(id).bind(is_banned);
+    if is_banned { shut_out(tx, id, now, stmt).await } else { tx.execute(stmt).await }
 }
 
 pub(super) async fn raise(tx: &mut Tx, id: Id, flag: Flag, now: Timestamp) -> Result<u64, Error> {
@@ -252,29 +254,61 @@ pub(super) async fn raise(tx: &mut Tx, id: Id, flag: Flag, now: Timestamp) -> Re
     tx.execute(stmt.bind(true).bind(now).bind(id).bind(false)).await
 }
 
-/// Takes a flag away; 0 where it is not there, or nobody but this superuser could log in. Superusers are
-/// held until the transaction ends, so that of two who are lowered at once the later one sees the other.
+/// Takes a flag away; 0 where it is not there, or nobody but this superuser could log in.
 pub(super) async fn lower(tx: &mut Tx, id: Id, flag: Flag, now: Timestamp) -> Result<u64, Error> {
     if flag == Flag::Staff {
         let stmt = sql("UPDATE account SET is_staff = ?, updated_at = ? WHERE id = ? AND is_staff = ?");
         return tx.execute(stmt.bind(false).bind(now).bind(id).bind(true)).await;
     }
+    let stmt = sql("UPDATE account SET is_superuser = ?, updated_at = ? WHERE id = ? AND is_superuser = ?");
+    hold_superusers(tx).await?;
+    tx.execute(beside_another(stmt.bind(false).bind(now).bind(id).bind(true), id, now)).await
+}
+
+/// Writes what keeps an account out: `stmt`, which ends in its own condition. 0 where that is not met, or
+/// nobody else could do what superusers do.
+async fn shut_out(tx: &mut Tx, id: Id, now: Timestamp, stmt: Stmt) -> Result<u64, Error> {
+    let done = tx.execute(stmt.clone().push("AND is_superuser = ?").bind(false)).await?;
+    if done > 0 {
+        return Ok(done);
+    }
+    hold_superusers(tx).await?;
+    tx.execute(beside_another(stmt, id, now)).await
+}
+
+/// Holds superusers until the transaction ends, so that of two who are shut out at once the later one sees
+/// the other.
+async fn hold_superusers(tx: &mut Tx) -> Result<(), Error> {
     let hold = sql("UPDATE account SET updated_at = updated_at WHERE is_superuser = ?");
-    tx.execute(hold.bind(true)).await?;
+    tx.execute(hold.bind(true)).await.map(drop)
+}
+
+/// The same write where another superuser of the site can log in.
+fn beside_another(stmt: Stmt, id: Id, now: Timestamp) -> Stmt {
     // DISTINCT makes MySQL read them before it writes into the same table.
-    let stmt = sql("UPDATE account SET is_superuser = ?, updated_at = ? WHERE id = ? AND is_superuser = ? \
-                    AND EXISTS (SELECT 1 FROM (SELECT DISTINCT id, site_id FROM account WHERE is_superuser = ? \
-                    AND is_active = ? AND is_banned = ? AND deleted_at IS NULL) others \
-                    WHERE others.id <> ? AND others.site_id = account.site_id)")
+    stmt.push(
+        "AND EXISTS (SELECT 1 FROM (SELECT DISTINCT id, site_id FROM account WHERE is_superuser = ? \
+         AND is_active = ? AND is_banned = ? AND (is_locked = ? OR locked_until <= ?) \
+         AND deleted_at IS NULL) others WHERE others.id <> ? AND others.site_id = account.site_id)",
+    )
+    .bind(true)
+    .bind(true)
+    .bind(false)
     .bind(false)
     .bind(now)
     .bind(id)
-    .bind(true)
-    .bind(true)
-    .bind(true)
-    .bind(false)
-    .bind(id);
-    tx.execute(stmt).await
+}
+
+/// Whether nobody but this superuser of a site could log in.
+pub(super) async fn is_last_superuser(mut src: impl Source, id: Id, now: Timestamp) -> Result<bool, Error> {
+    let stmt = sql("SELECT COUNT(*) FROM account WHERE id = ? AND is_superuser = ? AND deleted_at IS NULL \
+                    AND NOT EXISTS (SELECT 1 FROM account others WHERE others.is_superuser = ? \
+                    AND others.is_active = ? AND others.is_banned = ? \
+                    AND (others.is_locked = ? OR others.locked_until <= ?) AND others.deleted_at IS NULL \
+                    AND others.id <> account.id AND others.site_id = account.site_id)");
+    let stmt = stmt.bind(id).bind(true).bind(true).bind(true).bind(false).bind(false).bind(now);
+    let (count,): (i64,) = src.one(stmt).await?;
+    Ok(count > 0)
 }
 
 /// Writes these fields of a profile and no others, so that two edits of different fields both stay.
@@ -298,8 +332,8 @@ pub(super) async fn edit(tx: &mut Tx, id: Id, fields: &[Field], now: Timestamp) 
     tx.execute(stmt.push("WHERE id = ?").bind(id).push("AND deleted_at IS NULL")).await
 }
 
-/// Takes everything from an account that tells of a person; 0 where that was done before. The row stays,
-/// so that no other account gets its number, and nothing that names its id means somebody else.
+/// Takes everything from an account that tells of a person; 0 where that was done before, or nobody else
+/// could do what superusers do. The row stays, so that no other account gets its number, and nothing that names its id means somebody else.
 pub(super) async fn erase(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
     let stmt = sql("UPDATE account SET email = NULL, phone = NULL, username = NULL, pending_email = NULL, \
                     pending_phone = NULL, password_hash = NULL, password_changed_at = NULL, first_name = '', \
@@ -319,7 +353,7 @@ pub(super) async fn erase(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Er
     .bind(now)
     .push("WHERE id = ? AND deleted_at IS NULL")
     .bind(id);
-    let gone = tx.execute(stmt).await?;
+    let gone = shut_out(tx, id, now, stmt).await?;
     tx.execute(sql("DELETE FROM password_history WHERE account_id = ?").bind(id)).await?;
     Ok(gone)
 }

@@ -42,6 +42,16 @@ fn password<'a>(was: &'a PasswordHash, hash: &'a PasswordHash, history: u32) -> 
     NewPassword { was: Some(was), hash, must_change: MustChange::No, how: How::Owner, history }
 }
 
+/// Keeps somebody out in one of the ways there are.
+async fn shut_out(change: &mut Change<'_>, account: Id, way: usize) -> Result<bool, Error> {
+    match way % 4 {
+        0 => set_activity(change, account, Activity::Inactive).await,
+        1 => set_ban(change, account, Ban::Imposed).await,
+        2 => erase(change, account, How::Administrator).await,
+        _ => lock(change, account, None).await,
+    }
+}
+
 /// Runs one operation as a change of its own.
 macro_rules! in_change {
     ($app:expr, |$change:ident| $operation:expr) => {{
@@ -275,6 +285,52 @@ on_every_store! {
             }
         }
         assert_eq!(count, 15, "{lowered:?}");
+    }
+
+    async fn the_last_superuser_is_not_shut_out_in_any_way(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let ada = make(&app, &NewAccount { is_superuser: true, ..ada() }).await.unwrap();
+        let bob = make(&app, &NewAccount { is_superuser: true, ..NewAccount::of(DEFAULT_SITE) }).await.unwrap();
+        let eve = make(&app, &NewAccount::of(DEFAULT_SITE)).await.unwrap();
+        assert!(in_change!(app, |change| lock(&mut change, bob.id, None)), "there is another one");
+        for way in 0..4 {
+            assert!(!in_change!(app, |change| shut_out(&mut change, ada.id, way)), "{way}");
+            let mut change = app.change(Actor::command_line()).await.unwrap();
+            assert!(is_last_superuser(&mut change, ada.id).await.unwrap());
+            assert!(!is_last_superuser(&mut change, eve.id).await.unwrap(), "is none");
+        }
+        assert_eq!(read(&app, &ada).await.standing(app.now()), Standing::Good);
+        assert!(in_change!(app, |change| unlock(&mut change, bob.id)));
+        assert!(in_change!(app, |change| shut_out(&mut change, ada.id, 0)));
+        assert!(!in_change!(app, |change| shut_out(&mut change, bob.id, 1)));
+        assert!(in_change!(app, |change| shut_out(&mut change, eve.id, 1)), "others are nobody's last");
+    }
+
+    async fn of_64_superusers_who_are_shut_out_at_once_one_stays(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let mut all = Vec::new();
+        for _ in 0..64 {
+            let new = NewAccount { is_superuser: true, ..NewAccount::of(DEFAULT_SITE) };
+            all.push(make(&app, &new).await.unwrap());
+        }
+        let attempt = async |own: &Account, way: usize| {
+            let mut change = app.change(Actor::command_line()).await?;
+            let is_done = shut_out(&mut change, own.id, way).await?;
+            if is_done {
+                change.commit().await?;
+            }
+            Ok::<_, Error>(is_done)
+        };
+        let tries = all.iter().enumerate();
+        let first = join_all(tries.map(|(way, own)| crate::store::again(move || attempt(own, way)))).await;
+        let mut gone = first.iter().filter(|one| matches!(one, Ok(true))).count();
+        // Some may have been told to come back, or waited for a connection in vain, and do it one after the other.
+        for (way, own) in all.iter().enumerate() {
+            if first[way].is_err() && attempt(own, way).await.unwrap() {
+                gone += 1;
+            }
+        }
+        assert_eq!(gone, 63, "{first:?}");
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::out::{Failure, note};
 use crate::config::{self, Database, Loaded};
 use crate::store::Db;
+use crate::store::migrate::{self, State};
 
 /// For threads that wait for the system when the work is done: a name that DNS does not tell ends in
 /// its own time, and nobody needs it any more.
@@ -29,6 +30,22 @@ pub async fn existing_store(settings: &config::Store) -> Result<Db, Failure> {
         Some(path) => Err(Failure::problem(format_args!("there is no store at {} yet", path.display()))),
         None => store(settings).await,
     }
+}
+
+/// The store for a command that only looks and could make one; `None` where there is none yet.
+pub async fn store_to_look_at(settings: &config::Store) -> Result<Option<Db>, Failure> {
+    if missing_store(settings).is_some() {
+        return Ok(None);
+    }
+    let db = store(settings).await?;
+    let files = migrate::status(&db).await?;
+    if files.iter().all(|(_, state)| *state == State::Pending) {
+        return Ok(None);
+    }
+    if files.iter().any(|(_, state)| *state != State::Applied) {
+        return Err(Failure::problem("the store is not up to date: `portcullis migrate`"));
+    }
+    Ok(Some(db))
 }
 
 /// Where a store would be made if one were opened now.

@@ -27,7 +27,7 @@ const NAME_MAX: usize = 100;
 pub(super) async fn who(
     ldap: &mut Ldap,
     settings: &config::Ldap,
-    Claim { user, password, stand_in, is_shown }: Claim<'_>,
+    Claim { user, password, stand_in, is_shown, doorman }: Claim<'_>,
 ) -> Result<Identity, Failed> {
     match (&settings.search, &settings.bind_as) {
         (Some(search), _) => {
@@ -36,7 +36,14 @@ pub(super) async fn who(
             {
                 return Err(Failed::Unavailable("it does not take the gateway's own password"));
             }
-            let found = find(ldap, settings, search, user).await?;
+            let mut found = find(ldap, settings, search, user).await?;
+            if let Some(entry) = &found {
+                let person = identity(settings, entry)?;
+                // Nobody is told: whoever is not there has no second name at which tries could run out.
+                if !doorman.admits(&person.issuer, &person.subject).await? {
+                    found = None;
+                }
+            }
             // Somebody who is not there is asked for all the same.
             let name = found.as_ref().map_or_else(|| nobody(search, stand_in), |entry| entry.dn.clone());
             is_shown.store(true, Ordering::Relaxed);

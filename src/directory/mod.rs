@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::FutureExt;
 use ldap3::{LdapConnAsync, LdapConnSettings, StdStream};
 use tokio::net::UnixStream;
@@ -154,7 +155,7 @@ impl Directory {
     }
 
     /// Who somebody is whose password the directory takes. `stand_in` is asked for in place of people who
-    /// are not there.
+    /// are not there, and of those whom `doorman` does not let try.
     ///
     /// # Errors
     /// [`Failed`].
@@ -163,9 +164,10 @@ impl Directory {
         user: &UserName,
         password: &Secret<String>,
         stand_in: Id,
+        doorman: &dyn Doorman,
     ) -> Result<Identity, Failed> {
         let is_shown = &AtomicBool::new(false);
-        match self.ask(Some(Claim { user, password, stand_in, is_shown })).await {
+        match self.ask(Some(Claim { user, password, stand_in, is_shown, doorman })).await {
             Err(Failed::Unavailable(_)) if is_shown.load(Ordering::Relaxed) => Err(Failed::Unanswered),
             known => known?.ok_or(Failed::Wrong),
         }
@@ -247,4 +249,16 @@ struct Claim<'a> {
     stand_in: Id,
     /// Whether a directory was shown the password.
     is_shown: &'a AtomicBool,
+    doorman: &'a dyn Doorman,
+}
+
+/// Counts tries by the person, whatever they were called by: a directory may know them by many names.
+#[async_trait]
+pub trait Doorman: Send + Sync {
+    /// Whether the password of this person may be tried. Asked before the directory is shown it, and
+    /// perhaps again by another server of the same directory.
+    ///
+    /// # Errors
+    /// It cannot be told: then nothing is tried.
+    async fn admits(&self, issuer: &str, subject: &str) -> Result<bool, Failed>;
 }

@@ -164,6 +164,9 @@ codes! {
     /// Others would be left in organizations that nobody owns.
     SoleOwner = CONFLICT "SOLE_OWNER" "You are the only owner of organizations that others belong to. Make somebody else owner first",
 
+    /// Nobody could do any more what only superusers do.
+    LastSuperuser = CONFLICT "LAST_SUPERUSER" "This is the last superuser who can log in. Make somebody else superuser first",
+
     // Organizations.
     OrgNotFound = NOT_FOUND "ORG_NOT_FOUND" "Organization not found",
 

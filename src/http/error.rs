@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::code::ErrorCode;
+use super::cookie::SetCookie;
 use super::reply::Reply;
 use crate::store;
 
@@ -113,6 +114,18 @@ impl ApiError {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    /// The same refusal, which also sets a cookie.
+    #[must_use]
+    pub fn with_cookie(self, cookie: &SetCookie) -> Self {
+        match HeaderValue::try_from(cookie.to_string()) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                self.header(header::SET_COOKIE, value)
+            }
+            Err(cause) => Self::internal(cause),
+        }
     }
 
     /// Says when to come back, rounded up to whole seconds: as `Retry-After` and as the

@@ -145,12 +145,12 @@ async fn link(call: Call, Json(body): Json<Linked>) -> Result<Created<Shown>, Ap
     let account = proved(&call, body.current_password).await?;
     let Given { user, password } = body.given;
     let proof = by_directory::prove(&call.app, &user, &password, &visit(&call, None)).await;
-    let (_, attempt, identity) = proof.map_err(|why| match why {
+    let (_, attempts, identity) = proof.map_err(|why| match why {
         // Whoever is logged in is told nothing about logins.
         Refused::Login(Login::Wrong) => ApiError::new(Code::DirectoryAuthFailed).saying(WRONG),
         other => refused(other, call.app.now()),
     })?;
-    attempt.withdraw(&call.app).await?;
+    by_directory::withdraw(&call.app, attempts).await?;
     connect(&call, &account, directory::NAME, &identity).await
 }
 

@@ -15,6 +15,7 @@ use crate::config::Lockout;
 use crate::crypto::digest::sha256_hex;
 use crate::directory::UserName;
 use crate::session::Method;
+use crate::social;
 use crate::store::{Error, Tx};
 
 use super::store::{self, Figures};
@@ -48,6 +49,11 @@ impl Door {
     /// For passwords of a directory, by the user names that are typed.
     pub(super) fn directory(site: Id, user: &UserName) -> Self {
         Self::of(site, "ldap", user.as_str())
+    }
+
+    /// The same by the person, whatever they are called.
+    pub(super) fn person(site: Id, issuer: &str, subject: &str) -> Self {
+        Self::of(site, "ldap_person", &format!("{issuer} {subject}"))
     }
 
     /// For passwords that a signed-in person gives again. A door of its own: whoever stole a
@@ -201,6 +207,7 @@ pub async fn unlock(change: &mut Change<'_>, account: &Account) -> Result<bool, 
     for door in [Door::again, Door::second, Door::second_again] {
         opened += store::clear(change.tx(), &door(id, site)).await?;
     }
+    opened += forget_persons(change.tx(), account).await?;
     if opened > 0 && !was_locked {
         change.record(AccountEvent::Unlocked { account: account.id, how: How::Administrator }).await?;
     }
@@ -213,7 +220,17 @@ pub async fn erase(change: &mut Change<'_>, account: &Account) -> Result<(), Err
     for door in [Door::again, Door::second, Door::second_again] {
         store::clear(change.tx(), &door(account.id, account.site)).await?;
     }
+    forget_persons(change.tx(), account).await?;
     Ok(())
+}
+
+/// Forgets what was guessed at the password of whom the account is in a directory; how many doors.
+async fn forget_persons(tx: &mut Tx, account: &Account) -> Result<u64, Error> {
+    let mut opened = 0;
+    for own in social::connections(&mut *tx, account.id).await? {
+        opened += store::clear(tx, &Door::person(account.site, &own.issuer, &own.subject)).await?;
+    }
+    Ok(opened)
 }
 
 /// Forgets what was guessed at the password of an account, by whatever identifier; how many doors.

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::erase::erase;
+use super::wait::wait_on;
 use super::{Deletion, NotErased, Status, store, words};
 use crate::account;
 use crate::app::App;
@@ -16,7 +17,7 @@ use crate::store::{Error, again};
 /// How many one turn does.
 const AT_ONCE: u32 = 50;
 /// When what stood in the way is looked at again.
-const TRY_AGAIN_AFTER: Duration = Duration::from_hours(24);
+pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_hours(24);
 /// When it is looked at what was written about an account while it went: by then every process has
 /// written down what it had noted.
 pub(super) const LOOK_AFTER: Duration = Duration::from_mins(1);
@@ -43,16 +44,26 @@ pub async fn delete_due(app: &App) -> Result<u32, Error> {
 }
 
 async fn delete(app: &App, deletion: &Deletion) -> Result<bool, Error> {
-    let Some(person) = account::by_id(&app.db, deletion.account).await? else { return Ok(false) };
     let mut change = app.change(Actor { site: deletion.site, ..Actor::system() }).await?;
+    if !deletion.is_ordered && !account::hold(&mut change, deletion.account).await? {
+        // Whoever stopped it may have done so because it is not its person who wants it gone.
+        if wait_on(&mut change, deletion).await? {
+            change.commit().await?;
+        }
+        return Ok(false);
+    }
+    let Some(person) = account::by_id(change.tx(), deletion.account).await? else { return Ok(false) };
     match erase(&mut change, &person, How::Rule).await {
         Ok(()) => {}
         Err(NotErased::Gone) => return Ok(false),
         Err(NotErased::Store(cause)) => return Err(cause),
         Err(NotErased::SoleOwner(organizations)) => {
             drop(change);
-            hold_back(app, deletion, &organizations).await?;
-            return Ok(false);
+            return hold_back(app, deletion, &organizations).await.map(|()| false);
+        }
+        Err(NotErased::LastSuperuser) => {
+            drop(change);
+            return hold_back(app, deletion, &[]).await.map(|()| false);
         }
     }
     let (now, account) = (change.now(), deletion.account);
@@ -65,7 +76,8 @@ async fn delete(app: &App, deletion: &Deletion) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Says what stands in the way, and tries again tomorrow. Its person is told the first time.
+/// Says what stands in the way, these organizations or that nobody else is a superuser, and tries again
+/// tomorrow. Its person is told the first time.
 async fn hold_back(app: &App, deletion: &Deletion, organizations: &[Slug]) -> Result<(), Error> {
     let mut change = app.change(Actor { site: deletion.site, ..Actor::system() }).await?;
     let now = change.now();
@@ -74,13 +86,17 @@ async fn hold_back(app: &App, deletion: &Deletion, organizations: &[Slug]) -> Re
     }
     let (account, organizations) =
         (deletion.account, organizations.iter().map(ToString::to_string).collect::<Vec<_>>());
-    tracing::warn!(%account, ?organizations, "an account is not deleted: nobody else owns what it owns");
+    let (why, told) = match organizations.as_slice() {
+        [] => ("last_superuser", "nobody else is a superuser".to_owned()),
+        owned => ("sole_owner", format!("nobody else owns: {}", owned.join(", "))),
+    };
+    tracing::warn!(%account, ?organizations, why, "an account is not deleted: nobody could take its place");
     if deletion.held_back_at.is_none()
         && let Some(person) = account::by_id(change.tx(), account).await?
     {
-        words::held_back(&mut change, &person, &organizations).await?;
+        words::held_back(&mut change, &person, &told).await?;
     }
     let deletion = deletion.id;
-    change.record(PrivacyEvent::DeletionHeldBack { account, deletion, organizations }).await?;
+    change.record(PrivacyEvent::DeletionHeldBack { account, deletion, why, organizations }).await?;
     change.commit().await
 }

@@ -19,6 +19,8 @@ use super::{begun, call_off, confirmed, store, words};
 pub enum NotErased {
     /// These organizations would be left to others without an owner.
     SoleOwner(Vec<Slug>),
+    /// Nobody else could do what superusers do.
+    LastSuperuser,
     /// It was erased before.
     Gone,
     Store(Error),
@@ -37,7 +39,8 @@ impl From<Error> for NotErased {
 pub(super) async fn erase(change: &mut Change<'_>, person: &Account, how: How) -> Result<(), NotErased> {
     let id = person.id;
     if !account::erase(change, id, how).await? {
-        return Err(NotErased::Gone);
+        let is_last = account::is_last_superuser(change, id).await?;
+        return Err(if is_last { NotErased::LastSuperuser } else { NotErased::Gone });
     }
     let orphans = organization::orphans(change.tx(), id).await?;
     match organization::erase(change, id).await {
@@ -50,11 +53,12 @@ pub(super) async fn erase(change: &mut Change<'_>, person: &Account, how: How) -
     otp::erase(change, id).await?;
     factor::erase(change, id).await?;
     passkey::erase(change, id).await?;
+    // Before what tells whom it is in a directory is gone.
+    login::erase(change, person).await?;
     social::erase(change, id).await?;
     apikey::erase(change, id).await?;
     approval::erase(change, id).await?;
     agent::erase(change, id).await?;
-    login::erase(change, person).await?;
     notify::erase(change, id).await?;
     store::forget_reasons(change.tx(), id).await?;
     audit::erase(change.tx(), id).await?;
@@ -70,6 +74,7 @@ pub async fn erase_now(change: &mut Change<'_>, person: &Account, how: How) -> R
     let (now, account) = (change.now(), person.id);
     call_off(change, account).await?;
     let mut new = begun(change, person, String::new()).await?;
+    new.is_ordered = true;
     confirmed(change, &mut new, now).await?;
     erase(change, person, how).await?;
     store::complete(change.tx(), new.id, now, now.plus(LOOK_AFTER)).await?;

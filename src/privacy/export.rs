@@ -10,7 +10,7 @@ use crate::account::{self, Account};
 use crate::agent::AgentToken;
 use crate::apikey::ApiKey;
 use crate::app::Change;
-use crate::audit::{self, PrivacyEvent, Sought};
+use crate::audit::{self, PrivacyEvent, Sought, Who};
 use crate::base::{Id, Timestamp};
 use crate::policy::Code;
 use crate::principal::Membership;
@@ -159,10 +159,13 @@ async fn trail_of(change: &mut Change<'_>, id: Id, rows: u32) -> Result<(Value, 
     let total = audit::count_of(change.tx(), &sought).await?;
     let trail = audit::latest_of(change.tx(), &sought, rows).await?;
     let shown = |row: &audit::Row| {
+        // Where an administrator was, and with what, is theirs.
+        let is_others = row.actor_kind == Who::Account(id).kind() && row.actor != Some(id);
+        let place = |name: &str| row.personal.get(name).filter(|_| !is_others).cloned();
         json!({
             "id": row.seq, "action": row.code, "created_at": row.happened_at.rfc3339(),
             "by": row.actor_kind, "by_me": row.actor == Some(id),
-            "ip_address": row.personal["address"], "user_agent": row.personal["user_agent"], "details": row.personal["detail"],
+            "ip_address": place("address"), "user_agent": place("user_agent"), "details": row.personal["detail"],
         })
     };
     let is_login = |row: &&audit::Row| matches!(row.code.as_str(), "login" | "login_failed");

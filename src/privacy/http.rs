@@ -25,7 +25,7 @@ pub fn rows() -> Vec<Row> {
             .person()
             .limit(Bucket::Password)
             .codes(PROOF_CODES)
-            .codes(&[Code::SoleOwner])
+            .codes(&[Code::SoleOwner, Code::LastSuperuser])
             .audited(PROOF_EVENTS)
             .audited(&[
                 "deletion_request_created",
@@ -260,6 +260,7 @@ impl From<Refused> for ApiError {
                 let slugs: Vec<String> = slugs.iter().map(ToString::to_string).collect();
                 Self::new(Code::SoleOwner).with("organizations", json!(slugs))
             }
+            Refused::LastSuperuser => Self::new(Code::LastSuperuser),
             Refused::Store(cause) => cause.into(),
         }
     }

@@ -1,7 +1,8 @@
 //! What people ask about what is kept of them: to have it, and to have it gone.
 //!
 //! Law: an account goes after its person has proved who they are, whoever reads their mail has said
-//! so too, and the time to change one's mind is over. Until then it is an account like any other. What
+//! so too, and the time to change one's mind is over. Until then it is an account like any other; while
+//! nobody may use it, that time does not end, because nobody could call anything off. What
 //! is erased is erased in one change, everywhere; the audit chain stays whole, because it holds digests
 //! of what is erased and nothing else of it. No organization is left to others without an owner.
 
@@ -12,6 +13,7 @@ mod http;
 mod store;
 #[cfg(test)]
 mod tests;
+mod wait;
 mod words;
 
 use std::time::Duration;
@@ -29,6 +31,7 @@ pub use due::delete_due;
 pub use erase::{NotErased, erase_now};
 pub use export::{SHOWN_ROWS, export};
 pub use http::rows;
+pub use wait::react;
 pub use words::PAGE;
 
 /// The series of the numbers that wires show.
@@ -83,6 +86,8 @@ pub struct Deletion {
     pub status: Status,
     /// What its person said; nothing once the account is gone.
     pub reason: String,
+    /// An operator wants it: then it does not wait for an account that may not be used.
+    pub is_ordered: bool,
     pub requested_at: Timestamp,
     pub confirmed_at: Option<Timestamp>,
     /// When the account goes.
@@ -100,6 +105,8 @@ pub enum Refused {
     Gone,
     /// These organizations would be left to others without an owner.
     SoleOwner(Vec<Slug>),
+    /// Nobody else could do what superusers do.
+    LastSuperuser,
     Store(Error),
 }
 
@@ -121,7 +128,7 @@ pub async fn request(change: &mut Change<'_>, account: Id, reason: String) -> Re
         return Err(Refused::Gone);
     }
     let person = account::by_id(change.tx(), account).await?.ok_or(Refused::Gone)?;
-    refuse_sole_owner(change, account).await?;
+    refuse_irreplaceable(change, account).await?;
     call_off(change, account).await?;
     let mut new = begun(change, &person, reason).await?;
     new.application = change.actor().application;
@@ -144,16 +151,20 @@ pub async fn request(change: &mut Change<'_>, account: Id, reason: String) -> Re
 /// # Errors
 /// [`Refused`]; the change is then not to be committed.
 pub async fn schedule(change: &mut Change<'_>, account: &Account) -> Result<Deletion, Refused> {
-    refuse_sole_owner(change, account.id).await?;
+    refuse_irreplaceable(change, account.id).await?;
     call_off(change, account.id).await?;
     let mut new = begun(change, account, String::new()).await?;
+    new.is_ordered = true;
     let due_at = due_at(change);
     confirmed(change, &mut new, due_at).await?;
     words::announce(change, account, &new, due_at).await?;
     Ok(new)
 }
 
-async fn refuse_sole_owner(change: &mut Change<'_>, account: Id) -> Result<(), Refused> {
+async fn refuse_irreplaceable(change: &mut Change<'_>, account: Id) -> Result<(), Refused> {
+    if account::is_last_superuser(change, account).await? {
+        return Err(Refused::LastSuperuser);
+    }
     let orphans = organization::orphans(change.tx(), account).await?;
     if orphans.is_empty() { Ok(()) } else { Err(Refused::SoleOwner(orphans)) }
 }
@@ -167,6 +178,7 @@ async fn begun(change: &mut Change<'_>, person: &Account, reason: String) -> Res
         application: None,
         status: Status::ConfirmationSent,
         reason,
+        is_ordered: false,
         requested_at: change.now(),
         confirmed_at: None,
         due_at: None,

@@ -13,7 +13,7 @@ text_column!(Status, Status::from_name);
 
 fn select() -> Stmt {
     sql("SELECT id, number, site_id AS site, account_id AS account, application_id AS application, status, \
-         reason, requested_at, confirmed_at, due_at, held_back_at, completed_at, cancelled_at \
+         reason, is_ordered, requested_at, confirmed_at, due_at, held_back_at, completed_at, cancelled_at \
          FROM account_deletion")
 }
 
@@ -24,8 +24,8 @@ pub(super) async fn insert(
 ) -> Result<(), Error> {
     let stmt = sql(
         "INSERT INTO account_deletion (id, number, site_id, account_id, application_id, status, token_digest, \
-         token_ends_at, reason, requested_at, confirmed_at, due_at, try_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         token_ends_at, reason, is_ordered, requested_at, confirmed_at, due_at, try_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(new.id)
     .bind(new.number)
@@ -36,6 +36,7 @@ pub(super) async fn insert(
     .bind(digest.map(TokenDigest::as_str))
     .bind(ends_at)
     .bind(new.reason.as_str())
+    .bind(new.is_ordered)
     .bind(new.requested_at)
     .bind(new.confirmed_at)
     .bind(new.due_at)
@@ -109,6 +110,13 @@ pub(super) async fn hold_back(
                     WHERE id = ? AND status = 'confirmed' AND try_at <= ?");
     let since = deletion.held_back_at.unwrap_or(now);
     tx.execute(stmt.bind(try_at).bind(since).bind(deletion.id).bind(now)).await
+}
+
+/// Lets it be due later, if it is its person's wish and would be due before; 0 where not.
+pub(super) async fn put_off(tx: &mut Tx, id: Id, due_at: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE account_deletion SET due_at = ?, try_at = ?, held_back_at = NULL \
+                    WHERE id = ? AND status = 'confirmed' AND is_ordered = ? AND due_at < ?");
+    tx.execute(stmt.bind(due_at).bind(due_at).bind(id).bind(false).bind(due_at)).await
 }
 
 /// Those that are to be looked at: confirmed ones that are due, and completed ones whose accounts may

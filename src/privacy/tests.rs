@@ -9,7 +9,7 @@ use crate::account::{NewAccount, Standing};
 use crate::agent::{self, Limits, Mint};
 use crate::app::testing::{TestApp, With};
 use crate::app::{Applier, Reaction};
-use crate::audit::{self, How, Sought, Subject};
+use crate::audit::{self, AccountEvent, How, Sought, Subject};
 use crate::base::{Email, MicroUsd, Phone};
 use crate::notify::testing::waiting;
 use crate::policy::definition::Definitions;
@@ -24,7 +24,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// As a gateway has them.
 fn reactions() -> Vec<Reaction> {
-    vec![session::react, otp::react, agent::react, apikey::react, approval::react, notice::react]
+    vec![session::react, otp::react, agent::react, apikey::react, approval::react, notice::react, react]
 }
 
 fn appliers() -> Vec<Applier> {
@@ -175,6 +175,103 @@ on_every_store! {
         for code in ["deletion_request_confirmed", "account_deleted", "deletion_request_processed"] {
             assert_eq!(codes.iter().filter(|found| *found == code).count(), 1, "{code}");
         }
+    }
+
+    async fn a_wish_waits_while_its_account_may_not_be_used_and_an_order_does_not(store: TestStore) {
+        let app = scene(store).await;
+        let (ada, bob) = (person(&app, "ada", |_| {}).await, person(&app, "bob", |_| {}).await);
+        asked(&app, ada.id).await;
+        confirmed_by(&app, &sent(&app).await).await.unwrap();
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        schedule(&mut change, &bob).await.unwrap();
+        account::lock(&mut change, ada.id, None).await.unwrap();
+        account::lock(&mut change, bob.id, None).await.unwrap();
+        change.commit().await.unwrap();
+        app.clock.advance(30 * DAY);
+        assert_eq!(delete_due(&app).await.unwrap(), 1, "what an operator ordered");
+        assert_eq!(standing(&app, bob.id).await, Standing::Deleted);
+        assert_eq!(standing(&app, ada.id).await, Standing::Locked { until: None });
+        assert_eq!(delete_due(&app).await.unwrap(), 0);
+        // Whoever is let back has the whole time again, and is told.
+        app.clock.advance(29 * DAY);
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        account::unlock(&mut change, ada.id).await.unwrap();
+        change.commit().await.unwrap();
+        let open = &of_account(&app.db, ada.id).await.unwrap()[0];
+        assert_eq!((open.status, open.due_at), (Status::Confirmed, Some(app.now().plus(30 * DAY))));
+        let told = waiting(&app).await;
+        assert!(told.last().unwrap().text.contains("was stopped for a time"), "{told:?}");
+        app.clock.advance((30 * DAY).saturating_sub(Duration::from_secs(1)));
+        assert_eq!(delete_due(&app).await.unwrap(), 0);
+        app.clock.advance(Duration::from_secs(1));
+        assert_eq!(delete_due(&app).await.unwrap(), 1);
+        let codes = codes(&app, ada.id).await;
+        assert_eq!(codes.iter().filter(|code| *code == "deletion_request_put_off").count(), 2);
+    }
+
+    async fn a_lock_that_ends_leaves_the_whole_time_and_wrong_passwords_put_nothing_off(store: TestStore) {
+        let app = scene(store).await;
+        let ada = person(&app, "ada", |_| {}).await;
+        asked(&app, ada.id).await;
+        confirmed_by(&app, &sent(&app).await).await.unwrap();
+        let due = async || of_account(&app.db, ada.id).await.unwrap()[0].due_at.unwrap();
+        let first = due().await;
+        let mut change = app.change(Actor::system()).await.unwrap();
+        let until = Some(app.now().plus(DAY));
+        let by_rule = AccountEvent::Locked { account: Some(ada.id), identifier_digest: None, until, how: How::Rule };
+        change.record(by_rule).await.unwrap();
+        change.commit().await.unwrap();
+        assert_eq!(due().await, first);
+        let until = app.now().plus(10 * DAY);
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        account::lock(&mut change, ada.id, Some(until)).await.unwrap();
+        change.commit().await.unwrap();
+        assert_eq!(due().await, until.plus(30 * DAY));
+        app.clock.advance(40 * DAY);
+        assert_eq!(delete_due(&app).await.unwrap(), 1);
+    }
+
+    async fn the_last_superuser_neither_asks_nor_goes(store: TestStore) {
+        let app = scene(store).await;
+        let (ada, bob) = (
+            person(&app, "ada", |new| new.is_superuser = true).await,
+            person(&app, "bob", |new| new.is_superuser = true).await,
+        );
+        asked(&app, ada.id).await;
+        confirmed_by(&app, &sent(&app).await).await.unwrap();
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        account::set_ban(&mut change, bob.id, account::Ban::Imposed).await.unwrap();
+        change.commit().await.unwrap();
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        assert!(matches!(request(&mut change, ada.id, String::new()).await, Err(Refused::LastSuperuser)));
+        assert!(matches!(schedule(&mut change, &ada).await, Err(Refused::LastSuperuser)));
+        assert!(matches!(erase_now(&mut change, &ada, How::Administrator).await, Err(NotErased::LastSuperuser)));
+        drop(change);
+        app.clock.advance(30 * DAY);
+        assert_eq!(delete_due(&app).await.unwrap(), 0);
+        let told = waiting(&app).await;
+        assert!(told.last().unwrap().text.contains("nobody else is a superuser"), "{told:?}");
+        person(&app, "eve", |new| new.is_superuser = true).await;
+        app.clock.advance(DAY);
+        assert_eq!(delete_due(&app).await.unwrap(), 1);
+    }
+
+    async fn an_export_does_not_tell_where_an_administrator_was(store: TestStore) {
+        let app = scene(store).await;
+        let (ada, bob) = (person(&app, "ada", |_| {}).await, person(&app, "bob", |_| {}).await);
+        for (who, address) in [(bob.id, "203.0.113.77"), (ada.id, "198.51.100.5")] {
+            let mut actor = Actor::new(audit::Who::Account(who));
+            (actor.address, actor.user_agent) = (Some(address.parse().unwrap()), Some(format!("agent of {who}")));
+            let mut change = app.change(actor).await.unwrap();
+            let fields = [account::Field::Bio(address.to_owned())];
+            account::edit(&mut change, ada.id, &fields).await.unwrap().unwrap();
+            change.commit().await.unwrap();
+        }
+        let mut change = app.change(Actor::new(audit::Who::Account(ada.id))).await.unwrap();
+        let person = account::by_id(change.tx(), ada.id).await.unwrap().unwrap();
+        let all = export(&mut change, &person, SHOWN_ROWS).await.unwrap()["audit_logs"].to_string();
+        assert!(all.contains("198.51.100.5") && all.contains(&format!("agent of {}", ada.id)), "{all}");
+        assert!(!all.contains("203.0.113.77") && !all.contains(&format!("agent of {}", bob.id)), "{all}");
     }
 
     async fn no_organization_is_left_to_others_without_an_owner(store: TestStore) {

@@ -109,15 +109,10 @@ pub(super) async fn call_off(change: &mut Change<'_>, person: &Account) -> Resul
 }
 
 /// Tells what stands in the way.
-pub(super) async fn held_back(
-    change: &mut Change<'_>,
-    person: &Account,
-    organizations: &[String],
-) -> Result<(), Error> {
+pub(super) async fn held_back(change: &mut Change<'_>, person: &Account, why: &str) -> Result<(), Error> {
     let host = change.app().config().public_url.host.clone();
     let what = format!(
-        "Your account at {host} could not be deleted, because nobody else owns: {}. It will be once somebody else does.",
-        organizations.join(", ")
+        "Your account at {host} could not be deleted, because {why}. It will be once somebody else can take your place."
     );
     let words = Words {
         subject: format!("Your account at {host} could not be deleted yet"),
@@ -125,6 +120,29 @@ pub(super) async fn held_back(
         message: what,
     };
     let key = format!("held back:{}", change.new_id());
+    tell(change, person, key, words).await
+}
+
+/// Tells whoever is let back that it still waits, and until when.
+pub(super) async fn put_off(
+    change: &mut Change<'_>,
+    person: &Account,
+    due_at: Timestamp,
+) -> Result<(), Error> {
+    let host = change.app().config().public_url.host.clone();
+    let when = clock(due_at);
+    let what = format!(
+        "Your account at {host} was stopped for a time. It was to be deleted, and now will be after {when} UTC."
+    );
+    let words = Words {
+        subject: format!("Your account at {host} will be deleted later"),
+        mail: format!(
+            "{what}\n\nUntil then you can log in, once that is allowed again, and call it off.\n\nIf it was not you who \
+             asked for it, do so at once, change your password, and tell those who run {host}.\n"
+        ),
+        message: format!("{what} Until then you can log in and call it off."),
+    };
+    let key = format!("put off:{}", change.new_id());
     tell(change, person, key, words).await
 }
 

@@ -10,11 +10,19 @@ use futures::future::BoxFuture;
 use crate::app::{App, Applier, Reaction};
 use crate::audit::Subject;
 use crate::store::Error;
-use crate::{agent, apikey, approval, keys, notice, otp, rbac, session};
+use crate::{agent, apikey, approval, keys, notice, otp, privacy, rbac, session};
 
 /// What happens in the transaction of a change.
 pub fn reactions() -> Vec<Reaction> {
-    vec![session::react, otp::react, agent::react, apikey::react, approval::react, notice::react]
+    vec![
+        session::react,
+        otp::react,
+        agent::react,
+        apikey::react,
+        approval::react,
+        notice::react,
+        privacy::react,
+    ]
 }
 
 /// What a process does after a change, its own or another's.

@@ -252,7 +252,10 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
                 }
             }
             // However many there are: the event says what became of them, and of which application.
-            Event::Application(ApplicationEvent::Deleted { application, .. }) => {
+            // One that was switched off begins anew when it is switched on.
+            Event::Application(
+                ApplicationEvent::Deleted { application, .. } | ApplicationEvent::Disabled { application },
+            ) => {
                 let now = change.now();
                 store::end_of_application(change.tx(), *application, now).await?;
             }

@@ -51,6 +51,7 @@ pub const FILES: &[File] = files! {
     "0021_api_key"
     "0022_audit_search"
     "0023_deletion"
+    "0024_deletion_order"
 };
 
 /// How far a store is with one file.

@@ -208,7 +208,9 @@ pub(super) async fn confirm(call: Call, form: Form) -> Result<Reply, ApiError> {
         None => Err(ApiError::new(ErrorCode::CodeRequired)),
     };
     match turned {
-        Ok(entered) => step::moved(&call, lead_to("/portcullis/account/?factor-on"), Some(&entered.session)),
+        Ok(entered) => {
+            step::moved(&call, Ok(lead_to("/portcullis/account/?factor-on")), Some(&entered.session))
+        }
         Err(error) if error.code() == ErrorCode::SecondFactorAlreadyOn => Ok(lead_to(SECOND_FACTOR)),
         Err(error) => {
             let (status, text) = (error.status(), step::refusal(error)?);

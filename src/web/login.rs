@@ -109,7 +109,7 @@ fn device(call: &Call) -> Device {
 }
 
 fn inside(call: &Call, entered: &Entered, next: &str) -> Result<Reply, ApiError> {
-    step::moved(call, lead_to(step::first(&entered.session, next)), Some(&entered.session))
+    step::moved(call, Ok(lead_to(step::first(&entered.session, next))), Some(&entered.session))
 }
 
 /// Why somebody is not let in whose first factor was right, or was not looked at.

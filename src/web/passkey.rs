@@ -12,8 +12,8 @@ use super::form::{self, Form};
 use super::layout::{Viewer, lead_to, moment, passkey_page, trouble};
 use super::{step, visit};
 use crate::account::Account;
-use crate::base::Number;
 use crate::base::json::strict;
+use crate::base::{Id, Number};
 use crate::http::{ApiError, Call, Reply};
 use crate::passkey::{self, Begun, Passkey, Presented};
 
@@ -129,8 +129,8 @@ pub(super) async fn begin(call: Call, form: Form) -> Result<Reply, ApiError> {
     let viewer = moved.as_ref().map_or(viewer.clone(), |to| viewer.within(&call.app, to.id));
     let session = moved.as_ref().map_or(viewer.person.session.sid, |to| to.id);
     let reply = match passkey::begin_registration(&call.app, &own, session).await {
-        Ok(begun) => asking(&viewer, &begun, &name(&form)),
-        Err(error) => refused(&call, &viewer, error.into()).await?,
+        Ok(begun) => Ok(asking(&viewer, &begun, &name(&form))),
+        Err(error) => refused(&call, &viewer, error.into()).await,
     };
     step::moved(&call, reply, moved.as_ref())
 }
@@ -222,16 +222,15 @@ pub(super) async fn remove(call: Call, form: Form) -> Result<Reply, ApiError> {
     };
     let kept = moved.as_ref().map_or(viewer.person.session.sid, |to| to.id);
     let viewer = moved.as_ref().map_or(viewer.clone(), |to| viewer.within(&call.app, to.id));
-    let mut change = call.app.change(call.actor()).await?;
-    let reply = match passkey::remove(&mut change, own.id, kept, number).await {
-        Ok(()) => {
-            change.commit().await?;
-            lead_to("/portcullis/account/?passkey-removed")
-        }
-        Err(error) => {
-            drop(change);
-            refused(&call, &viewer, error.into()).await?
-        }
+    let reply = match removed(&call, own.id, kept, number).await {
+        Ok(()) => Ok(lead_to("/portcullis/account/?passkey-removed")),
+        Err(error) => refused(&call, &viewer, error).await,
     };
     step::moved(&call, reply, moved.as_ref())
+}
+
+async fn removed(call: &Call, account: Id, kept: Id, number: Number) -> Result<(), ApiError> {
+    let mut change = call.app.change(call.actor()).await?;
+    passkey::remove(&mut change, account, kept, number).await?;
+    Ok(change.commit().await?)
 }

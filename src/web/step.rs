@@ -65,12 +65,21 @@ pub(super) fn first<'a>(session: &Session, next: &'a str) -> &'a str {
     if session.scope == Some(Scope::SecondFactorSetupOnly) { SECOND_FACTOR } else { next }
 }
 
-/// The same answer, which moves the browser to another session, if there is one.
-pub(super) fn moved(call: &Call, reply: Reply, to: Option<&Session>) -> Result<Reply, ApiError> {
-    let Some(session) = to else { return Ok(reply) };
+/// The same answer, which moves the browser to another session, if there is one: the old one is over
+/// whatever became of what was asked.
+pub(super) fn moved(
+    call: &Call,
+    answer: Result<Reply, ApiError>,
+    to: Option<&Session>,
+) -> Result<Reply, ApiError> {
+    let Some(session) = to else { return answer };
     let app = &call.app;
     let (value, good_for) = session::page_cookie(&app.seal, app.random.as_ref(), session, app.now());
-    reply.with_cookie(&SetCookie::session(channel(call), value, good_for))
+    let cookie = SetCookie::session(channel(call), value, good_for);
+    match answer {
+        Ok(reply) => reply.with_cookie(&cookie),
+        Err(error) => Err(error.with_cookie(&cookie)),
+    }
 }
 
 /// What a refusal says on a page; others than these are no answer to a form.

@@ -2,8 +2,9 @@
 //! second factor. Law: everything is the person's own, and nothing happens but by a form of ours.
 
 use portcullis::agent::{self, Reference as OfToken};
-use portcullis::base::Number;
+use portcullis::base::{Id, Number};
 use portcullis::factor::Seed;
+use portcullis::store::{DEFAULT_SITE, sql};
 use regex::Regex;
 use serde_json::json;
 
@@ -143,6 +144,37 @@ async fn a_second_factor_is_set_up_used_and_turned_off_without_javascript() {
     assert_eq!(off(&own, &fresh[0], PASSWORD, "").await.status, 403, "a page of another backend here");
     let done = off(&own, &fresh[0], PASSWORD, &secret).await;
     assert_eq!(done.header("location"), Some("/portcullis/account/?factor-off"), "{}", done.text());
+}
+
+#[tokio::test]
+async fn a_fault_after_a_proof_leaves_the_browser_in_the_session_that_took_the_place_of_the_old_one() {
+    let scene = with_pages().await;
+    let mut ada = Browser::new(&scene.gateway);
+    ada.log_in("ada").await;
+    let begun = ada.post(&format!("{FACTOR}begin/"), &[]).await.text();
+    let seed = Seed::parse(&all(r"<code>([A-Z2-7]{32})</code>", &begun)[0]).unwrap();
+    let on = ada.post(&format!("{FACTOR}confirm/"), &[("code", &scene.code_of(&seed))]).await;
+    ada.cookie = Some(cookie_of(&on));
+    scene.clock.advance(std::time::Duration::from_mins(16));
+    let app = &scene.gateway.running.app;
+    let account = scene.ada.id;
+    let mut tx = app.db.begin().await.unwrap();
+    let key = sql(
+        "INSERT INTO passkey (id, number, site_id, account_id, credential_digest, name, credential, counter, \
+                   transports, created_at) VALUES (?, 7, ?, ?, 'x', 'phone', '{}', 0, '', ?)",
+    );
+    tx.execute(key.bind(Id::from_u128(7)).bind(DEFAULT_SITE).bind(account).bind(app.now())).await.unwrap();
+    let fault = "CREATE TRIGGER broken BEFORE DELETE ON passkey \
+                 BEGIN SELECT RAISE(ABORT, 'a fault that a test made'); END";
+    tx.execute(sql(fault)).await.unwrap();
+    tx.commit().await.unwrap();
+    let path = "/portcullis/account/passkeys/7/remove/";
+    let failed = ada.post(path, &[("code", &scene.code_of(&seed)), ("password", PASSWORD)]).await;
+    assert_eq!(failed.status, 500, "{}", failed.text());
+    assert_eq!(ada.get(ACCOUNT).await.status, 303, "the old session is over");
+    ada.cookie = Some(cookie_of(&failed));
+    let page = ada.get(ACCOUNT).await;
+    assert!(page.status == 200 && page.text().contains("phone"), "{}", page.text());
 }
 
 #[tokio::test]

@@ -103,4 +103,13 @@ async fn a_token_belongs_to_the_application_that_it_was_issued_to() {
         })
         .await;
     assert_eq!(code(&gateway, "/mine", &[ada.bearer()]).await, "401 TOKEN_INVALID", "and ends with it");
+    gateway
+        .change(async |change| {
+            assert!(application::set_activity(change, keys.id, Activity::Active).await.unwrap());
+        })
+        .await;
+    assert_eq!(code(&gateway, "/mine", &[ada.bearer()]).await, "401 TOKEN_INVALID", "and does not come back");
+    assert_eq!(gateway.call("POST", "/refresh/", &keys.lines(), &refresh).await.status, 401);
+    let back = gateway.log_in("ada", ada.id, &keys).await;
+    assert_eq!(code(&gateway, "/mine", &[back.bearer()]).await, "200");
 }

@@ -10,6 +10,7 @@ use portcullis::account::{self, Reference};
 use portcullis::audit;
 use portcullis::base::{Clock as _, Email, Id, SystemClock, TestClock};
 use portcullis::factor::Seed;
+use portcullis::login;
 use portcullis::store::{DEFAULT_SITE, Dialect};
 use serde_json::{Value, json};
 
@@ -138,6 +139,36 @@ on_one_and_on_two! {
             let all = format!("{}{}", scene.trail().await, scene.gateway().running.app.metrics.render());
             assert!(!all.contains(KNOWN) && !all.contains(&slapd.password) && !all.contains("edsger"));
             assert!(all.contains("portcullis_logins_total{method=\"ldap\",result=\"bad_credentials\"}"));
+        }
+    }
+
+    async fn a_person_of_many_names_has_no_more_tries_than_one_of_one(dialect: Dialect) {
+        let slapd = Slapd::here();
+        let way = slapd.searched(PEOPLE, "    emails: verified\n");
+        let way = way.replace("(uid={username})", "(|(uid={username})(mail={username})(cn={username}))");
+        let scene = Scene::with(dialect, &way).await;
+        user_of(&scene.enter("ada", KNOWN).await);
+        // `TRUSTING` is `development`: ten tries. Under each name there are some left.
+        for name in ["ada", "ada@example.com"] {
+            for _ in 0..6 {
+                assert_eq!(refusal(&scene.enter(name, "wrong").await), is(401, "LOGIN_FAILED"), "{name}");
+            }
+        }
+        // Also the right one is not tried any more, and nobody is told that the two are one.
+        assert_eq!(refusal(&scene.enter("ada@example.com", KNOWN).await), is(401, "LOGIN_FAILED"));
+        let id = scene.account("ada@example.com").await.unwrap();
+        let sought = audit::Sought { account: Some(id.id), ..audit::Sought::default() };
+        let rows = audit::tail_of(&scene.gateway().running.app.db, &sought, 0, 1000).await.unwrap();
+        let failed = rows.iter().filter(|row| row.code == "login_failed").count();
+        assert_eq!(failed, 13, "they are the account's, and are forgotten with it");
+        scene.gateway().change(async |change| assert!(login::unlock(change, &id).await.unwrap())).await;
+        user_of(&scene.enter("ada@example.com", KNOWN).await);
+        // One that is through begins anew.
+        for _ in 0..2 {
+            for _ in 0..9 {
+                scene.enter("ada@example.com", "wrong").await;
+            }
+            user_of(&scene.enter("ada@example.com", KNOWN).await);
         }
     }
 

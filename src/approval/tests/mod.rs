@@ -387,6 +387,22 @@ on_every_store! {
         assert_eq!(scene.state(&approval).await, State::Void);
     }
 
+    async fn why_somebody_said_no_goes_with_them(store: TestStore) {
+        let mut scene = Scene::on(store).await;
+        scene.approvers = Approvers(vec![role("finance", 1)]);
+        let finance = person(&scene.app, &[Granted::Role(code("finance"))]).await;
+        let approval = scene.ask("{}").await;
+        let no = Decision::Deny { reason: Some("I am on leave".to_owned()) };
+        assert_eq!(scene.decide(&finance, &approval, no).await.unwrap(), Decided::Denied);
+        assert_eq!(scene.now(&approval).await.reason.as_deref(), Some("I am on leave"));
+        let mut change = scene.app.change(Actor::system()).await.unwrap();
+        erase(&mut change, finance.account.id).await.unwrap();
+        change.record(audit::PrivacyEvent::Exported { account: finance.account.id }).await.unwrap();
+        change.commit().await.unwrap();
+        let now = scene.now(&approval).await;
+        assert_eq!((now.state, now.reason, now.path), (State::Denied, None, approval.path));
+    }
+
     async fn several_people_must_agree_where_the_rule_says_so(store: TestStore) {
         let mut scene = Scene::on(store).await;
         scene.approvers = Approvers(vec![role("finance", 1), role("legal", 1)]);

@@ -21,6 +21,7 @@ pub enum ApplicationEvent {
     Regenerated {
         application: Id,
     },
+    /// With it end the sessions that came through it.
     Disabled {
         application: Id,
     },

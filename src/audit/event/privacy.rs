@@ -24,11 +24,20 @@ pub enum PrivacyEvent {
         account: Id,
         deletion: Id,
     },
-    /// The account could not go: these organizations would be left without an owner.
+    /// The account could not go, for this reason: these organizations would be left without an owner, or
+    /// nobody else is a superuser.
     DeletionHeldBack {
         account: Id,
         deletion: Id,
+        why: &'static str,
         organizations: Vec<String>,
+    },
+    /// The account may not be used, or might not until now: its person gets the time anew in which they may
+    /// call it off.
+    DeletionPutOff {
+        account: Id,
+        deletion: Id,
+        due_at: Timestamp,
     },
     /// The account is gone.
     DeletionCompleted {
@@ -48,6 +57,7 @@ impl PrivacyEvent {
             Self::DeletionConfirmed { .. } => "deletion_request_confirmed",
             Self::DeletionCancelled { .. } => "deletion_request_cancelled",
             Self::DeletionHeldBack { .. } => "deletion_request_failed",
+            Self::DeletionPutOff { .. } => "deletion_request_put_off",
             Self::DeletionCompleted { .. } => "deletion_request_processed",
             Self::Exported { .. } => "data_exported",
         }
@@ -59,6 +69,7 @@ impl PrivacyEvent {
             | Self::DeletionConfirmed { account, .. }
             | Self::DeletionCancelled { account, .. }
             | Self::DeletionHeldBack { account, .. }
+            | Self::DeletionPutOff { account, .. }
             | Self::DeletionCompleted { account, .. }
             | Self::Exported { account } => *account,
         }

@@ -21,7 +21,7 @@ use super::open;
 use super::out::{AsJson, Failure, Out, draft, note};
 use crate::account::{self, Activity, NewAccount, Reference, Taken, WriteError};
 use crate::audit::How;
-use crate::store::{DEFAULT_SITE, Error};
+use crate::store::{DEFAULT_SITE, Db, Error};
 
 /// Bring people along from elsewhere, with their passwords
 ///
@@ -78,8 +78,13 @@ impl Import {
             Origin::Django => django::read(&bytes, &self.model)?,
         };
         let report = open::block_on(async {
-            let office = Office::open(path).await?;
-            self.take(&office, found).await
+            let desk = if self.dry_run {
+                let config = open::config(path)?.config;
+                Desk::Look(open::store_to_look_at(&config.store).await?)
+            } else {
+                Desk::Take(Office::open(path).await?)
+            };
+            self.take(&desk, found).await
         })?;
         report.tell(out, self.json.format(), self.dry_run)?;
         if report.is_whole() { Ok(()) } else { Err(Failure::Told) }
@@ -97,7 +102,7 @@ impl Import {
         Ok(bytes)
     }
 
-    async fn take(&self, office: &Office, found: Found) -> Result<Report, Failure> {
+    async fn take(&self, desk: &Desk, found: Found) -> Result<Report, Failure> {
         let trust = Trust { is_verified: self.verified, has_rights: self.with_rights };
         let (count, mut known) = (found.people.len(), Known::default());
         let mut report = Report::new(found.remarks);
@@ -108,7 +113,7 @@ impl Import {
             }
             let place = person.place.clone();
             let fate = match person.ready(trust, &mut known) {
-                Ok(ready) => self.settle(office, ready).await.map_err(|cause| stopped(&place, cause))?,
+                Ok(ready) => settle(desk, ready).await.map_err(|cause| stopped(&place, cause))?,
                 Err(why) => Fate::Refused(why),
             };
             report.add(place, fate);
@@ -118,37 +123,49 @@ impl Import {
         }
         Ok(report)
     }
+}
 
-    /// Makes one account, or says why there is none.
-    async fn settle(&self, office: &Office, ready: Ready) -> Result<Fate, Failure> {
-        if let Some(fate) = is_here(office, &ready.new).await? {
-            return Ok(fate);
+/// Where people are taken to.
+enum Desk {
+    Take(Office),
+    /// Into no store: this one is only looked at, where there is one.
+    Look(Option<Db>),
+}
+
+/// Makes one account, or says why there is none.
+async fn settle(desk: &Desk, ready: Ready) -> Result<Fate, Failure> {
+    let office = match desk {
+        Desk::Look(None) => return Ok(Fate::Taken { without: ready.without }),
+        Desk::Look(Some(db)) => {
+            let fate = is_here(db, &ready.new).await?;
+            return Ok(fate.unwrap_or(Fate::Taken { without: ready.without }));
         }
-        let Ready { new, is_active, without } = ready;
-        if self.dry_run {
-            return Ok(Fate::Taken { without });
-        }
-        let mut change = office.change().await?;
-        let made = match account::create(&mut change, &new, How::Administrator).await {
-            Ok(made) => made,
-            // Somebody was quicker.
-            Err(WriteError::Taken(taken)) => {
-                drop(change);
-                let fate = is_here(office, &new).await?;
-                return Ok(fate.unwrap_or_else(|| Fate::Refused(belongs_to_another(taken).to_owned())));
-            }
-            Err(WriteError::Store(error)) => return Err(error.into()),
-        };
-        if !is_active {
-            account::set_activity(&mut change, made.id, Activity::Inactive).await?;
-        }
-        change.commit().await?;
-        Ok(Fate::Taken { without })
+        Desk::Take(office) => office,
+    };
+    if let Some(fate) = is_here(&office.app.db, &ready.new).await? {
+        return Ok(fate);
     }
+    let Ready { new, is_active, without } = ready;
+    let mut change = office.change().await?;
+    let made = match account::create(&mut change, &new, How::Administrator).await {
+        Ok(made) => made,
+        // Somebody was quicker.
+        Err(WriteError::Taken(taken)) => {
+            drop(change);
+            let fate = is_here(&office.app.db, &new).await?;
+            return Ok(fate.unwrap_or_else(|| Fate::Refused(belongs_to_another(taken).to_owned())));
+        }
+        Err(WriteError::Store(error)) => return Err(error.into()),
+    };
+    if !is_active {
+        account::set_activity(&mut change, made.id, Activity::Inactive).await?;
+    }
+    change.commit().await?;
+    Ok(Fate::Taken { without })
 }
 
 /// Whether the person has an account, or somebody else has what would be theirs.
-async fn is_here(office: &Office, new: &NewAccount) -> Result<Option<Fate>, Error> {
+async fn is_here(db: &Db, new: &NewAccount) -> Result<Option<Fate>, Error> {
     let references = [
         (Taken::Email, new.email.clone().map(Reference::Email)),
         (Taken::Phone, new.phone.clone().map(Reference::Phone)),
@@ -158,7 +175,7 @@ async fn is_here(office: &Office, new: &NewAccount) -> Result<Option<Fate>, Erro
     let mut is_first = true;
     for (what, reference) in references {
         let Some(reference) = reference else { continue };
-        if account::find(&office.app.db, DEFAULT_SITE, &reference).await?.is_some() {
+        if account::find(db, DEFAULT_SITE, &reference).await?.is_some() {
             let fate = if is_first { Fate::Here } else { Fate::Refused(belongs_to_another(what).to_owned()) };
             return Ok(Some(fate));
         }

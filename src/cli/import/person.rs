@@ -72,13 +72,18 @@ impl Person {
         if (self.is_staff || self.is_superuser) && !trust.has_rights {
             without.push("being staff or superuser (`--with-rights` takes it over)".to_owned());
         }
+        // Else nobody could do what superusers do, or somebody could who may not.
+        let is_shut_out = self.is_inactive;
+        if self.is_superuser && trust.has_rights && is_shut_out {
+            without.push("being superuser: they may not log in there".to_owned());
+        }
         let new = NewAccount {
             must_change_password: self.must_change && password_hash.is_some(),
             password_hash,
             first_name: name(&self.first_name, "first", &mut without),
             last_name: name(&self.last_name, "last", &mut without),
             is_staff: self.is_staff && trust.has_rights,
-            is_superuser: self.is_superuser && trust.has_rights,
+            is_superuser: self.is_superuser && trust.has_rights && !is_shut_out,
             is_verified: self.is_verified || trust.is_verified,
             email,
             phone,

@@ -1,7 +1,7 @@
 //! `portcullis user delete` and `export`: what people may ask for of what is kept of them.
 //! A deletion waits as one does that its person asked for, unless it is to happen now.
 
-use super::Whose;
+use super::{LAST_SUPERUSER, Whose};
 use crate::audit::How;
 use crate::base::{Slug, Timestamp};
 use crate::cli::office::Office;
@@ -64,6 +64,7 @@ impl Export {
 fn refused(refused: Refused) -> Failure {
     match refused {
         Refused::SoleOwner(slugs) => sole_owner(&slugs),
+        Refused::LastSuperuser => Failure::problem(LAST_SUPERUSER),
         Refused::Gone => Failure::problem("the account is gone"),
         Refused::Store(cause) => cause.into(),
     }
@@ -72,6 +73,7 @@ fn refused(refused: Refused) -> Failure {
 fn not_erased(not: NotErased) -> Failure {
     match not {
         NotErased::SoleOwner(slugs) => sole_owner(&slugs),
+        NotErased::LastSuperuser => Failure::problem(LAST_SUPERUSER),
         NotErased::Gone => Failure::problem("the account is gone"),
         NotErased::Store(cause) => cause.into(),
     }

@@ -45,6 +45,9 @@ enum Command {
     Revoke(rights::Revoke),
 }
 
+/// Why somebody is not shut out.
+const LAST_SUPERUSER: &str = "this is the last superuser who can log in: make another one first";
+
 /// Whose account.
 #[derive(clap::Args, Debug)]
 struct Whose {

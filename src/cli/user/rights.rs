@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Whose;
+use super::{LAST_SUPERUSER, Whose};
 use crate::account::{self, Flag, Lowered};
 use crate::cli::office::Office;
 use crate::cli::out::{Failure, Out};
@@ -110,9 +110,7 @@ impl Revoke {
                 Lowered::Yes => told.changed(format!("revoked {name}")),
                 Lowered::WasNot => told.unchanged(format!("{name} was not granted")),
                 Lowered::LastSuperuser => {
-                    return Err(Failure::problem(
-                        "this is the last superuser who can log in: make another one first",
-                    ));
+                    return Err(Failure::problem(LAST_SUPERUSER));
                 }
             }
         }

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use super::Whose;
-use crate::account::{self, Channel, MustChange, NewPassword};
+use super::{LAST_SUPERUSER, Whose};
+use crate::account::{self, Account, Channel, MustChange, NewPassword};
+use crate::app::Change;
 use crate::audit::How;
 use crate::cli::office::Office;
 use crate::cli::out::{Failure, Out};
@@ -118,7 +119,7 @@ impl Lock {
         let until = lasting.map(|lasting| office.app.now().plus(lasting));
         let mut change = office.change().await?;
         if !account::lock(&mut change, account.id, until).await? {
-            return out.line("nothing to do: the account is locked just so");
+            return unchanged(&mut change, &account, "there is no such account any more", out).await;
         }
         change.commit().await?;
         match until {
@@ -126,6 +127,19 @@ impl Lock {
             None => out.line("locked until `portcullis user unlock`"),
         }
     }
+}
+
+/// Why somebody was not shut out.
+async fn unchanged(
+    change: &mut Change<'_>,
+    account: &Account,
+    why: &str,
+    out: &mut Out,
+) -> Result<(), Failure> {
+    if account::is_last_superuser(change, account.id).await? {
+        return Err(Failure::problem(LAST_SUPERUSER));
+    }
+    out.line(format_args!("nothing to do: {why}"))
 }
 
 impl Unlock {
@@ -145,7 +159,7 @@ impl Ban {
         let account = office.person(&self.whose.user).await?;
         let mut change = office.change().await?;
         if !account::set_ban(&mut change, account.id, account::Ban::Imposed).await? {
-            return out.line("nothing to do: the account is banned already");
+            return unchanged(&mut change, &account, "the account is banned already", out).await;
         }
         change.commit().await?;
         out.line("banned until `portcullis user unban`")

@@ -45,6 +45,20 @@ fn django_hash(password: &str) -> String {
 }
 
 #[test]
+fn a_dry_run_makes_no_store_and_changes_none() {
+    let place = place();
+    place.write("people.csv", "email\nada@example.com\n");
+    let dry = place.run("import --from csv people.csv --dry-run --json").json();
+    assert_eq!((&dry["dry_run"], &dry["imported"]), (&json!(true), &json!(1)));
+    assert!(place.run("migrate status").bad().contains("there is no store"));
+    place.run("import --from csv people.csv").good();
+    let before = place.run("audit tail").good();
+    let dry = place.run("import --from csv people.csv --dry-run --json").json();
+    assert_eq!((&dry["imported"], &dry["already_here"]), (&json!(0), &json!(1)));
+    assert_eq!(place.run("audit tail").good(), before);
+}
+
+#[test]
 fn a_table_is_imported_once_and_what_stays_behind_is_told() {
     let place = place();
     let bcrypt = format!("{BCRYPT}{}", "a".repeat(53));

@@ -10,13 +10,14 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
 /// How stores, mail servers and files that are gone or broken are told.
-const OUTAGES: [&str; 14] = [
+const OUTAGES: [&str; 15] = [
     "OVERLOADED",
     "PROVIDER_UNAVAILABLE",
     "REDACTION_IMPOSSIBLE",
     "SERVICE_UNAVAILABLE",
     "a change was committed and could not be applied here yet",
     "a notice was given up",
+    "a fault that a test made",
     "an agent token could not be suspended",
     "another gateway has taken this store over",
     "the certificate's files cannot be read",
