@@ -44,8 +44,6 @@ pub use view::{Shown, shown};
 
 /// The series of the numbers that wires show.
 const SERIES: &str = "agent_token";
-/// How long a token that is over stays in the store, for whoever asks what happened.
-pub const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
 
 /// Where a token stands. Only [`Status::Active`] opens anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 //! Law: what is over by its clock counts as over before this has written it down; no sign of life
 //! revives it.
 
-use super::{Fault, KEPT_FOR, store};
+use super::{Fault, store};
 use crate::app::{App, Change};
 use crate::audit::{Actor, AgentEvent, Delegation, Suspension};
 use crate::base::Id;
@@ -95,10 +95,11 @@ pub async fn stop_overdue(app: &App) -> Result<u64, Error> {
     }
 }
 
-/// Removes tokens that have been over for [`KEPT_FOR`]; how many.
+/// Removes some of the tokens that have been over for `retention.agent_tokens`; how many.
 pub async fn sweep(app: &App) -> Result<u64, Error> {
+    let retention = &app.config().retention;
     let mut tx = app.db.begin().await?;
-    let gone = store::sweep(&mut tx, app.now().minus(KEPT_FOR)).await?;
+    let gone = store::sweep(&mut tx, app.now().minus(retention.agent_tokens), retention.batch).await?;
     tx.commit().await?;
     Ok(gone)
 }

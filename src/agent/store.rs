@@ -412,15 +412,16 @@ pub(super) async fn erase(tx: &mut Tx, account: Id) -> Result<(), Error> {
     tx.execute(sql("UPDATE agent_token SET agent = '' WHERE account_id = ?").bind(account)).await.map(drop)
 }
 
-/// Removes what ended before a moment; how many tokens went.
-pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> {
+/// Removes some of what ended before a moment; how many tokens went.
+pub(super) async fn sweep(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64, Error> {
+    let over = sql("SELECT id FROM agent_token WHERE expires_at < ? LIMIT ?").bind(before).bind(most);
+    let over: Vec<(Id,)> = tx.all(over).await?;
     for what in [
         "DELETE FROM agent_token_permission WHERE token_id IN",
         "DELETE FROM agent_usage WHERE token_id IN",
         "DELETE FROM agent_report WHERE token_id IN",
     ] {
-        let of_tokens = sql(what).push("(SELECT id FROM agent_token WHERE expires_at < ?)");
-        tx.execute(of_tokens.bind(before)).await?;
+        tx.execute(sql(what).list(over.iter().map(|(id,)| *id))).await?;
     }
-    tx.execute(sql("DELETE FROM agent_token WHERE expires_at < ?").bind(before)).await
+    tx.execute(sql("DELETE FROM agent_token WHERE id IN").list(over.iter().map(|(id,)| *id))).await
 }

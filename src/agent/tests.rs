@@ -404,7 +404,7 @@ on_every_store! {
 async fn what_is_over_for_long_is_removed() {
     let scene = Scene::on(TestStore::sqlite().await).await;
     let token = scene.mint().await;
-    scene.app.clock.advance(HOUR + KEPT_FOR);
+    scene.app.clock.advance(HOUR + scene.app.config().retention.agent_tokens);
     assert_eq!(sweep(&scene.app).await.unwrap(), 0);
     scene.app.clock.advance(Duration::from_millis(1));
     assert_eq!(sweep(&scene.app).await.unwrap(), 1);

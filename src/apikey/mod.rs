@@ -33,8 +33,6 @@ pub const LONGEST: Duration = Duration::from_hours(365 * 24);
 const USUAL: Duration = Duration::from_hours(90 * 24);
 /// How many keys of one account may be alive.
 pub const MOST: usize = 100;
-/// How long keys that are over stay in the store, for whoever asks what happened.
-const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
 /// How much of a key is kept to be shown.
 const HINT_LEN: usize = PREFIX.len() + 6;
 /// The series of numbers of keys.
@@ -193,10 +191,11 @@ pub async fn note_uses(app: &App, uses: &[(Id, Timestamp)]) -> Result<(), Error>
     tx.commit().await
 }
 
-/// Removes keys that have been over for [`KEPT_FOR`]; how many.
+/// Removes some of the keys that have been over for `retention.api_keys`; how many.
 pub async fn sweep(app: &App) -> Result<u64, Error> {
+    let retention = &app.config().retention;
     let mut tx = app.db.begin().await?;
-    let gone = store::sweep(&mut tx, app.now().minus(KEPT_FOR)).await?;
+    let gone = store::sweep(&mut tx, app.now().minus(retention.api_keys), retention.batch).await?;
     tx.commit().await?;
     Ok(gone)
 }

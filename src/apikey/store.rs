@@ -125,11 +125,11 @@ pub(super) async fn erase(tx: &mut Tx, account: Id) -> Result<(), Error> {
     tx.execute(sql("DELETE FROM api_key WHERE account_id = ?").bind(account)).await.map(drop)
 }
 
-/// Removes what was over before a moment; how many keys went.
-pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> {
-    let scopes = sql("DELETE FROM api_key_scope WHERE key_id IN \
-                      (SELECT id FROM api_key WHERE expires_at < ? OR revoked_at < ?)");
-    tx.execute(scopes.bind(before).bind(before)).await?;
-    let stmt = sql("DELETE FROM api_key WHERE expires_at < ? OR revoked_at < ?");
-    tx.execute(stmt.bind(before).bind(before)).await
+/// Removes some of what was over before a moment; how many keys went.
+pub(super) async fn sweep(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64, Error> {
+    let over = sql("SELECT id FROM api_key WHERE expires_at < ? OR revoked_at < ? LIMIT ?");
+    let over: Vec<(Id,)> = tx.all(over.bind(before).bind(before).bind(most)).await?;
+    let over = || over.iter().map(|(id,)| *id);
+    tx.execute(sql("DELETE FROM api_key_scope WHERE key_id IN").list(over())).await?;
+    tx.execute(sql("DELETE FROM api_key WHERE id IN").list(over())).await
 }

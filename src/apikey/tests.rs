@@ -74,7 +74,7 @@ on_every_store! {
         app.clock.advance(Duration::from_mins(1));
         assert!(!brief.is_alive(app.now()) && !end(&app, &brief).await);
         assert_eq!(sweep(&app).await.unwrap(), 0, "people may still ask what happened");
-        app.clock.advance(KEPT_FOR + Duration::from_secs(1));
+        app.clock.advance(app.config().retention.api_keys + Duration::from_secs(1));
         assert_eq!(sweep(&app).await.unwrap(), 2);
         assert_eq!(of_account(&app.db, ada).await.unwrap(), []);
     }

@@ -3,10 +3,12 @@
 //! Law: what has ended by its clock counts as ended before this has written it down; writing it
 //! down leaves the audit row. An agent that is stopped has nothing waiting, from the same moment.
 
+mod store;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::{Approval, KEPT_FOR, State, answer, store};
+use super::{Approval, State, answer, store as rows};
 use crate::app::{App, Change};
 use crate::audit::{Actor, AgentEvent, Event, Step, Voided};
 use crate::base::Id;
@@ -19,7 +21,7 @@ const AT_ONCE: u32 = 100;
 pub async fn end_overdue(app: &App) -> Result<u64, Error> {
     let mut ended = 0;
     loop {
-        let overdue = store::overdue(&app.db, app.now(), AT_ONCE).await?;
+        let overdue = rows::overdue(&app.db, app.now(), AT_ONCE).await?;
         if overdue.is_empty() {
             return Ok(ended);
         }
@@ -43,9 +45,9 @@ pub async fn end_overdue(app: &App) -> Result<u64, Error> {
 async fn end(change: &mut Change<'_>, approval: &Approval) -> Result<Option<State>, Error> {
     let (id, now) = (approval.id, change.now());
     let (rows, state, step) = match approval.state {
-        State::Pending => (store::expire(change.tx(), id, now).await?, State::Expired, Step::Expired),
-        State::Approved => (store::lapse(change.tx(), id, now).await?, State::Lapsed, Step::Lapsed),
-        _ => (store::abandon(change.tx(), approval, now).await?, State::Indeterminate, Step::Indeterminate),
+        State::Pending => (rows::expire(change.tx(), id, now).await?, State::Expired, Step::Expired),
+        State::Approved => (rows::lapse(change.tx(), id, now).await?, State::Lapsed, Step::Lapsed),
+        _ => (rows::abandon(change.tx(), approval, now).await?, State::Indeterminate, Step::Indeterminate),
     };
     if rows == 0 {
         return Ok(None);
@@ -65,13 +67,13 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
             _ => return Ok(()),
         };
         let now = change.now();
-        for approval in store::open_of(change.tx(), token, account).await? {
-            if store::void(change.tx(), approval.id, now).await? > 0 {
+        for approval in rows::open_of(change.tx(), token, account).await? {
+            if rows::void(change.tx(), approval.id, now).await? > 0 {
                 change.record(approval.event(Step::Voided { why: Voided::AgentStopped })).await?;
                 change.app().metrics.approval(State::Void.into());
             } else {
                 // It may have been done, and is not done again.
-                store::forget_request(change.tx(), approval.id).await?;
+                rows::forget_request(change.tx(), approval.id).await?;
             }
         }
         Ok(())
@@ -86,13 +88,21 @@ pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
 }
 
 /// Drops what is kept of approvals and has had its time: answers, and requests that cannot be sent
-/// again any more. Removes approvals that have been over for [`KEPT_FOR`]; how many.
-pub async fn sweep(app: &App) -> Result<u64, Error> {
+/// again any more; how many answers.
+pub async fn forget(app: &App) -> Result<u64, Error> {
     let now = app.now();
     let mut tx = app.db.begin().await?;
-    answer::forget(&mut tx, now).await?;
-    store::forget_requests(&mut tx, now).await?;
-    let gone = store::sweep(&mut tx, now.minus(KEPT_FOR)).await?;
+    let gone = answer::forget(&mut tx, now).await?;
+    rows::forget_requests(&mut tx, now).await?;
+    tx.commit().await?;
+    Ok(gone)
+}
+
+/// Removes some of the approvals that have been over for `retention.approvals`; how many.
+pub async fn sweep(app: &App) -> Result<u64, Error> {
+    let retention = &app.config().retention;
+    let mut tx = app.db.begin().await?;
+    let gone = store::sweep(&mut tx, app.now().minus(retention.approvals), retention.batch).await?;
     tx.commit().await?;
     Ok(gone)
 }

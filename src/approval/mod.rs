@@ -40,7 +40,7 @@ pub use content::{Content, Seen, content, contents, seen};
 use decide::lost;
 pub use decide::{DecideError, Decided, Decision, SessionNeed, decide, void};
 pub use digest::{Bound, request_digest};
-pub use end::{end_overdue, erase, react, sweep};
+pub use end::{end_overdue, erase, forget, react, sweep};
 pub use errand::{Crowd, take_errands};
 pub use http::rows;
 pub use list::{Filter, LISTED_MAX, list, list_for, may_see, open_for};
@@ -54,8 +54,6 @@ pub use wait::wait;
 
 /// The series of the numbers that wires show.
 const SERIES: &str = "approval";
-/// How long an approval that is over stays in the store, for whoever asks what happened.
-pub const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
 
 /// What an agent asked for, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -426,27 +426,3 @@ pub(super) async fn open_of(
     let stmt = stmt.and_if(agent_token, "agent_token_id = ?").and_if(account, "account_id = ?");
     all(src, stmt.push("ORDER BY number, id")).await
 }
-
-/// Takes from all that was held for an account what its agents wanted to do in words, and from what it
-/// denied of others' why.
-pub(super) async fn erase(tx: &mut Tx, account: Id) -> Result<(), Error> {
-    let results = sql("DELETE FROM approval_result WHERE approval_id IN \
-                       (SELECT id FROM approval WHERE account_id = ?)");
-    tx.execute(results.bind(account)).await?;
-    let words = sql("UPDATE approval SET agent = '', path = '', title = '', trace = NULL, reason = NULL, \
-                     send_at = NULL, head = NULL, body = NULL WHERE account_id = ?");
-    tx.execute(words.bind(account)).await?;
-    let reasons = sql("UPDATE approval SET reason = NULL WHERE decided_by = ?");
-    tx.execute(reasons.bind(account)).await.map(drop)
-}
-
-/// Removes what ended before a moment.
-pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> {
-    let votes = sql("DELETE FROM approval_vote WHERE approval_id IN \
-                     (SELECT id FROM approval WHERE ended_at < ?)");
-    tx.execute(votes.bind(before)).await?;
-    let results = sql("DELETE FROM approval_result WHERE approval_id IN \
-                       (SELECT id FROM approval WHERE ended_at < ?)");
-    tx.execute(results.bind(before)).await?;
-    tx.execute(sql("DELETE FROM approval WHERE ended_at < ?").bind(before)).await
-}

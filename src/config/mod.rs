@@ -28,6 +28,7 @@ mod preset;
 mod problem;
 mod raw;
 mod redact;
+mod retention;
 mod rewrite;
 mod rights;
 mod route;
@@ -65,6 +66,7 @@ pub use overlap::own_paths;
 pub use preset::Preset;
 pub use problem::{Problem, Problems, nearest};
 pub use redact::{OnOther, Redact, Redacting, RouteRedact, RouteRedacting};
+pub use retention::Retention;
 pub use rewrite::Rewrite;
 pub use rights::Organizations;
 pub use route::{Identity, Limit, LimitBy, Route, RouteAudit, RouteTimeouts, TargetRules};
@@ -105,6 +107,7 @@ pub struct Config {
     pub upstreams: BTreeMap<String, Upstream>,
     pub routes: Vec<Route>,
     pub audit: Audit,
+    pub retention: Retention,
     pub limits: Limits,
     pub cors: Cors,
     pub security_headers: bool,

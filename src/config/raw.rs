@@ -20,6 +20,7 @@ use super::operation::{Audit, Cors, Drain, Limits, Telemetry};
 use super::place::Place;
 use super::preset::Preset;
 use super::problem::Report;
+use super::retention::Retention;
 use super::rights::{Organizations, RawGroup, RawOrganizations, RawPermission, RawRights, RawRole};
 use super::route::{RawRoute, Route, Surroundings};
 use super::sms::RawSms;
@@ -69,6 +70,7 @@ pub(super) struct Raw {
     /// Which requests go where. What no route allows is 404.
     routes: Vec<RawRoute>,
     audit: Audit,
+    retention: Retention,
     limits: Limits,
     cors: Cors,
     /// Whether answers get headers that keep browsers from guessing, framing and leaking.
@@ -144,6 +146,7 @@ impl Raw {
             upstreams,
             routes,
             audit: self.audit,
+            retention: self.retention,
             limits: self.limits,
             cors: self.cors,
             security_headers: self.security_headers,
@@ -171,6 +174,7 @@ impl Raw {
         self.login.check(files, report, permitted);
         self.api.check(report);
         self.audit.check(report);
+        self.retention.check(report);
         self.limits.check(report);
         self.cors.check(&root.key("cors"), report, permitted);
     }

@@ -244,11 +244,14 @@ pub(super) async fn forget_passwords(tx: &mut Tx, account: &Account) -> Result<u
     Ok(opened)
 }
 
-/// Forgets failures that are too old to count; how many identifiers.
+/// Forgets some of the failures that are too old to count, and have been for `retention.login_attempts`; how
+/// many identifiers.
 pub async fn sweep(app: &App) -> Result<u64, Error> {
-    let longest = app.config().accounts.lockout.max;
+    let config = app.config();
+    // Else the next lock would be a short one again.
+    let kept_for = config.retention.login_attempts.max(config.accounts.lockout.max);
     let mut tx = app.db.begin().await?;
-    let gone = store::sweep(&mut tx, app.now().minus(longest)).await?;
+    let gone = store::sweep(&mut tx, app.now().minus(kept_for), config.retention.batch).await?;
     tx.commit().await?;
     Ok(gone)
 }

@@ -97,9 +97,13 @@ pub(super) async fn clear(tx: &mut Tx, door: &Door) -> Result<u64, Error> {
     tx.execute(stmt.bind(door.site()).bind(door.digest())).await
 }
 
-/// Forgets doors at which nobody knocked for long; how many.
-pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> {
-    let stmt =
-        sql("DELETE FROM login_failure WHERE forget_at < ? AND (locked_until IS NULL OR locked_until < ?)");
-    tx.execute(stmt.bind(before).bind(before)).await
+/// Forgets some of the doors at which nobody knocked for long; how many.
+pub(super) async fn sweep(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64, Error> {
+    let over = sql("SELECT identifier_digest FROM login_failure \
+                    WHERE forget_at < ? AND (locked_until IS NULL OR locked_until < ?) LIMIT ?");
+    let over: Vec<(String,)> = tx.all(over.bind(before).bind(before).bind(most)).await?;
+    // Somebody may have knocked meanwhile.
+    let stmt = sql("DELETE FROM login_failure \
+                    WHERE forget_at < ? AND (locked_until IS NULL OR locked_until < ?) AND identifier_digest IN");
+    tx.execute(stmt.bind(before).bind(before).list(over.iter().map(|(digest,)| digest.as_str()))).await
 }

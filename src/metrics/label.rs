@@ -197,6 +197,26 @@ label!(
 );
 
 label!(
+    /// A kind of rows that are removed once they have been over for long enough.
+    Swept {
+        Answers = "answers",
+        LoginAttempts = "login_attempts",
+        RefreshTokens = "refresh_tokens",
+        Sessions = "sessions",
+        Tickets = "tickets",
+        OtpCodes = "otp_codes",
+        Identities = "identities",
+        Outbox = "outbox",
+        Approvals = "approvals",
+        AgentTokens = "agent_tokens",
+        ApiKeys = "api_keys",
+        Deletions = "deletions",
+        Keys = "keys",
+        Changes = "changes",
+    }
+);
+
+label!(
     /// Something this process depends on.
     Dependency {
         Store = "store",

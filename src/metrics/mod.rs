@@ -20,7 +20,7 @@ mod upstream;
 
 pub use label::{
     AgentTrip, ApprovalState, Cached, Class, Dependency, Label, Limiter, LoginMethod, LoginResult, Method,
-    NoticeChannel, NoticeOutcome, RefreshResult, Stage,
+    NoticeChannel, NoticeOutcome, RefreshResult, Stage, Swept,
 };
 pub use route::RouteMetrics;
 pub use upstream::{Breaker, Health, UpstreamMetrics};
@@ -63,6 +63,8 @@ pub struct Metrics {
     log_lines_dropped: IntCounter,
     audit_backlog: IntGauge,
     audit_rows_lost: IntCounter,
+    swept: Family<IntCounter>,
+    swept_at: IntGauge,
     agent_suspensions: Family<IntCounter>,
     notices: IntCounterVec,
     notices_waiting: IntGauge,
@@ -129,6 +131,11 @@ impl Metrics {
             audit_backlog: d.gauge("audit_backlog", "Rows that wait to be written into the audit trail"),
             audit_rows_lost: d
                 .counter("audit_rows_lost_total", "Rows about requests that the store did not keep up with"),
+            swept: d.family::<Swept>("swept_rows_total", "Rows removed because their time was over", "kind"),
+            swept_at: d.gauge(
+                "sweep_last_success_seconds",
+                "When this gateway last removed everything that was over, in seconds since 1970; 0: another one does",
+            ),
             agent_suspensions: d.family::<AgentTrip>(
                 "agent_suspensions_total",
                 "Agent tokens that the gateway suspended",
@@ -251,6 +258,16 @@ impl Metrics {
 
     pub fn audit_row_lost(&self) {
         self.audit_rows_lost.inc();
+    }
+
+    /// So many rows were removed.
+    pub fn swept(&self, kind: Swept, rows: u64) {
+        self.swept.of(kind).inc_by(rows);
+    }
+
+    /// Everything that was over is gone.
+    pub fn swept_all(&self, at_seconds: i64) {
+        self.swept_at.set(at_seconds);
     }
 
     pub fn agent_suspended(&self, trip: AgentTrip) {

@@ -38,8 +38,6 @@ pub use webhook::signature;
 
 /// How long it is tried to tell something at all.
 pub const TRIED_FOR: Duration = Duration::from_hours(24);
-/// How long a row that is over stays in the store, for whoever asks what was told.
-pub const KEPT_FOR: Duration = Duration::from_hours(7 * 24);
 
 /// How it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -210,10 +208,11 @@ pub async fn count_waiting(app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes rows that have been over for [`KEPT_FOR`]; how many.
+/// Removes some of the rows that have been over for `retention.outbox`; how many.
 pub async fn sweep(app: &App) -> Result<u64, Error> {
+    let retention = &app.config().retention;
     let mut tx = app.db.begin().await?;
-    let gone = store::sweep(&mut tx, app.now().minus(KEPT_FOR)).await?;
+    let gone = store::sweep(&mut tx, app.now().minus(retention.outbox), retention.batch).await?;
     tx.commit().await?;
     Ok(gone)
 }

@@ -139,6 +139,8 @@ pub(super) async fn erase(tx: &mut Tx, account: Id) -> Result<(), Error> {
     tx.execute(sql("DELETE FROM outbox WHERE account_id = ?").bind(account)).await.map(drop)
 }
 
-pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> {
-    tx.execute(sql("DELETE FROM outbox WHERE finished_at < ?").bind(before)).await
+pub(super) async fn sweep(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64, Error> {
+    let over = sql("SELECT id FROM outbox WHERE finished_at < ? LIMIT ?").bind(before).bind(most);
+    let over: Vec<(Id,)> = tx.all(over).await?;
+    tx.execute(sql("DELETE FROM outbox WHERE id IN").list(over.into_iter().map(|(id,)| id))).await
 }

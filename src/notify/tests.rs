@@ -178,7 +178,7 @@ on_every_store! {
         post(&app, &[occasion("a")]).await;
         Courier::new(app.app.clone()).deliver().await.unwrap();
         post(&app, &[occasion("b")]).await;
-        app.clock.advance(KEPT_FOR + Duration::from_secs(1));
+        app.clock.advance(app.config().retention.outbox + Duration::from_secs(1));
         assert_eq!(sweep(&app).await.unwrap(), 1);
         assert_eq!(rows(&app).await.len(), 1, "what waits is not over");
     }

@@ -356,10 +356,11 @@ fn digest(app: &App, which: Which, id: Id, digits: &Digits) -> String {
     hex(&hmac_sha256(key.expose(), text.expose().as_bytes()))
 }
 
-/// Removes codes that are over and forgotten; how many.
+/// Removes some of the codes that have been over and forgotten for `retention.otp_codes`; how many.
 pub async fn sweep(app: &App) -> Result<u64, Error> {
+    let retention = &app.config().retention;
     let mut tx = app.db.begin().await?;
-    let gone = store::sweep(&mut tx, app.now()).await?;
+    let gone = store::sweep(&mut tx, app.now().minus(retention.otp_codes), retention.batch).await?;
     tx.commit().await?;
     Ok(gone)
 }

@@ -136,7 +136,9 @@ pub(super) async fn erase(tx: &mut Tx, account: Id) -> Result<(), Error> {
     tx.execute(sql("DELETE FROM one_time_code WHERE account_id = ?").bind(account)).await.map(drop)
 }
 
-pub(super) async fn sweep(tx: &mut Tx, now: Timestamp) -> Result<u64, Error> {
-    tx.execute(sql("DELETE FROM one_time_code WHERE forget_at < ? AND expires_at < ?").bind(now).bind(now))
-        .await
+pub(super) async fn sweep(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64, Error> {
+    let over = sql("SELECT id FROM one_time_code WHERE forget_at < ? AND expires_at < ? LIMIT ?");
+    let over: Vec<(Id,)> = tx.all(over.bind(before).bind(before).bind(most)).await?;
+    // A new code in the same place has another id.
+    tx.execute(sql("DELETE FROM one_time_code WHERE id IN").list(over.into_iter().map(|(id,)| id))).await
 }

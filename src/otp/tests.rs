@@ -202,7 +202,7 @@ on_every_store! {
         assert_eq!(waiting(&scene.app).await.len(), 10);
         scene.app.clock.set(until);
         scene.send(Contact::Email).await.unwrap();
-        scene.app.clock.advance(FORGOTTEN_AFTER * 2);
+        scene.app.clock.advance(FORGOTTEN_AFTER * 2 + scene.app.config().retention.otp_codes);
         assert_eq!(sweep(&scene.app).await.unwrap(), 2);
     }
 

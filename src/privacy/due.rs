@@ -100,3 +100,12 @@ async fn hold_back(app: &App, deletion: &Deletion, organizations: &[Slug]) -> Re
     change.record(PrivacyEvent::DeletionHeldBack { account, deletion, why, organizations }).await?;
     change.commit().await
 }
+
+/// Removes some of the deletions that have been over for `retention.deletions`; how many.
+pub async fn sweep(app: &App) -> Result<u64, Error> {
+    let retention = &app.config().retention;
+    let mut tx = app.db.begin().await?;
+    let gone = store::sweep(&mut tx, app.now().minus(retention.deletions), retention.batch).await?;
+    tx.commit().await?;
+    Ok(gone)
+}

@@ -27,7 +27,7 @@ use crate::login::Place;
 use crate::organization;
 use crate::store::{Error, FromRow, Source};
 
-pub use due::delete_due;
+pub use due::{delete_due, sweep};
 pub use erase::{NotErased, erase_now};
 pub use export::{SHOWN_ROWS, export};
 pub use http::rows;

@@ -138,3 +138,11 @@ pub(super) async fn close(tx: &mut Tx, id: Id) -> Result<u64, Error> {
     )
     .await
 }
+
+/// Removes some of what was over before a moment; how much.
+pub(super) async fn sweep(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64, Error> {
+    let over = sql("SELECT id FROM account_deletion WHERE (completed_at < ? OR cancelled_at < ?) \
+                    AND try_at IS NULL LIMIT ?");
+    let over: Vec<(Id,)> = tx.all(over.bind(before).bind(before).bind(most)).await?;
+    tx.execute(sql("DELETE FROM account_deletion WHERE id IN").list(over.into_iter().map(|(id,)| id))).await
+}

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::{App, WRITTEN_EVERY, prune_audit, prune_changes};
+use super::sweep::Sweeper;
+use crate::app::{App, WRITTEN_EVERY, prune_audit};
 use crate::gate::Gate;
 use crate::notify::{self, Courier};
-use crate::{agent, apikey, approval, keys, login, otp, privacy, session, social};
+use crate::{agent, approval, privacy};
 
 const HOUR: Duration = Duration::from_hours(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -47,7 +48,6 @@ pub(super) fn start(app: &Arc<App>) {
         Ok(())
     });
     every(app, "write the trail", WRITTEN_EVERY, |app| async move { app.write_notes().await });
-    every(app, "prune changes", HOUR, |app| async move { prune_changes(&app).await.map(drop) });
     every(app, "prune audit", HOUR, |app| async move {
         let kept_for = app.config().audit.keep_for;
         prune_audit(&app, kept_for).await.map(drop)
@@ -60,17 +60,22 @@ pub(super) fn start(app: &Arc<App>) {
         AGENTS,
         |app| async move { approval::end_overdue(&app).await.map(drop) },
     );
-    every(app, "sweep approvals", MINUTE, |app| async move { approval::sweep(&app).await.map(drop) });
-    every(app, "sweep agent tokens", HOUR, |app| async move { agent::sweep(&app).await.map(drop) });
-    every(app, "sweep API keys", HOUR, |app| async move { apikey::sweep(&app).await.map(drop) });
-    every(app, "sweep sessions", HOUR, |app| async move { session::sweep(&app).await.map(drop) });
-    every(app, "forget failed logins", HOUR, |app| async move { login::sweep(&app).await.map(drop) });
     every(app, "count notices", COUNT_NOTICES, |app| async move { notify::count_waiting(&app).await });
-    every(app, "forget one-time codes", HOUR, |app| async move { otp::sweep(&app).await.map(drop) });
-    every(app, "forget used identities", HOUR, |app| async move { social::sweep(&app).await.map(drop) });
-    every(app, "sweep the outbox", HOUR, |app| async move { notify::sweep(&app).await.map(drop) });
+    sweep_up(app);
     every(app, "delete accounts", MINUTE, |app| async move { privacy::delete_due(&app).await.map(drop) });
-    every(app, "forget keys", HOUR, |app| async move { keys::forget(&app).await.map(drop) });
+}
+
+/// Removes what is over.
+fn sweep_up(app: &Arc<App>) {
+    let sweeper = Arc::new(Sweeper::new(Arc::clone(app)));
+    app.tasks.every("sweep", MINUTE, MINUTE / 10, move || {
+        let sweeper = Arc::clone(&sweeper);
+        async move {
+            if let Err(error) = sweeper.turn().await {
+                tracing::warn!(%error, "what is over was not removed");
+            }
+        }
+    });
 }
 
 /// Looks into the outbox.

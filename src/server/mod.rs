@@ -19,6 +19,7 @@ mod signal;
 mod steady;
 mod stop;
 mod supervisor;
+mod sweep;
 
 use std::fmt;
 use std::io::Write;

@@ -31,8 +31,6 @@ pub use rotate::{RefreshError, Refreshed, Request as RefreshRequest, Use, refres
 pub use start::{Login, StartError, renew, start};
 pub use token::{Access, Claims, NoKey, read as read_access};
 
-/// How long a session that is over stays in the store, for whoever asks what happened.
-pub const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
 /// How far the clocks of replicas may be apart before a used ticket opens something again.
 const TICKET_KEPT_FOR: Duration = Duration::from_hours(1);
 
@@ -290,11 +288,29 @@ pub async fn all_of(src: impl Source, account: Id) -> Result<Vec<Session>, Error
     store::all_of(src, account).await
 }
 
-/// Removes sessions that have been over for [`KEPT_FOR`]; how many.
+/// Removes some of the sessions that have been over for `retention.sessions`; how many rows.
 pub async fn sweep(app: &App) -> Result<u64, Error> {
+    let retention = &app.config().retention;
     let mut tx = app.db.begin().await?;
-    let gone = store::sweep(&mut tx, app.now().minus(KEPT_FOR)).await?;
-    store::forget_tickets(&mut tx, app.now()).await?;
+    let gone = store::sweep(&mut tx, app.now().minus(retention.sessions), retention.batch).await?;
+    tx.commit().await?;
+    Ok(gone)
+}
+
+/// Removes some of the refresh tokens that have been over for `retention.refresh_tokens`; how many.
+pub async fn sweep_refresh_tokens(app: &App) -> Result<u64, Error> {
+    let retention = &app.config().retention;
+    let mut tx = app.db.begin().await?;
+    let before = app.now().minus(retention.refresh_tokens);
+    let gone = store::sweep_refresh(&mut tx, before, retention.batch).await?;
+    tx.commit().await?;
+    Ok(gone)
+}
+
+/// Forgets some of the tickets that nobody can show any more; how many.
+pub async fn sweep_tickets(app: &App) -> Result<u64, Error> {
+    let mut tx = app.db.begin().await?;
+    let gone = store::forget_tickets(&mut tx, app.now(), app.config().retention.batch).await?;
     tx.commit().await?;
     Ok(gone)
 }

@@ -176,13 +176,35 @@ pub(super) async fn forget_successor(tx: &mut Tx, session: Id, generation: i64) 
     tx.execute(stmt.bind(session).bind(generation)).await.map(drop)
 }
 
-/// Removes sessions that were over before a moment, with their tokens; how many sessions.
-pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> {
-    let tokens = sql("DELETE FROM refresh_token WHERE session_id IN \
-                      (SELECT id FROM session WHERE ended_at < ? OR ends_at < ? OR idle_ends_at < ?)");
-    tx.execute(tokens.bind(before).bind(before).bind(before)).await?;
-    let sessions = sql("DELETE FROM session WHERE ended_at < ? OR ends_at < ? OR idle_ends_at < ?");
-    tx.execute(sessions.bind(before).bind(before).bind(before)).await
+/// Removes some of the sessions that were over before a moment, and before them their tokens; how many rows
+/// of the kind that was removed.
+pub(super) async fn sweep(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64, Error> {
+    let over = sql("SELECT id FROM session WHERE ended_at < ? OR ends_at < ? OR idle_ends_at < ? LIMIT ?");
+    let over: Vec<(Id,)> = tx.all(over.bind(before).bind(before).bind(before).bind(most)).await?;
+    if over.is_empty() {
+        return Ok(0);
+    }
+    let over = || over.iter().map(|(id,)| *id);
+    let tokens = sql("SELECT digest FROM refresh_token WHERE session_id IN").list(over());
+    let gone = sweep_tokens(tx, tokens.push("LIMIT ?").bind(most)).await?;
+    if gone >= u64::from(most) {
+        return Ok(gone);
+    }
+    let sessions =
+        sql("DELETE FROM session WHERE (ended_at < ? OR ends_at < ? OR idle_ends_at < ?) AND id IN");
+    tx.execute(sessions.bind(before).bind(before).bind(before).list(over())).await
+}
+
+/// Removes some of the tokens that were over before a moment; how many.
+pub(super) async fn sweep_refresh(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64, Error> {
+    let over = sql("SELECT digest FROM refresh_token WHERE expires_at < ? LIMIT ?").bind(before).bind(most);
+    sweep_tokens(tx, over).await
+}
+
+async fn sweep_tokens(tx: &mut Tx, chosen: Stmt) -> Result<u64, Error> {
+    let tokens: Vec<(String,)> = tx.all(chosen).await?;
+    let digests = tokens.iter().map(|(digest,)| digest.as_str());
+    tx.execute(sql("DELETE FROM refresh_token WHERE digest IN").list(digests)).await
 }
 
 /// Writes down that a ticket was used; a conflict where that stands already.
@@ -191,8 +213,10 @@ pub(super) async fn use_ticket(tx: &mut Tx, ticket: Id, forget_at: Timestamp) ->
     tx.execute(stmt.bind(ticket).bind(forget_at)).await.map(drop)
 }
 
-pub(super) async fn forget_tickets(tx: &mut Tx, before: Timestamp) -> Result<u64, Error> {
-    tx.execute(sql("DELETE FROM used_ticket WHERE forget_at < ?").bind(before)).await
+pub(super) async fn forget_tickets(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64, Error> {
+    let over = sql("SELECT id FROM used_ticket WHERE forget_at < ? LIMIT ?").bind(before).bind(most);
+    let over: Vec<(Id,)> = tx.all(over).await?;
+    tx.execute(sql("DELETE FROM used_ticket WHERE id IN").list(over.into_iter().map(|(id,)| id))).await
 }
 
 /// Every refresh token as it is at rest: digest and sealed successor.

@@ -324,7 +324,7 @@ on_every_store! {
         scene.app.clock.advance(Duration::from_hours(24 * 8));
         scene.log_in().await;
         assert_eq!(sweep(&scene.app).await.unwrap(), 0);
-        scene.app.clock.advance(KEPT_FOR);
+        scene.app.clock.advance(scene.config.retention.sessions);
         assert_eq!(sweep(&scene.app).await.unwrap(), 1);
         assert_eq!(store::dump(&scene.app.db).await.unwrap().len(), 1);
     }

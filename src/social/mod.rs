@@ -202,10 +202,10 @@ pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
     store::erase(change.tx(), account).await
 }
 
-/// Forgets what cannot be used again anyway; how much.
+/// Forgets some of what cannot be used again anyway; how much.
 pub async fn sweep(app: &App) -> Result<u64, Error> {
     let mut tx = app.db.begin().await?;
-    let gone = store::forget_uses(&mut tx, app.now()).await?;
+    let gone = store::forget_uses(&mut tx, app.now(), app.config().retention.batch).await?;
     tx.commit().await?;
     Ok(gone)
 }

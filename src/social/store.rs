@@ -69,6 +69,9 @@ pub(super) async fn insert_use(tx: &mut Tx, digest: &str, forget_at: Timestamp) 
     tx.execute(stmt.bind(digest).bind(forget_at)).await.map(drop)
 }
 
-pub(super) async fn forget_uses(tx: &mut Tx, now: Timestamp) -> Result<u64, Error> {
-    tx.execute(sql("DELETE FROM social_use WHERE forget_at <= ?").bind(now)).await
+pub(super) async fn forget_uses(tx: &mut Tx, now: Timestamp, most: u32) -> Result<u64, Error> {
+    let over = sql("SELECT digest FROM social_use WHERE forget_at <= ? LIMIT ?").bind(now).bind(most);
+    let over: Vec<(String,)> = tx.all(over).await?;
+    let digests = over.iter().map(|(digest,)| digest.as_str());
+    tx.execute(sql("DELETE FROM social_use WHERE digest IN").list(digests)).await
 }

@@ -93,7 +93,7 @@ on_every_store! {
         scene.app.clock.advance(ANSWER_KEPT_FOR);
         assert_eq!(answered(&scene.app, &over).await.unwrap(), None, "whether or not it was dropped");
         assert!(stored().await.is_some());
-        sweep(&scene.app).await.unwrap();
+        forget(&scene.app).await.unwrap();
         assert!(stored().await.is_none());
         assert_eq!(scene.state(&approval).await, State::Executed, "that it was executed is remembered");
     }
@@ -155,13 +155,13 @@ on_every_store! {
         assert!(matches!(scene.claim(&approval).await, Err(ClaimError::Over(State::Indeterminate))));
         let late = scene.approved("2").await;
         scene.claim(&late).await.unwrap().settled(Outcome::Unknown).await;
-        sweep(&scene.app).await.unwrap();
+        forget(&scene.app).await.unwrap();
         assert!(content(&scene.app, &late).await.unwrap().is_some());
         assert!(content(&scene.app, &approval).await.unwrap().is_none(), "and it is dropped then");
         scene.app.clock.advance(5 * MINUTE);
         assert!(scene.errands().await.is_empty());
         assert!(matches!(scene.claim(&late).await, Err(ClaimError::Over(State::Indeterminate))));
-        sweep(&scene.app).await.unwrap();
+        forget(&scene.app).await.unwrap();
         assert!(content(&scene.app, &late).await.unwrap().is_none());
     }
 
