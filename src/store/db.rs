@@ -103,6 +103,20 @@ impl Db {
         Ok(Self::over(Pools::Sqlite { writer: pool.clone(), readers: pool }))
     }
 
+    /// A database of another program, which is only read: nothing is made where there is none.
+    ///
+    /// # Errors
+    /// It cannot be opened, or does not answer.
+    pub async fn foreign(database: &Database) -> Result<Self, Error> {
+        let Database::Sqlite { path } = database else {
+            return Self::open_with(database, Options { connections: 1, ..Options::default() }).await;
+        };
+        let connect = SqliteConnectOptions::new().filename(path).read_only(true).disable_statement_logging();
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(connect).await;
+        let pool = pool.map_err(|e| Error::from_driver(Dialect::Sqlite, &e))?;
+        Ok(Self::over(Pools::Sqlite { writer: pool.clone(), readers: pool }))
+    }
+
     /// A SQLite file that nobody else has open; [`Error::Busy`] where somebody has.
     pub(super) async fn alone(path: &Path) -> Result<Self, Error> {
         let connect = SqliteConnectOptions::new()

@@ -40,7 +40,7 @@ pub(super) fn read(bytes: &[u8], model: &str) -> Result<Found, Failure> {
         }
     }
     let people = own.iter().enumerate().map(|(at, row)| person(at + 1, row)).collect();
-    Ok(Found { people, remarks })
+    Ok(Found { people, remarks, estate: None })
 }
 
 /// What is wrong, by its place alone: the parser's own words may quote a hash.

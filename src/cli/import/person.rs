@@ -5,12 +5,18 @@
 
 use std::collections::HashMap;
 
-use crate::account::{NewAccount, PasswordHash, Username};
+use crate::account::{Channel, Field, NewAccount, PasswordHash, Username};
 use crate::base::{Email, Phone};
 use crate::crypto::password;
+use crate::policy::Code;
+use crate::policy::definition::Definitions;
+use crate::rbac::Granted;
 use crate::store::DEFAULT_SITE;
 
 const NAME_MAX: usize = 100;
+const BIO_MAX: usize = 500;
+const TIMEZONE_MAX: usize = 63;
+const LANGUAGE_MAX: usize = 10;
 /// The store keeps no longer ones.
 const HASH_MAX: usize = 500;
 
@@ -31,8 +37,31 @@ pub(super) struct Person {
     pub is_superuser: bool,
     pub is_verified: bool,
     pub must_change: bool,
+    pub is_banned: bool,
+    /// Which of the two is proved, where that is told apart.
+    pub has_email: bool,
+    pub has_phone: bool,
+    pub lock: Option<Lock>,
+    pub bio: String,
+    pub timezone: String,
+    pub language: String,
+    /// Codes of what they hold.
+    pub roles: Vec<String>,
+    pub permissions: Vec<String>,
+    /// What members of organizations are named by.
+    pub key: Option<String>,
+    /// What stays behind.
+    pub lacks: Vec<String>,
     /// What is wrong with what the file says.
     pub problem: Option<String>,
+}
+
+/// How long somebody is locked out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lock {
+    UntilLifted,
+    /// The longest that such a lock lasts.
+    ADay,
 }
 
 /// What the operator takes a file's word for.
@@ -47,6 +76,11 @@ pub(super) struct Trust {
 pub(super) struct Ready {
     pub new: NewAccount,
     pub is_active: bool,
+    pub is_banned: bool,
+    pub lock: Option<Lock>,
+    pub proved: Vec<Channel>,
+    pub fields: Vec<Field>,
+    pub granted: Vec<Granted>,
     /// What the account lacks that the person had.
     pub without: Vec<String>,
 }
@@ -57,11 +91,11 @@ pub(super) struct Known(HashMap<String, String>);
 
 impl Person {
     /// The account that they would have, or why they get none.
-    pub fn ready(self, trust: Trust, known: &mut Known) -> Result<Ready, String> {
+    pub fn ready(self, trust: Trust, definitions: &Definitions, known: &mut Known) -> Result<Ready, String> {
         if let Some(problem) = self.problem {
             return Err(problem);
         }
-        let mut without = Vec::new();
+        let mut without = self.lacks.clone();
         let (email, username) = self.names(&mut without)?;
         let phone = some(&self.phone).map(Phone::parse).transpose();
         let phone = phone.map_err(|_| "not a phone number with country code, such as +33612345678")?;
@@ -73,7 +107,7 @@ impl Person {
             without.push("being staff or superuser (`--with-rights` takes it over)".to_owned());
         }
         // Else nobody could do what superusers do, or somebody could who may not.
-        let is_shut_out = self.is_inactive;
+        let is_shut_out = self.is_inactive || self.is_banned || self.lock.is_some();
         if self.is_superuser && trust.has_rights && is_shut_out {
             without.push("being superuser: they may not log in there".to_owned());
         }
@@ -91,7 +125,48 @@ impl Person {
             ..NewAccount::of(DEFAULT_SITE)
         };
         known.note(&new, &self.place)?;
-        Ok(Ready { new, is_active: !self.is_inactive, without })
+        let proved = [(Channel::Email, self.has_email), (Channel::Phone, self.has_phone)];
+        Ok(Ready {
+            is_active: !self.is_inactive,
+            is_banned: self.is_banned,
+            lock: self.lock,
+            proved: proved.into_iter().filter_map(|(channel, is_so)| is_so.then_some(channel)).collect(),
+            fields: self.fields(),
+            granted: self.granted(trust, definitions, &mut without),
+            new,
+            without,
+        })
+    }
+
+    /// What a profile says beside the name.
+    fn fields(&self) -> Vec<Field> {
+        let kept =
+            |text: &str, most: usize| some(text).map(|text| text.chars().take(most).collect::<String>());
+        let bio = kept(&self.bio, BIO_MAX).map(Field::Bio);
+        let timezone = kept(&self.timezone, TIMEZONE_MAX).map(Field::Timezone);
+        let language = kept(&self.language, LANGUAGE_MAX).map(Field::Language);
+        [bio, timezone, language].into_iter().flatten().collect()
+    }
+
+    /// What they held there and there is here, if the operator says so.
+    fn granted(&self, trust: Trust, definitions: &Definitions, without: &mut Vec<String>) -> Vec<Granted> {
+        let roles = self.roles.iter().map(|code| (code, Granted::Role as fn(Code) -> Granted, "role"));
+        let permissions = self
+            .permissions
+            .iter()
+            .map(|code| (code, Granted::Permission as fn(Code) -> Granted, "permission"));
+        let mut all = Vec::new();
+        for (code, of, kind) in roles.chain(permissions) {
+            let known = Code::parse(code).ok().map(of).filter(|own| own.is_defined_in(definitions));
+            match known {
+                Some(_) if !trust.has_rights => {
+                    without.push(format!("the {kind} {code} (`--with-rights` takes it over)"));
+                }
+                Some(own) => all.push(own),
+                None => without.push(format!("the {kind} {}: there is none here", code.escape_debug())),
+            }
+        }
+        all
     }
 
     /// The e-mail address, and the user name as far as it can be one here.

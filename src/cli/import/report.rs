@@ -26,11 +26,13 @@ pub(super) struct Report {
     without: Vec<(String, String)>,
     refused: Vec<(String, String)>,
     remarks: Vec<String>,
+    /// How many organizations came, where there could be any.
+    pub organizations: Option<usize>,
 }
 
 impl Report {
     pub fn new(remarks: Vec<String>) -> Self {
-        Self { taken: 0, here: 0, without: Vec::new(), refused: Vec::new(), remarks }
+        Self { taken: 0, here: 0, without: Vec::new(), refused: Vec::new(), remarks, organizations: None }
     }
 
     pub fn add(&mut self, place: String, fate: Fate) {
@@ -44,6 +46,11 @@ impl Report {
         }
     }
 
+    /// Somebody, or an organization, came without something.
+    pub fn lacks(&mut self, place: &str, what: String) {
+        self.without.push((place.to_owned(), what));
+    }
+
     /// Whether everybody has an account now.
     pub fn is_whole(&self) -> bool {
         self.refused.is_empty()
@@ -55,14 +62,18 @@ impl Report {
                 let entries = all.iter().map(|(place, why)| json!({"place": place, "why": why}));
                 entries.collect::<Vec<_>>()
             };
-            return out.json(&json!({
+            let mut whole = json!({
                 "dry_run": is_dry,
                 "imported": self.taken,
                 "already_here": self.here,
                 "imported_without": list(&self.without),
                 "not_imported": list(&self.refused),
                 "not_read": self.remarks,
-            }));
+            });
+            if let Some(organizations) = self.organizations {
+                whole["organizations"] = organizations.into();
+            }
+            return out.json(&whole);
         }
         let verb = if is_dry { "would be imported" } else { "imported" };
         out.line(format_args!(
@@ -71,6 +82,9 @@ impl Report {
             self.here,
             self.refused.len()
         ))?;
+        if let Some(organizations) = self.organizations {
+            out.line(format_args!("{organizations} organizations {verb}"))?;
+        }
         for (place, what) in &self.without {
             out.line(format_args!("{place}: {verb} without {what}"))?;
         }

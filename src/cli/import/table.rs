@@ -34,7 +34,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Found, Failure> {
         let line = row.position().map_or(0, |start| line_of(bytes, start));
         people.push(person(line, &columns, &row));
     }
-    Ok(Found { people, remarks: Vec::new() })
+    Ok(Found { people, remarks: Vec::new(), estate: None })
 }
 
 /// The line where a row begins. The reader counts the rest of the line before to it, and empty lines.
@@ -109,5 +109,6 @@ fn person(line: u64, columns: &[String], row: &csv::StringRecord) -> Person {
         is_verified,
         must_change,
         problem,
+        ..Person::default()
     }
 }

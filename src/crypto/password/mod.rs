@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use crate::base::{Random, Secret};
+pub use stored::PREHASHED;
 use stored::Stored;
 
 /// Longer passwords are refused before they are hashed. In bytes.

@@ -14,7 +14,7 @@ use super::Argon2Cost;
 use crate::crypto::digest::sha256_hex;
 
 /// Marks bcrypt over the hex SHA-256 of the password, the form of the contract's section 16.1.
-const PREHASHED: &str = "tenxyte$";
+pub const PREHASHED: &str = "tenxyte$";
 /// Django's name for the same thing.
 const PREHASHED_DJANGO: &str = "bcrypt_sha256$";
 const SALT_LEN: usize = 16;

@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use portcullis::store::Dialect;
+use portcullis::base::Slug;
+use portcullis::organization;
+use portcullis::store::testing::TestStore;
+use portcullis::store::{DEFAULT_SITE, Dialect, sql};
 
 use super::gateway::Gateway;
 use super::{GOOD, Outcome, Place};
@@ -238,4 +241,184 @@ async fn whoever_is_imported_logs_in(dialect: Dialect) {
     }
     let events = place.run("audit tail").good();
     assert!(events.contains("rehashed") && events.contains("deactivated"), "{events}");
+}
+
+#[tokio::test]
+async fn whoever_comes_from_tenxyte_keeps_password_rights_and_organizations_on_sqlite() {
+    whoever_comes_from_tenxyte(Dialect::Sqlite).await;
+}
+
+#[tokio::test]
+async fn whoever_comes_from_tenxyte_keeps_password_rights_and_organizations_on_postgres() {
+    whoever_comes_from_tenxyte(Dialect::Postgres).await;
+}
+
+#[tokio::test]
+async fn whoever_comes_from_tenxyte_keeps_password_rights_and_organizations_on_mysql() {
+    whoever_comes_from_tenxyte(Dialect::MySql).await;
+}
+
+/// Its tables, as far as they are read.
+const TENXYTE: [&str; 16] = [
+    "CREATE TABLE users (id BIGINT PRIMARY KEY, email VARCHAR(191), phone_country_code VARCHAR(5), \
+     phone_number VARCHAR(20), password VARCHAR(128) NOT NULL, first_name VARCHAR(100) NOT NULL, \
+     last_name VARCHAR(100) NOT NULL, is_email_verified BOOLEAN NOT NULL, is_phone_verified BOOLEAN NOT NULL, \
+     is_2fa_enabled BOOLEAN NOT NULL, is_active BOOLEAN NOT NULL, is_banned BOOLEAN NOT NULL, \
+     is_deleted BOOLEAN NOT NULL, is_locked BOOLEAN NOT NULL, locked_until TIMESTAMP NULL, \
+     is_staff BOOLEAN NOT NULL, is_superuser BOOLEAN NOT NULL, username VARCHAR(191), bio VARCHAR(500), \
+     timezone VARCHAR(63), language VARCHAR(10), must_change_password BOOLEAN NOT NULL)",
+    "CREATE TABLE roles (id BIGINT PRIMARY KEY, code VARCHAR(50) NOT NULL)",
+    "CREATE TABLE permissions (id BIGINT PRIMARY KEY, code VARCHAR(100) NOT NULL)",
+    "CREATE TABLE users_roles (id BIGINT PRIMARY KEY, user_id BIGINT NOT NULL, role_id BIGINT NOT NULL)",
+    "CREATE TABLE users_direct_permissions (id BIGINT PRIMARY KEY, user_id BIGINT NOT NULL, \
+     permission_id BIGINT NOT NULL)",
+    "CREATE TABLE organizations (id BIGINT PRIMARY KEY, parent_id BIGINT, slug VARCHAR(200) NOT NULL, \
+     name VARCHAR(200) NOT NULL, description TEXT NOT NULL, is_active BOOLEAN NOT NULL)",
+    "CREATE TABLE organization_roles (id BIGINT PRIMARY KEY, code VARCHAR(50) NOT NULL)",
+    "CREATE TABLE organization_memberships (id BIGINT PRIMARY KEY, organization_id BIGINT NOT NULL, \
+     user_id BIGINT NOT NULL, role_id BIGINT NOT NULL, status VARCHAR(20) NOT NULL)",
+    "INSERT INTO roles VALUES (1, 'editor'), (2, 'wizard')",
+    "INSERT INTO permissions VALUES (1, 'users.view')",
+    "INSERT INTO users_roles VALUES (1, 1, 1), (2, 2, 2)",
+    "INSERT INTO users_direct_permissions VALUES (1, 6, 1)",
+    "INSERT INTO organizations VALUES (1, NULL, 'acme', 'Acme', 'makes all', TRUE), \
+     (2, 1, 'acme-paris', 'Acme Paris', '', TRUE), (3, NULL, 'ghosts', 'Ghosts', '', TRUE), \
+     (4, 3, 'ghosts-below', 'Below', '', TRUE)",
+    "INSERT INTO organization_roles VALUES (1, 'owner'), (2, 'member'), (3, 'sorcerer')",
+    "INSERT INTO organization_memberships VALUES (1, 1, 1, 1, 'active'), (2, 1, 6, 2, 'active'), \
+     (3, 1, 2, 2, 'pending'), (4, 2, 1, 1, 'active'), (5, 2, 4, 3, 'active'), (6, 3, 5, 1, 'active')",
+    "UPDATE organizations SET description = '' WHERE id = 4",
+];
+
+/// A row of its users: number, address, name, and what is so of them.
+fn tenxyte_user(number: i64, name: &str, words: &[&str], hash: &str) -> portcullis::store::Stmt {
+    let is = |word: &str| words.contains(&word);
+    let email = (!is("by_phone")).then(|| format!("{name}@example.com"));
+    let (country, phone) = (is("by_phone").then_some("33"), is("by_phone").then_some("612345678"));
+    sql("INSERT INTO users (id, email, phone_country_code, phone_number, password, first_name, last_name, \
+         is_email_verified, is_phone_verified, is_2fa_enabled, is_active, is_banned, is_deleted, is_locked, \
+         is_staff, is_superuser, username, bio, timezone, language, must_change_password) \
+         VALUES (?, ?, ?, ?, ?, ?, 'Of Tenxyte', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'knits', 'Europe/Paris', 'fr', ?)")
+    .bind(number)
+    .bind(email)
+    .bind(country)
+    .bind(phone)
+    .bind(hash)
+    .bind(name)
+    .bind(is("verified"))
+    .bind(is("verified"))
+    .bind(is("second_factor"))
+    .bind(!is("inactive"))
+    .bind(is("banned"))
+    .bind(is("deleted"))
+    .bind(is("locked"))
+    .bind(is("staff"))
+    .bind(is("superuser"))
+    .bind((!is("by_phone")).then_some(name))
+    .bind(false)
+}
+
+async fn whoever_comes_from_tenxyte(dialect: Dialect) {
+    let (old, shared) = (TestStore::bare(dialect).await, Shared::on(dialect).await);
+    let digest = ring::digest::digest(&ring::digest::SHA256, b"Correct7!horse");
+    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = bcrypt::hash(hex, 4).unwrap();
+    let mut tx = old.db().begin().await.unwrap();
+    for text in TENXYTE {
+        tx.execute(sql(text)).await.unwrap();
+    }
+    for (number, name, words) in [
+        (1, "ada", &["verified", "second_factor", "superuser"][..]),
+        (2, "bob", &["inactive"]),
+        (3, "eve", &["banned", "superuser"]),
+        (4, "kim", &["locked", "verified"]),
+        (5, "lee", &["deleted"]),
+        (6, "max", &["by_phone", "verified"]),
+    ] {
+        tx.execute(tenxyte_user(number, name, words, &hash)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let place = Place::with(&format!(
+        "preset: development\nlisten: {{ public: 127.0.0.1:0, admin: 127.0.0.1:0, trusted_proxies: [127.0.0.1/32] }}\n{}{GOOD}",
+        shared.yaml(&shared.store.address(), "memory")
+    ));
+    let address = old.address();
+    let run = |flags: &str| place.run_with(&format!("import --from tenxyte - --json {flags}"), &address);
+    let figures = |outcome: &Outcome| {
+        let told = outcome.json();
+        let count = |key: &str| told[key].as_i64();
+        (outcome.code, count("imported"), count("already_here"), count("organizations"))
+    };
+    let dry = run("--dry-run --with-rights");
+    assert_eq!(figures(&dry), (1, Some(5), Some(0), Some(2)), "{dry:?}");
+    assert_eq!(place.run("user list --json").json(), json!([]), "nothing was written");
+    let done = run("--with-rights");
+    assert_eq!(figures(&done), (1, Some(5), Some(0), Some(2)), "{done:?}");
+    assert_eq!(done.json()["not_imported"], dry.json()["not_imported"], "a dry run tells what comes");
+    assert_eq!(done.json()["imported_without"], dry.json()["imported_without"]);
+    assert!(!format!("{done:?}").contains("$2b$"));
+    let (refused, without) =
+        (done.json()["not_imported"].to_string(), done.json()["imported_without"].to_string());
+    for why in ["user 5", "was erased there", "organization ghosts", "organization ghosts-below"] {
+        assert!(refused.contains(why), "{why}: {refused}");
+    }
+    for what in [
+        "a second factor",
+        "the role wizard",
+        "being superuser: they may not",
+        "sorcerer",
+        "1 members who were invited",
+    ] {
+        assert!(without.contains(what), "{what}: {without}");
+    }
+    let ada = shown(&place, "ada@example.com");
+    assert_eq!(
+        (&ada["superuser"], &ada["email_verified"], &ada["username"]),
+        (&json!(true), &json!(true), &json!("ada"))
+    );
+    assert!(ada["roles"].to_string().contains("editor"), "{ada}");
+    for (name, standing) in [("bob", "inactive"), ("eve", "banned"), ("kim", "locked")] {
+        assert_eq!(shown(&place, &format!("{name}@example.com"))["standing"], standing);
+    }
+    assert_eq!(shown(&place, "eve@example.com")["superuser"], false);
+    let max = shown(&place, "+33612345678");
+    assert!(max["permissions"].to_string().contains("users.view") && max["phone_verified"] == true, "{max}");
+    let members = async |slug: &str| {
+        let slug = Slug::parse(slug).unwrap();
+        let db = shared.store.db();
+        let found = organization::by_slug(db, DEFAULT_SITE, &slug).await.unwrap().expect("it came");
+        let all = organization::members(db, found.id).await.unwrap();
+        let mut roles: Vec<String> = all.iter().map(|own| own.role.to_string()).collect();
+        roles.sort();
+        (found.description, found.depth, roles)
+    };
+    let of = |text: &[&str]| text.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(members("acme").await, ("makes all".to_owned(), 0, of(&["member", "owner"])));
+    assert_eq!(members("acme-paris").await, (String::new(), 1, of(&["owner"])));
+    let again = run("--with-rights");
+    assert_eq!(figures(&again), (1, Some(0), Some(5), Some(0)), "{again:?}");
+    assert!(again.json()["not_imported"].to_string().contains("there is one of this slug here"));
+
+    let gateway = Gateway::start(&place);
+    let made = place.run("app create web").json();
+    let line = |name: &str, key: &str| format!("{name}: {}", made[key].as_str().unwrap());
+    let keys = [line("X-Access-Key", "access_key"), line("X-Access-Secret", "access_secret")];
+    for (name, status) in [("ada", 200), ("bob", 401), ("eve", 401), ("kim", 423)] {
+        let body = json!({"email": format!("{name}@example.com"), "password": "Correct7!horse"}).to_string();
+        let lines = [&keys[..], &[elsewhere()]].concat();
+        let text = request("POST", "/api/v1/auth/login/email/", &lines, &body);
+        let answer = exchange(gateway.public, &text).await.expect("an answer");
+        assert_eq!(answer.status, status, "{name}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_database_that_is_not_tenxytes_is_refused_and_not_made() {
+    let place = place();
+    let told = place.run("import --from tenxyte none.sqlite3").bad();
+    assert!(told.contains("no database of Tenxyte"), "{told}");
+    place.write("empty.sqlite3", "");
+    assert!(place.run("import --from tenxyte empty.sqlite3").bad().contains("no database of Tenxyte"));
+    assert!(place.run("import --from tenxyte oracle://db").bad().contains("postgres://"));
+    assert!(!place.path().join("none.sqlite3").exists());
 }
