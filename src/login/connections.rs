@@ -12,7 +12,7 @@ use super::{by_code, links_are_open};
 use crate::account::{self, Account};
 use crate::app::{App, Change};
 use crate::audit::EndReason;
-use crate::base::{Id, Secret};
+use crate::base::{Id, Number, Secret};
 use crate::crypto::password::MAX_BYTES;
 use crate::directory;
 use crate::http::{
@@ -225,6 +225,24 @@ fn has_way_in(app: &App, account: &Account, connections: &[Connection]) -> bool 
         || has_code
         || has_link
         || connections.iter().any(|connection| is_usable(app, connection))
+}
+
+/// Removes a passkey, unless it is the only way in to the account.
+///
+/// # Errors
+/// What the client is told.
+pub async fn remove_passkey(
+    change: &mut Change<'_>,
+    account: Id,
+    kept: Id,
+    number: Number,
+) -> Result<(), ApiError> {
+    // From here on whatever opens this account is added and taken away one after the other.
+    held(change, account).await?;
+    let own = account::by_id(change.tx(), account).await?.ok_or_else(|| ApiError::new(Code::NotFound))?;
+    let connections = social::connections(change.tx(), account).await?;
+    let has_other_way = has_way_in(change.app(), &own, &connections);
+    Ok(passkey::remove(change, account, kept, number, has_other_way).await?)
 }
 
 async fn held(change: &mut Change<'_>, account: Id) -> Result<(), ApiError> {

@@ -56,6 +56,7 @@ pub use by_link::{Follower, Place, follow, links_are_open};
 pub use by_link_http::answer_link;
 pub use by_passkey::log_in_with_passkey;
 pub use by_password::{Entered, Identifier, Refused, Visitor, log_in};
+pub use connections::remove_passkey;
 pub use enrol::{
     begin_second_factor, new_backup_codes, prove_again, turn_second_factor_off, turn_second_factor_on,
 };

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::by_passkey;
 use super::by_password::{Refused, Visit};
+use super::connections::remove_passkey;
 use super::enrol::account_of;
 use super::http::{carrier, cookies, device, refuse_foreign, refused_login};
 use super::input::device_info;
@@ -391,7 +392,7 @@ async fn remove(call: Call, Json(body): Json<StepUp>) -> Result<Reply, ApiError>
     step_up(&call, &account, body.password).await?;
     let kept = call.person()?.session.sid;
     let mut change = call.app.change(call.actor()).await?;
-    passkey::remove(&mut change, account.id, kept, number).await?;
+    remove_passkey(&mut change, account.id, kept, number).await?;
     change.commit().await?;
     Ok(Reply::empty(::http::StatusCode::NO_CONTENT))
 }

@@ -305,7 +305,8 @@ pub async fn remove_all(change: &mut Change<'_>, account: Id) -> Result<(), Erro
     session::unprove_passkeys(change, account).await
 }
 
-/// Removes a passkey of an account. What sessions have proved by passkeys counts no more, and those but
+/// Removes a passkey of an account, unless nothing else opens it: no password, no other passkey, and no other
+/// way that the caller knows of, who holds the account. What sessions have proved by passkeys counts no more, and those but
 /// `kept` end: whoever came in by it must not stay in to make another.
 ///
 /// # Errors
@@ -315,6 +316,7 @@ pub async fn remove(
     account: Id,
     kept: Id,
     number: Number,
+    has_other_way: bool,
 ) -> Result<(), NotRemoved> {
     // The account's row first, as everywhere: of the last two, one stays.
     if !account::hold(change, account).await? {
@@ -322,7 +324,8 @@ pub async fn remove(
     }
     let row = store::of_account(change.tx(), account, number).await?.ok_or(NotRemoved::Unknown)?;
     let owner = account::by_id(change.tx(), account).await?.ok_or(NotRemoved::Unknown)?;
-    if owner.password_hash.is_none() && store::count_of(change.tx(), account).await? <= 1 {
+    let is_open = has_other_way || owner.password_hash.is_some();
+    if !is_open && store::count_of(change.tx(), account).await? <= 1 {
         return Err(NotRemoved::Last);
     }
     if store::remove(change.tx(), row.id).await? == 0 {

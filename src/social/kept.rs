@@ -1,13 +1,11 @@
 //! What a provider publishes, kept for a while.
 //!
-//! Law: one asks and the others wait for what it learns. Nobody is asked more often than the pause
+//! Law: one asks, and those wait for what it learns whom nothing that is held will do. Nobody is asked more often than the pause
 //! between two questions allows, whatever people send; what could not be had is not asked for again
 //! at once either.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use tokio::sync::Mutex;
 
 use super::Failed;
 use crate::base::Timestamp;
@@ -22,6 +20,8 @@ const PAUSE_FAILED: Duration = Duration::from_secs(5);
 /// Something that was read at a provider.
 pub(super) struct Kept<T> {
     held: Mutex<Held<T>>,
+    /// Who asks has it.
+    asking: tokio::sync::Mutex<()>,
 }
 
 struct Held<T> {
@@ -33,7 +33,7 @@ struct Held<T> {
 
 impl<T> Default for Kept<T> {
     fn default() -> Self {
-        Self { held: Mutex::new(Held { value: None, asked: None }) }
+        Self { held: Mutex::new(Held { value: None, asked: None }), asking: tokio::sync::Mutex::default() }
     }
 }
 
@@ -53,10 +53,15 @@ impl<T> Kept<T> {
         want: Want<'_, T>,
         ask: impl AsyncFnOnce() -> Result<T, Failed>,
     ) -> Result<Arc<T>, Failed> {
-        let mut held = self.held.lock().await;
-        let is_early = held.asked.is_some_and(|(at, pause)| now.since(at) < pause);
-        let present = held.value.as_ref().filter(|(_, read_at)| now.since(*read_at) < KEPT_FOR);
-        let present = present.map(|(value, _)| Arc::clone(value));
+        // Whoever asks may wait for long: nobody else does for whom this will do.
+        if let (Want::Any, Some(value)) = (&want, self.held().present(now)) {
+            return Ok(value);
+        }
+        let _turn = self.asking.lock().await;
+        let (present, is_early) = {
+            let held = self.held();
+            (held.present(now), held.asked.is_some_and(|(at, pause)| now.since(at) < pause))
+        };
         match (&present, want) {
             (Some(value), Want::Any) => return Ok(Arc::clone(value)),
             (Some(value), Want::Newer(than)) if is_early || !Arc::ptr_eq(value, than) => {
@@ -67,9 +72,11 @@ impl<T> Kept<T> {
         }
         if present.is_some() {
             // Also where whoever asks goes away meanwhile. Without anything to go by the next one asks.
-            held.asked = Some((now, PAUSE_FAILED));
+            self.held().asked = Some((now, PAUSE_FAILED));
         }
-        match (ask().await, present) {
+        let answer = ask().await;
+        let mut held = self.held();
+        match (answer, present) {
             (Ok(value), _) => {
                 let value = Arc::new(value);
                 *held = Held { value: Some((Arc::clone(&value), now)), asked: Some((now, PAUSE)) };
@@ -82,13 +89,27 @@ impl<T> Kept<T> {
             }
         }
     }
+
+    fn held(&self) -> MutexGuard<'_, Held<T>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Held<T> {
+    /// What is held and not too old.
+    fn present(&self, now: Timestamp) -> Option<Arc<T>> {
+        let present = self.value.as_ref().filter(|(_, read_at)| now.since(*read_at) < KEPT_FOR);
+        present.map(|(value, _)| Arc::clone(value))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Poll;
 
     use futures::future::join_all;
+    use futures::poll;
 
     use super::*;
 
@@ -113,6 +134,23 @@ mod tests {
         let same = kept.get(at(3629), Want::Any, down).await.unwrap();
         assert_eq!(*kept.get(at(3629), Want::Newer(&same), down).await.unwrap(), 1, "it has what it has");
         assert_eq!(*kept.get(at(3634), Want::Any, ask).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn whom_that_will_do_which_is_held_does_not_wait_for_a_question_that_hangs() {
+        let kept = Kept::default();
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        let first = kept.get(at(0), Want::Any, async || Ok(1)).await.unwrap();
+        let mut hanging =
+            Box::pin(kept.get(at(60), Want::Newer(&first), async || std::future::pending().await));
+        assert!(poll!(&mut hanging).is_pending());
+        let mut other =
+            Box::pin(kept.get(at(61), Want::Any, async || Err(Failed::Unavailable("asked again"))));
+        assert!(matches!(poll!(&mut other), Poll::Ready(Ok(value)) if *value == 1));
+        let mut newer = Box::pin(kept.get(at(61), Want::Newer(&first), async || Ok(2)));
+        assert!(poll!(&mut newer).is_pending(), "who needs another one waits for who asks");
+        drop(hanging);
+        assert!(matches!(poll!(&mut newer), Poll::Ready(Ok(value)) if *value == 1), "it is early");
     }
 
     #[tokio::test]

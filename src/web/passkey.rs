@@ -15,6 +15,7 @@ use crate::account::Account;
 use crate::base::json::strict;
 use crate::base::{Id, Number};
 use crate::http::{ApiError, Call, Reply};
+use crate::login;
 use crate::passkey::{self, Begun, Passkey, Presented};
 
 const NAME_MAX: usize = 100;
@@ -231,6 +232,6 @@ pub(super) async fn remove(call: Call, form: Form) -> Result<Reply, ApiError> {
 
 async fn removed(call: &Call, account: Id, kept: Id, number: Number) -> Result<(), ApiError> {
     let mut change = call.app.change(call.actor()).await?;
-    passkey::remove(&mut change, account, kept, number).await?;
+    login::remove_passkey(&mut change, account, kept, number).await?;
     Ok(change.commit().await?)
 }

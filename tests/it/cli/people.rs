@@ -46,6 +46,38 @@ fn a_user_is_created_with_a_password_from_standard_input() {
 }
 
 #[test]
+fn an_account_is_exported_deleted_later_called_off_and_deleted_at_once() {
+    let place = place();
+    create(&place, "ada@example.com").good();
+    create(&place, "bob@example.com").good();
+    let all = place.run("user export ada@example.com").json();
+    assert_eq!(all["user_info"]["email"], "ada@example.com");
+    assert!(!all.to_string().contains("argon2"), "{all}");
+    assert!(place.run("user delete ada@example.com --cancel").good().contains("no deletion"));
+    assert!(place.run("user delete ada@example.com").good().contains("will be deleted after"));
+    let waits = place.run("user export ada@example.com").json();
+    assert_eq!(waits["deletion_requests"][0]["status"], "confirmed");
+    assert!(place.run("user delete ada@example.com --cancel").good().contains("called off"));
+    assert_eq!(place.run("user delete ada@example.com --now --cancel").code, 2);
+    assert!(place.run("user delete ada@example.com --now").good().contains("deleted"));
+    assert!(place.run("user show ada@example.com").bad().contains("no such account"));
+    assert_eq!(place.run("user list --json").json().as_array().map(Vec::len), Some(1));
+    // The last superuser stays, however it is tried.
+    place.run("user grant bob@example.com --superuser").good();
+    for command in [
+        "delete bob@example.com --now",
+        "delete bob@example.com",
+        "ban bob@example.com",
+        "lock bob@example.com",
+    ] {
+        let told = place.run(&format!("user {command}")).bad();
+        assert!(told.contains("last superuser"), "{command}: {told}");
+    }
+    assert_eq!(shown(&place, "bob@example.com")["standing"], "good");
+    create(&place, "ada@example.com").good();
+}
+
+#[test]
 fn a_user_is_refused_with_the_reason() {
     let place = place();
     create(&place, "ada@example.com").good();
