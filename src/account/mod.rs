@@ -302,6 +302,11 @@ pub async fn lower(change: &mut Change<'_>, account: Id, flag: Flag) -> Result<L
     Ok(Lowered::Yes)
 }
 
+/// Whether a superuser of the site could log in.
+pub async fn has_superuser(src: impl Source, site: Id) -> Result<bool, Error> {
+    store::has_superuser(src, site).await
+}
+
 async fn tell_flags(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
     let Some(own) = store::by_id(change.tx(), account).await? else { return Ok(()) };
     let (is_staff, is_superuser) = (own.is_staff, own.is_superuser);

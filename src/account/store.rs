@@ -311,6 +311,13 @@ pub(super) async fn is_last_superuser(mut src: impl Source, id: Id, now: Timesta
     Ok(count > 0)
 }
 
+pub(super) async fn has_superuser(mut src: impl Source, site: Id) -> Result<bool, Error> {
+    let one = sql("SELECT number FROM account WHERE site_id = ? AND is_superuser = ? AND is_active = ? \
+                   AND is_banned = ? AND deleted_at IS NULL ORDER BY number LIMIT 1");
+    let one = src.optional::<(Number,)>(one.bind(site).bind(true).bind(true).bind(false)).await?;
+    Ok(one.is_some())
+}
+
 /// Writes these fields of a profile and no others, so that two edits of different fields both stay.
 pub(super) async fn edit(tx: &mut Tx, id: Id, fields: &[Field], now: Timestamp) -> Result<u64, Error> {
     let mut stmt = sql("UPDATE account SET updated_at = ?").bind(now);

@@ -17,7 +17,8 @@ pub use chain::{Broken, Finding, Head, Noted, USER_AGENT_MAX, append, verify};
 pub use event::{
     AccountEvent, AgentEvent, ApiKeyEvent, ApplicationEvent, ApprovalEvent, Basis, Contact, Decided,
     Delegation, EndReason, Event, FactorEvent, How, KeyEvent, LoginFailure, OrganizationEvent, PasskeyEvent,
-    PrivacyEvent, RightsEvent, SessionEvent, Settled, Step, Suspension, SystemEvent, Verdict, Voided,
+    PrivacyEvent, Redefined, RightsEvent, SessionEvent, Settled, Step, Suspension, SystemEvent, Verdict,
+    Voided,
 };
 pub use store::{Row, Sought, count_of, erase, latest, latest_of, prune, tail, tail_of};
 pub use subject::Subject;

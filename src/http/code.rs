@@ -166,6 +166,18 @@ codes! {
 
     /// Nobody could do any more what only superusers do.
     LastSuperuser = CONFLICT "LAST_SUPERUSER" "This is the last superuser who can log in. Make somebody else superuser first",
+    // Rights. The texts are the contract's where it has them (section 19).
+    PermissionsNotFound = BAD_REQUEST "PERMISSIONS_NOT_FOUND" "Some permissions not found",
+    RoleNotFound = NOT_FOUND "ROLE_NOT_FOUND" "Role not found",
+    GroupNotFound = NOT_FOUND "GROUP_NOT_FOUND" "Group not found",
+    MissingParam = BAD_REQUEST "MISSING_PARAM" "A query parameter is missing",
+    /// The configuration file defines it.
+    ManagedByConfig = CONFLICT "MANAGED_BY_CONFIG" "This is defined in the configuration file: change it there",
+    /// It came with the gateway.
+    BuiltIn = CONFLICT "BUILT_IN" "This came with the gateway and cannot be changed. Define one of your own",
+    CircularHierarchy = CONFLICT "CIRCULAR_HIERARCHY" "Nothing can be below itself",
+    /// Nobody could manage rights any more.
+    LastAdministrator = CONFLICT "LAST_ADMINISTRATOR" "Nobody else could manage rights. Make somebody else administrator first",
 
     // Organizations.
     OrgNotFound = NOT_FOUND "ORG_NOT_FOUND" "Organization not found",

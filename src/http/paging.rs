@@ -51,6 +51,18 @@ impl Paging {
         Self { page, page_size: size.unwrap_or(SIZE).min(LARGEST) }
     }
 
+    /// The same where a size that there is not is refused rather than replaced.
+    pub fn exact(fields: &mut Fields) -> Self {
+        let page = fields.optional("page").or_blank().text();
+        let given = fields.optional("page_size").text();
+        let size =
+            given.as_ref().and_then(|text| text.parse().ok()).filter(|size| (1..=LARGEST).contains(size));
+        if given.is_some() && size.is_none() {
+            fields.problem("page_size", format!("A number from 1 to {LARGEST}."));
+        }
+        Self { page, page_size: size.unwrap_or(SIZE) }
+    }
+
     /// The page of a list that is in memory.
     ///
     /// # Errors

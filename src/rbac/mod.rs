@@ -9,16 +9,24 @@ use std::fmt;
 use futures::future::{BoxFuture, FutureExt};
 
 use crate::app::{App, Change, Turn};
-use crate::audit::{RightsEvent, Subject};
+use crate::audit::{Redefined, RightsEvent, Subject};
 use crate::base::Id;
 use crate::policy::catalogue::Assignments;
 use crate::policy::definition::{Definitions, ManagedBy};
 use crate::policy::{Code, seed};
-use crate::store::{Error, Source};
+use crate::store::{Error, GivenUp, Source};
 
+mod administrators;
+mod authority;
+mod define;
+mod http;
 mod store;
 #[cfg(test)]
 mod tests;
+
+pub use authority::Authority;
+pub use define::{give, take};
+pub use http::rows;
 
 /// Something that can be granted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,6 +88,17 @@ pub enum Outcome {
     Unchanged,
 }
 
+impl Outcome {
+    /// Of two steps of one change: whether either changed anything.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        match self {
+            Self::Changed => Self::Changed,
+            Self::Unchanged => other,
+        }
+    }
+}
+
 /// Why rights were not changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -89,7 +108,25 @@ pub enum Refused {
     NotForGroups,
     /// The configuration file defines it; only the file can change it.
     ManagedByConfig(Code),
+    /// It came with the gateway.
+    BuiltIn(Code),
+    /// Something has this code already.
+    Taken(Granted),
+    /// It would be its own ancestor.
+    Circle(Code),
+    /// It reaches further than who wants to give, take or change it.
+    NotHeld(Granted),
+    /// Who wants to change rights may not, or not any more.
+    NotAllowed(Code),
+    /// Nobody could manage rights any more.
+    LastAdministrator,
     Store(Error),
+}
+
+impl GivenUp for Refused {
+    fn is_given_up(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_given_up())
+    }
 }
 
 impl fmt::Display for Refused {
@@ -100,6 +137,12 @@ impl fmt::Display for Refused {
             Self::ManagedByConfig(code) => {
                 write!(f, "{code} is defined in the configuration file: change it there")
             }
+            Self::BuiltIn(code) => write!(f, "{code} came with the gateway and cannot be changed"),
+            Self::Taken(granted) => write!(f, "there is a {granted} already"),
+            Self::Circle(code) => write!(f, "{code} would be its own ancestor"),
+            Self::NotHeld(granted) => write!(f, "{granted} is more than you hold yourself"),
+            Self::NotAllowed(code) => write!(f, "the permission {code} is required"),
+            Self::LastAdministrator => f.write_str("nobody else could manage rights"),
             Self::Store(error) => error.fmt(f),
         }
     }
@@ -236,7 +279,7 @@ pub async fn create_group(
     if !store::add_group(change.tx(), id, number, code, name, now).await? {
         return Ok(Outcome::Unchanged);
     }
-    redefined(change, &group).await
+    redefined(change, &group, Redefined::Created).await
 }
 
 /// Removes a group and takes it from its members.
@@ -253,7 +296,7 @@ pub async fn remove_group(
     for account in store::accounts_with(change.tx(), &group).await? {
         revoke(change, account, &group).await?;
     }
-    redefined(change, &group).await
+    redefined(change, &group, Redefined::Deleted).await
 }
 
 /// Gives a role or a permission to everyone in a group.
@@ -272,7 +315,7 @@ pub async fn grant_to_group(
     if !store::grant_to_group(change.tx(), code, granted, id).await? {
         return Ok(Outcome::Unchanged);
     }
-    redefined(change, &group).await
+    redefined(change, &group, gained(granted)).await
 }
 
 /// Takes a role or a permission from everyone in a group.
@@ -286,7 +329,7 @@ pub async fn revoke_from_group(
     if !store::revoke_from_group(change.tx(), code, granted).await? {
         return Ok(Outcome::Unchanged);
     }
-    redefined(change, &group).await
+    redefined(change, &group, lost(granted)).await
 }
 
 /// The accounts in a group, in the order of their ids.
@@ -362,8 +405,16 @@ async fn hold_group(change: &mut Change<'_>, definitions: &Definitions, code: &C
 }
 
 /// Records that a definition changed.
-async fn redefined(change: &mut Change<'_>, what: &Granted) -> Result<Outcome, Refused> {
-    let event = RightsEvent::CatalogueChanged { kind: what.kind(), code: what.code().clone() };
+async fn redefined(change: &mut Change<'_>, what: &Granted, did: Redefined) -> Result<Outcome, Refused> {
+    let event = RightsEvent::CatalogueChanged { kind: what.kind(), code: what.code().clone(), did };
     change.record(event).await?;
     Ok(Outcome::Changed)
+}
+
+fn gained(granted: &Granted) -> Redefined {
+    Redefined::Gained { kind: granted.kind(), code: granted.code().clone() }
+}
+
+fn lost(granted: &Granted) -> Redefined {
+    Redefined::Lost { kind: granted.kind(), code: granted.code().clone() }
 }

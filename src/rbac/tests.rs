@@ -1,5 +1,7 @@
 //! Grants and groups on every store, and their races.
 
+mod define;
+
 use futures::future::join_all;
 
 use super::*;

@@ -6,7 +6,7 @@
 use crate::config::{Config, Docs, Preset, Required};
 use crate::http::openapi::{self, Keys};
 use crate::http::{Row, Table, page, wellknown};
-use crate::{agent, apikey, application, approval, gate, login, otp, privacy, profile, web};
+use crate::{agent, apikey, application, approval, gate, login, otp, privacy, profile, rbac, web};
 
 /// The endpoints of the native API and those at the root.
 fn rows() -> Vec<Row> {
@@ -14,6 +14,7 @@ fn rows() -> Vec<Row> {
     rows.extend(login::rows());
     rows.extend(otp::rows());
     rows.extend(profile::rows());
+    rows.extend(rbac::rows());
     rows.extend(application::rows());
     rows.extend(apikey::rows());
     rows.extend(privacy::rows());

@@ -52,6 +52,7 @@ pub const FILES: &[File] = files! {
     "0022_audit_search"
     "0023_deletion"
     "0024_deletion_order"
+    "0025_rights"
 };
 
 /// How far a store is with one file.

@@ -77,6 +77,7 @@ mod races;
 mod readers;
 mod ratelimit;
 mod replicas;
+mod rights;
 mod rolling;
 mod routes;
 mod scripts;

@@ -29,7 +29,7 @@ pub use key::KeyEvent;
 pub use organization::OrganizationEvent;
 pub use passkey::PasskeyEvent;
 pub use privacy::PrivacyEvent;
-pub use rights::RightsEvent;
+pub use rights::{Redefined, RightsEvent};
 pub use session::{EndReason, LoginFailure, SessionEvent};
 pub use system::SystemEvent;
 

@@ -39,6 +39,26 @@ pub enum RightsEvent {
     CatalogueChanged {
         kind: &'static str,
         code: Code,
+        did: Redefined,
+    },
+}
+
+/// What became of a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Redefined {
+    Created,
+    /// These fields have other values.
+    Updated(Vec<&'static str>),
+    Deleted,
+    /// It brings this from now on.
+    Gained {
+        kind: &'static str,
+        code: Code,
+    },
+    Lost {
+        kind: &'static str,
+        code: Code,
     },
 }
 

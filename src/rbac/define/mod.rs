@@ -1,0 +1,346 @@
+//! Permissions, roles and groups that are made here, and what accounts get of them from somebody who is
+//! not the operator.
+//!
+//! Law: every operation is given the [`Authority`] that it is done by, and asks it before it writes. What
+//! is removed is taken from everyone and everything that had it, so that whoever uses the code again
+//! begins with nobody.
+
+pub(super) mod store;
+
+use super::administrators;
+use super::authority::Authority;
+use super::{Granted, Outcome, Refused, gained, lost, redefined, revoke};
+use crate::app::Change;
+use crate::audit::Redefined;
+use crate::base::Id;
+use crate::policy::Code;
+
+pub use store::{Edit, Kind, Made, Place};
+
+/// What is to be defined.
+#[derive(Debug, Clone)]
+pub struct NewDefinition {
+    pub code: Code,
+    pub name: String,
+    pub description: String,
+}
+
+/// Defines a permission, below another one if there is a parent. Who holds the parent holds it at once.
+pub async fn create_permission(
+    change: &mut Change<'_>,
+    by: &Authority,
+    new: &NewDefinition,
+    parent: Option<&Code>,
+) -> Result<(), Refused> {
+    let what = Granted::Permission(new.code.clone());
+    refuse_taken(by, &what)?;
+    if let Some(parent) = parent {
+        let parent = Granted::Permission(parent.clone());
+        refuse_undefined(by, &parent)?;
+        by.covers(&parent)?;
+    }
+    begin_with_nobody(change, &what).await?;
+    let row = store::NewRow {
+        id: change.new_id(),
+        number: change.number("permission").await?,
+        code: &new.code,
+        name: &new.name,
+        description: &new.description,
+        now: change.now(),
+    };
+    store::add_permission(change.tx(), &row, parent).await?;
+    redefined(change, &what, Redefined::Created).await.map(drop)
+}
+
+/// Changes a permission. Below another parent it is held by whoever holds that one, so it must be the
+/// caller's to give.
+pub async fn edit_permission(
+    change: &mut Change<'_>,
+    by: &Authority,
+    code: &Code,
+    edit: Edit,
+) -> Result<Outcome, Refused> {
+    let what = Granted::Permission(code.clone());
+    by.own_definition(&what)?;
+    by.covers(&what)?;
+    let all = &by.definitions().permissions;
+    let Some(own) = all.get(code) else { return Err(Refused::Undefined(what)) };
+    let place = edit.place.filter(|place| place.parent() != own.parent.as_ref());
+    if let Some(Place::Below(parent)) = &place {
+        refuse_undefined(by, &Granted::Permission(parent.clone()))?;
+        let mut above = Some(parent);
+        // As many steps as there are permissions: a store that holds a circle already ends nobody's request.
+        for _ in 0..=all.len() {
+            match above {
+                Some(at) if at == code => return Err(Refused::Circle(code.clone())),
+                Some(at) => above = all.get(at).and_then(|own| own.parent.as_ref()),
+                None => break,
+            }
+        }
+    }
+    let edit = Edit {
+        name: edit.name.filter(|name| *name != own.name),
+        description: edit.description.filter(|text| *text != own.description),
+        place,
+        is_default: None,
+    };
+    write(change, &what, &edit).await
+}
+
+/// Removes a permission and those of the store below it, everywhere.
+pub async fn remove_permission(change: &mut Change<'_>, by: &Authority, code: &Code) -> Result<(), Refused> {
+    let what = Granted::Permission(code.clone());
+    by.own_definition(&what)?;
+    by.covers(&what)?;
+    let mut all = vec![code.clone()];
+    let mut at = 0;
+    while let Some(parent) = all.get(at).cloned() {
+        let below =
+            by.definitions().permissions.iter().filter(|(_, own)| own.parent.as_ref() == Some(&parent));
+        let below: Vec<Code> = below
+            .map(|(code, _)| code.clone())
+            .filter(|code| by.own_definition(&Granted::Permission(code.clone())).is_ok())
+            .filter(|code| !all.contains(code))
+            .collect();
+        all.extend(below);
+        at += 1;
+    }
+    for code in all {
+        remove(change, &Granted::Permission(code)).await?;
+    }
+    Ok(())
+}
+
+/// Defines a role that brings these permissions.
+pub async fn create_role(
+    change: &mut Change<'_>,
+    by: &Authority,
+    new: &NewDefinition,
+    is_default: bool,
+    permissions: &[Code],
+) -> Result<(), Refused> {
+    let what = Granted::Role(new.code.clone());
+    refuse_taken(by, &what)?;
+    begin_with_nobody(change, &what).await?;
+    let row = store::NewRow {
+        id: change.new_id(),
+        number: change.number("role").await?,
+        code: &new.code,
+        name: &new.name,
+        description: &new.description,
+        now: change.now(),
+    };
+    store::add_role(change.tx(), &row, is_default).await?;
+    redefined(change, &what, Redefined::Created).await?;
+    for permission in permissions {
+        let granted = Granted::Permission(permission.clone());
+        refuse_undefined(by, &granted)?;
+        by.covers(&granted)?;
+        store::add_to_role(change.tx(), &new.code, &granted).await?;
+        redefined(change, &what, gained(&granted)).await?;
+    }
+    Ok(())
+}
+
+/// Changes a role. Where it becomes one that new accounts get, everything that it brings is given to them.
+pub async fn edit_role(
+    change: &mut Change<'_>,
+    by: &Authority,
+    code: &Code,
+    edit: Edit,
+) -> Result<Outcome, Refused> {
+    let what = own_role(by, code)?;
+    if edit.is_default == Some(true) {
+        by.covers(&what)?;
+    }
+    let Some(own) = by.definitions().roles.get(code) else { return Err(Refused::Undefined(what)) };
+    let edit = Edit {
+        name: edit.name.filter(|name| *name != own.name),
+        description: edit.description.filter(|text| *text != own.description),
+        place: None,
+        is_default: edit.is_default.filter(|is_default| *is_default != own.is_default),
+    };
+    write(change, &what, &edit).await
+}
+
+/// Gives a permission to a role of the store, or takes it away.
+pub async fn set_role_permission(
+    change: &mut Change<'_>,
+    by: &Authority,
+    code: &Code,
+    permission: &Code,
+    has: bool,
+) -> Result<Outcome, Refused> {
+    let what = own_role(by, code)?;
+    let granted = Granted::Permission(permission.clone());
+    by.covers(&granted)?;
+    let had = by.definitions().roles.get(code).is_some_and(|own| own.permissions.contains(permission));
+    if had == has {
+        return Ok(Outcome::Unchanged);
+    }
+    if has {
+        refuse_undefined(by, &granted)?;
+        store::add_to_role(change.tx(), code, &granted).await?;
+        redefined(change, &what, gained(&granted)).await
+    } else {
+        store::take_from_role(change.tx(), code, &granted).await?;
+        redefined(change, &what, lost(&granted)).await
+    }
+}
+
+/// Removes a role, from everyone who has it too.
+pub async fn remove_role(change: &mut Change<'_>, by: &Authority, code: &Code) -> Result<(), Refused> {
+    let what = own_role(by, code)?;
+    remove(change, &what).await?;
+    keep_an_administrator(change, by, &what).await
+}
+
+/// Makes an empty group.
+pub async fn make_group(change: &mut Change<'_>, by: &Authority, new: &NewDefinition) -> Result<(), Refused> {
+    let what = Granted::Group(new.code.clone());
+    refuse_taken(by, &what)?;
+    begin_with_nobody(change, &what).await?;
+    super::create_group(change, by.definitions(), &new.code, &new.name).await?;
+    let described = Edit { description: Some(new.description.clone()), ..Edit::default() };
+    let now = change.now();
+    store::edit(change.tx(), &what, &described, now).await?;
+    Ok(())
+}
+
+/// Changes how people read a group.
+pub async fn describe_group(
+    change: &mut Change<'_>,
+    by: &Authority,
+    code: &Code,
+    edit: Edit,
+) -> Result<Outcome, Refused> {
+    let what = Granted::Group(code.clone());
+    by.own_definition(&what)?;
+    by.covers_content(&what)?;
+    let Some(own) = by.definitions().groups.get(code) else { return Err(Refused::Undefined(what)) };
+    let edit = Edit {
+        name: edit.name.filter(|name| *name != own.name),
+        description: edit.description.filter(|text| *text != own.description),
+        place: None,
+        is_default: None,
+    };
+    write(change, &what, &edit).await
+}
+
+/// Removes a group, and takes it from its members.
+pub(super) async fn drop_group(change: &mut Change<'_>, by: &Authority, code: &Code) -> Result<(), Refused> {
+    let what = Granted::Group(code.clone());
+    by.own_definition(&what)?;
+    by.covers_content(&what)?;
+    super::remove_group(change, by.definitions(), code).await?;
+    keep_an_administrator(change, by, &what).await
+}
+
+/// Gives a role or permission to everyone in a group, or takes it from them.
+pub(super) async fn set_group_grant(
+    change: &mut Change<'_>,
+    by: &Authority,
+    code: &Code,
+    granted: &Granted,
+    has: bool,
+) -> Result<Outcome, Refused> {
+    let what = Granted::Group(code.clone());
+    by.own_definition(&what)?;
+    by.covers_content(&what)?;
+    by.covers(granted)?;
+    if has {
+        return super::grant_to_group(change, by.definitions(), code, granted).await;
+    }
+    let outcome = super::revoke_from_group(change, by.definitions(), code, granted).await?;
+    keep_an_administrator(change, by, granted).await?;
+    Ok(outcome)
+}
+
+/// Gives an account what is the caller's to give.
+pub async fn give(
+    change: &mut Change<'_>,
+    by: &Authority,
+    account: Id,
+    granted: &Granted,
+) -> Result<Outcome, Refused> {
+    refuse_undefined(by, granted)?;
+    by.covers(granted)?;
+    super::grant(change, by.definitions(), account, granted).await
+}
+
+/// Takes from an account what would be the caller's to give, and never from the last administrator.
+pub async fn take(
+    change: &mut Change<'_>,
+    by: &Authority,
+    account: Id,
+    granted: &Granted,
+) -> Result<Outcome, Refused> {
+    by.covers(granted)?;
+    let outcome = revoke(change, account, granted).await?;
+    keep_an_administrator(change, by, granted).await?;
+    Ok(outcome)
+}
+
+fn own_role(by: &Authority, code: &Code) -> Result<Granted, Refused> {
+    let what = Granted::Role(code.clone());
+    by.own_definition(&what)?;
+    by.covers_content(&what)?;
+    Ok(what)
+}
+
+fn refuse_taken(by: &Authority, what: &Granted) -> Result<(), Refused> {
+    if what.is_defined_in(by.definitions()) { Err(Refused::Taken(what.clone())) } else { Ok(()) }
+}
+
+fn refuse_undefined(by: &Authority, what: &Granted) -> Result<(), Refused> {
+    if what.is_defined_in(by.definitions()) { Ok(()) } else { Err(Refused::Undefined(what.clone())) }
+}
+
+async fn write(change: &mut Change<'_>, what: &Granted, edit: &Edit) -> Result<Outcome, Refused> {
+    let fields = [
+        ("name", edit.name.is_some()),
+        ("description", edit.description.is_some()),
+        ("parent", edit.place.is_some()),
+        ("is_default", edit.is_default.is_some()),
+    ];
+    let fields: Vec<&'static str> = fields.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect();
+    if fields.is_empty() {
+        return Ok(Outcome::Unchanged);
+    }
+    let now = change.now();
+    store::edit(change.tx(), what, edit, now).await?;
+    redefined(change, what, Redefined::Updated(fields)).await
+}
+
+async fn remove(change: &mut Change<'_>, what: &Granted) -> Result<(), Refused> {
+    if !store::remove(change.tx(), what).await? {
+        return Err(Refused::Undefined(what.clone()));
+    }
+    begin_with_nobody(change, what).await?;
+    redefined(change, what, Redefined::Deleted).await.map(drop)
+}
+
+/// Takes a code from everyone and everything that was granted it: what a file once defined and does not
+/// any more may have left grants behind.
+async fn begin_with_nobody(change: &mut Change<'_>, what: &Granted) -> Result<(), Refused> {
+    for account in super::store::accounts_with(change.tx(), what).await? {
+        revoke(change, account, what).await?;
+    }
+    store::take_from_definitions(change.tx(), what).await?;
+    Ok(())
+}
+
+/// After something was taken that makes administrators: somebody of the site is one still.
+async fn keep_an_administrator(
+    change: &mut Change<'_>,
+    by: &Authority,
+    taken: &Granted,
+) -> Result<(), Refused> {
+    if !by.makes_administrators(taken) {
+        return Ok(());
+    }
+    let config = change.app().config();
+    let all = super::definitions(change.tx(), &config.definitions).await?;
+    let is_one_left = administrators::are_left(change, all, by.site()).await?;
+    if is_one_left { Ok(()) } else { Err(Refused::LastAdministrator) }
+}

@@ -1,0 +1,173 @@
+//! Definitions made here and rights given by somebody who is not the operator, on every store.
+
+use futures::future::join_all;
+
+use super::*;
+use crate::account::{self, NewAccount};
+use crate::audit::How;
+use crate::rbac::define::{self, Edit, NewDefinition, Place};
+use crate::store::DEFAULT_SITE;
+
+/// One change by `caller`, tried again while another transaction is in the way.
+macro_rules! by {
+    ($app:expr, $caller:expr, |$change:ident, $authority:ident| $act:expr) => {
+        loop {
+            let outcome = async {
+                let mut $change = $app.change(Actor::command_line()).await?;
+                let $authority = Authority::take(&mut $change, $caller, &[]).await?;
+                $act.await?;
+                match $change.commit().await {
+                    Err(Error::Broken { .. }) | Ok(()) => Ok(()),
+                    Err(error) => Err(Refused::Store(error)),
+                }
+            };
+            match outcome.await {
+                Err(Refused::Store(Error::Busy)) => {}
+                outcome => break outcome,
+            }
+        }
+    };
+}
+
+async fn person(app: &App, is_superuser: bool) -> Id {
+    let mut change = app.change(Actor::command_line()).await.unwrap();
+    let new = NewAccount { is_superuser, ..NewAccount::of(DEFAULT_SITE) };
+    let made = account::create(&mut change, &new, How::Administrator).await.unwrap();
+    change.commit().await.unwrap();
+    made.id
+}
+
+fn new(text: &str) -> NewDefinition {
+    NewDefinition { code: code(text), name: text.to_owned(), description: String::new() }
+}
+
+async fn known(app: &App) -> Definitions {
+    definitions(&app.db, &Definitions::default()).await.unwrap()
+}
+
+fn below(text: &str) -> Edit {
+    Edit { place: Some(Place::Below(code(text))), ..Edit::default() }
+}
+
+crate::on_every_store! {
+    async fn what_is_removed_is_gone_from_everyone_and_begins_with_nobody(store: TestStore) {
+        let app = app_on(store).await;
+        let (root, ada) = (person(&app, true).await, person(&app, false).await);
+        by!(app, root, |change, all| define::create_permission(&mut change, &all, &new("posts"), None)).unwrap();
+        let parent = code("posts");
+        by!(app, root, |change, all| define::create_permission(&mut change, &all, &new("posts.publish"), Some(&parent))).unwrap();
+        let publish = [code("posts.publish")];
+        by!(app, root, |change, all| define::create_role(&mut change, &all, &new("press"), true, &publish)).unwrap();
+        by!(app, root, |change, all| define::make_group(&mut change, &all, &new("crew"))).unwrap();
+        by!(app, root, |change, all| define::set_group_grant(&mut change, &all, &code("crew"), &role("press"), true)).unwrap();
+        for granted in [role("press"), permission("posts.publish"), group("crew")] {
+            by!(app, root, |change, all| define::give(&mut change, &all, ada, &granted)).unwrap();
+        }
+        let all = known(&app).await;
+        assert_eq!(all.roles["press"].permissions, publish);
+        assert!(all.roles["press"].is_default);
+        assert_eq!(all.groups["crew"].roles, [code("press")]);
+        let edit = Edit { name: Some("Press".to_owned()), is_default: Some(false), ..Edit::default() };
+        by!(app, root, |change, all| define::edit_role(&mut change, &all, &code("press"), edit.clone())).unwrap();
+        let press = known(&app).await.roles["press"].clone();
+        assert_eq!((press.name.as_str(), press.is_default), ("Press", false));
+
+        by!(app, root, |change, all| define::remove_permission(&mut change, &all, &code("posts"))).unwrap();
+        let all = known(&app).await;
+        assert!(!all.permissions.contains_key("posts") && !all.permissions.contains_key("posts.publish"));
+        assert_eq!(all.roles["press"].permissions, []);
+        by!(app, root, |change, all| define::remove_role(&mut change, &all, &code("press"))).unwrap();
+        by!(app, root, |change, all| define::drop_group(&mut change, &all, &code("crew"))).unwrap();
+        by!(app, root, |change, all| define::create_role(&mut change, &all, &new("press"), false, &[])).unwrap();
+        by!(app, root, |change, all| define::make_group(&mut change, &all, &new("crew"))).unwrap();
+        assert_eq!(assignments(&app.db, ada).await.unwrap(), Assignments::default());
+        assert_eq!(known(&app).await.groups["crew"].roles, []);
+    }
+
+    async fn a_grant_that_a_file_left_behind_does_not_come_back(store: TestStore) {
+        let app = app_on(store).await;
+        let (root, ada) = (person(&app, true).await, person(&app, false).await);
+        let mut overlay = seed::definitions();
+        let analyst = overlay.roles["viewer"].clone();
+        overlay.roles.insert(code("analyst"), analyst);
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        grant(&mut change, &overlay, ada, &role("analyst")).await.unwrap();
+        change.commit().await.unwrap();
+        let content = [code("content")];
+        by!(app, root, |change, all| define::create_role(&mut change, &all, &new("analyst"), false, &content)).unwrap();
+        assert_eq!(assignments(&app.db, ada).await.unwrap().roles, []);
+    }
+
+    async fn nobody_closes_a_circle_neither_alone_nor_together(store: TestStore) {
+        let app = app_on(store).await;
+        let root = person(&app, true).await;
+        for text in ["a", "b", "c"] {
+            by!(app, root, |change, all| define::create_permission(&mut change, &all, &new(text), None)).unwrap();
+        }
+        let own = by!(app, root, |change, all| define::edit_permission(&mut change, &all, &code("a"), below("a")));
+        assert_eq!(own, Err(Refused::Circle(code("a"))));
+        let steps = [("a", "b"), ("b", "c"), ("c", "a")];
+        let moves = steps.map(|(what, under)| {
+            let app = &app;
+            async move {
+                by!(app, root, |change, all| define::edit_permission(&mut change, &all, &code(what), below(under)))
+            }
+        });
+        let moved = join_all(moves).await;
+        assert_eq!(moved.iter().filter(|outcome| outcome.is_ok()).count(), 2, "{moved:?}");
+        assert_eq!(known(&app).await.cycles(), (vec![], vec![]));
+    }
+
+    async fn of_two_last_administrators_who_remove_each_other_one_stays(store: TestStore) {
+        let app = app_on(store).await;
+        let (ada, eve) = (person(&app, false).await, person(&app, false).await);
+        for id in [ada, eve] {
+            give(&app, id, &role("super_admin")).await.unwrap();
+        }
+        let taking = [(ada, eve), (eve, ada), (ada, ada), (eve, eve)].map(|(caller, of)| {
+            let app = &app;
+            async move {
+                by!(app, caller, |change, all| define::take(&mut change, &all, of, &role("super_admin")))
+            }
+        });
+        let taken = join_all(taking).await;
+        let left = store::accounts_with(&app.db, &role("super_admin")).await.unwrap();
+        assert_eq!(left.len(), 1, "{taken:?}");
+        let last = by!(app, left[0], |change, all| define::take(&mut change, &all, left[0], &role("super_admin")));
+        assert_eq!(last, Err(Refused::LastAdministrator));
+    }
+
+    async fn of_many_grants_and_removals_by_people_each_counts_once(store: TestStore) {
+        let app = app_on(store).await;
+        let (root, ada) = (person(&app, true).await, person(&app, false).await);
+        let before = events(&app).await.len();
+        let editor = role("editor");
+        let given = join_all((0..64).map(|_| async {
+            by!(app, root, |change, all| define::give(&mut change, &all, ada, &editor))
+        })).await;
+        assert!(given.iter().all(Result::is_ok), "{given:?}");
+        let taken = join_all((0..64).map(|_| async {
+            by!(app, root, |change, all| define::take(&mut change, &all, ada, &editor))
+        })).await;
+        assert!(taken.iter().all(Result::is_ok), "{taken:?}");
+        assert_eq!(events(&app).await[before..], ["role_assigned", "role_removed"]);
+    }
+
+    async fn who_was_demoted_a_moment_ago_grants_nothing(store: TestStore) {
+        let app = app_on(store).await;
+        let (ada, eve) = (person(&app, false).await, person(&app, false).await);
+        give(&app, ada, &role("editor")).await.unwrap();
+        let refused = by!(app, ada, |change, all| define::give(&mut change, &all, eve, &role("super_admin")));
+        assert!(matches!(refused, Err(Refused::NotHeld(_))), "{refused:?}");
+        by!(app, ada, |change, all| define::give(&mut change, &all, eve, &role("viewer"))).unwrap();
+        take(&app, ada, &role("editor")).await.unwrap();
+        let refused = by!(app, ada, |change, all| define::give(&mut change, &all, eve, &role("editor")));
+        assert!(matches!(refused, Err(Refused::NotHeld(_))), "{refused:?}");
+        give(&app, ada, &role("super_admin")).await.unwrap();
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        account::set_activity(&mut change, ada, account::Activity::Inactive).await.unwrap();
+        change.commit().await.unwrap();
+        let refused = by!(app, ada, |change, all| define::give(&mut change, &all, eve, &role("editor")));
+        assert!(matches!(refused, Err(Refused::NotHeld(_))), "{refused:?}");
+    }
+}
