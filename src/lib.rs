@@ -78,6 +78,7 @@ pub mod login;
 pub mod apikey;
 pub mod profile;
 pub mod privacy;
+pub mod trail;
 pub mod web;
 pub mod gate;
 pub mod proxy;

@@ -12,8 +12,8 @@ mod view;
 
 use crate::app::Change;
 use crate::audit::{AccountEvent, Contact, How};
-use crate::base::{Id, Timestamp};
-use crate::store::{Error, Source};
+use crate::base::{Email, Id, Number, Timestamp};
+use crate::store::{Error, FromRow, Source};
 
 pub use record::{
     Account, Channel, Field, MustChange, NewAccount, NotAReference, NotAUsername, PasswordHash, Reference,
@@ -300,6 +300,19 @@ pub async fn lower(change: &mut Change<'_>, account: Id, flag: Flag) -> Result<L
     }
     tell_flags(change, account).await?;
     Ok(Lowered::Yes)
+}
+
+/// As what people are known to those who watch over a site.
+#[derive(Debug, Clone, FromRow)]
+pub struct Known {
+    pub id: Id,
+    pub number: Number,
+    pub email: Option<Email>,
+}
+
+/// Those of these accounts that are of the site; who is gone is known by number alone.
+pub async fn known(src: impl Source, site: Id, ids: &[Id]) -> Result<Vec<Known>, Error> {
+    store::known(src, site, ids).await
 }
 
 /// Whether a superuser of the site could log in.

@@ -2,7 +2,7 @@
 //! Law: whatever must hold is a condition of the write, and the row count says whether it held.
 
 use super::{
-    Account, Channel, Field, Flag, MustChange, NewAccount, PasswordHash, Reference, Target, Username,
+    Account, Channel, Field, Flag, Known, MustChange, NewAccount, PasswordHash, Reference, Target, Username,
 };
 use crate::base::{Id, Number, Timestamp};
 use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
@@ -309,6 +309,11 @@ pub(super) async fn is_last_superuser(mut src: impl Source, id: Id, now: Timesta
     let stmt = stmt.bind(id).bind(true).bind(true).bind(true).bind(false).bind(false).bind(now);
     let (count,): (i64,) = src.one(stmt).await?;
     Ok(count > 0)
+}
+
+pub(super) async fn known(mut src: impl Source, site: Id, ids: &[Id]) -> Result<Vec<Known>, Error> {
+    let stmt = sql("SELECT id, number, email FROM account WHERE site_id = ? AND id IN").bind(site);
+    src.all(stmt.list(ids.iter().copied()).push("ORDER BY number")).await
 }
 
 pub(super) async fn has_superuser(mut src: impl Source, site: Id) -> Result<bool, Error> {

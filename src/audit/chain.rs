@@ -7,7 +7,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::store::{self, NewRow};
 use super::{Actor, Event};
@@ -19,6 +19,8 @@ use crate::store::{Error, Source, Tx};
 pub const USER_AGENT_MAX: usize = 500;
 const REQUEST_ID_MAX: usize = 64;
 const PAGE: u32 = 1000;
+/// The code of the row that tells what was pruned.
+const PRUNED: &str = "audit_pruned";
 
 /// Where the chain ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,6 +41,8 @@ pub enum Finding {
     Changed,
     /// What lies beside the row is not what was written; erased would be fine.
     PersonalChanged,
+    /// The row is another one than the one that was vouched for: the chain was written anew.
+    Rewritten,
 }
 
 impl fmt::Display for Finding {
@@ -48,6 +52,7 @@ impl fmt::Display for Finding {
             Self::Unlinked => "does not follow the row before it",
             Self::Changed => "was changed",
             Self::PersonalChanged => "has details that were changed",
+            Self::Rewritten => "is not the row that was vouched for",
         })
     }
 }
@@ -128,6 +133,7 @@ fn new_row(noted: &Noted, seq: i64, prev_hash: String, random: &dyn Random) -> N
         hash: String::new(),
         salt,
         content,
+        address: actor.address.map(|address| address.to_string()),
         trace: event.trace().map(str::to_owned),
     };
     row.hash = row.hashed();
@@ -166,10 +172,13 @@ impl NewRow {
 }
 
 /// Reads the whole chain and checks every link; where it ends. What was pruned by its age is not
-/// missed: the chain then begins with the row after it.
+/// missed: a row of the chain says up to which one, and the chain begins with the row after it.
 pub async fn verify(mut source: impl Source) -> Result<Head, Broken> {
     let head = store::head(&mut source).await?;
     let mut last: Option<Head> = None;
+    // The row before the first one, until it is accounted for.
+    let mut pruned: Option<Head> = None;
+    let mut pruned_before = 0;
     loop {
         let after = last.as_ref().map_or(0, |last| last.seq);
         let rows = store::links(&mut source, after, PAGE).await?;
@@ -181,8 +190,20 @@ pub async fn verify(mut source: impl Source) -> Result<Head, Broken> {
                 let seq = if finding == Finding::Missing { after_of(last.as_ref()) } else { row.seq };
                 return Err(Broken::At { seq, finding });
             }
+            if last.is_none() && row.seq > 1 {
+                pruned = Some(Head { seq: row.seq - 1, hash: row.prev_hash.clone() });
+            }
+            if let Some(tombstone) = tombstone(&row) {
+                pruned_before = pruned_before.max(tombstone.seq);
+                pruned = pruned.filter(|missing| *missing != tombstone);
+            }
             last = Some(Head { seq: row.seq, hash: row.hash });
         }
+    }
+    if let Some(missing) = pruned {
+        // Where more is gone than was pruned, the first row that should be there is the one after that.
+        let seq = if pruned_before < missing.seq { pruned_before + 1 } else { 1 };
+        return Err(Broken::At { seq, finding: Finding::Missing });
     }
     // Rows that were committed while we read are fine; a tail that is gone is not.
     let last = last.unwrap_or(Head { seq: 0, hash: String::new() });
@@ -190,6 +211,40 @@ pub async fn verify(mut source: impl Source) -> Result<Head, Broken> {
         return Err(Broken::At { seq: last.seq + 1, finding: Finding::Missing });
     }
     Ok(last)
+}
+
+/// What a row says that was pruned, last of all.
+fn tombstone(row: &store::Link) -> Option<Head> {
+    if row.code != PRUNED {
+        return None;
+    }
+    let content: Value = serde_json::from_str(row.content.as_deref()?).ok()?;
+    let detail = &content["detail"];
+    Some(Head { seq: detail["to_seq"].as_i64()?, hash: detail["hash"].as_str()?.to_owned() })
+}
+
+/// What became of a row that was vouched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is there, as it was.
+    Yes,
+    /// Its time was over.
+    Pruned,
+}
+
+/// The same, and whether the chain still is the one that ended like this at some time.
+pub async fn verify_against(mut source: impl Source, vouched: &Head) -> Result<(Head, Kept), Broken> {
+    let end = verify(&mut source).await?;
+    if vouched.seq > end.seq {
+        return Err(Broken::At { seq: end.seq + 1, finding: Finding::Missing });
+    }
+    match store::hash_of(&mut source, vouched.seq).await? {
+        Some(hash) if hash == vouched.hash => Ok((end, Kept::Yes)),
+        Some(_) => Err(Broken::At { seq: vouched.seq, finding: Finding::Rewritten }),
+        // The chain is whole, so what is not in it was pruned; nothing at all was vouched for as such.
+        None if vouched.seq == 0 => Ok((end, Kept::Yes)),
+        None => Ok((end, Kept::Pruned)),
+    }
 }
 
 fn after_of(last: Option<&Head>) -> i64 {

@@ -9,16 +9,20 @@ mod chain;
 mod event;
 mod store;
 mod subject;
+mod vouch;
 #[cfg(test)]
 mod tests;
 
 pub use actor::{Actor, Who};
-pub use chain::{Broken, Finding, Head, Noted, USER_AGENT_MAX, append, verify};
+pub use chain::{Broken, Finding, Head, Kept, Noted, USER_AGENT_MAX, append, verify, verify_against};
 pub use event::{
     AccountEvent, AgentEvent, ApiKeyEvent, ApplicationEvent, ApprovalEvent, Basis, Contact, Decided,
     Delegation, EndReason, Event, FactorEvent, How, KeyEvent, LoginFailure, OrganizationEvent, PasskeyEvent,
     PrivacyEvent, Redefined, RightsEvent, SessionEvent, Settled, Step, Suspension, SystemEvent, Verdict,
     Voided,
 };
-pub use store::{Row, Sought, count_of, erase, latest, latest_of, prune, tail, tail_of};
+pub use store::{
+    Row, Search, Sought, count_of, erase, head, latest, latest_of, one, prune, search, tail, tail_of,
+};
 pub use subject::Subject;
+pub use vouch::{NotSigned, SignedHead};

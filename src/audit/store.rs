@@ -29,6 +29,7 @@ pub(super) struct NewRow {
     pub hash: String,
     pub salt: String,
     pub content: String,
+    pub address: Option<String>,
     pub trace: Option<String>,
 }
 
@@ -37,7 +38,7 @@ pub(super) struct NewRow {
 pub(super) struct Link {
     pub seq: i64,
     happened_at: Timestamp,
-    code: String,
+    pub code: String,
     site_id: Id,
     actor_kind: String,
     actor_id: Option<Id>,
@@ -50,6 +51,7 @@ pub(super) struct Link {
     pub hash: String,
     pub salt: Option<String>,
     pub content: Option<String>,
+    trace: Option<String>,
 }
 
 impl Link {
@@ -70,6 +72,7 @@ impl Link {
             hash: String::new(),
             salt: String::new(),
             content: String::new(),
+            address: None,
             trace: None,
         }
     }
@@ -88,6 +91,8 @@ pub struct Row {
     pub organization: Option<Id>,
     pub application: Option<Id>,
     pub request_id: Option<String>,
+    /// The prompt that caused it, as an agent named it.
+    pub trace: Option<String>,
     /// `address`, `user_agent` and `detail`; null once erased.
     pub personal: Value,
 }
@@ -106,6 +111,7 @@ impl From<Link> for Row {
             organization: link.organization_id,
             application: link.application_id,
             request_id: link.request_id,
+            trace: link.trace,
             personal: personal.unwrap_or(Value::Null),
         }
     }
@@ -127,7 +133,8 @@ pub(super) async fn set_head(tx: &mut Tx, hash: &str) -> Result<(), Error> {
     tx.execute(sql("UPDATE change_counter SET last_hash = ? WHERE id = 1").bind(hash)).await.map(drop)
 }
 
-pub(super) async fn head(mut source: impl Source) -> Result<Head, Error> {
+/// Where the chain ends.
+pub async fn head(mut source: impl Source) -> Result<Head, Error> {
     let counter: Counter =
         source.one(sql("SELECT last_seq, last_hash FROM change_counter WHERE id = 1")).await?;
     Ok(Head { seq: counter.last_seq, hash: counter.last_hash })
@@ -138,15 +145,16 @@ pub(super) async fn insert(tx: &mut Tx, rows: &[NewRow]) -> Result<(), Error> {
         let mut chain =
             sql("INSERT INTO audit (seq, happened_at, code, site_id, actor_kind, actor_id, account_id, \
              organization_id, application_id, request_id, digest, prev_hash, hash) VALUES");
-        let mut beside = sql("INSERT INTO audit_personal (seq, account_id, salt, content, trace) VALUES");
+        let mut beside =
+            sql("INSERT INTO audit_personal (seq, account_id, salt, content, address, trace) VALUES");
         for (i, row) in batch.iter().enumerate() {
             if i > 0 {
                 chain = chain.push(",");
                 beside = beside.push(",");
             }
             chain = values(chain, row);
-            let personal = beside.push("(?, ?, ?, ?, ?)").bind(row.seq).bind(row.account_id);
-            beside = personal.bind(&row.salt).bind(&row.content).bind(&row.trace);
+            let personal = beside.push("(?, ?, ?, ?, ?, ?)").bind(row.seq).bind(row.account_id);
+            beside = personal.bind(&row.salt).bind(&row.content).bind(&row.address).bind(&row.trace);
         }
         tx.execute(chain).await?;
         tx.execute(beside).await?;
@@ -171,9 +179,16 @@ fn values(stmt: Stmt, row: &NewRow) -> Stmt {
         .bind(&row.hash)
 }
 
+/// The hash of one row.
+pub(super) async fn hash_of(mut source: impl Source, seq: i64) -> Result<Option<String>, Error> {
+    let row: Option<(String,)> =
+        source.optional(sql("SELECT hash FROM audit WHERE seq = ?").bind(seq)).await?;
+    Ok(row.map(|(hash,)| hash))
+}
+
 fn select() -> Stmt {
     sql("SELECT a.seq, a.happened_at, a.code, a.site_id, a.actor_kind, a.actor_id, a.account_id, \
-         a.organization_id, a.application_id, a.request_id, a.digest, a.prev_hash, a.hash, p.salt, p.content \
+         a.organization_id, a.application_id, a.request_id, a.digest, a.prev_hash, a.hash, p.salt, p.content, p.trace \
          FROM audit a LEFT JOIN audit_personal p ON p.seq = a.seq")
 }
 
@@ -203,6 +218,62 @@ impl Sought {
             .and_if(self.request_id.as_deref(), "a.request_id = ?")
             .and_if(self.trace.as_deref(), "p.trace = ?")
     }
+}
+
+/// What those who watch over a site look for; what is absent may be anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Search {
+    /// Any of these.
+    pub codes: Vec<String>,
+    /// The account that a row is about.
+    pub account: Option<Id>,
+    /// The agent token that did it.
+    pub agent: Option<Id>,
+    pub organization: Option<Id>,
+    pub application: Option<Id>,
+    pub address: Option<String>,
+    pub request_id: Option<String>,
+    pub trace: Option<String>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// Only rows before this number.
+    pub before: Option<i64>,
+}
+
+/// The rows of a site that are sought, the latest first.
+pub async fn search(
+    mut source: impl Source,
+    site: Id,
+    search: &Search,
+    limit: u32,
+) -> Result<Vec<Row>, Error> {
+    let mut stmt = select().push("WHERE a.site_id = ?").bind(site);
+    if !search.codes.is_empty() {
+        stmt = stmt.push("AND a.code IN").list(search.codes.iter().map(String::as_str));
+    }
+    if search.agent.is_some() {
+        stmt = stmt.push("AND a.actor_kind = 'agent'");
+    }
+    let stmt = stmt
+        .and_if(search.account, "a.account_id = ?")
+        .and_if(search.agent, "a.actor_id = ?")
+        .and_if(search.organization, "a.organization_id = ?")
+        .and_if(search.application, "a.application_id = ?")
+        .and_if(search.address.as_deref(), "p.address = ?")
+        .and_if(search.request_id.as_deref(), "a.request_id = ?")
+        .and_if(search.trace.as_deref(), "p.trace = ?")
+        .and_if(search.since, "a.happened_at >= ?")
+        .and_if(search.until, "a.happened_at < ?")
+        .and_if(search.before, "a.seq < ?");
+    let rows: Vec<Link> = source.all(stmt.push("ORDER BY a.seq DESC LIMIT ?").bind(limit)).await?;
+    Ok(rows.into_iter().map(Row::from).collect())
+}
+
+/// One row of a site.
+pub async fn one(mut source: impl Source, site: Id, seq: i64) -> Result<Option<Row>, Error> {
+    let stmt = select().push("WHERE a.site_id = ? AND a.seq = ?").bind(site).bind(seq);
+    let row: Option<Link> = source.optional(stmt).await?;
+    Ok(row.map(Row::from))
 }
 
 /// The rows after number `after`, oldest first.

@@ -7,7 +7,7 @@ use crate::base::random::SeededRandom;
 use crate::base::{Id, Timestamp};
 use crate::on_every_store;
 use crate::store::testing::TestStore;
-use crate::store::{Db, Stmt, sql};
+use crate::store::{Db, Source as _, Stmt, sql};
 
 async fn three_rows(db: &Db) {
     let random = SeededRandom::new(1);
@@ -125,6 +125,49 @@ on_every_store! {
         three_rows(&store).await;
         falsify(&store, sql("UPDATE audit SET prev_hash = ? WHERE seq = 3").bind("0".repeat(64))).await;
         assert_eq!(finding(&store).await, (3, Finding::Unlinked));
+    }
+
+    async fn swapped_rows_are_found(store: TestStore) {
+        three_rows(&store).await;
+        for (from, to) in [(2_i64, 9_i64), (3, 2), (9, 3)] {
+            falsify(&store, sql("UPDATE audit SET seq = ? WHERE seq = ?").bind(to).bind(from)).await;
+        }
+        assert_eq!(finding(&store).await.0, 2);
+    }
+
+    async fn a_beginning_that_is_gone_and_that_nobody_pruned_is_found(store: TestStore) {
+        three_rows(&store).await;
+        falsify(&store, sql("DELETE FROM audit WHERE seq = 1")).await;
+        assert_eq!(finding(&store).await, (1, Finding::Missing));
+        falsify(&store, sql("DELETE FROM audit WHERE seq = 2")).await;
+        assert_eq!(finding(&store).await, (1, Finding::Missing));
+    }
+
+    async fn a_chain_that_was_written_anew_is_not_the_one_that_was_vouched_for(store: TestStore) {
+        three_rows(&store).await;
+        let vouched = head(&*store).await.unwrap();
+        assert_eq!(verify_against(&*store, &vouched).await.unwrap(), (vouched.clone(), Kept::Yes));
+        // Somebody who may write everything makes the last row anew, as if it had always been so.
+        let mut tx = store.begin().await.unwrap();
+        for table in ["audit", "audit_personal"] {
+            let delete = if table == "audit" { "DELETE FROM audit WHERE seq = 3" } else { "DELETE FROM audit_personal WHERE seq = 3" };
+            tx.execute(sql(delete)).await.unwrap();
+        }
+        let (hash,): (String,) = tx.one(sql("SELECT hash FROM audit WHERE seq = 2")).await.unwrap();
+        let back = sql("UPDATE change_counter SET last_seq = 2, last_hash = ? WHERE id = 1").bind(hash);
+        tx.execute(back).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(verify(&*store).await.unwrap().seq, 2, "nothing in the store shows it");
+        let gone = verify_against(&*store, &vouched).await;
+        assert!(matches!(gone, Err(Broken::At { seq: 3, finding: Finding::Missing })), "{gone:?}");
+        let mut tx = store.begin().await.unwrap();
+        let event = ApplicationEvent::Created { application: Id::from_u128(8), name: "other".to_owned() }.into();
+        let noted = Noted { actor: Actor::system(), at: Timestamp::from_millis(1), event };
+        append(&mut tx, &[noted], &SeededRandom::new(3)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(verify(&*store).await.unwrap().seq, 3);
+        let anew = verify_against(&*store, &vouched).await;
+        assert!(matches!(anew, Err(Broken::At { seq: 3, finding: Finding::Rewritten })), "{anew:?}");
     }
 
     async fn changed_details_are_found_and_erased_ones_are_fine(store: TestStore) {

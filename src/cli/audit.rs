@@ -1,17 +1,20 @@
-//! `portcullis audit tail`: what happened, newest last, and with `--follow` what happens.
-//! Rows are read as they are: what was erased stays erased. Beside the id of an account stands what it is called now.
+//! `portcullis audit tail`: what happened, newest last, and with `--follow` what happens; `audit verify`:
+//! whether all of it is still there. Rows are read as they are: what was erased stays erased. Beside the id of an
+//! account stands what it is called now.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::open;
 use super::out::{AsJson, Failure, Format, Out};
 use crate::account;
-use crate::audit::{self, Row, Sought};
+use crate::audit::{self, Broken, Head, Kept, Row, SignedHead, Sought};
 use crate::base::Id;
+use crate::config::{self, Config};
+use crate::crypto::seal::SealKey;
 use crate::store::{Db, Error};
 
 /// Read the audit trail
@@ -24,6 +27,17 @@ pub struct Audit {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Tail(Tail),
+    Verify(Verify),
+}
+
+/// Check that no entry was changed, removed or put elsewhere, and name the first that was
+#[derive(clap::Args, Debug)]
+struct Verify {
+    /// What the log said of the trail's end: also check that it still contains that entry. May be repeated
+    #[arg(long = "head", value_name = "SIGNED")]
+    heads: Vec<String>,
+    #[command(flatten)]
+    json: AsJson,
 }
 
 /// Print the latest entries, newest last
@@ -65,7 +79,77 @@ const AT_ONCE: u32 = 500;
 
 impl Audit {
     pub fn run(&self, path: &Path, out: &mut Out) -> Result<(), Failure> {
-        let Command::Tail(tail) = &self.command;
+        match &self.command {
+            Command::Tail(tail) => tail.run(path, out),
+            Command::Verify(verify) => verify.run(path, out),
+        }
+    }
+}
+
+impl Verify {
+    fn run(&self, path: &Path, out: &mut Out) -> Result<(), Failure> {
+        let config = open::config(path)?.config;
+        let heads = self.heads(&config)?;
+        let format = self.json.format();
+        open::block_on(async {
+            let db = open::existing_store(&config.store).await?;
+            match check(&db, &heads).await {
+                Ok((end, pruned)) if format == Format::Json => out
+                    .json(&json!({"whole": true, "seq": end.seq, "hash": end.hash, "pruned_heads": pruned})),
+                Ok((end, pruned)) => {
+                    out.line(format_args!(
+                        "the audit trail is whole up to entry {} ({})",
+                        end.seq, end.hash
+                    ))?;
+                    let told = |seq: &i64| {
+                        out.line(format_args!(
+                            "entry {seq}, which the log vouches for, was pruned by its age"
+                        ))
+                    };
+                    pruned.iter().try_for_each(told)
+                }
+                Err(Broken::At { seq, finding }) => {
+                    if format == Format::Json {
+                        out.json(&json!({"whole": false, "seq": seq, "finding": finding}))?;
+                    } else {
+                        out.line(Broken::At { seq, finding })?;
+                    }
+                    Err(Failure::Told)
+                }
+                Err(Broken::Store(cause)) => Err(cause.into()),
+            }
+        })
+    }
+
+    /// The heads that were named, if this seal key signed them.
+    fn heads(&self, config: &Config) -> Result<Vec<Head>, Failure> {
+        if self.heads.is_empty() {
+            return Ok(Vec::new());
+        }
+        let key = config::seal_key(&config.keys.seal_file).map_err(Failure::problem)?;
+        let seal = SealKey::from_bytes(*key.expose());
+        let read = |text: &String| SignedHead::read(&seal, text).map(|signed| signed.head);
+        self.heads.iter().map(read).collect::<Result<_, _>>().map_err(Failure::problem)
+    }
+}
+
+/// Where the trail ends, and which of the heads are of entries that were pruned.
+async fn check(db: &Db, heads: &[Head]) -> Result<(Head, Vec<i64>), Broken> {
+    let mut end = audit::verify(db).await?;
+    let mut pruned = Vec::new();
+    for head in heads {
+        let (now, kept) = audit::verify_against(db, head).await?;
+        end = now;
+        if kept == Kept::Pruned {
+            pruned.push(head.seq);
+        }
+    }
+    Ok((end, pruned))
+}
+
+impl Tail {
+    fn run(&self, path: &Path, out: &mut Out) -> Result<(), Failure> {
+        let tail = self;
         let sought = tail.sought();
         let loaded = open::config(path)?;
         open::block_on(async {

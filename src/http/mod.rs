@@ -13,6 +13,7 @@ pub mod fields;
 pub mod form;
 pub mod input;
 pub mod json;
+pub mod keyset;
 #[cfg(test)]
 pub mod law;
 pub mod limit;
@@ -34,6 +35,7 @@ pub use code::ErrorCode;
 pub use error::ApiError;
 pub use fields::{Fields, Unknown};
 pub use input::{FromFields, Input, Nothing, Query};
+pub use keyset::{Cursor, Keyset};
 pub use limit::Bucket;
 pub use ordering::Ordering;
 pub use paging::{Paged, Paging};

@@ -91,11 +91,17 @@ impl Paging {
 
 /// Where another page of the same list is. The first needs no number.
 fn place(call: &Call, page: usize) -> Result<String, ApiError> {
+    let page = (page > 1).then(|| page.to_string());
+    link(call, "page", page.as_deref())
+}
+
+/// The same request with another value of one parameter, or without it.
+pub(super) fn link(call: &Call, name: &str, value: Option<&str>) -> Result<String, ApiError> {
     let mut query = form::fields(call.head.query.as_bytes())
         .map_err(|form::Refused| ApiError::new(ErrorCode::BadRequest).saying("The query cannot be read"))?;
-    query.remove("page");
-    if page > 1 {
-        query.insert("page".to_owned(), Value::String(page.to_string()));
+    query.remove(name);
+    if let Some(value) = value {
+        query.insert(name.to_owned(), Value::String(value.to_owned()));
     }
     let mut pairs: Vec<(String, Value)> = query.into_iter().collect();
     pairs.sort_by(|(left, _), (right, _)| left.cmp(right));

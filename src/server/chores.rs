@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::sweep::Sweeper;
 use crate::app::{App, WRITTEN_EVERY, prune_audit};
+use crate::audit::{self, SignedHead};
 use crate::gate::Gate;
 use crate::notify::{self, Courier};
 use crate::{agent, approval, privacy};
@@ -51,6 +52,12 @@ pub(super) fn start(app: &Arc<App>) {
     every(app, "prune audit", HOUR, |app| async move {
         let kept_for = app.config().audit.keep_for;
         prune_audit(&app, kept_for).await.map(drop)
+    });
+    every(app, "vouch for the audit trail", MINUTE, |app| async move {
+        let head = audit::head(&app.db).await?;
+        let signed = SignedHead::new(&app.seal, head, app.now());
+        tracing::info!(seq = signed.head.seq, signed = %signed, "the audit trail ends here");
+        Ok(())
     });
     carry_notices(app);
     every(app, "stop overdue agents", AGENTS, |app| async move { agent::stop_overdue(&app).await.map(drop) });

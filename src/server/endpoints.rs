@@ -6,7 +6,7 @@
 use crate::config::{Config, Docs, Preset, Required};
 use crate::http::openapi::{self, Keys};
 use crate::http::{Row, Table, page, wellknown};
-use crate::{agent, apikey, application, approval, gate, login, otp, privacy, profile, rbac, web};
+use crate::{agent, apikey, application, approval, gate, login, otp, privacy, profile, rbac, trail, web};
 
 /// The endpoints of the native API and those at the root.
 fn rows() -> Vec<Row> {
@@ -18,6 +18,7 @@ fn rows() -> Vec<Row> {
     rows.extend(application::rows());
     rows.extend(apikey::rows());
     rows.extend(privacy::rows());
+    rows.extend(trail::rows());
     rows.extend(agent::rows());
     rows.extend(approval::rows());
     rows.push(gate::ticket_row());

@@ -53,6 +53,7 @@ pub const FILES: &[File] = files! {
     "0023_deletion"
     "0024_deletion_order"
     "0025_rights"
+    "0026_audit_address"
 };
 
 /// How far a store is with one file.

@@ -96,4 +96,5 @@ mod upstream;
 mod upstream_idle;
 mod upstream_names;
 mod upstream_times;
+mod watch;
 mod wire;

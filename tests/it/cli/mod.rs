@@ -20,6 +20,7 @@ mod soak;
 mod spent;
 mod store;
 mod supervisor;
+mod trail;
 
 use std::io::Write;
 use std::path::Path;

@@ -1,0 +1,79 @@
+//! Lists that are too long to be counted: each page goes on where the last one ended.
+//!
+//! Law: a page deep in the past costs what the first one costs, and what is added meanwhile moves nothing
+//! from one page to the next. Sizes that there are not are refused.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::call::Call;
+use super::error::ApiError;
+use super::fields::Fields;
+use super::paging::link;
+
+const SIZE: u32 = 20;
+const LARGEST: u32 = 100;
+
+/// From where on somebody reads a list, and how much of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+pub struct Cursor {
+    /// Only what came before this one: the id of the last one of the page before, as `next` says.
+    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    before: Option<i64>,
+    /// How many on a page, from 1 to 100: 20 if absent.
+    #[schemars(with = "Option<u32>", skip_serializing_if = "Option::is_none")]
+    page_size: u32,
+}
+
+/// A page of such a list, the latest first.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "{T}Keyset")]
+pub struct Keyset<T> {
+    /// Always null: nothing is counted that nobody will read.
+    count: Option<u64>,
+    page_size: u32,
+    /// Where what came before these is; null where there is nothing.
+    next: Option<String>,
+    /// Always null: whoever wants the newer ones begins anew.
+    previous: Option<String>,
+    results: Vec<T>,
+}
+
+impl Cursor {
+    /// Reads `before` and `page_size` of a query.
+    pub fn from_fields(fields: &mut Fields) -> Self {
+        let whole = |text: &str| text.parse::<i64>().ok().filter(|number| *number > 0);
+        let before = fields.optional("before").parsed(|text| whole(text).ok_or("Not the id of an entry."));
+        let size = fields.optional("page_size").parsed(|text| {
+            let size = text.parse::<u32>().ok().filter(|size| (1..=LARGEST).contains(size));
+            size.ok_or_else(|| format!("A number from 1 to {LARGEST}."))
+        });
+        Self { before, page_size: size.unwrap_or(SIZE) }
+    }
+
+    /// Read what came before this.
+    #[must_use]
+    pub const fn place(&self) -> Option<i64> {
+        self.before
+    }
+
+    /// Read this many: one more than the page, which tells whether there is another.
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
+        self.page_size + 1
+    }
+
+    /// The page of what was read, each with its number.
+    ///
+    /// # Errors
+    /// 400 where the query cannot be written again.
+    pub fn page<T>(&self, call: &Call, mut read: Vec<(i64, T)>) -> Result<Keyset<T>, ApiError> {
+        let size = usize::try_from(self.page_size).unwrap_or(usize::MAX);
+        let is_last = read.len() <= size;
+        read.truncate(size);
+        let last = read.last().map(|(number, _)| number.to_string()).filter(|_| !is_last);
+        let next = last.map(|number| link(call, "before", Some(&number))).transpose()?;
+        let results = read.into_iter().map(|(_, one)| one).collect();
+        Ok(Keyset { count: None, page_size: self.page_size, next, previous: None, results })
+    }
+}

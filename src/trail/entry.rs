@@ -1,0 +1,75 @@
+//! One row of the trail as the wire shows it: who, for whom, by which agent, because of what.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::people::Names;
+use crate::audit::Row;
+
+/// Something that happened.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "AuditLog")]
+pub(super) struct Entry {
+    id: String,
+    /// Whom it is about.
+    user: Option<i64>,
+    user_email: Option<String>,
+    /// The stable word for what happened.
+    action: String,
+    /// `account`, `agent`, `anonymous`, `command_line` or `system`.
+    actor_kind: String,
+    /// The account or the agent token that did it, by its id.
+    actor_id: Option<String>,
+    /// The agent token that did it, by its id.
+    agent_token: Option<String>,
+    /// For whom the agent did it.
+    on_behalf_of: Option<i64>,
+    /// The prompt that caused it, as the agent named it.
+    prompt_trace_id: Option<String>,
+    /// The approval that it belongs to, by its id.
+    approval: Option<String>,
+    /// The organization that it is about, by its id.
+    organization: Option<String>,
+    request_id: Option<String>,
+    /// Null once it was erased with its person.
+    ip_address: Option<String>,
+    user_agent: String,
+    application: Option<i64>,
+    application_name: Option<String>,
+    /// What is known beside; null once it was erased with its person.
+    details: Value,
+    /// RFC 3339, UTC.
+    created_at: String,
+}
+
+impl Entry {
+    pub(super) fn of(row: &Row, names: &Names) -> Self {
+        let text = |name: &str| row.personal[name].as_str().map(str::to_owned);
+        let detail = &row.personal["detail"];
+        let user = names.account(row.account);
+        let application = names.application(row.application);
+        let is_agents = row.actor_kind == "agent";
+        let actor_id = row.actor.map(|id| id.to_string());
+        Self {
+            id: row.seq.to_string(),
+            user: user.map(|user| user.number.0),
+            user_email: user.and_then(|user| user.email.as_ref()).map(ToString::to_string),
+            action: row.code.clone(),
+            actor_kind: row.actor_kind.clone(),
+            agent_token: actor_id.clone().filter(|_| is_agents),
+            actor_id,
+            on_behalf_of: user.filter(|_| is_agents).map(|user| user.number.0),
+            prompt_trace_id: row.trace.clone(),
+            approval: detail["approval"].as_str().map(str::to_owned),
+            organization: row.organization.map(|id| id.to_string()),
+            request_id: row.request_id.clone(),
+            ip_address: text("address"),
+            user_agent: text("user_agent").unwrap_or_default(),
+            application: application.map(|(number, _)| *number),
+            application_name: application.map(|(_, name)| name.clone()),
+            details: detail.clone(),
+            created_at: row.happened_at.rfc3339(),
+        }
+    }
+}

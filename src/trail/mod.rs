@@ -1,0 +1,21 @@
+//! The audit trail and the attempts to log in, for those who watch over a site (contract section 22).
+//!
+//! Law: who asks sees the rows of the own site and no others. Lists are read by number from where the last
+//! page ended, so that a page deep in the past costs what the first one costs; nothing counts what nobody
+//! will read.
+
+mod attempts;
+mod entry;
+mod logs;
+mod people;
+mod query;
+
+use crate::http::Row;
+
+/// Endpoints for those who watch.
+#[must_use]
+pub fn rows() -> Vec<Row> {
+    let mut rows = logs::rows();
+    rows.extend(attempts::rows());
+    rows
+}

@@ -1,0 +1,48 @@
+//! The names behind the ids of a page of rows.
+//!
+//! Law: one question for a page, not one for a row; of another site's people nothing is told.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::account::{self, Known};
+use crate::app::App;
+use crate::application;
+use crate::audit::Row;
+use crate::base::Id;
+use crate::store::Error;
+
+/// Who and what the rows of a page are about.
+pub(super) struct Names {
+    accounts: HashMap<Id, Known>,
+    applications: HashMap<Id, (i64, String)>,
+}
+
+impl Names {
+    pub(super) async fn of(app: &App, site: Id, rows: &[Row]) -> Result<Self, Error> {
+        let mut ids = BTreeSet::new();
+        for row in rows {
+            ids.extend(row.account);
+            if row.actor_kind == "account" {
+                ids.extend(row.actor);
+            }
+        }
+        let ids: Vec<Id> = ids.into_iter().collect();
+        let known = account::known(&app.db, site, &ids).await?;
+        let accounts = known.into_iter().map(|known| (known.id, known)).collect();
+        let applications = if rows.iter().any(|row| row.application.is_some()) {
+            application::list(&app.db, site).await?
+        } else {
+            Vec::new()
+        };
+        let applications = applications.into_iter().map(|own| (own.id, (own.number.0, own.name))).collect();
+        Ok(Self { accounts, applications })
+    }
+
+    pub(super) fn account(&self, id: Option<Id>) -> Option<&Known> {
+        self.accounts.get(&id?)
+    }
+
+    pub(super) fn application(&self, id: Option<Id>) -> Option<&(i64, String)> {
+        self.applications.get(&id?)
+    }
+}

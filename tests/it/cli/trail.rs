@@ -1,0 +1,140 @@
+//! `portcullis audit verify`: what somebody did to the store behind the gateway's back is found and named.
+
+use std::time::Duration;
+
+use portcullis::audit::{self, SignedHead};
+use portcullis::base::{Clock as _, SystemClock};
+use portcullis::config::{self, Config};
+use portcullis::crypto::seal::SealKey;
+use portcullis::store::{Db, Stmt, sql};
+
+use super::gateway::Gateway;
+use super::{GOOD, Place};
+use crate::support::replica::until;
+
+fn place() -> Place {
+    let place = Place::empty();
+    let path = |name: &str| place.path().join(name).display().to_string();
+    let (store, seal) = (path("store.db"), path("seal.key"));
+    let text =
+        format!("preset: development\nstore: 'sqlite://{store}'\nkeys: {{ seal_file: '{seal}' }}\n{GOOD}");
+    place.write("portcullis.yaml", &text);
+    for name in ["ada", "bob", "eve"] {
+        place.run(&format!("user create {name}@example.com --no-password")).good();
+    }
+    place
+}
+
+fn config(place: &Place) -> std::sync::Arc<Config> {
+    config::load(&place.path().join("portcullis.yaml")).unwrap().config
+}
+
+/// Does something to the store that the gateway would not.
+async fn tamper(place: &Place, all: impl IntoIterator<Item = Stmt>) {
+    let db = Db::open(&config(place).store).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    for stmt in all {
+        tx.execute(stmt).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+/// What the log of a gateway says now of the trail's end.
+async fn signed(place: &Place) -> String {
+    let config = config(place);
+    let db = Db::open(&config.store).await.unwrap();
+    let seal = SealKey::from_bytes(*config::seal_key(&config.keys.seal_file).unwrap().expose());
+    SignedHead::new(&seal, audit::head(&db).await.unwrap(), SystemClock.now()).to_string()
+}
+
+fn wrong(place: &Place, line: &str) -> (i64, String) {
+    let outcome = place.run(line);
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    let told = outcome.json();
+    assert_eq!(told["whole"], false);
+    (told["seq"].as_i64().unwrap(), told["finding"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_whole_trail_is_told_so_with_its_end() {
+    let place = place();
+    let told = place.run("audit verify").good();
+    assert!(told.starts_with("the audit trail is whole up to entry "), "{told}");
+    let told = place.run("audit verify --json").json();
+    assert!(told["whole"] == true && told["seq"].as_i64().unwrap() >= 3, "{told}");
+    let head = signed(&place).await;
+    place.run("user create zoe@example.com --no-password").good();
+    place.run(&format!("audit verify --head {head}")).good();
+    let forged = format!("{}0", &head[..head.len() - 1]);
+    let other = if forged == head { format!("{}1", &head[..head.len() - 1]) } else { forged };
+    assert!(place.run(&format!("audit verify --head {other}")).bad().contains("no head of an audit trail"));
+}
+
+#[tokio::test]
+async fn the_first_row_that_was_changed_removed_or_swapped_is_named() {
+    for (what, expected) in [
+        (vec![sql("UPDATE audit SET code = 'logout' WHERE seq = 2")], (2, "changed")),
+        (vec![sql("UPDATE audit SET happened_at = happened_at + 1 WHERE seq = 3")], (3, "changed")),
+        (vec![sql("UPDATE audit_personal SET content = '{}' WHERE seq = 2")], (2, "personal_changed")),
+        (vec![sql("DELETE FROM audit WHERE seq = 2")], (2, "missing")),
+        (vec![sql("DELETE FROM audit WHERE seq = 1")], (1, "missing")),
+        (vec![sql("DELETE FROM audit WHERE seq >= 3")], (3, "missing")),
+        (
+            vec![
+                sql("UPDATE audit SET seq = 99 WHERE seq = 2"),
+                sql("UPDATE audit SET seq = 2 WHERE seq = 3"),
+                sql("UPDATE audit SET seq = 3 WHERE seq = 99"),
+            ],
+            (2, "unlinked"),
+        ),
+    ] {
+        let place = place();
+        tamper(&place, what).await;
+        assert_eq!(wrong(&place, "audit verify --json"), (expected.0, expected.1.to_owned()));
+        let told = place.run("audit verify");
+        assert!(told.code == 1 && told.out.contains(&format!("audit row {}", expected.0)), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tail_that_was_cut_off_with_its_counter_is_found_by_what_the_log_says() {
+    let place = place();
+    let head = signed(&place).await;
+    tamper(
+        &place,
+        [
+            sql("DELETE FROM audit WHERE seq >= 3"),
+            sql("DELETE FROM audit_personal WHERE seq >= 3"),
+            sql("UPDATE change_counter SET last_seq = 2, last_hash = (SELECT hash FROM audit WHERE seq = 2)"),
+        ],
+    )
+    .await;
+    place.run("audit verify").good();
+    assert_eq!(wrong(&place, &format!("audit verify --json --head {head}")), (3, "missing".to_owned()));
+    for name in ["bob2", "eve2", "zoe2", "kim2"] {
+        place.run(&format!("user create {name}@example.com --no-password")).good();
+    }
+    place.run("audit verify").good();
+    assert_eq!(wrong(&place, &format!("audit verify --json --head {head}")).1, "rewritten");
+}
+
+#[tokio::test]
+async fn a_gateway_says_in_its_log_where_the_trail_ends_and_is_held_to_it() {
+    let place = place();
+    let text = std::fs::read_to_string(place.path().join("portcullis.yaml")).unwrap();
+    place.write(
+        "portcullis.yaml",
+        &format!("listen: {{ public: '127.0.0.1:0', admin: '127.0.0.1:0' }}\n{text}"),
+    );
+    let log = place.path().join("log");
+    let _gateway = Gateway::start_logging_to(&place, std::fs::File::create(&log).unwrap().into());
+    let signed = || {
+        let log = std::fs::read_to_string(&log).unwrap();
+        let (_, rest) = log.split_once("the audit trail ends here")?;
+        let (_, rest) = rest.split_once("v1.")?;
+        let end = rest.find(|c: char| !c.is_ascii_hexdigit() && c != '.')?;
+        Some(format!("v1.{}", &rest[..end]))
+    };
+    until(Duration::from_secs(30), "the end is told", async || signed().is_some()).await;
+    place.run(&format!("audit verify --head {}", signed().unwrap())).good();
+}
