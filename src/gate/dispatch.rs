@@ -43,7 +43,12 @@ pub(super) async fn dispatch(
 ) -> Reply {
     let reply = match run(gate, world, head, row, captured, source).await {
         Ok(reply) => reply,
-        Err(rejection) => refusal(&rejection, row, head),
+        Err(rejection) => {
+            if let Some(dependency) = rejection.lacks() {
+                gate.app.metrics.unavailable(dependency);
+            }
+            refusal(&rejection, row, head)
+        }
     };
     if row.access() == Access::Page { as_page(reply) } else { reply }
 }

@@ -11,7 +11,7 @@ use super::route::Route;
 use crate::base::ip;
 use crate::config::LimitBy;
 use crate::http::Bucket;
-use crate::metrics::{Dependency, Limiter};
+use crate::metrics::Limiter;
 use crate::shared::{Hit, Quota, Unreachable, Window};
 
 /// Counts a request against its route's limit; `None` where there is none.
@@ -49,7 +49,6 @@ fn told(
 ) -> Result<Pace, Rejection> {
     let hit = hit.map_err(|error| {
         tracing::warn!(%error, "a limit cannot be counted");
-        gate.app.metrics.unavailable(Dependency::Shared);
         Rejection::Unavailable(Silent::Shared)
     })?;
     let Hit { limit, remaining, per: window, reset_at, retry_after, is_allowed } = hit;

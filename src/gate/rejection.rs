@@ -5,6 +5,7 @@
 //! the true cause goes to the log. `label` is what metrics and audit rows count by.
 
 mod flaw;
+mod silent;
 
 use std::time::Duration;
 
@@ -16,10 +17,12 @@ use super::agent::AgentRefusal;
 use super::hold::HoldRefusal;
 use crate::base::Timestamp;
 use crate::http::error;
+use crate::metrics::Dependency;
 use crate::policy::Code;
 use crate::policy::judge::Failure;
 
 pub use flaw::Flaw;
+pub use silent::Silent;
 
 /// Why a request goes no further.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,41 +151,6 @@ fn denied(failure: &Failure) -> Told {
     }
 }
 
-/// What gave no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Silent {
-    Store,
-    Shared,
-    Keys,
-    /// This process has not seen the changes of the others for too long.
-    View,
-    /// The password hashing pool is full.
-    Hashing,
-    /// The shared state forgot what it counted, which counts for so long.
-    Forgetful(Duration),
-}
-
-impl Silent {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Store => "store_silent",
-            Self::Shared => "shared_silent",
-            Self::Keys => "keys_silent",
-            Self::View => "view_stale",
-            Self::Hashing => "hashing_full",
-            Self::Forgetful(_) => "shared_forgetful",
-        }
-    }
-
-    /// After how long it is worth trying again.
-    const fn retry_after(self) -> Duration {
-        match self {
-            Self::Forgetful(wait) => wait,
-            _ => RETRY_AFTER_SILENCE,
-        }
-    }
-}
-
 const RETRY_AFTER_SILENCE: Duration = Duration::from_secs(1);
 
 /// What one refusal tells: all of it in one row, so that none can be forgotten.
@@ -208,6 +176,14 @@ impl Rejection {
     /// caller must not learn the difference.
     pub fn label(&self) -> &'static str {
         self.told().label
+    }
+
+    /// What did not answer, for who counts such refusals.
+    pub const fn lacks(&self) -> Option<Dependency> {
+        match self {
+            Self::Unavailable(silent) => silent.dependency(),
+            _ => None,
+        }
     }
 
     /// The fixed public sentence.

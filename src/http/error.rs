@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use super::code::ErrorCode;
 use super::cookie::SetCookie;
 use super::reply::Reply;
+use crate::metrics::Dependency;
 use crate::store;
 
 /// How long a client should wait when we cannot tell: long enough for a failover, short enough
@@ -48,6 +49,8 @@ pub struct ApiError {
     extra: Vec<(&'static str, Value)>,
     headers: Vec<(HeaderName, HeaderValue)>,
     cause: Option<Box<dyn Error + Send + Sync>>,
+    /// What did not answer, where that is counted.
+    lacks: Option<Dependency>,
 }
 
 impl ApiError {
@@ -60,6 +63,7 @@ impl ApiError {
             extra: Vec::new(),
             headers: Vec::new(),
             cause: None,
+            lacks: None,
         };
         match code.status() {
             StatusCode::UNAUTHORIZED => error.header(header::WWW_AUTHENTICATE, CHALLENGE),
@@ -87,6 +91,19 @@ impl ApiError {
     #[must_use]
     pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(ErrorCode::ServiceUnavailable).because(cause)
+    }
+
+    /// Says that it was this which did not answer.
+    #[must_use]
+    pub const fn lacking(mut self, dependency: Dependency) -> Self {
+        self.lacks = Some(dependency);
+        self
+    }
+
+    /// What did not answer, for who counts such refusals.
+    #[must_use]
+    pub const fn lacks(&self) -> Option<Dependency> {
+        self.lacks
     }
 
     /// Another sentence for this code, where the contract has one per place.
@@ -190,7 +207,9 @@ impl From<store::Error> for ApiError {
     /// ours, because slices match the conflicts that they expect.
     fn from(cause: store::Error) -> Self {
         match cause {
-            store::Error::Busy | store::Error::Unavailable { .. } => Self::unavailable(cause),
+            store::Error::Busy | store::Error::Unavailable { .. } => {
+                Self::unavailable(cause).lacking(Dependency::Store)
+            }
             store::Error::Conflict(_) | store::Error::Broken { .. } => Self::internal(cause),
         }
     }

@@ -361,10 +361,15 @@ impl Row {
 
     /// Runs the handler. Whoever calls this has checked the row's access.
     pub async fn answer(&self, call: Call, body: Body) -> Reply {
-        let request_id = call.head.request_id.clone();
+        let (request_id, app) = (call.head.request_id.clone(), Arc::clone(&call.app));
         match (self.handle)(call, body, self.unknown).await {
             Ok(reply) => reply,
-            Err(refused) => refused.into_reply(&request_id),
+            Err(refused) => {
+                if let Some(dependency) = refused.lacks() {
+                    app.metrics.unavailable(dependency);
+                }
+                refused.into_reply(&request_id)
+            }
         }
     }
 }

@@ -262,6 +262,7 @@ async fn refresh(call: Call, Json(body): Json<Refresh>) -> Result<WithCookies<Js
         Ok(refreshed) if refreshed.which == Use::First => RefreshResult::Rotated,
         Ok(_) => RefreshResult::Grace,
         Err(RefreshError::Over) => RefreshResult::Unknown,
+        Err(RefreshError::Expired) => RefreshResult::Expired,
         Err(RefreshError::Reused) => RefreshResult::Reused,
         Err(_) => RefreshResult::Refused,
     });
@@ -424,6 +425,7 @@ impl From<RefreshError> for ApiError {
     fn from(error: RefreshError) -> Self {
         match error {
             RefreshError::Over
+            | RefreshError::Expired
             | RefreshError::Reused
             | RefreshError::OtherApplication
             | RefreshError::Refused => Self::new(Code::RefreshFailed),

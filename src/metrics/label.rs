@@ -139,7 +139,6 @@ label!(
         SecondFactor = "second_factor",
         Locked = "locked",
         Refused = "refused",
-        RateLimited = "rate_limited",
         Overloaded = "overloaded",
         Unavailable = "unavailable",
     }

@@ -18,8 +18,8 @@ use super::ctx::Ctx;
 use super::decide::Found;
 use super::forward::Subject;
 use crate::base::{Clock, Id, Timestamp};
-use crate::gate::RequestHead;
-use crate::metrics::{self, Class, Metrics, RouteMetrics};
+use crate::gate::{Rejection, RequestHead};
+use crate::metrics::{self, Class, Dependency, Metrics, RouteMetrics};
 
 /// Written out at the latest after this time.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -114,6 +114,9 @@ impl Recorder {
         };
         let class = if line.status == 0 { Class::Cut } else { Class::of(line.status) };
         route.finished(method_label(line.method), class, line.took);
+        if let Some(dependency) = line.lacks {
+            self.metrics.unavailable(dependency);
+        }
         // What a route refuses, the gate counts.
         if let (Some(reason), Found::Nothing) = (line.reason, line.found) {
             route.refused(reason);
@@ -189,6 +192,8 @@ pub(super) struct Line<'a> {
     upstream: Option<&'a str>,
     server: Option<&'a str>,
     reason: Option<&'static str>,
+    /// What did not answer, where the request was refused for it.
+    lacks: Option<Dependency>,
     subject: Option<Subject>,
     took: Duration,
     upstream_took: Option<Duration>,
@@ -208,7 +213,8 @@ impl<'a> Line<'a> {
             found: &ctx.found,
             upstream: forward.map(|f| f.upstream.name()),
             server: ctx.attempt.server.as_deref(),
-            reason: ctx.refusal.as_ref().map(crate::gate::Rejection::label),
+            reason: ctx.refusal.as_ref().map(Rejection::label),
+            lacks: ctx.refusal.as_ref().and_then(Rejection::lacks),
             subject: forward.and_then(|f| f.subject),
             took: now.saturating_duration_since(ctx.started),
             upstream_took: ctx.attempt.head_took,
@@ -388,6 +394,7 @@ mod tests {
             upstream: Some("a \"name\"\n"),
             server: Some("127.0.0.1:9"),
             reason: Some("no_route"),
+            lacks: None,
             subject: None,
             took: Duration::from_micros(12),
             upstream_took: None,

@@ -48,8 +48,10 @@ pub struct Refreshed {
 /// Why a refresh token gave nothing. All look alike from outside.
 #[derive(Debug)]
 pub enum RefreshError {
-    /// Unknown, expired, or of a session that has ended.
+    /// Unknown, or of a session that was ended.
     Over,
+    /// Itself or its session is over by the clock.
+    Expired,
     /// Used before: the family was ended now.
     Reused,
     /// Presented by another application.
@@ -112,11 +114,11 @@ pub async fn refresh(
     let token = store::token(change.tx(), &attempt.digest).await?.ok_or(RefreshError::Over)?;
     let session = store::by_id(change.tx(), token.session).await?.ok_or(RefreshError::Over)?;
     if !session.is_alive(change.now()) {
-        return Err(RefreshError::Over);
+        return Err(if session.ended_at.is_none() { RefreshError::Expired } else { RefreshError::Over });
     }
     match token.used_at {
         Some(used_at) => again(change, &attempt, session, &token, used_at).await,
-        None if token.expires_at <= change.now() => Err(RefreshError::Over),
+        None if token.expires_at <= change.now() => Err(RefreshError::Expired),
         None => first(change, attempt, session, &token).await,
     }
 }

@@ -188,9 +188,9 @@ on_every_store! {
             assert!(refreshed.pair.access.expires_at <= session.ends_at);
             token = refreshed.pair.refresh;
         }
-        assert!(matches!(scene.refresh(&idle.1.refresh).await, Err(RefreshError::Over)), "idle for too long");
+        assert!(matches!(scene.refresh(&idle.1.refresh).await, Err(RefreshError::Expired)), "idle for too long");
         scene.app.clock.set(session.ends_at);
-        assert!(matches!(scene.refresh(&token).await, Err(RefreshError::Over)), "the end in any case");
+        assert!(matches!(scene.refresh(&token).await, Err(RefreshError::Expired)), "the end in any case");
         assert!(scene.live().await.is_empty());
     }
 
@@ -315,7 +315,7 @@ on_every_store! {
             assert!(refreshed.refresh == pair.refresh && refreshed.access.token != pair.access.token);
         }
         scene.app.clock.advance(Duration::from_hours(24 * 8));
-        assert!(matches!(scene.refresh(&pair.refresh).await, Err(RefreshError::Over)));
+        assert!(matches!(scene.refresh(&pair.refresh).await, Err(RefreshError::Expired)));
     }
 
     async fn sessions_that_are_long_over_are_swept(store: TestStore) {

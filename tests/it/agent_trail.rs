@@ -181,3 +181,18 @@ async fn a_route_is_closed_to_agents_where_there_are_none() {
     assert_eq!(told(&refused), (403, "AIRS_DISABLED".to_owned()));
     assert_eq!(upstream.count(), 0);
 }
+
+#[tokio::test]
+async fn rows_that_wait_to_be_written_are_counted() {
+    let (_upstream, scene) = with_upstream().await;
+    let token = scene.mint(&reader(&json!({}))).await.1;
+    let waiting = || scene.gateway.metric("portcullis_audit_backlog");
+    until(10 * SECOND, "a row waits", async || {
+        let answer = scene.gateway.send("POST", "/reports/7", &[bearer(&token)]).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        waiting() > 0
+    })
+    .await;
+    until(10 * SECOND, "all are written", async || waiting() == 0).await;
+    assert!(!scene.decided("allow").await.is_empty());
+}

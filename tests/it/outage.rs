@@ -67,7 +67,7 @@ impl Scene {
 
     /// Everything that needs the store, at once.
     async fn refused(&self) {
-        let (before, start) = (self.upstream.count(), Instant::now());
+        let (before, counted, start) = (self.upstream.count(), self.counted(), Instant::now());
         let login = json!({"email": "ada@example.com", "password": "Correct-horse-9-battery"});
         let register = json!({"email": "eve@example.com", "password": "Correct-horse-9-battery"});
         let refresh = json!({"refresh_token": self.bob.refresh});
@@ -88,6 +88,13 @@ impl Scene {
         // Within two seconds, and what a crowded machine adds.
         assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
         assert_eq!(self.upstream.count(), before, "none of it got through");
+        // What a client has read is written down a moment later.
+        until(SECOND, "each is counted", async || self.counted() == counted + 7).await;
+    }
+
+    /// How many requests were refused for want of the store.
+    fn counted(&self) -> i64 {
+        self.gateway.metric("portcullis_unavailable_total{dependency=\"store\"}")
     }
 
     async fn ready(&self) -> Answer {
@@ -106,6 +113,7 @@ impl Scene {
         let stale = gateway.get_as(ada, "/mine", &[]).await;
         assert_eq!((stale.status, stale.code().as_str()), (503, "SERVICE_UNAVAILABLE"), "too old a view");
         assert!(stale.header("retry-after").is_some());
+        until(SECOND, "counted", async || self.counted() == 8).await;
         assert_eq!(gateway.send("GET", "/open", &[]).await.status, 200);
         assert_eq!(exchange(gateway.admin(), get("/livez", &[])).await.unwrap().status, 200);
         self.cut.mend();
@@ -178,6 +186,8 @@ async fn without_redis(what: fn(&Cut)) {
     }
     assert_eq!(upstream.count(), before, "nothing passes uncounted");
     for gateway in [&here, &there] {
+        let counted = || gateway.metric("portcullis_unavailable_total{dependency=\"shared\"}");
+        until(SECOND, "both are counted", async || counted() == 2).await;
         assert_eq!(gateway.get_as(&ada, "/mine", &[]).await.status, 200, "what counts nothing goes on");
     }
     until(3 * SECOND, "said", async || lacking().await["shared"].is_string()).await;

@@ -4,9 +4,13 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::gateway::open_to;
+use crate::support::people::{TRUSTING, elsewhere};
 use crate::support::raw::get;
-use crate::support::{Client, Gateway, Upstream, exchange, times};
+use crate::support::replica::until;
+use crate::support::{Client, Gateway, Replicas, Upstream, exchange, times};
 
 #[tokio::test]
 async fn a_request_passes_and_the_answer_comes_back() {
@@ -159,4 +163,76 @@ async fn a_risk_that_the_configuration_takes_is_told_until_it_is_gone() {
     assert_eq!(gateway.metric(line), 1);
     gateway.running.reload(&gateway.load(&yaml)).await.unwrap();
     assert_eq!(gateway.metric(line), 0);
+}
+
+/// Two upstreams of which nobody is there: one that is asked, and one that is known to be away.
+fn watched(upstream: &Upstream) -> String {
+    let health =
+        "health: { path: /healthz, every: 100ms, timeout: 1s, healthy_after: 1, unhealthy_after: 1 }";
+    format!(
+        "{TRUSTING}tokens: {{ rotation: true }}
+upstreams:
+  up: {{ servers: ['{}'], assertion: identity, {health} }}
+  gone: {{ servers: ['127.0.0.1:1'], retries: 0, breaker: 'off' }}
+  ill: {{ servers: ['127.0.0.1:1'], {health} }}
+routes:
+  - {{ name: mine, match: {{ path: '/mine' }}, upstream: up, allow: signed_in, limit: {{ requests: 1000, per: 1m }} }}
+  - {{ name: gone, match: {{ path: '/gone' }}, upstream: gone, allow: anyone }}
+  - {{ name: ill, match: {{ path: '/ill' }}, upstream: ill, allow: anyone }}
+",
+        upstream.address
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_metric_moves_with_what_it_counts() {
+    const SOON: Duration = Duration::from_secs(5);
+    // Of the requests on one thread, one in 16 has its steps timed.
+    const ASKED: i64 = 64;
+    let upstream = Upstream::echo().await;
+    let replicas = Replicas::start(&watched(&upstream)).await;
+    let (here, there) = (&replicas.here, &replicas.there);
+    let keys = here.application("web", &[]).await;
+    let (ada, bob) = (here.user("ada", &keys).await, here.user("bob", &keys).await);
+    assert_eq!(there.get_as(&bob, "/mine", &[]).await.status, 200);
+    for _ in 0..ASKED {
+        assert_eq!(here.get_as(&ada, "/mine", &[]).await.status, 200);
+    }
+    let metric = |line: &str| here.metric(&format!("portcullis_{line}"));
+    for stage in ["route", "authenticate", "authorize", "limit", "identity"] {
+        let line = format!("auth_duration_seconds_count{{stage=\"{stage}\"}}");
+        assert!((1..ASKED).contains(&metric(&line)), "{line}: {}", metric(&line));
+    }
+    let cached = |hit: &str| metric(&format!("token_cache_total{{hit=\"{hit}\"}}"));
+    assert_eq!((cached("false"), cached("true")), (1, ASKED - 1));
+    let answered = "upstream_duration_seconds_count{upstream=\"up\"}";
+    until(SOON, answered, async || metric(answered) == ASKED).await;
+    assert_eq!(metric("logins_total{method=\"email\",result=\"success\"}"), 2);
+
+    assert_eq!(here.send("GET", "/gone", &[]).await.status, 502);
+    assert_eq!(metric("upstream_connect_failures_total{upstream=\"gone\"}"), 1);
+    until(SOON, "known to be away", async || here.send("GET", "/ill", &[]).await.status == 503).await;
+    let health = here.running.app.metrics.render();
+    let up = format!("portcullis_upstream_health{{server=\"{}\",upstream=\"up\"}} 1\n", upstream.address);
+    let ill = "portcullis_upstream_health{server=\"127.0.0.1:1\",upstream=\"ill\"} 0\n";
+    assert!(health.contains(&up) && health.contains(ill), "{health}");
+
+    let refresh = async |token: &str| {
+        let lines = [&keys.lines()[..], &[elsewhere()]].concat();
+        let answer = here.call("POST", "/refresh/", &lines, &json!({"refresh_token": token})).await;
+        (answer.status == 200).then(|| answer.json()["refresh_token"].as_str().unwrap().to_owned())
+    };
+    let child = refresh(&ada.refresh).await.expect("the first use");
+    assert_eq!(refresh(&ada.refresh).await.as_ref(), Some(&child), "an honest retry");
+    assert!(refresh(&child).await.is_some());
+    assert_eq!((refresh(&ada.refresh).await, refresh("nobody's").await), (None, None));
+    let refreshed = |result: &str| metric(&format!("refresh_total{{result=\"{result}\"}}"));
+    assert_eq!(["rotated", "grace", "reused", "unknown"].map(refreshed), [2, 1, 1, 1]);
+    assert_eq!(metric("refresh_reuse_detected_total"), 1);
+
+    let lag = "revocation_lag_seconds_count";
+    let before = metric(lag);
+    let lines = [&keys.lines()[..], &[bob.bearer()]].concat();
+    assert_eq!(there.call("POST", "/logout/all/", &lines, &json!({})).await.status, 200);
+    until(SOON, "what the other did is obeyed", async || metric(lag) > before).await;
 }

@@ -12,6 +12,7 @@ use super::own::{Own, paced_caller};
 use super::{LISTED, State};
 use crate::base::{Id, MicroUsd, Timestamp};
 use crate::http::{ApiError, Call, ErrorCode, Fields, FromFields, Json, Query};
+use crate::metrics::Dependency;
 
 const TOKENS_MAX: u64 = 1_000_000_000_000;
 const KEY_MAX: usize = 255;
@@ -60,7 +61,7 @@ impl From<ReportError> for ApiError {
     fn from(error: ReportError) -> Self {
         match error {
             ReportError::KeyReused => Self::new(ErrorCode::IdempotencyKeyReused),
-            ReportError::Shared(cause) => Self::unavailable(cause),
+            ReportError::Shared(cause) => Self::unavailable(cause).lacking(Dependency::Shared),
             ReportError::Store(cause) => cause.into(),
         }
     }

@@ -23,7 +23,6 @@ use crate::agent::{self as delegation, Handout, Lacking, Limits};
 use crate::app::App;
 use crate::audit::{AgentEvent, Basis, Settled};
 use crate::base::{Id, MicroUsd};
-use crate::metrics::Dependency;
 use crate::shared::{Allowance, Bought, Era, Filling, Kept, Price, Purchase, Returned, Short, Unreachable};
 
 /// More than any installation has agents at work.
@@ -209,7 +208,7 @@ pub(in crate::gate) async fn spend(
     let key = &grant.rate_key;
     let mut bought = match first {
         Some(bought) => bought,
-        None => gate.app.shared.buy(key, purchase).await.map_err(|error| unreachable(gate, &error))?,
+        None => gate.app.shared.buy(key, purchase).await.map_err(|error| unreachable(&error))?,
     };
     let mut turn = None;
     for _ in 0..LOOKS {
@@ -224,7 +223,7 @@ pub(in crate::gate) async fn spend(
             }
             Bought::Wait => tokio::time::sleep(LOOK_EVERY).await,
         }
-        bought = gate.app.shared.buy(key, purchase).await.map_err(|error| unreachable(gate, &error))?;
+        bought = gate.app.shared.buy(key, purchase).await.map_err(|error| unreachable(&error))?;
     }
     Err(Rejection::Unavailable(Silent::Shared))
 }
@@ -298,7 +297,7 @@ async fn ask(gate: &Gate, grant: &Arc<Grant>, purchase: &Purchase, short: Short)
 /// Puts what the store handed out into the purse, or back where it is another era's meanwhile.
 async fn fill(gate: &Gate, grant: &Arc<Grant>, filling: &Filling) -> Result<(), Rejection> {
     let filled = gate.app.shared.fill(&grant.rate_key, filling).await;
-    match filled.map_err(|error| unreachable(gate, &error))? {
+    match filled.map_err(|error| unreachable(&error))? {
         Kept::InPurse => Ok(()),
         Kept::Nowhere => {
             let given = gate.records.give_back(grant.token.id, filling.granted).await;
@@ -316,8 +315,7 @@ fn chunk_of(limits: Allowance, missing: Allowance) -> Allowance {
     }
 }
 
-pub(super) fn unreachable(gate: &Gate, error: &Unreachable) -> Rejection {
+pub(super) fn unreachable(error: &Unreachable) -> Rejection {
     tracing::warn!(%error, "what an agent spends cannot be counted");
-    gate.app.metrics.unavailable(Dependency::Shared);
     Rejection::Unavailable(Silent::Shared)
 }

@@ -35,7 +35,7 @@ use crate::agent::{self as delegation, Fault};
 use crate::audit::{Actor, AgentEvent, Suspension};
 use crate::base::{Id, Timestamp};
 use crate::crypto::digest::{sha256, unhex};
-use crate::metrics::{Dependency, Limiter};
+use crate::metrics::Limiter;
 use crate::policy::Judgement;
 use crate::principal::ApplicationFacts;
 use crate::shared::{Bought, Purchase, Rate, Rated};
@@ -239,9 +239,8 @@ pub(super) async fn rate(
     let limits = &grant.token.limits;
     let rate = Rate { per_minute: limits.per_minute, breaches_max: limits.suspend_after };
     let rated = gate.app.shared.rate(&grant.rate_key, grant.blame(), rate, purchase).await;
-    let (rated, bought) = rated.map_err(|error| count::unreachable(gate, &error))?;
+    let (rated, bought) = rated.map_err(|error| count::unreachable(&error))?;
     if let Some(wait) = rated.closed_for {
-        gate.app.metrics.unavailable(Dependency::Shared);
         return Err(Rejection::Unavailable(Silent::Forgetful(wait)));
     }
     if rated.failures > limits.failures {

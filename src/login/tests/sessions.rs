@@ -84,3 +84,19 @@ async fn all_others_end_at_once() {
     let refresh = json!({"refresh_token": entered[1].text("refresh")});
     assert_eq!(scene.post("/refresh/", refresh).await.status, 200, "this one goes on");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_that_came_too_late_counts_as_expired() {
+    let scene = Scene::with("sessions: { idle_for: 1h, end_after: 3h }").await;
+    scene.ada().await;
+    let entered = scene.log_in_on("v=1|os=linux").await;
+    scene.app.clock.advance(Duration::from_hours(2));
+    let late = scene.post("/refresh/", json!({"refresh_token": entered.text("refresh")})).await;
+    let unknown = scene.post("/refresh/", json!({"refresh_token": "nobody's"})).await;
+    assert_eq!((late.status, late.code()), (unknown.status, unknown.code()), "told alike");
+    let text = scene.app.app.metrics.render();
+    for result in ["expired", "unknown"] {
+        let line = format!("portcullis_refresh_total{{result=\"{result}\"}} 1\n");
+        assert!(text.contains(&line), "{line}{text}");
+    }
+}
