@@ -10,8 +10,10 @@ use portcullis::crypto::keyring::Purpose;
 use serde_json::{Value, json};
 
 use crate::agent;
-use crate::support::people::{Keys, User};
+use crate::support::people::{Keys, TRUSTING, User, elsewhere};
 use crate::support::{Gateway, Upstream};
+
+const SOCKET_KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 
 struct Scene {
     upstream: Upstream,
@@ -23,8 +25,8 @@ struct Scene {
 async fn scene() -> Scene {
     let upstream = Upstream::echo().await;
     let gateway = Gateway::start(&format!(
-        "upstreams: {{ up: {{ servers: ['{}'] }} }}\n\
-         routes: [ {{ name: mine, match: {{ path: '/mine' }}, upstream: up, allow: signed_in }} ]\n",
+        "{TRUSTING}upstreams: {{ up: {{ servers: ['{}'] }} }}\n\
+         routes: [ {{ name: mine, match: {{ path: '/mine' }}, upstream: up, allow: signed_in, websocket: true }} ]\n",
         upstream.address
     ))
     .await;
@@ -37,6 +39,23 @@ impl Scene {
     async fn status(&self, token: &str) -> u16 {
         let line = format!("Authorization: Bearer {token}");
         self.gateway.send("GET", "/mine", &[line]).await.status
+    }
+
+    /// What the token gets at endpoints that take one, and for a WebSocket. From an address of its own, for
+    /// so many bad ones are no longer looked at.
+    async fn statuses_elsewhere(&self, token: &str) -> [u16; 4] {
+        let [key, secret] = self.keys.lines();
+        let lines = [format!("Authorization: Bearer {token}"), elsewhere(), key, secret];
+        let call = async |method, path| self.gateway.call(method, path, &lines, &Value::Null).await.status;
+        let [line, from, ..] = &lines;
+        let socket = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", SOCKET_KEY];
+        let socket = [&[line.clone(), from.clone()], &socket.map(str::to_owned)[..]].concat();
+        [
+            call("GET", "/me/").await,
+            call("POST", "/ws-ticket/").await,
+            call("POST", "/logout/all/").await,
+            self.gateway.send("GET", "/mine", &socket).await.status,
+        ]
     }
 
     /// The same claims, changed and signed anew.
@@ -74,7 +93,9 @@ async fn a_forged_or_misspelled_token_reaches_nobody() {
         bad.push(format!("{}.{payload}.{signature}", none(alg)));
     }
     for token in bad {
-        assert_eq!(scene.status(&token).await, 401, "{}", &token[..token.len().min(60)]);
+        let shown = &token[..token.len().min(60)];
+        assert_eq!(scene.status(&token).await, 401, "{shown}");
+        assert_eq!(scene.statuses_elsewhere(&token).await, [401; 4], "{shown}");
     }
     for line in ["Bearer  x", "Bearer\tx", "Bearer x,y", "Bearer", "Basic YTpi", "Token x", ""] {
         let line = if line == "Bearer  x" { format!("Bearer  {good}") } else { line.to_owned() };
@@ -88,6 +109,9 @@ async fn a_forged_or_misspelled_token_reaches_nobody() {
     assert_eq!(scene.upstream.count(), before, "none of them got through");
     let line = format!("authorization: bEaReR {good}");
     assert_eq!(scene.gateway.send("GET", "/mine", &[line]).await.status, 200);
+    // Where all of them were refused, the good one is taken.
+    assert_eq!(scene.statuses_elsewhere(good).await[..3], [200, 200, 200]);
+    assert_eq!(scene.status(good).await, 401, "for it ended itself");
 }
 
 #[tokio::test]
@@ -98,11 +122,17 @@ async fn only_our_keys_sign_and_only_what_we_write_is_read() {
     let ours = ring.active(Purpose::Access, now).unwrap();
     assert_eq!(scene.status(&scene.signed(ours, jwt::ACCESS, |_| {})).await, 200, "the same again is good");
     let stranger = SigningKey::generate(Algorithm::EdDsa, &SystemRandom).unwrap();
-    assert_eq!(scene.status(&scene.signed(&stranger, jwt::ACCESS, |_| {})).await, 401);
+    let forged = scene.signed(&stranger, jwt::ACCESS, |_| {});
+    assert_eq!(scene.status(&forged).await, 401);
+    assert_eq!(scene.statuses_elsewhere(&forged).await, [401; 4]);
     let assertion = ring.active(Purpose::Assertion, now).unwrap();
-    assert_eq!(scene.status(&scene.signed(assertion, jwt::ACCESS, |_| {})).await, 401, "another purpose");
+    let misused = scene.signed(assertion, jwt::ACCESS, |_| {});
+    assert_eq!(scene.status(&misused).await, 401, "another purpose");
+    assert_eq!(scene.statuses_elsewhere(&misused).await, [401; 4], "another purpose");
     for typ in ["JWT", "portcullis-assertion+jwt", "AT+JWT", ""] {
-        assert_eq!(scene.status(&scene.signed(ours, typ, |_| {})).await, 401, "{typ}");
+        let token = scene.signed(ours, typ, |_| {});
+        assert_eq!(scene.status(&token).await, 401, "{typ}");
+        assert_eq!(scene.statuses_elsewhere(&token).await, [401; 4], "{typ}");
     }
     let claims: [fn(&mut Value); 14] = [
         |c| c["exp"] = json!("9999999999"),
@@ -123,11 +153,17 @@ async fn only_our_keys_sign_and_only_what_we_write_is_read() {
     for (number, change) in claims.into_iter().enumerate() {
         let status = scene.status(&scene.signed(ours, jwt::ACCESS, change)).await;
         assert!(matches!(status, 401 | 403), "claim change {number}: {status}");
+        // Any of ours may end its own session, also one that is for a new password only.
+        let [me, ticket, _, socket] =
+            scene.statuses_elsewhere(&scene.signed(ours, jwt::ACCESS, change)).await;
+        let all = [me, ticket, socket];
+        assert!(all.iter().all(|status| matches!(status, 401 | 403)), "claim change {number}: {all:?}");
     }
     for name in ["exp", "iat", "iss", "sub", "jti", "sid", "type"] {
         let without =
             scene.signed(ours, jwt::ACCESS, |claims| drop(claims.as_object_mut().unwrap().remove(name)));
         assert_eq!(scene.status(&without).await, 401, "without {name}");
+        assert_eq!(scene.statuses_elsewhere(&without).await, [401; 4], "without {name}");
     }
     assert_eq!(scene.status(&jwt_of_a_list(ours)).await, 401);
 }

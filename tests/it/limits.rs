@@ -2,11 +2,13 @@
 //!
 //! Law: every limit holds at its own number, and the gateway serves others meanwhile.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::support::gateway::open_to;
 use crate::support::raw::get;
 use crate::support::replica::until;
+use crate::support::tls::Pair;
 use crate::support::{Act, Client, Gateway, Upstream, exchange};
 
 /// The shortest waits that a configuration may set.
@@ -20,8 +22,66 @@ async fn quick(upstream: &Upstream) -> Gateway {
 async fn a_head_must_arrive_whole_in_time() {
     let upstream = Upstream::echo().await;
     let gateway = quick(&upstream).await;
+    cuts_slow_heads(gateway.public()).await;
+    assert_eq!(upstream.count(), 0);
+}
+
+/// A gateway with a listener that only sends browsers to https.
+async fn redirecting(limits: &str, upstream: &Upstream) -> Gateway {
+    let folder = tempfile::tempdir().unwrap();
+    Pair::for_name("gw.test").write(folder.path(), "gw");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let yaml = format!(
+        "{limits}public_url: 'https://gw.test'
+listen: {{ public: '127.0.0.1:0', admin: '127.0.0.1:0', tls: {{ cert_file: '{}', key_file: '{}', redirect: '127.0.0.1:0' }} }}
+{}",
+        path("gw.crt"),
+        path("gw.key"),
+        open_to(upstream.address)
+    );
+    Gateway::start_in(folder, &yaml).await.unwrap()
+}
+
+#[tokio::test]
+async fn listeners_that_only_answer_wait_no_longer_for_a_head() {
+    let upstream = Upstream::echo().await;
+    let gateway = redirecting(QUICK, &upstream).await;
+    let (admin, redirect) = (gateway.admin(), gateway.running.redirect.expect("a listener"));
+    tokio::join!(cuts_slow_heads(admin), cuts_slow_heads(redirect));
+    assert_eq!(exchange(admin, get("/livez", &[])).await.unwrap().status, 200);
+    assert_eq!(exchange(redirect, get("/x", &[])).await.unwrap().status, 301);
+}
+
+#[tokio::test]
+async fn listeners_that_only_answer_have_caps_too() {
+    let upstream = Upstream::echo().await;
+    let caps = "limits: { connections: { total: 20, per_address: 3 } }\n";
+    let gateway = redirecting(caps, &upstream).await;
+    let (admin, redirect) = (gateway.admin(), gateway.running.redirect.expect("a listener"));
+    // The operator has a number of their own, which clients of the gateway do not use up.
+    for (listener, path, status, most) in [(redirect, "/x", 301, 3), (admin, "/livez", 200, 64)] {
+        let mut open = Vec::new();
+        for _ in 0..most {
+            let mut client = Client::connect(listener).await;
+            client.send(get(path, &[])).await;
+            assert_eq!(client.answer().await.expect("there is room").status, status, "{path}");
+            open.push(client);
+        }
+        let mut late = Client::connect(listener).await;
+        late.send(get(path, &[])).await;
+        assert_eq!(late.answer().await, None, "{path}: one too many");
+        open.pop();
+        until(Duration::from_secs(5), "the place came back", async || {
+            exchange(listener, get(path, &[])).await.is_some_and(|answer| answer.status == status)
+        })
+        .await;
+    }
+}
+
+/// That a listener cuts heads off which never come, or in drops.
+async fn cuts_slow_heads(listener: SocketAddr) {
     for begin in ["", "GET /x HTTP/1.1\r\n", "GET /x HTTP/1.1\r\nHost: gw.test\r\nX-Slow:"] {
-        let mut client = Client::connect(gateway.public()).await;
+        let mut client = Client::connect(listener).await;
         let start = Instant::now();
         client.send(begin).await;
         // One byte now and then does not buy more time.
@@ -41,7 +101,6 @@ async fn a_head_must_arrive_whole_in_time() {
             .unwrap_or_else(|_| panic!("{begin:?} stays open"));
         assert!(start.elapsed() >= Duration::from_millis(900), "{begin:?} was cut early");
     }
-    assert_eq!(upstream.count(), 0);
 }
 
 #[tokio::test]
@@ -291,7 +350,7 @@ async fn the_cap_on_all_connections_holds_however_many_addresses_they_come_from(
     .await;
     let from = async |number: u8| {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind(std::net::SocketAddr::from(([127, 0, 0, number], 0))).unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, number], 0))).unwrap();
         let mut client = Client::over(socket.connect(gateway.public()).await.unwrap());
         client.send(get("/x", &[])).await;
         client.answer().await.map(|answer| (answer.status, client))

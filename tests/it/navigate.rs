@@ -126,6 +126,32 @@ async fn a_cookie_opens_browser_routes_with_the_rights_of_its_session_and_no_oth
 }
 
 #[tokio::test]
+async fn who_shows_a_token_is_whom_it_names_whatever_cookie_comes_along() {
+    let (upstream, gateway) = setting("").await;
+    let mut bob = Browser::new(&gateway);
+    bob.log_in("bob").await;
+    let keys = gateway.application("script", &[]).await;
+    let grace = gateway.user("grace", &keys).await;
+    gateway.grant(grace.id, permission("reports.read")).await;
+    // Her token beside his cookie: hers are the rights, and it is she whom the upstream is told of.
+    for path in ["/reports/7", "/open"] {
+        let both = bob.ask("GET", path, &[grace.bearer(), elsewhere()], "").await;
+        assert_eq!(both.status, 200, "{path}: {}", both.text());
+        assert_eq!(upstream.last().header("x-user-email"), Some("grace@example.com"), "{path}");
+        assert_eq!(upstream.last().header("x-user-id"), Some(grace.id.to_string().as_str()), "{path}");
+    }
+    let before = upstream.count();
+    let bad = "Authorization: Bearer x.y.z".to_owned();
+    for lines in [vec![bad.clone()], vec![bad, NAVIGATES.to_owned()]] {
+        let refused = bob.ask("GET", "/live", &lines, "").await;
+        assert_eq!(refused.status, 401, "a good cookie mends no bad token: {}", refused.text());
+    }
+    assert_eq!(upstream.count(), before);
+    assert_eq!(bob.get("/live").await.status, 200, "and is good where it comes alone");
+    assert_eq!(upstream.last().header("x-user-email"), Some("bob@example.com"));
+}
+
+#[tokio::test]
 async fn what_another_site_makes_a_browser_send_changes_nothing() {
     let (upstream, gateway) =
         setting("cors: { origins: [https://app.example.com], credentials: true }\n").await;

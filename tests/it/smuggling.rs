@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-use crate::support::raw::get;
+use crate::support::raw::{self, get};
 use crate::support::{Act, Client, Gateway, Upstream, exchange, times};
 
 /// Sends each request on a connection of its own and expects a refusal, nothing at the upstream,
@@ -21,7 +21,17 @@ async fn all_refused(cases: &[(&str, &str)]) {
         client.send(request).await;
         let answer = client.answer().await;
         let status = answer.as_ref().map_or(0, |answer| answer.status);
-        assert!((400..500).contains(&status), "{name}: {answer:?}");
+        // What the frame cannot even parse it refuses itself, in few words: an empty 400 or 405.
+        let told = answer.as_ref().filter(|answer| !answer.body.is_empty()).map(raw::Answer::code);
+        let is_told = matches!(
+            (status, told.as_deref()),
+            (400, None | Some("BAD_REQUEST"))
+                | (405, None | Some("METHOD_NOT_ALLOWED"))
+                | (414, Some("URI_TOO_LONG"))
+                | (417, Some("EXPECTATION_FAILED"))
+                | (431, Some("HEADERS_TOO_LARGE"))
+        );
+        assert!(is_told, "{name}: {answer:?}");
         assert!(client.closes_within(Duration::from_secs(3)).await, "{name} leaves the connection open");
         let reached: Vec<_> = upstream.seen().into_iter().filter(|seen| seen.target() != "/canary").collect();
         assert!(reached.is_empty(), "{name} reached the upstream: {reached:?}");

@@ -77,8 +77,12 @@ async fn two() -> (Upstream, Upstream) {
 }
 
 async fn gateway(zone: &Arc<Zone>, port: u16) -> Gateway {
+    listening(zone, port, "").await
+}
+
+async fn listening(zone: &Arc<Zone>, port: u16, listen: &str) -> Gateway {
     let yaml = format!(
-        "upstreams: {{ up: {{ servers: ['app.test:{port}'], retries: 0, breaker: off, timeouts: {{ connect: 1s }} }} }}\n\
+        "{listen}upstreams: {{ up: {{ servers: ['app.test:{port}'], retries: 0, breaker: off, timeouts: {{ connect: 1s }} }} }}\n\
          routes: [ {{ name: all, match: {{ path: '/**' }}, upstream: up, allow: anyone }} ]\n"
     );
     Gateway::start_knowing(Arc::clone(zone) as Arc<dyn Names>, &yaml).await
@@ -141,4 +145,33 @@ async fn a_name_server_that_says_nothing_keeps_no_gateway_from_its_work() {
     let start = Instant::now();
     gateway.running.shutdown().await;
     assert!(start.elapsed() < Duration::from_secs(4), "and an open question stops no ending");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_comes_to_mean_the_gateway_itself_leads_nowhere() {
+    let (one, port) = loop {
+        let one = Upstream::start_at("127.0.0.2:0", |_| Act::ok("one")).await.expect("a port");
+        let port = one.address.port();
+        // Somebody else may have it.
+        if tokio::net::TcpListener::bind(("127.0.0.1", port)).await.is_ok() {
+            break (one, port);
+        }
+    };
+    let zone = Zone::saying(Said::Hosts(vec!["127.0.0.2"]));
+    let listen = format!("listen: {{ public: '127.0.0.1:{port}', admin: '127.0.0.1:0' }}\n");
+    let gateway = listening(&zone, port, &listen).await;
+    assert_eq!(who(&gateway).await, "one");
+
+    zone.says(Said::Hosts(vec!["127.0.0.1"]));
+    let refused = async || exchange(gateway.public(), get("/x", &[])).await.unwrap();
+    until(SOON, "nowhere to go", async || refused().await.status == 503).await;
+    let (before, seen) = (one.count(), gateway.access_log().await.len());
+    assert_eq!(refused().await.code(), "UPSTREAM_UNAVAILABLE");
+    assert_eq!(gateway.access_log().await.len(), seen + 1, "it asked itself nothing");
+    zone.says(Said::Hosts(vec!["127.0.0.1", "127.0.0.2"]));
+    until(SOON, "back", async || who(&gateway).await == "one").await;
+    for _ in 0..4 {
+        assert_eq!(who(&gateway).await, "one", "the other one is asked alone");
+    }
+    assert_eq!(one.count(), before + 5);
 }

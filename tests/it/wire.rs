@@ -236,3 +236,32 @@ async fn every_metric_moves_with_what_it_counts() {
     assert_eq!(there.call("POST", "/logout/all/", &lines, &json!({})).await.status, 200);
     until(SOON, "what the other did is obeyed", async || metric(lag) > before).await;
 }
+
+#[tokio::test]
+async fn no_person_and_nothing_that_was_asked_for_stands_in_the_access_log() {
+    let upstream = Upstream::echo().await;
+    let routes = "routes: [ { name: mine, match: { path: '/mine' }, upstream: up, allow: signed_in } ]\n";
+    let gateway = Gateway::start(&format!(
+        "{TRUSTING}upstreams: {{ up: {{ servers: ['{}'] }} }}\n{routes}",
+        upstream.address
+    ))
+    .await;
+    let keys = gateway.application("web", &[]).await;
+    let ada = gateway.user("ada", &keys).await;
+    let from = "X-Forwarded-For: 203.0.113.77";
+    assert_eq!(gateway.get_as(&ada, "/mine?name=hopper", &[from]).await.status, 200);
+    let [key, secret] = keys.lines();
+    let login = json!({"email": "ada@example.com", "password": "not-her-password"});
+    let lines = [key, secret, from.to_owned()];
+    assert_eq!(gateway.call("POST", "/login/email/?next=hopper", &lines, &login).await.status, 401);
+    assert_eq!(gateway.send("GET", "/nowhere?name=hopper", &[from.to_owned()]).await.status, 404);
+    let log = gateway.access_log().await;
+    assert_eq!(log.len(), 4, "with the login before: {log:?}");
+    assert_eq!((&log[1]["path"], &log[1]["account"]), (&json!("/mine"), &json!(ada.id.to_string())));
+    let text = format!("{log:?}");
+    for secret in
+        ["@", "example.com", "203.0.113.77", "hopper", "not-her-password", &*ada.access, &*keys.secret]
+    {
+        assert!(!text.contains(secret), "{secret} stands in {text}");
+    }
+}
