@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use crate::support::gateway::open_to;
 use crate::support::raw::get;
 use crate::support::replica::until;
@@ -176,6 +178,38 @@ async fn an_upstream_that_a_reload_removes_is_let_go() {
     assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().text(), "new");
     let closed = tokio::time::timeout(Duration::from_secs(5), left).await.expect("closed in time").unwrap();
     assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_under_way_ends_well_though_its_upstream_was_removed() {
+    let (over, is_over) = watch::channel(false);
+    let old = Upstream::start(move |_| {
+        Act::When(is_over.clone(), b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold".to_vec())
+    })
+    .await;
+    let new = Upstream::start(|_| Act::ok("new")).await;
+    let gateway = Gateway::open_to(old.address).await;
+    let post = "POST /x HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 2\r\n\r\nhi";
+    let mut waiting = Vec::new();
+    for asked in [&*get("/x", &[]), post] {
+        let mut client = Client::connect(gateway.public()).await;
+        client.send(asked).await;
+        waiting.push(client);
+    }
+    until(Duration::from_secs(5), "under way", async || old.count() == 2).await;
+    gateway.running.reload(&gateway.load(&open_to(new.address))).await.unwrap();
+    for asked in [&*get("/x", &[]), post] {
+        assert_eq!(exchange(gateway.public(), asked).await.unwrap().text(), "new");
+    }
+    over.send(true).unwrap();
+    for client in &mut waiting {
+        let answer = client.answer().await.expect("what was begun is finished");
+        assert_eq!((answer.status, answer.text().as_str()), (200, "old"));
+        // The connection lives on, and its next request goes where the others go.
+        client.send(get("/x", &[])).await;
+        assert_eq!(client.answer().await.unwrap().text(), "new");
+    }
+    assert_eq!(old.count(), 2, "nobody else was sent there");
 }
 
 /// One request sees one configuration: never the old one's permission and the new one's upstream.

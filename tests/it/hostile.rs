@@ -12,9 +12,10 @@ use crate::support::gateway::open_to;
 use crate::support::h2::H2Client;
 use crate::support::people::TRUSTING;
 use crate::support::raw::get;
+use crate::support::replica::until;
 use crate::support::tls::Pair;
 use crate::support::upstream::spawn;
-use crate::support::{Client, Gateway, Upstream, exchange};
+use crate::support::{Act, Client, Gateway, Upstream, exchange};
 
 #[tokio::test]
 async fn a_list_of_proxies_without_end_is_refused() {
@@ -155,4 +156,49 @@ async fn words_of_the_proxy_protocol_are_no_request() {
         assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&said));
     }
     assert_eq!(upstream.count(), 0);
+}
+
+#[tokio::test]
+async fn over_ipv6_everything_is_the_same() {
+    let upstream = Upstream::start_at("[::1]:0", |_| Act::ok("six")).await.expect("this machine speaks IPv6");
+    let start = async |more: &str| {
+        Gateway::start(&format!(
+            "listen: {{ public: '[::1]:0', admin: '[::1]:0'{more} }}
+limits: {{ connections: {{ total: 20, per_address: 3 }} }}
+{}",
+            open_to(upstream.address)
+        ))
+        .await
+    };
+    let (gateway, trusting) = (start("").await, start(", trusted_proxies: ['::1/128']").await);
+    let ask = async |gateway: &Gateway, host: &str, from: &str| {
+        let asked = format!("GET /x HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: {from}\r\n\r\n");
+        exchange(gateway.public(), asked).await.unwrap()
+    };
+    let host = gateway.public().to_string();
+    assert_eq!(ask(&gateway, &host, "2001:db8::7").await.text(), "six");
+    let seen = upstream.last();
+    assert_eq!(seen.header("x-forwarded-for"), Some("::1"), "who it says it is counts for nothing");
+    assert_eq!(seen.header("host"), Some(&*host));
+    assert_eq!(seen.header("x-forwarded-host"), Some(&*host));
+    assert_eq!(ask(&trusting, &host, "2001:db8::66, 2001:db8::7").await.status, 200);
+    assert_eq!(upstream.last().header("x-forwarded-for"), Some("2001:db8::7"), "whom the proxy saw");
+    assert_eq!(ask(&gateway, "[::1", "::1").await.status, 400, "a host that is none");
+    assert_eq!(exchange(gateway.admin(), get("/readyz", &[])).await.unwrap().status, 200);
+
+    let mut open = Vec::new();
+    until(Duration::from_secs(5), "three are in", async || {
+        let mut client = Client::connect(gateway.public()).await;
+        client.send(get("/x", &[])).await;
+        // Those before may have to be let go first.
+        if let Some(answer) = client.answer().await {
+            assert_eq!(answer.status, 200);
+            open.push(client);
+        }
+        open.len() == 3
+    })
+    .await;
+    let mut fourth = Client::connect(gateway.public()).await;
+    fourth.send(get("/x", &[])).await;
+    assert_eq!(fourth.answer().await, None, "one too many from one address");
 }

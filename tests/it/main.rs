@@ -58,6 +58,7 @@ mod journey;
 mod ldap;
 mod ldap_hostile;
 mod limits;
+mod live;
 mod mail_api;
 mod leaves;
 mod link;

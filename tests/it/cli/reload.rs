@@ -216,3 +216,34 @@ async fn a_log_that_nobody_reads_stops_nobody() {
     gateway.signal("TERM");
     assert_eq!(gateway.ends_within(Duration::from_secs(8)), Some(0));
 }
+
+/// Where the file is watched, a good one is in force after its two seconds, and a bad one changes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watched_file_is_taken_over_by_itself_and_another_is_not() {
+    let (one, two) = (Upstream::start(|_| Act::ok("one")).await, Upstream::start(|_| Act::ok("two")).await);
+    let start = |watch: &str| {
+        let place = Place::with(&format!("{watch}{}", yaml(one.address)));
+        let gateway = Gateway::start(&place);
+        (place, gateway)
+    };
+    let ((seen, watching), (unseen, other)) = (start("watch: true\n"), start(""));
+    let now = async |gateway: &Gateway| exchange(gateway.public, get("/x", &[])).await.unwrap().text();
+    let succeeded = async |gateway: &Gateway| {
+        let metrics = exchange(gateway.admin, get("/metrics", &[])).await.unwrap().text();
+        metrics.contains("\nportcullis_config_last_reload_success 1\n")
+    };
+    for place in [&seen, &unseen] {
+        place.write("portcullis.yaml", &format!("watch: true\n{}", yaml(two.address)));
+    }
+    until(4 * SOON, "taken over", async || now(&watching).await == "two").await;
+    assert_eq!(now(&other).await, "one", "nobody told it to read");
+
+    for place in [&seen, &unseen] {
+        place.write("portcullis.yaml", "watch: true\nroutes: 3");
+    }
+    until(4 * SOON, "refused", async || !succeeded(&watching).await).await;
+    assert_eq!((now(&watching).await.as_str(), succeeded(&other).await), ("two", true));
+    seen.write("portcullis.yaml", &format!("watch: true\n{}", yaml(one.address)));
+    until(4 * SOON, "it watches on", async || now(&watching).await == "one").await;
+    assert!(succeeded(&watching).await);
+}

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -62,6 +64,20 @@ impl H2Client {
     }
 }
 
+impl H2Client {
+    /// Begins a request without a body, whose answer comes piece by piece.
+    pub async fn ask(&self, request: Request<()>) -> ResponseFuture {
+        let mut send = self.send.clone().ready().await.expect("a connection");
+        send.send_request(request, true).expect("a stream").0
+    }
+
+    /// Begins a request whose body comes piece by piece.
+    pub async fn begin(&self, request: Request<()>) -> (ResponseFuture, SendStream<Bytes>) {
+        let mut send = self.send.clone().ready().await.expect("a connection");
+        send.send_request(request, false).expect("a stream")
+    }
+}
+
 /// A request as it reached an HTTP/2 upstream.
 #[derive(Debug, Clone)]
 pub struct H2Seen {
@@ -72,7 +88,8 @@ pub struct H2Seen {
 }
 
 /// A backend that speaks HTTP/2 without TLS and answers every request with its body, then the
-/// trailers of a successful gRPC call; one for `/never` it leaves unanswered.
+/// trailers of a successful gRPC call; one for `/never` it leaves unanswered, and with one that ends in `/Talk`
+/// it talks: each piece goes back as it comes.
 #[derive(Clone)]
 pub struct H2Upstream {
     pub address: SocketAddr,
@@ -119,6 +136,9 @@ async fn serve(stream: TcpStream, log: Arc<Mutex<Vec<H2Seen>>>) {
         let log = Arc::clone(&log);
         spawn(async move {
             let (head, mut body) = request.into_parts();
+            if head.uri.path().ends_with("/Talk") {
+                return talk(body, respond).await;
+            }
             let mut whole = Vec::new();
             while let Some(Ok(piece)) = body.data().await {
                 let _ = body.flow_control().release_capacity(piece.len());
@@ -147,4 +167,21 @@ async fn serve(stream: TcpStream, log: Arc<Mutex<Vec<H2Seen>>>) {
             let _ = stream.send_trailers(trailers);
         });
     }
+}
+
+/// A gRPC call that streams both ways: its head at once, each piece as it comes, and the trailers when the caller
+/// has ended.
+async fn talk(mut body: RecvStream, mut respond: SendResponse<Bytes>) {
+    let answer = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+    let Ok(mut stream) = respond.send_response(answer, false) else { return };
+    while let Some(piece) = body.data().await {
+        let Ok(piece) = piece else { return };
+        let _ = body.flow_control().release_capacity(piece.len());
+        if stream.send_data(piece, false).is_err() {
+            return;
+        }
+    }
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", "0".parse().unwrap());
+    let _ = stream.send_trailers(trailers);
 }
