@@ -1,10 +1,12 @@
 //! Holds the tree to the house rules that no compiler knows.
 //!
-//! `tidy/source.rs` reads a file, `tidy/rule.rs` and `tidy/document.rs` have the rules with a proof that
-//! each can fail, and the tests here walk the repository.
+//! `tidy/source.rs` reads a file, `tidy/rule.rs`, `tidy/document.rs` and `tidy/image.rs` have the rules with a proof
+//! that each can fail, and the tests here walk the repository.
 
 #[path = "tidy/document.rs"]
 mod document;
+#[path = "tidy/image.rs"]
+mod image;
 #[path = "tidy/rule.rs"]
 mod rule;
 #[path = "tidy/source.rs"]
@@ -142,4 +144,27 @@ fn every_refusal_is_explained() {
     codes.extend(portcullis::http::ErrorCode::ALL.iter().filter(asked).map(|own| own.as_str().to_owned()));
     let missing: Vec<_> = codes.iter().filter(|own| !page.contains(&format!("`{own}`"))).collect();
     assert!(missing.is_empty(), "docs/refusals.md does not explain {missing:?}");
+}
+
+#[test]
+fn the_image_gets_every_file_that_the_build_reads() {
+    let root = root();
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).expect("the file is readable");
+    let of_the_program = |source: &Source| source.path.starts_with("src/") && !source.path.contains("tests");
+    let programs: Vec<_> = sources().into_iter().filter(of_the_program).collect();
+    let mut files: Vec<_> =
+        programs.iter().flat_map(|source| image::included(&source.path, &source.text)).collect();
+    assert!(files.len() > 10 && files.contains(&PathBuf::from("migrations")), "they were found: {files:?}");
+    files.extend(programs.iter().map(|source| PathBuf::from(&source.path)));
+    let manifest = read("Cargo.toml");
+    let benches = manifest.split("[[bench]]\nname = \"").skip(1).filter_map(|rest| rest.split('"').next());
+    files.extend(benches.map(|name| PathBuf::from("benches").join(name)));
+    let always = ["Cargo.toml", "Cargo.lock", "build.rs", ".cargo/config.toml"].map(PathBuf::from);
+    files.extend(always.into_iter().filter(|file| root.join(file).exists()));
+    let missing = image::unsent(&files, &image::sent(&read(".dockerignore")));
+    assert!(missing.is_empty(), ".dockerignore leaves {missing:?} out");
+
+    let rust = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("a version");
+    let breaches = image::breaches(&read("deploy/Dockerfile"), &read("scripts/need"), rust.trim_matches('"'));
+    assert!(breaches.is_empty(), "deploy/Dockerfile: {breaches:?}");
 }

@@ -113,3 +113,22 @@ async fn nothing_but_the_request_line_says_the_method() {
     assert_eq!((answer.status, seen.line()), (200, "GET /read?_method=DELETE HTTP/1.1"));
     assert_eq!(seen.header("x-http-method-override"), None, "nor is it said to the upstream");
 }
+
+#[tokio::test]
+async fn without_any_route_nothing_is_forwarded_and_only_what_is_built_in_answers() {
+    let gateway = Gateway::start("").await;
+    let keys = gateway.application("web", &[]).await;
+    let ada = gateway.user("ada", &keys).await;
+    for path in ["/", "/anything", "/api/v1/auth", "/portcullis/x"] {
+        for lines in [vec![], vec![ada.bearer()]] {
+            for method in ["GET", "POST", "OPTIONS"] {
+                let answer = gateway.send(method, path, &lines).await;
+                assert_eq!((answer.status, answer.code().as_str()), (404, "NOT_FOUND"), "{method} {path}");
+            }
+        }
+    }
+    assert_eq!(gateway.send("GET", "/api/v1/auth/health/", &[]).await.status, 404);
+    assert_eq!(gateway.send("GET", "/api/v1/health/", &[]).await.status, 200);
+    let me = [&keys.lines()[..], &[ada.bearer()]].concat();
+    assert_eq!(gateway.call("GET", "/me/", &me, &serde_json::Value::Null).await.status, 200);
+}

@@ -163,3 +163,58 @@ fn the_demo_stays_on_this_machine() {
     let outcome = Place::empty().run("demo --public 0.0.0.0:0");
     assert_eq!(outcome.code, 2, "{outcome:?}");
 }
+
+/// The commands in the blocks of a page that are for a shell. What a quote keeps open goes on in the next line.
+fn commands(page: &str) -> Vec<String> {
+    let blocks = page.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap_or_default());
+    let mut commands: Vec<String> = Vec::new();
+    for line in blocks.flat_map(str::lines).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        match commands.last_mut() {
+            Some(open) if open.matches('\'').count() % 2 == 1 => open.push_str(line.trim_start()),
+            _ => commands.push(line.to_owned()),
+        }
+    }
+    commands
+}
+
+/// Whether a line is what the page shows, where `…` stands for anything.
+fn is_shown(line: &str, shown: &str) -> bool {
+    let mut parts = shown.split('…');
+    let Some(mut rest) = parts.next().and_then(|first| line.strip_prefix(first)) else { return false };
+    let mut is_open = false;
+    for part in parts {
+        is_open = true;
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.is_empty() || is_open && shown.ends_with('…')
+}
+
+#[test]
+fn the_readme_shows_calls_that_the_demo_prints() {
+    let place = Place::empty();
+    let mut demo = Demo::start(&place);
+    let commands = commands(include_str!("../../../README.md"));
+    assert!(commands.len() >= 10, "they were found: {commands:?}");
+    let mut script = demo.script().iter();
+    for command in &commands {
+        // In the same order.
+        assert!(
+            script.any(|line| is_shown(line, command)),
+            "the demo does not print, or not there: {command}"
+        );
+    }
+    let stopped = Command::new("kill").arg(demo.process.id().to_string()).status().expect("kill runs");
+    assert!(stopped.success() && demo.process.wait().expect("the demo ends").success());
+}
+
+#[test]
+fn a_line_is_shown_as_a_whole_but_for_what_is_left_out() {
+    assert!(is_shown("log in -d 'secret'", "log in -d '…'") && is_shown("a b c", "a…") && is_shown("a", "a"));
+    for (line, shown) in [("log in -d 'x' more", "log in -d '…'"), ("a b", "a"), ("x a", "a"), ("a", "a …")]
+    {
+        assert!(!is_shown(line, shown), "{line} is not {shown}");
+    }
+}

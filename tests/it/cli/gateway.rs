@@ -8,12 +8,17 @@ use std::time::{Duration, Instant};
 
 use super::{GOOD, Place};
 use crate::agent_redis::Redis;
+use crate::support::people::request;
 use crate::support::replica::Place as Shared;
 use crate::support::tls::Pair;
+use crate::support::{Upstream, exchange};
 use portcullis::base::SystemRandom;
 use portcullis::config;
 use portcullis::crypto::digest::unbase64url;
 use serde_json::{Value, json};
+
+/// Good enough for every preset.
+const PASSWORD: &str = "Ample-Margin-42-Kites";
 
 /// A gateway in a process of its own; killed when dropped.
 pub struct Gateway {
@@ -260,7 +265,7 @@ roles: [ { code: finance } ]
     place.write("portcullis.yaml", &format!("{more}{}{held}", config.trim_end()));
     for (email, flag) in [("ada@example.com", " --verified"), ("eve@example.com", "")] {
         let created = format!("user create {email}{flag} --password-stdin");
-        place.run_with(&created, "Ample-Margin-42-Kites").good();
+        place.run_with(&created, PASSWORD).good();
         place.run(&format!("user grant {email} --role finance")).good();
     }
     let told = place.run("doctor");
@@ -269,6 +274,74 @@ roles: [ { code: finance } ]
     assert!(told.out.contains("look  provider: acme: no connection"), "{told:?}");
     place.run("user verify eve@example.com").good();
     assert!(!place.run("doctor").out.contains("people who delegate"));
+}
+
+#[test]
+fn the_doctor_says_who_holds_what_nothing_defines_any_more() {
+    let place = place();
+    drop(Gateway::start(&place));
+    let config = std::fs::read_to_string(place.path().join("portcullis.yaml")).unwrap();
+    place.write("portcullis.yaml", &format!("roles: [ {{ code: finance }} ]\n{config}"));
+    for email in ["ada@example.com", "eve@example.com"] {
+        let created = format!("user create {email} --verified --password-stdin");
+        place.run_with(&created, PASSWORD).good();
+        place.run(&format!("user grant {email} --role finance")).good();
+    }
+    assert!(!place.run("doctor").out.contains("rights:"), "all of it is defined");
+    place.write("portcullis.yaml", &config);
+    let told = place.run("doctor");
+    let line = "look  rights: 2 accounts hold role finance, which nothing defines any more";
+    assert!(told.out.contains(line), "{told:?}");
+    place.run("user revoke ada@example.com --role finance").good();
+    place.run("user revoke eve@example.com --role finance").good();
+    assert!(!place.run("doctor").out.contains("rights:"), "what is gone is no longer told");
+}
+
+/// The quick start, from an empty directory to a call that the backend sees.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_init_wrote_guards_a_backend_as_the_quick_start_says() {
+    let (place, upstream) = (Place::empty(), Upstream::echo().await);
+    let init = "init --email root@example.com --password-stdin --application web --upstream";
+    let made = place.run_with(&format!("{init} {}", upstream.address), PASSWORD);
+    assert_eq!(made.code, 0, "{made:?}");
+    let keys = made.json();
+    let header = |name: &str, key: &str| format!("{name}: {}", keys[key].as_str().expect("a key"));
+    let keys = [header("X-Access-Key", "access_key"), header("X-Access-Secret", "access_secret")];
+    // Its ports may be taken here.
+    let written = std::fs::read_to_string(place.path().join("portcullis.yaml")).expect("the file");
+    assert!(written.contains("127.0.0.1:8080") && written.contains("127.0.0.1:9090"), "{written}");
+    place.write("portcullis.yaml", &written.replace(":8080", ":0").replace(":9090", ":0"));
+    let gateway = Gateway::start(&place);
+    place.run_with("user create ada@example.com --verified --password-stdin", PASSWORD).good();
+
+    let send = async |method: &str, path: &str, lines: &[String], body: &str| {
+        exchange(gateway.public, request(method, path, lines, body)).await.expect("an answer")
+    };
+    let log_in = async |email: &str| {
+        let login = json!({"email": email, "password": PASSWORD}).to_string();
+        let entered = send("POST", "/api/v1/auth/login/email/", &keys, &login).await;
+        assert_eq!(entered.status, 200, "{}", entered.text());
+        [format!("Authorization: Bearer {}", entered.json()["access_token"].as_str().expect("a token"))]
+    };
+    let nobody = send("GET", "/anything", &[], "").await;
+    assert_eq!((nobody.status, nobody.code().as_str(), upstream.count()), (401, "AUTH_REQUIRED", 0));
+    assert_eq!(send("GET", "/health", &[], "").await.status, 200);
+    let ada = log_in("ada@example.com").await;
+    for method in ["GET", "POST", "DELETE"] {
+        assert_eq!(send(method, "/anything", &ada, "").await.status, 200, "{method}");
+        let seen = upstream.last();
+        assert_eq!(seen.line(), format!("{method} /anything HTTP/1.1"));
+        assert_eq!(seen.header("x-user-email"), Some("ada@example.com"));
+        assert!(seen.header("x-portcullis-assertion").is_some() && seen.header("authorization").is_none());
+    }
+    let (root, before) = (log_in("root@example.com").await, upstream.count());
+    let refused = send("GET", "/anything", &root, "").await;
+    assert_eq!(
+        (refused.status, upstream.count()),
+        (403, before),
+        "without a second factor: {}",
+        refused.text()
+    );
 }
 
 #[tokio::test]
