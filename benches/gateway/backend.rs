@@ -9,7 +9,7 @@ use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 42\r\n\r\n\
+pub const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 42\r\n\r\n\
     {\"report\": \"quarterly\", \"status\": \"final\"}";
 const STREAM: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -29,20 +29,12 @@ const PIECE: usize = 16 * 1024;
 
 /// Serves for ever; prints its address first.
 pub async fn serve() -> std::io::Result<()> {
-    println!("ready {}", begin().await?);
-    std::future::pending().await
-}
-
-/// Serves on the runtime that it is called on, for as long as that lives.
-pub async fn begin() -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(answer_all(stream));
-        }
-    });
-    Ok(address)
+    println!("ready {}", listener.local_addr()?);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio::spawn(answer_all(stream));
+    }
 }
 
 async fn answer_all(mut stream: TcpStream) {

@@ -26,17 +26,14 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub fn per_second(&self) -> f64 {
-        self.requests as f64 / self.elapsed.as_secs_f64()
+    /// Latencies in microseconds.
+    pub fn of(mut latencies: Vec<u32>, elapsed: Duration) -> Self {
+        latencies.sort_unstable();
+        Self { requests: latencies.len() as u64, elapsed, latencies }
     }
 
-    /// Both runs as one.
-    pub fn and(mut self, other: Self) -> Self {
-        self.requests += other.requests;
-        self.elapsed += other.elapsed;
-        self.latencies.extend(other.latencies);
-        self.latencies.sort_unstable();
-        self
+    pub fn per_second(&self) -> f64 {
+        self.requests as f64 / self.elapsed.as_secs_f64()
     }
 
     /// The latency in microseconds below which `share` of the requests stayed.
@@ -51,9 +48,6 @@ impl Outcome {
 pub enum Pace {
     Closed,
     PerSecond(f64),
-    /// The same, told by whoever drives, who never sleeps: for a runtime of one thread that has its core
-    /// for itself.
-    Awake(f64),
 }
 
 /// Drives `connections` keep-alive connections for `span`; every answer must be a 200.
@@ -61,14 +55,11 @@ pub async fn drive(request: &Request, connections: usize, span: Duration, pace: 
     let started = Instant::now();
     let dues: Vec<Due> = match pace {
         Pace::Closed => (0..connections).map(|_| Due::AtOnce { until: started + span }).collect(),
-        Pace::PerSecond(rate) | Pace::Awake(rate) => {
+        Pace::PerSecond(rate) => {
             let (bells, dues) =
                 (0..connections).map(|_| mpsc::unbounded_channel()).unzip::<_, _, Vec<_>, Vec<_>>();
             let moments = moments(rate, started, span);
-            match pace {
-                Pace::Awake(_) => drop(tokio::spawn(ring_awake(bells, moments))),
-                _ => drop(std::thread::spawn(move || ring(&bells, moments))),
-            }
+            std::thread::spawn(move || ring(&bells, moments));
             dues.into_iter().map(Due::At).collect()
         }
     };
@@ -161,7 +152,7 @@ async fn read_stream(stream: &mut TcpStream) {
 }
 
 /// When requests are due.
-fn moments(rate: f64, started: Instant, span: Duration) -> impl Iterator<Item = Instant> + Send {
+pub fn moments(rate: f64, started: Instant, span: Duration) -> impl Iterator<Item = Instant> + Send {
     let gap = Duration::from_secs_f64(1.0 / rate);
     (0_u32..).map(move |number| gap * number).take_while(move |due| *due < span).map(move |due| started + due)
 }
@@ -172,18 +163,6 @@ fn moments(rate: f64, started: Instant, span: Duration) -> impl Iterator<Item = 
 fn ring(bells: &[mpsc::UnboundedSender<Instant>], moments: impl Iterator<Item = Instant>) {
     for (due, bell) in moments.zip(bells.iter().cycle()) {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        if bell.send(due).is_err() {
-            return;
-        }
-    }
-}
-
-/// The same between looks at the sockets: nobody has to be woken, which takes longer than a request.
-async fn ring_awake(bells: Vec<mpsc::UnboundedSender<Instant>>, moments: impl Iterator<Item = Instant>) {
-    for (due, bell) in moments.zip(bells.iter().cycle()) {
-        while Instant::now() < due {
-            tokio::task::yield_now().await;
-        }
         if bell.send(due).is_err() {
             return;
         }
@@ -257,7 +236,7 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> After {
 
 /// The content length, whatever the case of its name: the generator takes what it costs away from
 /// what it measures.
-fn length_of(head: &[u8]) -> usize {
+pub fn length_of(head: &[u8]) -> usize {
     let name = memmem::find(head, b"ength: ").expect("the backend's answer has a length");
     let digits = head[name + 7..].iter().take_while(|byte| byte.is_ascii_digit());
     digits.fold(0, |length, digit| length * 10 + usize::from(digit - b'0'))

@@ -16,6 +16,7 @@
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index from a share")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a benchmark that cannot run stops")]
 
+mod awake;
 mod backend;
 mod bare;
 mod beside;

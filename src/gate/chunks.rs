@@ -4,6 +4,8 @@
 //! request goes no further. The proxy's own parser skips whatever stands in an extension and
 //! takes a line without digits for the end; what passes here, it reads as everybody does.
 
+use super::nominated::is_token;
+
 /// The most digits of a size: more than any body has, less than overflows.
 const DIGITS: usize = 15;
 /// The longest chunk line. Nobody here reads extensions.
@@ -134,28 +136,6 @@ impl Chunks {
         self.length += 1;
         if self.length > most { Err(trouble) } else { Ok(next) }
     }
-}
-
-/// Whether it may stand in a name (RFC 9110 section 5.6.2).
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
 }
 
 #[cfg(test)]

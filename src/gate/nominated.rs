@@ -41,7 +41,7 @@ impl Nominated {
                 self.has_upgrade = true;
                 continue;
             }
-            let is_token = option.iter().all(|byte| is_tchar(*byte));
+            let is_token = option.iter().all(|byte| is_token(*byte));
             let name = HeaderName::from_bytes(option).ok().filter(|_| is_token).ok_or(BadOption)?;
             if is_protected(&name) {
                 return Err(BadOption);
@@ -57,8 +57,8 @@ fn is_protected(name: &HeaderName) -> bool {
         || name.as_str().starts_with("x-forwarded-")
 }
 
-/// RFC 9110 section 5.6.2.
-const fn is_tchar(byte: u8) -> bool {
+/// Whether it may stand in a name (RFC 9110 section 5.6.2).
+pub(super) const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,

@@ -51,6 +51,7 @@ mod execute;
 mod factor;
 mod frames;
 mod fuzz;
+mod growth;
 mod hostile;
 mod hygiene;
 mod identity;
