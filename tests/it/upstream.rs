@@ -6,6 +6,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use crate::support::raw::get;
 use crate::support::replica::until;
 use crate::support::{Act, Client, Gateway, Upstream, exchange};
@@ -100,11 +102,24 @@ async fn a_dead_upstream_is_a_502_and_then_left_alone_for_a_while() {
         assert_eq!((answer.status, answer.code().as_str()), (503, "UPSTREAM_UNAVAILABLE"));
         assert!(answer.header("retry-after").is_some());
     }
-    assert!(gateway.metric("portcullis_breaker_state{upstream=\"up\"}") >= 2);
-    let back = Upstream::on(tokio::net::TcpListener::bind(dead).await.unwrap(), |_| Act::ok("back"));
+    let state = || gateway.metric("portcullis_breaker_state{upstream=\"up\"}");
+    assert_eq!(state(), 2, "open");
+    let (well, is_well) = watch::channel(false);
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nback".to_vec();
+    let back = Upstream::on(tokio::net::TcpListener::bind(dead).await.unwrap(), move |_| {
+        Act::When(is_well.clone(), answer.clone())
+    });
     tokio::time::sleep(Duration::from_millis(1100)).await;
+    let mut trying = Client::connect(gateway.public()).await;
+    trying.send(get("/x", &[])).await;
+    until(Duration::from_secs(5), "it is asked", async || back.count() == 1).await;
+    assert_eq!(state(), 1, "one tries");
+    assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().code(), "UPSTREAM_UNAVAILABLE");
+    well.send(true).unwrap();
+    assert_eq!(trying.answer().await.unwrap().text(), "back");
+    until(Duration::from_secs(5), "it is closed", async || state() == 0).await;
     assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().text(), "back");
-    assert_eq!(back.count(), 1);
+    assert_eq!(back.count(), 2);
 }
 
 #[tokio::test]

@@ -2,14 +2,15 @@
 //!
 //! Law: while it is open nobody waits for a dead backend; when the pause is over exactly one
 //! request tries, and only its success closes the breaker. Who learnt nothing, because its client left, says nothing,
-//! and the next one may try.
+//! and the next one may try. Metrics show each state while its lock is held, so that the last one shown is the one
+//! it is in.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config;
-use crate::metrics;
+use crate::metrics::{self, UpstreamMetrics};
 
 #[derive(Debug)]
 enum State {
@@ -51,24 +52,41 @@ pub(super) struct Breaker {
     within: Duration,
     open_for: Duration,
     state: Mutex<State>,
+    metrics: Arc<UpstreamMetrics>,
 }
 
 impl Breaker {
-    pub(super) fn new(rule: &config::Breaker) -> Self {
+    pub(super) fn new(rule: &config::Breaker, metrics: Arc<UpstreamMetrics>) -> Self {
         let after = usize::try_from(rule.after).unwrap_or(usize::MAX);
         let state = Mutex::new(State::Closed { failures: VecDeque::new() });
-        Self { after, within: rule.within, open_for: rule.open_for, state }
+        Self { after, within: rule.within, open_for: rule.open_for, state, metrics }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, and shows it.
+    fn enter(&self, state: &mut State, next: State) -> metrics::Breaker {
+        let shown = match next {
+            State::Closed { .. } => metrics::Breaker::Closed,
+            State::Open { .. } => metrics::Breaker::Open,
+            State::Trying { .. } => metrics::Breaker::HalfOpen,
+        };
+        *state = next;
+        self.metrics.breaker(shown);
+        shown
     }
 
     /// Whether a request may be sent now.
     pub(super) fn lets_through(&self, now: Instant) -> Option<Pass> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         match *state {
             State::Closed { .. } => Some(Pass::AsMany),
             State::Open { until } | State::Trying { until } if now < until => None,
             State::Open { .. } | State::Trying { .. } => {
                 let until = now + self.open_for;
-                *state = State::Trying { until };
+                self.enter(&mut state, State::Trying { until });
                 Some(Pass::As(Try(until)))
             }
         }
@@ -76,27 +94,26 @@ impl Breaker {
 
     /// The attempt ended and told nothing: another request may make it, now.
     pub(super) fn gives_back(&self, Try(own): Try, now: Instant) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         // Another one may be trying by now.
         if matches!(*state, State::Trying { until } if until == own) {
-            *state = State::Open { until: now };
+            self.enter(&mut state, State::Open { until: now });
         }
     }
 
     /// Whether a request would be let through now, for one that is not sent yet.
     pub(super) fn would_let_through(&self, now: Instant) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
         !matches!(*state, State::Open { until } | State::Trying { until } if now < until)
     }
 
-    /// Takes note of an outcome; returns the state that metrics show if it changed.
+    /// Takes note of an outcome; returns the new state if it changed.
     pub(super) fn note(&self, outcome: Outcome, now: Instant) -> Option<metrics::Breaker> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         let opens = match (&mut *state, outcome) {
             (State::Open { .. }, _) | (State::Closed { .. }, Outcome::Answered) => false,
             (State::Trying { .. }, Outcome::Answered) => {
-                *state = State::Closed { failures: VecDeque::new() };
-                return Some(metrics::Breaker::Closed);
+                return Some(self.enter(&mut state, State::Closed { failures: VecDeque::new() }));
             }
             (State::Trying { .. }, Outcome::Failed) => true,
             (State::Closed { failures }, Outcome::Failed) => {
@@ -108,8 +125,7 @@ impl Breaker {
         if !opens {
             return None;
         }
-        *state = State::Open { until: now + self.open_for };
-        Some(metrics::Breaker::Open)
+        Some(self.enter(&mut state, State::Open { until: now + self.open_for }))
     }
 }
 
@@ -120,7 +136,8 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(5);
 
     fn breaker() -> Breaker {
-        Breaker::new(&config::Breaker { after: 2, within: Duration::from_secs(10), open_for: PAUSE })
+        let rule = config::Breaker { after: 2, within: Duration::from_secs(10), open_for: PAUSE };
+        Breaker::new(&rule, metrics::Metrics::new("0").upstream("up"))
     }
 
     #[test]

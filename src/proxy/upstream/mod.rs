@@ -147,7 +147,7 @@ pub enum NoneToAsk {
 impl Upstream {
     /// Servers given by address are known at once, those given by name after the first look.
     pub fn new(plan: config::Upstream, tls: Option<Tls>, metrics: Arc<UpstreamMetrics>) -> Arc<Self> {
-        let breaker = plan.breaker.as_ref().map(Breaker::new);
+        let breaker = plan.breaker.as_ref().map(|rule| Breaker::new(rule, Arc::clone(&metrics)));
         let upstream = Self {
             group: peer::fresh_group(),
             tls,
@@ -254,7 +254,6 @@ impl Upstream {
     /// Tells the breaker what came of a request.
     pub fn note(&self, outcome: Outcome) {
         if let Some(changed) = self.breaker.as_ref().and_then(|b| b.note(outcome, Instant::now())) {
-            self.metrics.breaker(changed);
             tracing::warn!(upstream = self.name(), state = ?changed, "the breaker changed");
         }
     }
