@@ -90,6 +90,6 @@ mod tests {
         assert_eq!(with("requests_per_address: 7").per_address, 7);
         assert_eq!(with("per_address: 9").per_address, 9);
         let wide = with("requests_per_address: 4000000000");
-        assert_eq!(wide.per_address, wide.total.div_euclid(2).max(1).min(4_000_000_000));
+        assert_eq!(wide.per_address, (wide.total / 2).clamp(1, 4_000_000_000));
     }
 }
