@@ -13,6 +13,7 @@ use super::paging::link;
 
 const SIZE: u32 = 20;
 const LARGEST: u32 = 100;
+const LATEST: &str = "-created_at";
 
 /// From where on somebody reads a list, and how much of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
@@ -23,6 +24,9 @@ pub struct Cursor {
     /// How many on a page, from 1 to 100: 20 if absent.
     #[schemars(with = "Option<u32>", skip_serializing_if = "Option::is_none")]
     page_size: u32,
+    /// `-created_at`, the only order that there is: the latest first.
+    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    pub ordering: Option<&'static str>,
 }
 
 /// A page of such a list, the latest first.
@@ -48,7 +52,10 @@ impl Cursor {
             let size = text.parse::<u32>().ok().filter(|size| (1..=LARGEST).contains(size));
             size.ok_or_else(|| format!("A number from 1 to {LARGEST}."))
         });
-        Self { before, page_size: size.unwrap_or(SIZE) }
+        let ordering = fields.optional("ordering").parsed(|text| {
+            if text == LATEST { Ok(LATEST) } else { Err("Only -created_at: the latest first.") }
+        });
+        Self { before, page_size: size.unwrap_or(SIZE), ordering }
     }
 
     /// Read what came before this.

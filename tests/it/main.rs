@@ -80,6 +80,7 @@ mod readers;
 mod ratelimit;
 mod replicas;
 mod rights;
+mod rights_law;
 mod rolling;
 mod routes;
 mod scripts;

@@ -1,31 +1,27 @@
 //! Rights managed over HTTP (contract section 19), on the running gateway: what the wire says, and what
 //! somebody gets who wants more than they hold.
 
-use portcullis::base::Id;
-use portcullis::store::Dialect;
 use serde_json::{Value, json};
 
-use crate::on_one_and_on_two;
 use crate::support::people::{Keys, TRUSTING, User, permission, role};
 use crate::support::raw::Answer;
-use crate::support::replica::until;
-use crate::support::{Gateway, Replicas, Upstream};
+use crate::support::{Gateway, Upstream};
 
 const MANAGES: [&str; 4] = ["users.roles", "users.permissions", "roles", "permissions"];
 
-struct Scene {
+pub struct Scene {
     upstream: Upstream,
-    gateway: Gateway,
+    pub gateway: Gateway,
     keys: Keys,
     /// Holds everything there is.
-    root: User,
+    pub root: User,
     /// Manages rights, and holds nothing beside that but `content.view`.
     clerk: User,
     /// Holds nothing.
-    eve: User,
+    pub eve: User,
 }
 
-fn yaml(upstream: &Upstream) -> String {
+pub fn yaml(upstream: &Upstream) -> String {
     format!(
         "{TRUSTING}
 permissions: [ {{ code: vault.open }} ]
@@ -45,7 +41,7 @@ routes:
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let upstream = Upstream::echo().await;
         let gateway = Gateway::start(&yaml(&upstream)).await;
         let keys = gateway.application("console", &[]).await;
@@ -64,24 +60,24 @@ impl Scene {
         self.gateway.call(method, path, &lines, &body).await
     }
 
-    async fn ok(&self, user: &User, method: &str, path: &str, body: Value) -> Value {
+    pub async fn ok(&self, user: &User, method: &str, path: &str, body: Value) -> Value {
         let answer = self.call(user, method, path, body).await;
         assert!(answer.status < 300, "{method} {path}: {}", answer.text());
         answer.json()
     }
 
-    async fn refused(&self, user: &User, method: &str, path: &str, body: Value) -> (u16, String) {
+    pub async fn refused(&self, user: &User, method: &str, path: &str, body: Value) -> (u16, String) {
         let answer = self.call(user, method, path, body).await;
         assert!(answer.status >= 400, "{method} {path}: {}", answer.text());
         (answer.status, answer.code())
     }
 
-    async fn reaches(&self, user: &User, path: &str) -> bool {
+    pub async fn reaches(&self, user: &User, path: &str) -> bool {
         self.gateway.get_as(user, path, &[]).await.status == 200
     }
 }
 
-fn of(user: &User, what: &str) -> String {
+pub fn of(user: &User, what: &str) -> String {
     format!("/users/{}/{what}/", user.id)
 }
 
@@ -401,70 +397,5 @@ async fn each_endpoint_asks_for_its_own_permission_and_for_a_person() {
         assert_ne!(answer.code(), "PERMISSION_REQUIRED", "{method} {path}");
         assert_ne!(answer.status, 500, "{method} {path}: {}", answer.text());
         scene.gateway.revoke(eve.id, permission(needed)).await;
-    }
-}
-
-#[tokio::test]
-async fn people_of_another_site_and_people_who_are_not_do_not_exist() {
-    let scene = Scene::new().await;
-    let elsewhere = Id::from_u128(0x0190_b8a2_7c1e_7f00_8000_0000_0000_0001);
-    let stranger = scene.gateway.account("stranger", |new| new.site = elsewhere).await;
-    for id in [stranger.to_string(), "99999".to_owned(), "stranger@example.com".to_owned(), "-1".to_owned()] {
-        for what in ["roles", "permissions", "groups"] {
-            let path = format!("/users/{id}/{what}/");
-            let seen = scene.refused(&scene.root, "GET", &path, Value::Null).await;
-            assert_eq!(seen, (404, "NOT_FOUND".to_owned()), "{path}");
-        }
-        let path = format!("/users/{id}/roles/");
-        let given = scene.refused(&scene.root, "POST", &path, json!({"role_code": "viewer"})).await;
-        assert_eq!(given, (404, "NOT_FOUND".to_owned()), "{id}");
-    }
-    let held = portcullis::rbac::assignments(&scene.gateway.running.app.db, stranger).await.unwrap();
-    assert!(held.roles.is_empty());
-}
-
-#[tokio::test]
-async fn the_last_administrator_stays_and_is_told_why() {
-    let scene = Scene::new().await;
-    scene.gateway.grant(scene.eve.id, role("super_admin")).await;
-    let eves = format!("{}?role_code=super_admin", of(&scene.eve, "roles"));
-    scene.ok(&scene.root, "DELETE", &eves, Value::Null).await;
-    scene.gateway.grant(scene.eve.id, role("super_admin")).await;
-    let app = &scene.gateway.running.app;
-    let mut change = app.change(portcullis::audit::Actor::command_line()).await.unwrap();
-    portcullis::account::set_activity(&mut change, scene.root.id, portcullis::account::Activity::Inactive)
-        .await
-        .unwrap();
-    change.commit().await.unwrap();
-    let refused = scene.refused(&scene.eve, "DELETE", &eves, Value::Null).await;
-    assert_eq!(refused, (409, "LAST_ADMINISTRATOR".to_owned()));
-    assert!(scene.reaches(&scene.eve, "/ban").await);
-}
-
-on_one_and_on_two! {
-    async fn what_one_gateway_changes_the_other_obeys(dialect: Dialect) {
-        let upstream = Upstream::echo().await;
-        let replicas = Replicas::on(dialect, &yaml(&upstream)).await;
-        let (here, there) = (&replicas.here, &replicas.there);
-        let keys = here.application("console", &[]).await;
-        let id = here.account("root", |new| new.is_superuser = true).await;
-        let root = here.log_in("root", id, &keys).await;
-        let eve = here.user("eve", &keys).await;
-        let call = async |method: &str, path: &str, body: Value| {
-            let lines = [vec![root.bearer()], keys.lines().to_vec()].concat();
-            let answer = here.call(method, path, &lines, &body).await;
-            assert!(answer.status < 300, "{}", answer.text());
-        };
-        let reaches = async |gateway: &Gateway| gateway.get_as(&eve, "/ban", &[]).await.status == 200;
-        let soon = std::time::Duration::from_secs(5);
-        call("POST", "/roles/", json!({"code": "warden", "name": "Warden"})).await;
-        call("POST", &of(&eve, "roles"), json!({"role_code": "warden"})).await;
-        assert!(!reaches(here).await && !reaches(there).await);
-        call("POST", "/roles/warden/permissions/", json!({"permission_codes": ["users.ban"]})).await;
-        assert!(reaches(here).await, "at once where it was changed");
-        until(soon, "the other one lets her pass", async || reaches(there).await).await;
-        call("DELETE", "/roles/warden/", Value::Null).await;
-        assert!(!reaches(here).await);
-        until(soon, "the other one does not any more", async || !reaches(there).await).await;
     }
 }

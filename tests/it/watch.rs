@@ -70,7 +70,7 @@ async fn the_trail_is_read_page_by_page_and_nothing_is_missed_or_told_twice() {
     let scene = Scene::new().await;
     let everything = scene.ids("/admin/audit-logs/?page_size=100").await;
     assert!(everything.len() > 5 && everything.is_sorted_by(|left, right| left > right), "{everything:?}");
-    let mut path = "/admin/audit-logs/?page_size=2".to_owned();
+    let mut path = "/admin/audit-logs/?page_size=2&ordering=-created_at".to_owned();
     let mut walked = Vec::new();
     loop {
         let page = scene.get(&path).await;
