@@ -163,7 +163,7 @@ fn hint_for_missing(key: &str) -> Option<&'static str> {
 
 /// Notes in which section something was left out.
 fn leave_out(place: &Place, report: &mut Report) {
-    if let Some(super::place::Step::Key(section)) = place.steps().first() {
+    if let Some(Step::Key(section)) = place.steps().first() {
         report.leave_out(section);
     }
 }
