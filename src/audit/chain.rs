@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::store::{self, NewRow};
-use super::{Actor, Event};
+use super::{Actor, Event, SignedHead};
 use crate::base::{Random, Timestamp};
 use crate::crypto::digest::{hex, sha256_hex};
 use crate::store::{Error, Source, Tx};
@@ -39,7 +39,7 @@ pub enum Finding {
     Unlinked,
     /// The row is not what was hashed.
     Changed,
-    /// What lies beside the row is not what was written; erased would be fine.
+    /// What lies beside the row is not what was written, or is gone though its person is not.
     PersonalChanged,
     /// The row is another one than the one that was vouched for: the chain was written anew.
     Rewritten,
@@ -51,7 +51,7 @@ impl fmt::Display for Finding {
             Self::Missing => "is missing",
             Self::Unlinked => "does not follow the row before it",
             Self::Changed => "was changed",
-            Self::PersonalChanged => "has details that were changed",
+            Self::PersonalChanged => "has details that were changed or removed",
             Self::Rewritten => "is not the row that was vouched for",
         })
     }
@@ -232,9 +232,15 @@ pub enum Kept {
     Pruned,
 }
 
-/// The same, and whether the chain still is the one that ended like this at some time.
-pub async fn verify_against(mut source: impl Source, vouched: &Head) -> Result<(Head, Kept), Broken> {
+/// The same, and whether the chain still is the one that ended like this at some time. What was written before
+/// `pruned_before` may have been pruned.
+pub async fn verify_against(
+    mut source: impl Source,
+    vouched: &SignedHead,
+    pruned_before: Timestamp,
+) -> Result<(Head, Kept), Broken> {
     let end = verify(&mut source).await?;
+    let SignedHead { head: vouched, written_at, .. } = vouched;
     if vouched.seq > end.seq {
         return Err(Broken::At { seq: end.seq + 1, finding: Finding::Missing });
     }
@@ -243,7 +249,9 @@ pub async fn verify_against(mut source: impl Source, vouched: &Head) -> Result<(
         Some(_) => Err(Broken::At { seq: vouched.seq, finding: Finding::Rewritten }),
         // The chain is whole, so what is not in it was pruned; nothing at all was vouched for as such.
         None if vouched.seq == 0 => Ok((end, Kept::Yes)),
-        None => Ok((end, Kept::Pruned)),
+        None if *written_at < pruned_before => Ok((end, Kept::Pruned)),
+        // Whoever can write everything can say that it was pruned; that it was not yet time they cannot change.
+        None => Err(Broken::At { seq: vouched.seq, finding: Finding::Missing }),
     }
 }
 
@@ -261,10 +269,16 @@ fn wrong(row: &store::Link, last: Option<&Head>) -> Option<Finding> {
     if row.hash != row.as_new().hashed() {
         return Some(Finding::Changed);
     }
-    match (&row.salt, &row.content) {
-        (Some(salt), Some(content)) if commitment(salt, content) != row.digest => {
-            Some(Finding::PersonalChanged)
-        }
-        _ => None,
-    }
+    let is_whole = match (&row.salt, &row.content) {
+        (Some(salt), Some(content)) => commitment(salt, content) == row.digest && is_told(row, content),
+        _ => row.may_be_bare(),
+    };
+    if is_whole { None } else { Some(Finding::PersonalChanged) }
+}
+
+/// Whether what a row is found by is what it says.
+fn is_told(row: &store::Link, content: &str) -> bool {
+    let content: Value = serde_json::from_str(content).unwrap_or_default();
+    row.address.as_deref() == content["address"].as_str()
+        && row.trace.as_deref() == content["detail"]["trace"].as_str()
 }

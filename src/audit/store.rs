@@ -51,10 +51,18 @@ pub(super) struct Link {
     pub hash: String,
     pub salt: Option<String>,
     pub content: Option<String>,
-    trace: Option<String>,
+    pub address: Option<String>,
+    pub trace: Option<String>,
+    /// Of the account that the row is about.
+    erased_at: Option<Timestamp>,
 }
 
 impl Link {
+    /// Whether what lay beside it may be gone: with the person, never before.
+    pub(super) const fn may_be_bare(&self) -> bool {
+        self.erased_at.is_some()
+    }
+
     pub(super) fn as_new(&self) -> NewRow {
         NewRow {
             seq: self.seq,
@@ -179,6 +187,13 @@ fn values(stmt: Stmt, row: &NewRow) -> Stmt {
         .bind(&row.hash)
 }
 
+/// When a row was written.
+pub(super) async fn written_at(mut source: impl Source, seq: i64) -> Result<Option<Timestamp>, Error> {
+    let row: Option<(Timestamp,)> =
+        source.optional(sql("SELECT happened_at FROM audit WHERE seq = ?").bind(seq)).await?;
+    Ok(row.map(|(at,)| at))
+}
+
 /// The hash of one row.
 pub(super) async fn hash_of(mut source: impl Source, seq: i64) -> Result<Option<String>, Error> {
     let row: Option<(String,)> =
@@ -188,7 +203,8 @@ pub(super) async fn hash_of(mut source: impl Source, seq: i64) -> Result<Option<
 
 fn select() -> Stmt {
     sql("SELECT a.seq, a.happened_at, a.code, a.site_id, a.actor_kind, a.actor_id, a.account_id, \
-         a.organization_id, a.application_id, a.request_id, a.digest, a.prev_hash, a.hash, p.salt, p.content, p.trace \
+         a.organization_id, a.application_id, a.request_id, a.digest, a.prev_hash, a.hash, p.salt, p.content, \
+         p.address, p.trace, (SELECT deleted_at FROM account WHERE account.id = a.account_id) AS erased_at \
          FROM audit a LEFT JOIN audit_personal p ON p.seq = a.seq")
 }
 

@@ -2,9 +2,12 @@
 //!
 //! Law: every way to falsify it is tried, on every database.
 
+use std::time::Duration;
+
 use super::*;
 use crate::base::random::SeededRandom;
 use crate::base::{Id, Timestamp};
+use crate::crypto::seal::SealKey;
 use crate::on_every_store;
 use crate::store::testing::TestStore;
 use crate::store::{Db, Source as _, Stmt, sql};
@@ -145,8 +148,9 @@ on_every_store! {
 
     async fn a_chain_that_was_written_anew_is_not_the_one_that_was_vouched_for(store: TestStore) {
         three_rows(&store).await;
-        let vouched = head(&*store).await.unwrap();
-        assert_eq!(verify_against(&*store, &vouched).await.unwrap(), (vouched.clone(), Kept::Yes));
+        let vouched = SignedHead::of(&SealKey::from_bytes([1; 32]), &*store).await.unwrap();
+        let begin = Timestamp::from_millis(0);
+        assert_eq!(verify_against(&*store, &vouched, begin).await.unwrap(), (vouched.head.clone(), Kept::Yes));
         // Somebody who may write everything makes the last row anew, as if it had always been so.
         let mut tx = store.begin().await.unwrap();
         for table in ["audit", "audit_personal"] {
@@ -158,7 +162,7 @@ on_every_store! {
         tx.execute(back).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(verify(&*store).await.unwrap().seq, 2, "nothing in the store shows it");
-        let gone = verify_against(&*store, &vouched).await;
+        let gone = verify_against(&*store, &vouched, begin).await;
         assert!(matches!(gone, Err(Broken::At { seq: 3, finding: Finding::Missing })), "{gone:?}");
         let mut tx = store.begin().await.unwrap();
         let event = ApplicationEvent::Created { application: Id::from_u128(8), name: "other".to_owned() }.into();
@@ -166,17 +170,40 @@ on_every_store! {
         append(&mut tx, &[noted], &SeededRandom::new(3)).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(verify(&*store).await.unwrap().seq, 3);
-        let anew = verify_against(&*store, &vouched).await;
+        let anew = verify_against(&*store, &vouched, begin).await;
         assert!(matches!(anew, Err(Broken::At { seq: 3, finding: Finding::Rewritten })), "{anew:?}");
     }
 
-    async fn changed_details_are_found_and_erased_ones_are_fine(store: TestStore) {
+    async fn what_a_fresh_head_vouches_for_was_not_pruned_whatever_the_chain_says(store: TestStore) {
         three_rows(&store).await;
-        falsify(&store, sql("DELETE FROM audit_personal WHERE seq = 2")).await;
-        assert_eq!(verify(&*store).await.unwrap().seq, 3);
-        assert!(tail(&*store, 1, 1).await.unwrap()[0].personal.is_null());
+        let vouched = SignedHead::of(&SealKey::from_bytes([1; 32]), &*store).await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        let gone = prune(&mut tx, vouched.written_at.plus(Duration::from_millis(1))).await.unwrap().unwrap();
+        let event = SystemEvent::AuditPruned { to_seq: gone.seq, hash: gone.hash }.into();
+        let noted = Noted { actor: Actor::system(), at: vouched.written_at, event };
+        append(&mut tx, &[noted], &SeededRandom::new(3)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(verify(&*store).await.unwrap().seq, 4, "nothing in the store shows it");
+        let early = verify_against(&*store, &vouched, vouched.written_at).await;
+        assert!(matches!(early, Err(Broken::At { seq: 3, finding: Finding::Missing })), "{early:?}");
+        let later = vouched.written_at.plus(Duration::from_millis(1));
+        assert_eq!(verify_against(&*store, &vouched, later).await.unwrap().1, Kept::Pruned);
+    }
+
+    async fn details_that_were_changed_or_removed_are_found(store: TestStore) {
+        three_rows(&store).await;
         falsify(&store, sql("UPDATE audit_personal SET content = '{}' WHERE seq = 3")).await;
         assert_eq!(finding(&store).await, (3, Finding::PersonalChanged));
+        falsify(&store, sql("UPDATE audit_personal SET address = '192.0.2.8' WHERE seq = 2")).await;
+        assert_eq!(finding(&store).await, (2, Finding::PersonalChanged), "it is found by what it does not say");
+        falsify(&store, sql("DELETE FROM audit_personal WHERE seq = 1")).await;
+        assert_eq!(finding(&store).await, (1, Finding::PersonalChanged), "it is nobody's who was erased");
+    }
+
+    async fn a_prompt_that_was_swapped_is_found(store: TestStore) {
+        three_rows(&store).await;
+        falsify(&store, sql("UPDATE audit_personal SET trace = 'other' WHERE seq = 2")).await;
+        assert_eq!(finding(&store).await, (2, Finding::PersonalChanged));
     }
 }
 

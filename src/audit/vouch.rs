@@ -5,19 +5,20 @@
 
 use std::fmt;
 
-use super::Head;
+use super::{Head, store};
 use crate::base::Timestamp;
 use crate::crypto::digest::{hex, hmac_sha256};
 use crate::crypto::seal::SealKey;
+use crate::store::{Error, Source};
 
 const LABEL: &str = "audit head";
 const FORM: &str = "v1";
 
-/// The end of the chain, when it was looked at, and the signature of both.
+/// The end of the chain, when its row was written, and the signature of both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedHead {
     pub head: Head,
-    pub at: Timestamp,
+    pub written_at: Timestamp,
     signature: String,
 }
 
@@ -35,9 +36,17 @@ impl std::error::Error for NotSigned {}
 
 impl SignedHead {
     #[must_use]
-    pub fn new(seal: &SealKey, head: Head, at: Timestamp) -> Self {
-        let signature = sign(seal, &head, at);
-        Self { head, at, signature }
+    pub fn new(seal: &SealKey, head: Head, written_at: Timestamp) -> Self {
+        let signature = sign(seal, &head, written_at);
+        Self { head, written_at, signature }
+    }
+
+    /// Signs where the chain ends now.
+    pub async fn of(seal: &SealKey, mut source: impl Source) -> Result<Self, Error> {
+        let head = store::head(&mut source).await?;
+        // Nothing was written yet, or has been pruned by now.
+        let written_at = store::written_at(source, head.seq).await?.unwrap_or(Timestamp::from_millis(0));
+        Ok(Self::new(seal, head, written_at))
     }
 
     /// Reads the text of one.
@@ -62,13 +71,13 @@ impl SignedHead {
 
 impl fmt::Display for SignedHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { head, at, signature } = self;
-        write!(f, "{FORM}.{}.{}.{}.{signature}", head.seq, head.hash, at.as_millis())
+        let Self { head, written_at, signature } = self;
+        write!(f, "{FORM}.{}.{}.{}.{signature}", head.seq, head.hash, written_at.as_millis())
     }
 }
 
-fn sign(seal: &SealKey, head: &Head, at: Timestamp) -> String {
-    let text = format!("{FORM}.{}.{}.{}", head.seq, head.hash, at.as_millis());
+fn sign(seal: &SealKey, head: &Head, written_at: Timestamp) -> String {
+    let text = format!("{FORM}.{}.{}.{}", head.seq, head.hash, written_at.as_millis());
     hex(&hmac_sha256(seal.derive(LABEL).expose(), text.as_bytes()))
 }
 

@@ -12,7 +12,7 @@ use super::open;
 use super::out::{AsJson, Failure, Format, Out};
 use crate::account;
 use crate::audit::{self, Broken, Head, Kept, Row, SignedHead, Sought};
-use crate::base::Id;
+use crate::base::{Clock as _, Id, SystemClock, Timestamp};
 use crate::config::{self, Config};
 use crate::crypto::seal::SealKey;
 use crate::store::{Db, Error};
@@ -93,7 +93,8 @@ impl Verify {
         let format = self.json.format();
         open::block_on(async {
             let db = open::existing_store(&config.store).await?;
-            match check(&db, &heads).await {
+            let pruned_before = SystemClock.now().minus(config.audit.keep_for);
+            match check(&db, &heads, pruned_before).await {
                 Ok((end, pruned)) if format == Format::Json => out
                     .json(&json!({"whole": true, "seq": end.seq, "hash": end.hash, "pruned_heads": pruned})),
                 Ok((end, pruned)) => {
@@ -122,26 +123,26 @@ impl Verify {
     }
 
     /// The heads that were named, if this seal key signed them.
-    fn heads(&self, config: &Config) -> Result<Vec<Head>, Failure> {
+    fn heads(&self, config: &Config) -> Result<Vec<SignedHead>, Failure> {
         if self.heads.is_empty() {
             return Ok(Vec::new());
         }
         let key = config::seal_key(&config.keys.seal_file).map_err(Failure::problem)?;
         let seal = SealKey::from_bytes(*key.expose());
-        let read = |text: &String| SignedHead::read(&seal, text).map(|signed| signed.head);
+        let read = |text: &String| SignedHead::read(&seal, text);
         self.heads.iter().map(read).collect::<Result<_, _>>().map_err(Failure::problem)
     }
 }
 
 /// Where the trail ends, and which of the heads are of entries that were pruned.
-async fn check(db: &Db, heads: &[Head]) -> Result<(Head, Vec<i64>), Broken> {
+async fn check(db: &Db, heads: &[SignedHead], pruned_before: Timestamp) -> Result<(Head, Vec<i64>), Broken> {
     let mut end = audit::verify(db).await?;
     let mut pruned = Vec::new();
     for head in heads {
-        let (now, kept) = audit::verify_against(db, head).await?;
+        let (now, kept) = audit::verify_against(db, head, pruned_before).await?;
         end = now;
         if kept == Kept::Pruned {
-            pruned.push(head.seq);
+            pruned.push(head.head.seq);
         }
     }
     Ok((end, pruned))

@@ -31,9 +31,6 @@ pub struct Retention {
     /// Sessions that have ended: until then a login on the same device is no new one.
     #[serde(with = "As::<Span>")]
     pub sessions: Duration,
-    /// Refresh tokens that are over, of sessions that go on.
-    #[serde(with = "As::<Span>")]
-    pub refresh_tokens: Duration,
     /// One-time codes, and links to log in or to reset a password.
     #[serde(with = "As::<Span>")]
     pub otp_codes: Duration,
@@ -64,7 +61,6 @@ impl Retention {
         for (key, span, least) in [
             ("login_attempts", self.login_attempts, HOUR),
             ("sessions", self.sessions, DAY),
-            ("refresh_tokens", self.refresh_tokens, HOUR),
             ("otp_codes", self.otp_codes, HOUR),
             ("outbox", self.outbox, DAY),
             ("approvals", self.approvals, DAY),

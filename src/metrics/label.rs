@@ -200,7 +200,6 @@ label!(
     Swept {
         Answers = "answers",
         LoginAttempts = "login_attempts",
-        RefreshTokens = "refresh_tokens",
         Sessions = "sessions",
         Tickets = "tickets",
         OtpCodes = "otp_codes",

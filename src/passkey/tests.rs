@@ -85,6 +85,10 @@ on_every_store! {
         assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
         let left = if first.is_ok() { two } else { one };
         assert!(matches!(try_to_remove(&app, ada.id, left).await, Err(NotRemoved::Last)));
+        let mut change = app.change(Actor::system()).await.unwrap();
+        let beside = remove(&mut change, ada.id, Id::from_u128(1), left, true).await;
+        assert!(beside.is_ok(), "a provider or a directory opens it too: {beside:?}");
+        drop(change);
         let hash = account::PasswordHash::new(app.hasher.hash(Secret::new("x".to_owned())).await.unwrap());
         let new = account::NewPassword {
             was: None,

@@ -128,6 +128,7 @@ on_every_store! {
         app.clock.advance(Duration::from_secs(1));
         assert_eq!(delete_due(&app).await.unwrap(), 1);
         assert_eq!(standing(&app, ada.id).await, Standing::Deleted);
+        audit::verify(&app.db).await.unwrap();
         let all = of_account(&app.db, ada.id).await.unwrap();
         let told: Vec<_> = all.iter().map(|one| (one.id, one.status, one.reason.as_str())).collect();
         assert_eq!(told, [(second.id, Status::Completed, ""), (first.id, Status::Cancelled, "")]);

@@ -2,13 +2,13 @@
 //!
 //! Law: of a body in chunks nothing is handed on that was not read strictly first, so that no two
 //! readers disagree about its end. Of a head no more is kept than may be read, and one read: a head that goes on
-//! after that ends its connection. Nothing else is kept, and HTTP/2 is not looked at at all.
+//! after that is told so and ends its connection. Nothing else is kept, and HTTP/2 is not looked at at all.
 
 use std::any::Any;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,11 +21,25 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::gate::Rejection;
 use crate::gate::chunks::{Chunks, Progress};
 
 const HEAD_END: &[u8] = b"\r\n\r\n";
-/// By how much a head may be too long for its connection and still be refused in words.
+/// By how much a head may be too long and still be read to its end and refused as everything is.
 const TOO_LONG: usize = 8 * 1024;
+/// What is told about one that goes on. The framework, which knows nothing of it yet, would say nothing.
+static GOES_ON: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let (rejection, mut body) = (Rejection::HeadTooLarge, Rejection::HeadTooLarge.body(""));
+    // No request was read, so none has an id.
+    body.as_object_mut().map(|fields| fields.remove("request_id"));
+    let body = body.to_string();
+    format!(
+        "HTTP/1.1 {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        rejection.status(),
+        body.len()
+    )
+    .into_bytes()
+});
 
 /// Looks at what a connection brings.
 #[derive(Debug)]
@@ -42,6 +56,8 @@ enum Sight {
     /// A head, and what came with it; nothing is kept of one that came alone and at once.
     Head(Begun),
     Chunks(Chunks),
+    /// A head that goes on, of which its client was not told yet.
+    Endless,
     /// A head without end, or chunks, that end the connection.
     Bad,
 }
@@ -83,7 +99,7 @@ impl Tap {
         let mut sight = self.sight();
         let kept = match &mut *sight {
             Sight::Head(begun) => std::mem::take(begun).kept,
-            Sight::Chunks(_) | Sight::Bad => return Err(InDoubt),
+            Sight::Chunks(_) | Sight::Endless | Sight::Bad => return Err(InDoubt),
         };
         if body == Body::Other {
             self.is_open.store(false, Ordering::Relaxed);
@@ -116,7 +132,7 @@ impl Tap {
             Sight::Head(begun) => {
                 // Who reads on has not found its end in what came before.
                 if begun.seen > self.head_max.load(Ordering::Relaxed) {
-                    *sight = Sight::Bad;
+                    *sight = Sight::Endless;
                     return Err(InDoubt);
                 }
                 begun.seen += bytes.len();
@@ -139,8 +155,18 @@ impl Tap {
                     Err(InDoubt)
                 }
             },
-            Sight::Bad => Err(InDoubt),
+            Sight::Endless | Sight::Bad => Err(InDoubt),
         }
+    }
+
+    /// Whether a head goes on without end; once.
+    fn is_endless(&self) -> bool {
+        let mut sight = self.sight();
+        let is_endless = matches!(*sight, Sight::Endless);
+        if is_endless {
+            *sight = Sight::Bad;
+        }
+        is_endless
     }
 
     fn sight(&self) -> MutexGuard<'_, Sight> {
@@ -177,7 +203,7 @@ impl<S> Tapped<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Tapped<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tapped<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -186,6 +212,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tapped<S> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         let seen = self.tap.sees(&buf.filled()[before..]);
+        if seen.is_err() && self.tap.is_endless() {
+            // Nothing was written yet for this request, so there is room for it; who takes nothing is told nothing.
+            let _ = Pin::new(&mut self.inner).poll_write(cx, &GOES_ON);
+            let _ = Pin::new(&mut self.inner).poll_flush(cx);
+        }
         Poll::Ready(seen.map_err(|InDoubt| io::ErrorKind::InvalidData.into()))
     }
 }
@@ -300,7 +331,7 @@ mod tests {
     fn kept(tap: &Tap) -> Option<usize> {
         match &*tap.sight() {
             Sight::Head(begun) => Some(begun.kept.capacity()),
-            Sight::Chunks(_) | Sight::Bad => None,
+            Sight::Chunks(_) | Sight::Endless | Sight::Bad => None,
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::sweep::Sweeper;
 use crate::app::{App, WRITTEN_EVERY, prune_audit};
-use crate::audit::{self, SignedHead};
+use crate::audit::SignedHead;
 use crate::gate::Gate;
 use crate::notify::{self, Courier};
 use crate::{agent, approval, privacy};
@@ -54,8 +54,7 @@ pub(super) fn start(app: &Arc<App>) {
         prune_audit(&app, kept_for).await.map(drop)
     });
     every(app, "vouch for the audit trail", MINUTE, |app| async move {
-        let head = audit::head(&app.db).await?;
-        let signed = SignedHead::new(&app.seal, head, app.now());
+        let signed = SignedHead::of(&app.seal, &app.db).await?;
         tracing::info!(seq = signed.head.seq, signed = %signed, "the audit trail ends here");
         Ok(())
     });

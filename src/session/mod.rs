@@ -297,16 +297,6 @@ pub async fn sweep(app: &App) -> Result<u64, Error> {
     Ok(gone)
 }
 
-/// Removes some of the refresh tokens that have been over for `retention.refresh_tokens`; how many.
-pub async fn sweep_refresh_tokens(app: &App) -> Result<u64, Error> {
-    let retention = &app.config().retention;
-    let mut tx = app.db.begin().await?;
-    let before = app.now().minus(retention.refresh_tokens);
-    let gone = store::sweep_refresh(&mut tx, before, retention.batch).await?;
-    tx.commit().await?;
-    Ok(gone)
-}
-
 /// Forgets some of the tickets that nobody can show any more; how many.
 pub async fn sweep_tickets(app: &App) -> Result<u64, Error> {
     let mut tx = app.db.begin().await?;

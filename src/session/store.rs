@@ -195,12 +195,6 @@ pub(super) async fn sweep(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u
     tx.execute(sessions.bind(before).bind(before).bind(before).list(over())).await
 }
 
-/// Removes some of the tokens that were over before a moment; how many.
-pub(super) async fn sweep_refresh(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64, Error> {
-    let over = sql("SELECT digest FROM refresh_token WHERE expires_at < ? LIMIT ?").bind(before).bind(most);
-    sweep_tokens(tx, over).await
-}
-
 async fn sweep_tokens(tx: &mut Tx, chosen: Stmt) -> Result<u64, Error> {
     let tokens: Vec<(String,)> = tx.all(chosen).await?;
     let digests = tokens.iter().map(|(digest,)| digest.as_str());

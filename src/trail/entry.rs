@@ -1,4 +1,5 @@
 //! One row of the trail as the wire shows it: who, for whom, by which agent, because of what.
+//! Law: what was erased is null, never made up; ids are those of the rest of the API.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,4 +1,5 @@
 //! What the lists of the trail have in common: times, addresses and whom they are about.
+//! Law: a filter that cannot be read is refused with its name; none is left out in silence.
 
 use std::net::IpAddr;
 

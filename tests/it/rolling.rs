@@ -61,7 +61,9 @@ async fn ask_h2(address: SocketAddr, seen: Arc<Seen>, number: usize) {
 /// A WebSocket, opened.
 async fn socket(address: SocketAddr, seen: &Seen) -> Client {
     let mut client = Client::connect(address).await;
-    client.send(get("/ws", &["Connection: Upgrade", "Upgrade: websocket"])).await;
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let lines = ["Connection: Upgrade", "Upgrade: websocket", key, "Sec-WebSocket-Version: 13"];
+    client.send(get("/ws", &lines)).await;
     assert_eq!(
         client.answer().await.map(|answer| answer.status),
         Some(101),

@@ -1,4 +1,5 @@
 //! The audit trail and the attempts to log in, read over HTTP (contract section 22) on the running gateway.
+//! Law: who may not watch learns nothing, and no list tells a secret.
 
 use portcullis::base::Id;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ impl Scene {
         let upstream = Upstream::echo().await;
         let gateway = Gateway::start(&format!(
             "{TRUSTING}upstreams: {{ up: {{ servers: ['{}'] }} }}
-routes: [ {{ name: pay, match: {{ path: /pay }}, upstream: up, allow: {{ permission: users.view }},
+routes: [ {{ name: pay, match: {{ path: /pay, methods: [GET, POST] }}, upstream: up, allow: {{ permission: users.view }},
              agents: {{ permission: users.view }} }} ]
 ",
             upstream.address
@@ -146,7 +147,7 @@ async fn what_an_agent_did_is_told_with_its_human_its_token_and_its_prompt() {
     let token = minted.json();
     let agent = format!("Authorization: AgentBearer {}", token["token"].as_str().unwrap());
     let trace = "X-Prompt-Trace-ID: prompt-7".to_owned();
-    assert_eq!(scene.gateway.send("GET", "/pay", &[agent, trace]).await.status, 200);
+    assert_eq!(scene.gateway.send("POST", "/pay", &[agent, trace]).await.status, 200);
     assert_eq!(scene.upstream.count(), 1);
     let list = "/admin/audit-logs/?prompt_trace_id=prompt-7";
     crate::support::replica::until(
