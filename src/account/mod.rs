@@ -315,9 +315,10 @@ pub async fn known(src: impl Source, site: Id, ids: &[Id]) -> Result<Vec<Known>,
     store::known(src, site, ids).await
 }
 
-/// Whether a superuser of the site could log in.
-pub async fn has_superuser(src: impl Source, site: Id) -> Result<bool, Error> {
-    store::has_superuser(src, site).await
+/// Whether a superuser of the site could log in, who stays one until the change ends.
+pub async fn has_superuser(change: &mut Change<'_>, site: Id) -> Result<bool, Error> {
+    let now = change.now();
+    store::has_superuser(change.tx(), site, now).await
 }
 
 async fn tell_flags(change: &mut Change<'_>, account: Id) -> Result<(), Error> {

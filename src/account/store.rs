@@ -316,11 +316,13 @@ pub(super) async fn known(mut src: impl Source, site: Id, ids: &[Id]) -> Result<
     src.all(stmt.list(ids.iter().copied()).push("ORDER BY number")).await
 }
 
-pub(super) async fn has_superuser(mut src: impl Source, site: Id) -> Result<bool, Error> {
+pub(super) async fn has_superuser(tx: &mut Tx, site: Id, now: Timestamp) -> Result<bool, Error> {
+    hold_superusers(tx).await?;
     let one = sql("SELECT number FROM account WHERE site_id = ? AND is_superuser = ? AND is_active = ? \
-                   AND is_banned = ? AND deleted_at IS NULL ORDER BY number LIMIT 1");
-    let one = src.optional::<(Number,)>(one.bind(site).bind(true).bind(true).bind(false)).await?;
-    Ok(one.is_some())
+                   AND is_banned = ? AND (is_locked = ? OR locked_until <= ?) AND deleted_at IS NULL \
+                   ORDER BY number LIMIT 1");
+    let one = one.bind(site).bind(true).bind(true).bind(false).bind(false).bind(now);
+    Ok(tx.optional::<(Number,)>(one).await?.is_some())
 }
 
 /// Writes these fields of a profile and no others, so that two edits of different fields both stay.

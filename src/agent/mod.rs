@@ -22,7 +22,8 @@ use futures::future::BoxFuture;
 use crate::account;
 use crate::app::{App, Change};
 use crate::audit::{
-    AccountEvent, AgentEvent, ApplicationEvent, Delegation, Event, FactorEvent, PasskeyEvent, Suspension,
+    AccountEvent, AgentEvent, ApplicationEvent, Delegation, Event, FactorEvent, PasskeyEvent, Redefined,
+    RightsEvent, Suspension,
 };
 use crate::base::{Id, MicroUsd, Number, Timestamp};
 use crate::crypto::token::TokenDigest;
@@ -31,6 +32,9 @@ use crate::policy::Code;
 use crate::session::Method;
 use crate::shared::Allowance;
 use crate::store::{Error, Source};
+
+/// From how many tokens one statement takes a permission.
+const PAGE: usize = 200;
 
 pub use http::{Own, calling, count_own, rows};
 pub use ledger::{
@@ -343,7 +347,8 @@ async fn end_all(change: &mut Change<'_>, account: Id) -> Result<Vec<Number>, Er
 
 /// Ends what humans delegated through an application that is no more, and what was delegated in the
 /// name of a password that is no more: whoever knew it may have been somebody else. What a second
-/// factor proved counts for nothing where there is none any more.
+/// factor proved counts for nothing where there is none any more. A permission that goes, or is made anew,
+/// was delegated to nobody.
 pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, Result<(), Error>> {
     Box::pin(async move {
         match event {
@@ -366,8 +371,23 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
             Event::Passkey(PasskeyEvent::Removed { account, .. }) => {
                 store::unprove_passkeys(change.tx(), *account).await?;
             }
+            Event::Rights(RightsEvent::CatalogueChanged {
+                kind: "permission",
+                code,
+                did: Redefined::Created | Redefined::Deleted,
+            }) => unname(change, code).await?,
             _ => {}
         }
         Ok(())
     })
+}
+
+/// Takes a permission from every token that names it, and tells who knows these tokens.
+async fn unname(change: &mut Change<'_>, permission: &Code) -> Result<(), Error> {
+    for page in store::naming(change.tx(), permission).await?.chunks(PAGE) {
+        store::unname(change.tx(), page, permission).await?;
+        let (agent_tokens, permission) = (page.to_vec(), permission.clone());
+        change.record(RightsEvent::PermissionRevokedFromTokens { agent_tokens, permission }).await?;
+    }
+    Ok(())
 }

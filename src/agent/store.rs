@@ -244,6 +244,18 @@ async fn insert_permissions(tx: &mut Tx, id: Id, permissions: &[Code]) -> Result
     Ok(())
 }
 
+/// The tokens that name a permission.
+pub(super) async fn naming(mut src: impl Source, code: &Code) -> Result<Vec<Id>, Error> {
+    let rows = sql("SELECT token_id FROM agent_token_permission WHERE code = ? ORDER BY token_id").bind(code);
+    Ok(src.all::<(Id,)>(rows).await?.into_iter().map(|(id,)| id).collect())
+}
+
+/// Takes a permission from what these tokens name.
+pub(super) async fn unname(tx: &mut Tx, tokens: &[Id], code: &Code) -> Result<u64, Error> {
+    let delete = sql("DELETE FROM agent_token_permission WHERE code = ? AND token_id IN").bind(code);
+    tx.execute(delete.list(tokens.iter().copied())).await
+}
+
 /// Takes the row of a token that has not ended, until the transaction ends; 0 where it has.
 pub(super) async fn hold(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
     let stmt =

@@ -12,7 +12,7 @@ use super::narrow as narrow_by;
 use super::*;
 use crate::account::{Account, NewAccount};
 use crate::app::testing::{TestApp, With};
-use crate::audit::{self, Actor, How};
+use crate::audit::{self, Actor, How, Subject};
 use crate::base::Secret;
 use crate::config::load_text;
 use crate::crypto::key::{Algorithm, SigningKey};
@@ -160,6 +160,21 @@ impl Scene {
 }
 
 on_every_store! {
+    async fn a_permission_that_is_removed_and_made_anew_is_delegated_to_no_old_token(store: TestStore) {
+        let scene = Scene::on(store).await;
+        let (token, _) = scene.try_mint(&["reports", "reports.read"]).await.unwrap();
+        let other = scene.mint().await;
+        let of = |token: &AgentToken| scene.app.epochs.of(Subject::AgentToken(token.id));
+        let before = (of(&token), of(&other));
+        let (kind, gone) = ("permission", code("reports"));
+        let event = RightsEvent::CatalogueChanged { kind, code: gone, did: Redefined::Deleted }.into();
+        assert!(scene.step(async |change| react(change, &event).await.map(|()| true)).await);
+        assert_eq!(scene.now(&token).await.permissions, [code("reports.read")]);
+        assert!(of(&token) > before.0, "who knows it is told");
+        assert_eq!((scene.now(&other).await.permissions, of(&other)), (vec![code("reports.read")], before.1));
+        assert_eq!(scene.count("permission_revoked").await, 1);
+    }
+
     async fn those_that_have_ended_do_not_hide_those_that_live(store: TestStore) {
         let scene = Scene::on(store).await;
         let (oldest, stopped) = (scene.mint().await, scene.mint().await);

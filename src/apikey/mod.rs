@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 
 use crate::account;
 use crate::app::{App, Change};
-use crate::audit::{AccountEvent, ApiKeyEvent, Event};
+use crate::audit::{AccountEvent, ApiKeyEvent, Event, Redefined, RightsEvent};
 use crate::base::{Id, Number, Secret, Timestamp};
 use crate::crypto::token::{Token, TokenDigest};
 use crate::policy::Code;
@@ -33,6 +33,8 @@ pub const LONGEST: Duration = Duration::from_hours(365 * 24);
 const USUAL: Duration = Duration::from_hours(90 * 24);
 /// How many keys of one account may be alive.
 pub const MOST: usize = 100;
+/// From how many keys one statement takes a permission.
+const PAGE: usize = 200;
 /// How much of a key is kept to be shown.
 const HINT_LEN: usize = PREFIX.len() + 6;
 /// The series of numbers of keys.
@@ -144,19 +146,37 @@ pub async fn revoke(change: &mut Change<'_>, key: &ApiKey) -> Result<bool, Error
 }
 
 /// Ends every key of an account that is gone, or whose password changed: whoever knew the old one may
-/// have made it.
+/// have made it. A permission that goes, or is made anew, is named by no key any more: nobody gave it
+/// what that code means next.
 pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, Result<(), Error>> {
     Box::pin(async move {
-        if let Event::Account(
-            AccountEvent::PasswordChanged { account, .. } | AccountEvent::Deleted { account, .. },
-        ) = event
-        {
-            for key in store::of_account(change.tx(), *account).await? {
-                revoke(change, &key).await?;
+        match event {
+            Event::Account(
+                AccountEvent::PasswordChanged { account, .. } | AccountEvent::Deleted { account, .. },
+            ) => {
+                for key in store::of_account(change.tx(), *account).await? {
+                    revoke(change, &key).await?;
+                }
             }
+            Event::Rights(RightsEvent::CatalogueChanged {
+                kind: "permission",
+                code,
+                did: Redefined::Created | Redefined::Deleted,
+            }) => unname(change, code).await?,
+            _ => {}
         }
         Ok(())
     })
+}
+
+/// Takes a permission from every key that names it, and tells who knows these keys.
+async fn unname(change: &mut Change<'_>, permission: &Code) -> Result<(), Error> {
+    for page in store::naming(change.tx(), permission).await?.chunks(PAGE) {
+        store::unname(change.tx(), page, permission).await?;
+        let (api_keys, permission) = (page.to_vec(), permission.clone());
+        change.record(RightsEvent::PermissionRevokedFromKeys { api_keys, permission }).await?;
+    }
+    Ok(())
 }
 
 /// Removes the keys of an account that is gone.

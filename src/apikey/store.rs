@@ -118,6 +118,18 @@ pub(super) async fn note_use(tx: &mut Tx, id: Id, at: Timestamp) -> Result<(), E
     tx.execute(stmt.bind(at).bind(id).bind(at)).await.map(drop)
 }
 
+/// The keys that name a permission.
+pub(super) async fn naming(mut src: impl Source, code: &Code) -> Result<Vec<Id>, Error> {
+    let rows = sql("SELECT key_id FROM api_key_scope WHERE code = ? ORDER BY key_id").bind(code);
+    Ok(src.all::<(Id,)>(rows).await?.into_iter().map(|(id,)| id).collect())
+}
+
+/// Takes a permission from what these keys name.
+pub(super) async fn unname(tx: &mut Tx, keys: &[Id], code: &Code) -> Result<u64, Error> {
+    let delete = sql("DELETE FROM api_key_scope WHERE code = ? AND key_id IN").bind(code);
+    tx.execute(delete.list(keys.iter().copied())).await
+}
+
 pub(super) async fn erase(tx: &mut Tx, account: Id) -> Result<(), Error> {
     let scopes = sql("DELETE FROM api_key_scope WHERE key_id IN \
                       (SELECT id FROM api_key WHERE account_id = ?)");

@@ -79,6 +79,27 @@ on_every_store! {
         assert_eq!(of_account(&app.db, ada).await.unwrap(), []);
     }
 
+    async fn a_permission_that_is_removed_and_made_anew_is_named_by_no_old_key(store: TestStore) {
+        let app = TestApp::on(store, With { reactions: vec![react], ..With::default() }).await;
+        let ada = person(&app).await;
+        let (key, _) = make(&app, ada, &["pay", "view"], None).await.unwrap();
+        let (other, _) = make(&app, ada, &["view"], None).await.unwrap();
+        let of = |key: &ApiKey| app.epochs.of(Subject::ApiKey(key.id));
+        let before = (of(&key), of(&other));
+        for kind in ["role", "permission"] {
+            let mut change = app.change(Actor::system()).await.unwrap();
+            let gone = RightsEvent::CatalogueChanged { kind, code: code("pay"), did: Redefined::Deleted };
+            change.record(gone).await.unwrap();
+            change.commit().await.unwrap();
+            let left = by_id(&app.db, key.id).await.unwrap().unwrap().scopes;
+            assert_eq!(left.contains(&code("pay")), kind == "role", "{left:?}");
+            assert_eq!(of(&key) > before.0, kind == "permission", "{kind}");
+        }
+        assert_eq!(by_id(&app.db, key.id).await.unwrap().unwrap().scopes, [code("view")]);
+        assert_eq!(by_id(&app.db, other.id).await.unwrap().unwrap().scopes, [code("view")]);
+        assert_eq!(of(&other), before.1, "whom it does not touch is not told");
+    }
+
     async fn the_last_use_never_goes_back(store: TestStore) {
         let app = TestApp::on(store, With::default()).await;
         let ada = person(&app).await;

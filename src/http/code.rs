@@ -178,6 +178,8 @@ codes! {
     CircularHierarchy = CONFLICT "CIRCULAR_HIERARCHY" "Nothing can be below itself",
     /// Nobody could manage rights any more.
     LastAdministrator = CONFLICT "LAST_ADMINISTRATOR" "Nobody else could manage rights. Make somebody else administrator first",
+    /// The store has as many definitions as it may.
+    TooManyDefinitions = CONFLICT "TOO_MANY_DEFINITIONS" "There are too many definitions of this kind. Remove some that nobody needs first",
 
     // Organizations.
     OrgNotFound = NOT_FOUND "ORG_NOT_FOUND" "Organization not found",

@@ -30,6 +30,8 @@ pub enum Bucket {
     LinkVerify,
     /// Asking for a challenge to log in with a passkey.
     Passkey,
+    /// Every endpoint that changes rights.
+    Rights,
 }
 
 const fn window(limit: u32, per: Duration) -> Window {
@@ -57,6 +59,7 @@ impl Bucket {
             Self::LinkRequest => "magic_link_request",
             Self::LinkVerify => "magic_link_verify",
             Self::Passkey => "passkey",
+            Self::Rights => "rights",
         }
     }
 
@@ -71,6 +74,7 @@ impl Bucket {
             Self::LinkRequest => &const { [window(3, HOUR)] },
             Self::OtpRequest => &const { [window(5, HOUR)] },
             Self::OtpVerify => &const { [window(5, MINUTE)] },
+            Self::Rights => &const { [window(120, MINUTE)] },
             Self::SecondFactor | Self::Passkey => &const { [window(20, MINUTE)] },
         }
     }

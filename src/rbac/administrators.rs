@@ -1,7 +1,7 @@
 //! Who could still manage rights, after something was taken.
 //!
-//! Law: on a site that has an administrator, the last one is not removed by rights; the flag of superusers
-//! has the same law in `account`.
+//! Law: on a site that has an administrator, the last one who could log in now is not removed by rights:
+//! who is locked, banned or gone is nobody's other one. The flag of superusers has the same law in `account`.
 
 use super::authority::{alone, is_super_admin};
 use super::{Granted, store};
@@ -19,7 +19,7 @@ pub(super) async fn are_left(
     definitions: Definitions,
     site: Id,
 ) -> Result<bool, Error> {
-    if account::has_superuser(change.tx(), site).await? {
+    if account::has_superuser(change, site).await? {
         return Ok(true);
     }
     let catalogue = Catalogue::build(definitions, 0);
@@ -31,8 +31,8 @@ pub(super) async fn are_left(
         }
         for id in store::accounts_with(change.tx(), &granted).await? {
             let Some(account) = account::by_id(change.tx(), id).await? else { continue };
-            let may_log_in = account.is_active && !account.is_banned && account.deleted_at.is_none();
-            if may_log_in && account.site == site {
+            // Held until the change ends: who is counted on is not shut out meanwhile.
+            if account.site == site && account.deleted_at.is_none() && account::hold(change, id).await? {
                 return Ok(true);
             }
         }

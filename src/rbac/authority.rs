@@ -1,8 +1,8 @@
 //! How far somebody reaches who changes rights.
 //!
 //! Law: nobody gives, takes or redefines what reaches further than they do, by a permission, a parent, a
-//! role, a group or a name that a policy asks for; superusers and holders of `super_admin` reach
-//! everywhere. It is judged by what the store says after the turn was taken, never by what the caller
+//! role, a group or a name that a policy asks for; what a policy asks *not* to be there only those take who
+//! reach everywhere: superusers and holders of `super_admin`. It is judged by what the store says after the turn was taken, never by what the caller
 //! held when the request came in: until COMMIT nobody else changes rights.
 
 use std::collections::BTreeSet;
@@ -25,6 +25,8 @@ pub struct Authority {
     /// Roles and groups that a policy of the file asks for by name: these mean more than the permissions
     /// they bring.
     named: BTreeSet<(&'static str, Code)>,
+    /// Roles, groups and permissions that shut somebody out of a route.
+    shunned: BTreeSet<(&'static str, Code)>,
     site: Id,
 }
 
@@ -47,7 +49,8 @@ impl Authority {
             site = account.site;
         }
         let own = catalogue.rights(&held);
-        let authority = Self { catalogue, own, named: names_in(&config), site };
+        let (named, shunned) = (names_in(&config), shunned_in(&config));
+        let authority = Self { catalogue, own, named, shunned, site };
         for code in needed.iter().filter_map(|code| Code::parse(code).ok()) {
             authority.hold(&code)?;
         }
@@ -71,7 +74,7 @@ impl Authority {
 
     /// Whether everything that `granted` brings is the caller's own.
     pub fn covers(&self, granted: &Granted) -> Result<(), Refused> {
-        if self.own.is_superuser || self.counts_as_super_admin(&self.own) {
+        if self.reaches_everywhere() {
             return Ok(());
         }
         let brought = self.brought_by(granted);
@@ -93,6 +96,38 @@ impl Authority {
             Err(Refused::NotHeld(missing)) if missing == *of => Ok(()),
             judged => judged,
         }
+    }
+
+    /// Whether this may be taken from somebody, or be made to bring something else: not by who holds it
+    /// where a policy asks for it, or for what it brings, not to be there.
+    pub fn may_lose(&self, granted: &Granted) -> Result<(), Refused> {
+        if self.reaches_everywhere() {
+            return Ok(());
+        }
+        let brought = self.brought_by(granted);
+        let permissions = brought.codes().into_iter().map(Granted::Permission);
+        let roles = brought.roles().into_iter().map(Granted::Role);
+        let groups = brought.groups().into_iter().map(Granted::Group);
+        let mut all = permissions.chain(roles).chain(groups).chain([granted.clone()]);
+        match all.find(|one| self.shunned.contains(&(one.kind(), one.code().clone()))) {
+            Some(shunned) => Err(Refused::HeldAgainst(shunned)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a name may come to be that brings nothing: it means whatever upstreams take it for, so only
+    /// who reaches everywhere makes it.
+    pub(super) fn may_name(&self, name: &Granted) -> Result<(), Refused> {
+        if self.reaches_everywhere() { Ok(()) } else { Err(Refused::NotHeld(name.clone())) }
+    }
+
+    /// Whether it is nothing but a name.
+    pub(super) fn brings_nothing(&self, granted: &Granted) -> bool {
+        self.brought_by(granted).codes().is_empty()
+    }
+
+    fn reaches_everywhere(&self) -> bool {
+        self.own.is_superuser || self.counts_as_super_admin(&self.own)
     }
 
     /// Whether whoever has `granted` can do everything, whatever is defined later.
@@ -120,7 +155,7 @@ impl Authority {
         };
         let means_more = named.code().as_str() == seed::SUPER_ADMIN
             || self.named.contains(&(named.kind(), named.code().clone()))
-            || self.brought_by(named).codes().is_empty();
+            || self.brings_nothing(named);
         has || !means_more
     }
 
@@ -177,4 +212,27 @@ fn names_in(config: &Config) -> BTreeSet<(&'static str, Code)> {
         }
     }
     named
+}
+
+/// What policies of the file ask not to be there: what stands below an odd number of `not`.
+fn shunned_in(config: &Config) -> BTreeSet<(&'static str, Code)> {
+    fn collect(condition: &Condition, is_turned: bool, all: &mut BTreeSet<(&'static str, Code)>) {
+        match condition {
+            Condition::Role(code) if is_turned => drop(all.insert(("role", code.clone()))),
+            Condition::Group(code) if is_turned => drop(all.insert(("group", code.clone()))),
+            Condition::Permission(code) if is_turned => drop(all.insert(("permission", code.clone()))),
+            _ => {}
+        }
+        let is_turned = is_turned != matches!(condition, Condition::Not(_));
+        for child in condition.children() {
+            collect(child, is_turned, all);
+        }
+    }
+    let mut all = BTreeSet::new();
+    for route in &config.routes {
+        if let Allow::When(condition) = &route.allow {
+            collect(condition, false, &mut all);
+        }
+    }
+    all
 }

@@ -28,6 +28,9 @@ pub use authority::Authority;
 pub use define::{give, take};
 pub use http::rows;
 
+/// How many accounts one statement takes something from.
+const PAGE: usize = 200;
+
 /// Something that can be granted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Granted {
@@ -116,6 +119,10 @@ pub enum Refused {
     Circle(Code),
     /// It reaches further than who wants to give, take or change it.
     NotHeld(Granted),
+    /// A policy asks for it not to be there: taking it opens what it closes.
+    HeldAgainst(Granted),
+    /// There are so many of the kind that there are no more.
+    Full(&'static str),
     /// Who wants to change rights may not, or not any more.
     NotAllowed(Code),
     /// Nobody could manage rights any more.
@@ -141,6 +148,10 @@ impl fmt::Display for Refused {
             Self::Taken(granted) => write!(f, "there is a {granted} already"),
             Self::Circle(code) => write!(f, "{code} would be its own ancestor"),
             Self::NotHeld(granted) => write!(f, "{granted} is more than you hold yourself"),
+            Self::HeldAgainst(granted) => write!(f, "a route lets nobody pass who has the {granted}"),
+            Self::Full(kind) => {
+                write!(f, "there are {} definitions of the kind {kind} already", define::MOST)
+            }
             Self::NotAllowed(code) => write!(f, "the permission {code} is required"),
             Self::LastAdministrator => f.write_str("nobody else could manage rights"),
             Self::Store(error) => error.fmt(f),
@@ -257,6 +268,21 @@ pub async fn revoke(change: &mut Change<'_>, account: Id, granted: &Granted) -> 
     Ok(Outcome::Changed)
 }
 
+/// Takes something from everyone who has it, page by page: one statement and one event for many.
+async fn revoke_from_all(change: &mut Change<'_>, granted: &Granted) -> Result<(), Error> {
+    for page in store::accounts_with(change.tx(), granted).await?.chunks(PAGE) {
+        store::revoke_from(change.tx(), page, granted).await?;
+        let accounts = page.to_vec();
+        let event = match granted.clone() {
+            Granted::Role(role) => RightsEvent::RoleRemovedFrom { accounts, role },
+            Granted::Permission(permission) => RightsEvent::PermissionRevokedFrom { accounts, permission },
+            Granted::Group(group) => RightsEvent::GroupLeftBy { accounts, group },
+        };
+        change.record(event).await?;
+    }
+    Ok(())
+}
+
 /// Takes everything from an account that is gone.
 pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
     for granted in store::grants(change.tx(), account).await? {
@@ -293,9 +319,7 @@ pub async fn remove_group(
     if !store::remove_group(change.tx(), code).await? {
         return Ok(Outcome::Unchanged);
     }
-    for account in store::accounts_with(change.tx(), &group).await? {
-        revoke(change, account, &group).await?;
-    }
+    revoke_from_all(change, &group).await?;
     redefined(change, &group, Redefined::Deleted).await
 }
 

@@ -110,6 +110,20 @@ pub(super) async fn revoke(tx: &mut Tx, account: Id, granted: &Granted) -> Resul
     Ok(rows == 1)
 }
 
+/// Removes a grant from these accounts; how many had it.
+pub(super) async fn revoke_from(tx: &mut Tx, accounts: &[Id], granted: &Granted) -> Result<u64, Error> {
+    let delete = sql("DELETE FROM account_grant WHERE kind = ? AND code = ? AND account_id IN");
+    let delete = delete.bind(granted.kind()).bind(granted.code());
+    tx.execute(delete.list(accounts.iter().copied())).await
+}
+
+/// Whether any account has a grant.
+pub(super) async fn has_holder(mut src: impl Source, granted: &Granted) -> Result<bool, Error> {
+    let one = sql("SELECT account_id FROM account_grant WHERE kind = ? AND code = ? LIMIT 1");
+    let one = one.bind(granted.kind()).bind(granted.code());
+    Ok(src.optional::<(Id,)>(one).await?.is_some())
+}
+
 /// Inserts a group under `id` unless there is one of that code; whether it was this one.
 pub(super) async fn add_group(
     tx: &mut Tx,

@@ -16,7 +16,7 @@ pub struct Scene {
     /// Holds everything there is.
     pub root: User,
     /// Manages rights, and holds nothing beside that but `content.view`.
-    clerk: User,
+    pub clerk: User,
     /// Holds nothing.
     pub eve: User,
 }
@@ -28,10 +28,12 @@ permissions: [ {{ code: vault.open }} ]
 roles:
   - {{ code: auditor, permissions: [content.view] }}
   - {{ code: keeper, permissions: [vault.open] }}
+  - {{ code: suspended, permissions: [content.view] }}
 groups: [ {{ code: board }} ]
 upstreams: {{ up: {{ servers: ['{}'] }} }}
 routes:
   - {{ name: audit, match: {{ path: /audit }}, upstream: up, allow: {{ role: auditor }} }}
+  - {{ name: shut, match: {{ path: /shut }}, upstream: up, allow: {{ all: [ signed_in, {{ not: {{ role: suspended }} }} ] }} }}
   - {{ name: board, match: {{ path: /board }}, upstream: up, allow: {{ group: board }} }}
   - {{ name: ban, match: {{ path: /ban }}, upstream: up, allow: {{ permission: users.ban }},
       agents: {{ permission: users.ban }} }}

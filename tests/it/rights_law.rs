@@ -47,6 +47,44 @@ async fn the_last_administrator_stays_and_is_told_why() {
     assert!(scene.reaches(&scene.eve, "/ban").await);
 }
 
+#[tokio::test]
+async fn what_a_route_shuts_out_is_not_taken_off_by_who_has_it() {
+    let scene = Scene::new().await;
+    let (root, clerk) = (&scene.root, &scene.clerk);
+    assert!(scene.reaches(clerk, "/shut").await);
+    scene.ok(root, "POST", "/groups/", json!({"code": "ward", "name": "Ward"})).await;
+    scene.ok(root, "POST", "/groups/ward/grants/", json!({"role_codes": ["suspended"]})).await;
+    scene.ok(root, "POST", &of(clerk, "groups"), json!({"group_code": "ward"})).await;
+    scene.gateway.grant(clerk.id, role("suspended")).await;
+    assert!(!scene.reaches(clerk, "/shut").await);
+    for (path, body) in [
+        (format!("{}?role_code=suspended", of(clerk, "roles")), Value::Null),
+        (format!("{}?group_code=ward", of(clerk, "groups")), Value::Null),
+        ("/groups/ward/grants/".to_owned(), json!({"role_codes": ["suspended"]})),
+        ("/groups/ward/".to_owned(), Value::Null),
+    ] {
+        let refused = scene.refused(clerk, "DELETE", &path, body).await;
+        assert_eq!(refused, (403, "PERMISSION_DENIED".to_owned()), "{path}");
+    }
+    assert!(!scene.reaches(clerk, "/shut").await);
+    scene.ok(root, "DELETE", "/groups/ward/", Value::Null).await;
+    let taken = format!("{}?role_code=suspended", of(clerk, "roles"));
+    scene.ok(root, "DELETE", &taken, Value::Null).await;
+    assert!(scene.reaches(clerk, "/shut").await);
+}
+
+#[tokio::test]
+async fn nobody_changes_rights_without_end_in_a_minute() {
+    let scene = Scene::new().await;
+    let mut answers = Vec::new();
+    for _ in 0..130 {
+        answers.push(scene.refused(&scene.root, "DELETE", "/roles/nothing/", Value::Null).await.0);
+    }
+    assert_eq!((answers[0], answers[129]), (404, 429));
+    let seen = scene.ok(&scene.root, "GET", "/roles/", Value::Null).await;
+    assert!(seen["count"].is_number(), "reading is not counted");
+}
+
 on_one_and_on_two! {
     async fn what_one_gateway_changes_the_other_obeys(dialect: Dialect) {
         let upstream = Upstream::echo().await;

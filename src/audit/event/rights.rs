@@ -35,6 +35,29 @@ pub enum RightsEvent {
         account: Id,
         group: Code,
     },
+    /// The same for many at once, because nothing defines it any more.
+    RoleRemovedFrom {
+        accounts: Vec<Id>,
+        role: Code,
+    },
+    PermissionRevokedFrom {
+        accounts: Vec<Id>,
+        permission: Code,
+    },
+    GroupLeftBy {
+        accounts: Vec<Id>,
+        group: Code,
+    },
+    /// API keys that named it do not any more.
+    PermissionRevokedFromKeys {
+        api_keys: Vec<Id>,
+        permission: Code,
+    },
+    /// Agent tokens that named it do not any more.
+    PermissionRevokedFromTokens {
+        agent_tokens: Vec<Id>,
+        permission: Code,
+    },
     /// A permission, role, group or org role was defined, redefined or removed.
     CatalogueChanged {
         kind: &'static str,
@@ -66,11 +89,14 @@ impl RightsEvent {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::RoleAssigned { .. } => "role_assigned",
-            Self::RoleRemoved { .. } => "role_removed",
+            Self::RoleRemoved { .. } | Self::RoleRemovedFrom { .. } => "role_removed",
             Self::PermissionGranted { .. } => "permission_granted",
-            Self::PermissionRevoked { .. } => "permission_revoked",
+            Self::PermissionRevoked { .. }
+            | Self::PermissionRevokedFrom { .. }
+            | Self::PermissionRevokedFromKeys { .. }
+            | Self::PermissionRevokedFromTokens { .. } => "permission_revoked",
             Self::GroupJoined { .. } => "group_joined",
-            Self::GroupLeft { .. } => "group_left",
+            Self::GroupLeft { .. } | Self::GroupLeftBy { .. } => "group_left",
             Self::CatalogueChanged { .. } => "permission_changed",
         }
     }
@@ -83,6 +109,15 @@ impl RightsEvent {
             | Self::PermissionRevoked { account, .. }
             | Self::GroupJoined { account, .. }
             | Self::GroupLeft { account, .. } => vec![Subject::Account(*account)],
+            Self::RoleRemovedFrom { accounts, .. }
+            | Self::PermissionRevokedFrom { accounts, .. }
+            | Self::GroupLeftBy { accounts, .. } => accounts.iter().copied().map(Subject::Account).collect(),
+            Self::PermissionRevokedFromKeys { api_keys, .. } => {
+                api_keys.iter().copied().map(Subject::ApiKey).collect()
+            }
+            Self::PermissionRevokedFromTokens { agent_tokens, .. } => {
+                agent_tokens.iter().copied().map(Subject::AgentToken).collect()
+            }
             Self::CatalogueChanged { .. } => vec![Subject::Catalogue],
         }
     }
@@ -95,7 +130,12 @@ impl RightsEvent {
             | Self::PermissionRevoked { account, .. }
             | Self::GroupJoined { account, .. }
             | Self::GroupLeft { account, .. } => Some(*account),
-            Self::CatalogueChanged { .. } => None,
+            Self::RoleRemovedFrom { .. }
+            | Self::PermissionRevokedFrom { .. }
+            | Self::GroupLeftBy { .. }
+            | Self::PermissionRevokedFromKeys { .. }
+            | Self::PermissionRevokedFromTokens { .. }
+            | Self::CatalogueChanged { .. } => None,
         }
     }
 }

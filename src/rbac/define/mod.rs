@@ -9,13 +9,18 @@ pub(super) mod store;
 
 use super::administrators;
 use super::authority::Authority;
-use super::{Granted, Outcome, Refused, gained, lost, redefined, revoke};
+use super::{Granted, Outcome, Refused, gained, lost, redefined, revoke, revoke_from_all};
 use crate::app::Change;
 use crate::audit::Redefined;
 use crate::base::Id;
 use crate::policy::Code;
+use crate::policy::definition::ManagedBy;
 
 pub use store::{Edit, Kind, Made, Place};
+
+/// How many definitions of a kind the store has at most: every gateway holds them all, with what each
+/// brings, and more than once while they change.
+pub const MOST: usize = 5_000;
 
 /// What is to be defined.
 #[derive(Debug, Clone)]
@@ -34,6 +39,7 @@ pub async fn create_permission(
 ) -> Result<(), Refused> {
     let what = Granted::Permission(new.code.clone());
     refuse_taken(by, &what)?;
+    refuse_full(by, &what)?;
     if let Some(parent) = parent {
         let parent = Granted::Permission(parent.clone());
         refuse_undefined(by, &parent)?;
@@ -63,6 +69,7 @@ pub async fn edit_permission(
     let what = Granted::Permission(code.clone());
     by.own_definition(&what)?;
     by.covers(&what)?;
+    by.may_lose(&what)?;
     let all = &by.definitions().permissions;
     let Some(own) = all.get(code) else { return Err(Refused::Undefined(what)) };
     let place = edit.place.filter(|place| place.parent() != own.parent.as_ref());
@@ -92,6 +99,7 @@ pub async fn remove_permission(change: &mut Change<'_>, by: &Authority, code: &C
     let what = Granted::Permission(code.clone());
     by.own_definition(&what)?;
     by.covers(&what)?;
+    by.may_lose(&what)?;
     let mut all = vec![code.clone()];
     let mut at = 0;
     while let Some(parent) = all.get(at).cloned() {
@@ -121,6 +129,10 @@ pub async fn create_role(
 ) -> Result<(), Refused> {
     let what = Granted::Role(new.code.clone());
     refuse_taken(by, &what)?;
+    refuse_full(by, &what)?;
+    if permissions.is_empty() {
+        by.may_name(&what)?;
+    }
     begin_with_nobody(change, &what).await?;
     let row = store::NewRow {
         id: change.new_id(),
@@ -174,6 +186,11 @@ pub async fn set_role_permission(
     let what = own_role(by, code)?;
     let granted = Granted::Permission(permission.clone());
     by.covers(&granted)?;
+    if has {
+        judge_name(change, by, &what).await?;
+    } else {
+        by.may_lose(&granted)?;
+    }
     let had = by.definitions().roles.get(code).is_some_and(|own| own.permissions.contains(permission));
     if had == has {
         return Ok(Outcome::Unchanged);
@@ -191,6 +208,7 @@ pub async fn set_role_permission(
 /// Removes a role, from everyone who has it too.
 pub async fn remove_role(change: &mut Change<'_>, by: &Authority, code: &Code) -> Result<(), Refused> {
     let what = own_role(by, code)?;
+    judge_name(change, by, &what).await?;
     remove(change, &what).await?;
     keep_an_administrator(change, by, &what).await
 }
@@ -199,6 +217,7 @@ pub async fn remove_role(change: &mut Change<'_>, by: &Authority, code: &Code) -
 pub async fn make_group(change: &mut Change<'_>, by: &Authority, new: &NewDefinition) -> Result<(), Refused> {
     let what = Granted::Group(new.code.clone());
     refuse_taken(by, &what)?;
+    refuse_full(by, &what)?;
     begin_with_nobody(change, &what).await?;
     super::create_group(change, by.definitions(), &new.code, &new.name).await?;
     let described = Edit { description: Some(new.description.clone()), ..Edit::default() };
@@ -214,9 +233,7 @@ pub async fn describe_group(
     code: &Code,
     edit: Edit,
 ) -> Result<Outcome, Refused> {
-    let what = Granted::Group(code.clone());
-    by.own_definition(&what)?;
-    by.covers_content(&what)?;
+    let what = own_group(by, code)?;
     let Some(own) = by.definitions().groups.get(code) else { return Err(Refused::Undefined(what)) };
     let edit = Edit {
         name: edit.name.filter(|name| *name != own.name),
@@ -229,9 +246,8 @@ pub async fn describe_group(
 
 /// Removes a group, and takes it from its members.
 pub(super) async fn drop_group(change: &mut Change<'_>, by: &Authority, code: &Code) -> Result<(), Refused> {
-    let what = Granted::Group(code.clone());
-    by.own_definition(&what)?;
-    by.covers_content(&what)?;
+    let what = own_group(by, code)?;
+    judge_name(change, by, &what).await?;
     super::remove_group(change, by.definitions(), code).await?;
     keep_an_administrator(change, by, &what).await
 }
@@ -244,13 +260,13 @@ pub(super) async fn set_group_grant(
     granted: &Granted,
     has: bool,
 ) -> Result<Outcome, Refused> {
-    let what = Granted::Group(code.clone());
-    by.own_definition(&what)?;
-    by.covers_content(&what)?;
+    let what = own_group(by, code)?;
     by.covers(granted)?;
     if has {
+        judge_name(change, by, &what).await?;
         return super::grant_to_group(change, by.definitions(), code, granted).await;
     }
+    by.may_lose(granted)?;
     let outcome = super::revoke_from_group(change, by.definitions(), code, granted).await?;
     keep_an_administrator(change, by, granted).await?;
     Ok(outcome)
@@ -276,16 +292,47 @@ pub async fn take(
     granted: &Granted,
 ) -> Result<Outcome, Refused> {
     by.covers(granted)?;
+    by.may_lose(granted)?;
     let outcome = revoke(change, account, granted).await?;
     keep_an_administrator(change, by, granted).await?;
     Ok(outcome)
 }
 
 fn own_role(by: &Authority, code: &Code) -> Result<Granted, Refused> {
-    let what = Granted::Role(code.clone());
+    own(by, Granted::Role(code.clone()))
+}
+
+fn own_group(by: &Authority, code: &Code) -> Result<Granted, Refused> {
+    own(by, Granted::Group(code.clone()))
+}
+
+fn own(by: &Authority, what: Granted) -> Result<Granted, Refused> {
     by.own_definition(&what)?;
     by.covers_content(&what)?;
+    by.may_lose(&what)?;
     Ok(what)
+}
+
+/// Filling or removing what is nothing but a name is judged as giving that name: afterwards it would be
+/// passed on like any other. Names of groups reach no upstream, so nobody's may be filled.
+async fn judge_name(change: &mut Change<'_>, by: &Authority, what: &Granted) -> Result<(), Refused> {
+    if !by.brings_nothing(what) {
+        return Ok(());
+    }
+    let is_nobodys_group =
+        matches!(what, Granted::Group(_)) && !super::store::has_holder(change.tx(), what).await?;
+    if is_nobodys_group { Ok(()) } else { by.covers(what) }
+}
+
+fn refuse_full(by: &Authority, what: &Granted) -> Result<(), Refused> {
+    let all = by.definitions();
+    let is_made_here = |managed_by: ManagedBy| managed_by == ManagedBy::Store;
+    let made = match what {
+        Granted::Permission(_) => all.permissions.values().filter(|one| is_made_here(one.managed_by)).count(),
+        Granted::Role(_) => all.roles.values().filter(|one| is_made_here(one.managed_by)).count(),
+        Granted::Group(_) => all.groups.values().filter(|one| is_made_here(one.managed_by)).count(),
+    };
+    if made < MOST { Ok(()) } else { Err(Refused::Full(what.kind())) }
 }
 
 fn refuse_taken(by: &Authority, what: &Granted) -> Result<(), Refused> {
@@ -323,9 +370,7 @@ async fn remove(change: &mut Change<'_>, what: &Granted) -> Result<(), Refused> 
 /// Takes a code from everyone and everything that was granted it: what a file once defined and does not
 /// any more may have left grants behind.
 async fn begin_with_nobody(change: &mut Change<'_>, what: &Granted) -> Result<(), Refused> {
-    for account in super::store::accounts_with(change.tx(), what).await? {
-        revoke(change, account, what).await?;
-    }
+    revoke_from_all(change, what).await?;
     store::take_from_definitions(change.tx(), what).await?;
     Ok(())
 }

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::view::{GroupShown, Known};
 use super::{DESCRIPTION_MAX, NAME_MAX, REFUSALS, caller, codes, conclude, new_code, same_code};
 use crate::http::{
-    ApiError, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging, Query,
-    Row, del, get, post, put,
+    ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging,
+    Query, Row, del, get, post, put,
 };
 use crate::policy::Code;
 use crate::rbac::define::{self, Edit, NewDefinition};
@@ -26,24 +26,28 @@ pub(super) fn rows() -> Vec<Row> {
             .about("Groups, page by page"),
         post("/groups/", create)
             .allow("roles.create")
-            .codes(&[ErrorCode::PermissionDenied])
+            .limit(Bucket::Rights)
+            .codes(&[ErrorCode::PermissionDenied, ErrorCode::TooManyDefinitions])
             .strict()
             .audited(&["permission_changed", "group_left"])
             .about("Make an empty group"),
         get("/groups/{id}/", show).allow("roles.view").codes(&[ErrorCode::NotFound]).about("One group"),
         put("/groups/{id}/", update)
             .allow("roles.update")
+            .limit(Bucket::Rights)
             .codes(&REFUSALS)
             .strict()
             .audited(&["permission_changed"])
             .about("Change what is sent of a group, and leave the rest"),
         del("/groups/{id}/", delete)
             .allow("roles.delete")
+            .limit(Bucket::Rights)
             .codes(&REFUSALS)
             .audited(&["permission_changed", "group_left"])
             .about("Remove a group, from everyone in it"),
         post("/groups/{id}/grants/", add)
             .allow("roles.manage_permissions")
+            .limit(Bucket::Rights)
             .codes(&REFUSALS)
             .codes(&[ErrorCode::PermissionsNotFound, ErrorCode::RoleNotFound])
             .strict()
@@ -51,6 +55,7 @@ pub(super) fn rows() -> Vec<Row> {
             .about("Give roles and permissions to everyone in a group"),
         del("/groups/{id}/grants/", remove)
             .allow("roles.manage_permissions")
+            .limit(Bucket::Rights)
             .codes(&REFUSALS)
             .strict()
             .audited(&["permission_changed"])

@@ -139,6 +139,12 @@ impl From<Refused> for ApiError {
             Refused::NotHeld(granted) => Self::new(ErrorCode::PermissionDenied)
                 .saying("Nobody gives, takes or changes more than they hold themselves")
                 .with("missing", vec![granted.to_string()]),
+            Refused::HeldAgainst(granted) => Self::new(ErrorCode::PermissionDenied)
+                .saying(
+                    "A route shuts out whoever has this: only superusers and super_admin take or change it",
+                )
+                .with("missing", vec![granted.to_string()]),
+            Refused::Full(_) => Self::new(ErrorCode::TooManyDefinitions),
             Refused::NotAllowed(code) => {
                 Self::new(ErrorCode::PermissionRequired).with("missing", vec![code.to_string()])
             }

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::view::{Known, PermissionShown};
 use super::{DESCRIPTION_MAX, NAME_MAX, REFUSALS, caller, conclude, new_code, same_code};
 use crate::http::{
-    ApiError, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging, Query,
-    Row, del, get, post, put,
+    ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging,
+    Query, Row, del, get, post, put,
 };
 use crate::policy::Code;
 use crate::rbac::define::{self, Edit, NewDefinition, Place};
@@ -25,7 +25,8 @@ pub(super) fn rows() -> Vec<Row> {
             .about("Permissions, page by page"),
         post("/permissions/", create)
             .allow("permissions.create")
-            .codes(&[ErrorCode::PermissionDenied])
+            .limit(Bucket::Rights)
+            .codes(&[ErrorCode::PermissionDenied, ErrorCode::TooManyDefinitions])
             .strict()
             .audited(&["permission_changed", "permission_revoked"])
             .about("Define a permission"),
@@ -35,6 +36,7 @@ pub(super) fn rows() -> Vec<Row> {
             .about("One permission"),
         put("/permissions/{id}/", update)
             .allow("permissions.update")
+            .limit(Bucket::Rights)
             .codes(&REFUSALS[..4])
             .codes(&[ErrorCode::CircularHierarchy])
             .strict()
@@ -42,6 +44,7 @@ pub(super) fn rows() -> Vec<Row> {
             .about("Change what is sent of a permission, and leave the rest"),
         del("/permissions/{id}/", delete)
             .allow("permissions.delete")
+            .limit(Bucket::Rights)
             .codes(&REFUSALS[..4])
             .audited(&["permission_changed", "permission_revoked"])
             .about("Remove a permission and those below it, from everyone"),

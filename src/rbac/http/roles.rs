@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::view::{Known, PermissionShown, RoleListed, RoleShown};
 use super::{DESCRIPTION_MAX, NAME_MAX, REFUSALS, all_known, caller, codes, conclude, new_code, same_code};
 use crate::http::{
-    ApiError, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging, Query,
-    Row, del, get, post, put,
+    ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging,
+    Query, Row, del, get, post, put,
 };
 use crate::policy::Code;
 use crate::rbac::define::{self, Edit, NewDefinition};
@@ -26,13 +26,19 @@ pub(super) fn rows() -> Vec<Row> {
             .about("Roles, page by page"),
         post("/roles/", create)
             .allow("roles.create")
-            .codes(&[ErrorCode::PermissionDenied, ErrorCode::PermissionsNotFound])
+            .limit(Bucket::Rights)
+            .codes(&[
+                ErrorCode::PermissionDenied,
+                ErrorCode::TooManyDefinitions,
+                ErrorCode::PermissionsNotFound,
+            ])
             .strict()
             .audited(&["permission_changed", "role_removed"])
             .about("Define a role"),
         get("/roles/{id}/", show).allow("roles.view").codes(&[ErrorCode::NotFound]).about("One role"),
         put("/roles/{id}/", update)
             .allow("roles.update")
+            .limit(Bucket::Rights)
             .codes(&REFUSALS)
             .codes(&[ErrorCode::PermissionsNotFound])
             .strict()
@@ -40,6 +46,7 @@ pub(super) fn rows() -> Vec<Row> {
             .about("Change what is sent of a role, and leave the rest"),
         del("/roles/{id}/", delete)
             .allow("roles.delete")
+            .limit(Bucket::Rights)
             .codes(&REFUSALS)
             .audited(&["permission_changed", "role_removed"])
             .about("Remove a role, from everyone"),
@@ -49,6 +56,7 @@ pub(super) fn rows() -> Vec<Row> {
             .about("What a role brings"),
         post("/roles/{id}/permissions/", add)
             .allow("roles.manage_permissions")
+            .limit(Bucket::Rights)
             .codes(&REFUSALS)
             .codes(&[ErrorCode::PermissionsNotFound])
             .strict()
@@ -56,6 +64,7 @@ pub(super) fn rows() -> Vec<Row> {
             .about("Let a role bring more"),
         del("/roles/{id}/permissions/", remove)
             .allow("roles.manage_permissions")
+            .limit(Bucket::Rights)
             .codes(&REFUSALS)
             .codes(&[ErrorCode::PermissionsNotFound])
             .strict()

@@ -11,7 +11,9 @@ use super::roles::CodesBody;
 use super::view::{GroupShown, Known, PermissionShown, RoleListed};
 use super::{all_known, caller, conclude, texts};
 use crate::account::{self, Account, Reference};
-use crate::http::{ApiError, Call, ErrorCode, Fields, FromFields, Json, Nothing, Query, Row, del, get, post};
+use crate::http::{
+    ApiError, Bucket, Call, ErrorCode, Fields, FromFields, Json, Nothing, Query, Row, del, get, post,
+};
 use crate::policy::Code;
 use crate::rbac::{self, Authority, Granted, Outcome, define};
 use crate::store::again;
@@ -25,12 +27,14 @@ pub(super) fn rows() -> Vec<Row> {
             .about("The roles that somebody was given"),
         post("/users/{id}/roles/", give_role)
             .allow("users.roles.assign")
+            .limit(Bucket::Rights)
             .codes(&[ErrorCode::NotFound, ErrorCode::RoleNotFound, ErrorCode::PermissionDenied])
             .strict()
             .audited(&["role_assigned"])
             .about("Give somebody a role"),
         del("/users/{id}/roles/", take_role)
             .allow("users.roles.remove")
+            .limit(Bucket::Rights)
             .codes(&taking)
             .codes(&[ErrorCode::MissingParam])
             .strict()
@@ -42,12 +46,14 @@ pub(super) fn rows() -> Vec<Row> {
             .about("What somebody may do"),
         post("/users/{id}/permissions/", give_permissions)
             .allow("users.permissions.assign")
+            .limit(Bucket::Rights)
             .codes(&[ErrorCode::NotFound, ErrorCode::PermissionsNotFound, ErrorCode::PermissionDenied])
             .strict()
             .audited(&["permission_granted"])
             .about("Give somebody permissions of their own"),
         del("/users/{id}/permissions/", take_permissions)
             .allow("users.permissions.remove")
+            .limit(Bucket::Rights)
             .codes(&taking)
             .codes(&[ErrorCode::PermissionsNotFound])
             .strict()
@@ -59,12 +65,14 @@ pub(super) fn rows() -> Vec<Row> {
             .about("The groups that somebody is in"),
         post("/users/{id}/groups/", join_group)
             .allow("users.roles.assign")
+            .limit(Bucket::Rights)
             .codes(&[ErrorCode::NotFound, ErrorCode::GroupNotFound, ErrorCode::PermissionDenied])
             .strict()
             .audited(&["group_joined"])
             .about("Put somebody into a group"),
         del("/users/{id}/groups/", leave_group)
             .allow("users.roles.remove")
+            .limit(Bucket::Rights)
             .codes(&taking)
             .codes(&[ErrorCode::MissingParam])
             .strict()

@@ -170,4 +170,97 @@ crate::on_every_store! {
         let refused = by!(app, ada, |change, all| define::give(&mut change, &all, eve, &role("editor")));
         assert!(matches!(refused, Err(Refused::NotHeld(_))), "{refused:?}");
     }
+
+    async fn what_many_hold_is_taken_page_by_page_and_each_of_them_is_told(store: TestStore) {
+        let app = app_on(store).await;
+        let root = person(&app, true).await;
+        let content = [code("content")];
+        by!(app, root, |change, all| define::create_role(&mut change, &all, &new("press"), false, &content)).unwrap();
+        let mut all: Vec<Id> = (0..450).map(|_| someone()).collect();
+        all.sort_unstable();
+        let mut tx = app.db.begin().await.unwrap();
+        for (nth, id) in all.iter().enumerate() {
+            let grant = Id::from_u128(nth as u128 + 1);
+            store::grant(&mut tx, *id, &role("press"), grant, app.now()).await.unwrap();
+        }
+        store::grant(&mut tx, all[0], &role("viewer"), Id::from_u128(9999), app.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let epochs = || -> Vec<i64> { all.iter().map(|id| app.epochs.of(Subject::Account(*id))).collect() };
+        let (before, events_before) = (epochs(), events(&app).await.len());
+        by!(app, root, |change, all| define::remove_role(&mut change, &all, &code("press"))).unwrap();
+        assert_eq!(store::accounts_with(&app.db, &role("press")).await.unwrap(), []);
+        assert_eq!(assignments(&app.db, all[0]).await.unwrap().roles, [code("viewer")]);
+        assert!(epochs().iter().zip(&before).all(|(now, was)| now > was));
+        let expected = ["role_removed", "role_removed", "role_removed", "permission_changed"];
+        assert_eq!(events(&app).await[events_before..], expected);
+    }
+
+    async fn who_is_locked_or_banned_is_not_an_administrator_who_is_left(store: TestStore) {
+        let app = app_on(store).await;
+        let (ada, eve, root) = (person(&app, false).await, person(&app, false).await, person(&app, true).await);
+        let administrator = role("super_admin");
+        give(&app, ada, &administrator).await.unwrap();
+        give(&app, eve, &administrator).await.unwrap();
+        let mut tx = app.db.begin().await.unwrap();
+        for locked in [eve, root] {
+            let lock = sql("UPDATE account SET is_locked = ? WHERE id = ?").bind(true).bind(locked);
+            assert_eq!(tx.execute(lock).await.unwrap(), 1);
+        }
+        tx.commit().await.unwrap();
+        let refused = by!(app, ada, |change, all| define::take(&mut change, &all, ada, &administrator));
+        assert_eq!(refused, Err(Refused::LastAdministrator));
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        assert!(account::unlock(&mut change, root).await.unwrap());
+        change.commit().await.unwrap();
+        by!(app, ada, |change, all| define::take(&mut change, &all, ada, &administrator)).unwrap();
+    }
+
+    async fn what_is_only_a_name_is_made_filled_and_removed_by_who_may_give_it(store: TestStore) {
+        let app = app_on(store).await;
+        let (root, ada) = (person(&app, true).await, person(&app, false).await);
+        give(&app, ada, &role("editor")).await.unwrap();
+        let edit = code("content.edit");
+        by!(app, root, |change, all| define::create_role(&mut change, &all, &new("vip"), false, &[])).unwrap();
+        let not_held = |text: &str| Err(Refused::NotHeld(role(text)));
+        let made = by!(app, ada, |change, all| define::create_role(&mut change, &all, &new("root"), false, &[]));
+        assert_eq!(made, not_held("root"));
+        let filled = by!(app, ada, |change, all| define::set_role_permission(&mut change, &all, &code("vip"), &edit, true));
+        assert_eq!(filled, not_held("vip"));
+        let removed = by!(app, ada, |change, all| define::remove_role(&mut change, &all, &code("vip")));
+        assert_eq!(removed, not_held("vip"));
+        // Nobody is in the group, so filling it gives nobody's name to anybody; as soon as somebody is, it does.
+        by!(app, ada, |change, all| define::make_group(&mut change, &all, &new("crew"))).unwrap();
+        give(&app, root, &group("crew")).await.unwrap();
+        let granted = permission("content.edit");
+        let filled = by!(app, ada, |change, all| define::set_group_grant(&mut change, &all, &code("crew"), &granted, true));
+        assert_eq!(filled, Err(Refused::NotHeld(group("crew"))));
+        take(&app, root, &group("crew")).await.unwrap();
+        by!(app, ada, |change, all| define::set_group_grant(&mut change, &all, &code("crew"), &granted, true)).unwrap();
+        // Whoever has the name fills it.
+        give(&app, ada, &role("vip")).await.unwrap();
+        by!(app, ada, |change, all| define::set_role_permission(&mut change, &all, &code("vip"), &edit, true)).unwrap();
+        by!(app, ada, |change, all| define::remove_role(&mut change, &all, &code("vip"))).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_store_has_only_so_many_definitions_of_a_kind() {
+    let app = app_on(TestStore::sqlite().await).await;
+    let root = person(&app, true).await;
+    let mut tx = app.db.begin().await.unwrap();
+    for nth in 1..define::MOST {
+        let insert =
+            sql("INSERT INTO permission (id, number, code, name, description, parent_code, created_at, \
+                          updated_at) VALUES (?, ?, ?, '', '', NULL, 0, 0)");
+        let insert = insert.bind(Id::from_u128(nth as u128)).bind(-i64::try_from(nth).unwrap());
+        tx.execute(insert.bind(format!("p{nth}"))).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    by!(app, root, |change, all| define::create_permission(&mut change, &all, &new("last"), None)).unwrap();
+    let full =
+        by!(app, root, |change, all| define::create_permission(&mut change, &all, &new("beyond"), None));
+    assert_eq!(full, Err(Refused::Full("permission")));
+    by!(app, root, |change, all| define::make_group(&mut change, &all, &new("crew"))).unwrap();
+    by!(app, root, |change, all| define::remove_permission(&mut change, &all, &code("p7"))).unwrap();
+    by!(app, root, |change, all| define::create_permission(&mut change, &all, &new("beyond"), None)).unwrap();
 }
