@@ -14,7 +14,7 @@ use crate::support::forms::{Browser, LIST};
 use crate::support::people::{TRUSTING, User, role};
 use crate::support::raw::Answer;
 
-fn routes(upstream: &Upstream) -> String {
+pub fn routes(upstream: &Upstream) -> String {
     let held = "permission: reports.read, hold: always";
     format!(
         "{TRUSTING}roles: [ {{ code: finance }} ]
@@ -37,13 +37,13 @@ async fn with_upstream() -> (Upstream, Scene, String) {
 }
 
 impl Scene {
-    async fn finance(&self, name: &str) -> User {
+    pub async fn finance(&self, name: &str) -> User {
         let user = self.gateway.user(name, &self.keys).await;
         self.gateway.grant(user.id, role("finance")).await;
         user
     }
 
-    async fn yes(&self, user: &User, named: &str) -> Answer {
+    pub async fn yes(&self, user: &User, named: &str) -> Answer {
         let path = format!("{PENDING}{named}/confirm/");
         self.gateway.call("POST", &path, &self.lines(user), &Value::Null).await
     }

@@ -6,6 +6,7 @@
 
 mod account_page;
 mod agent;
+mod agent_again;
 mod agent_approver;
 mod agent_budget;
 mod agent_cut;
