@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::account::{self, Activity};
+use portcullis::account::{self, Activity, Ban};
 use portcullis::agent as delegation;
 use portcullis::application;
-use portcullis::audit::{AccountEvent, How, OrganizationEvent};
+use portcullis::audit::OrganizationEvent;
 use portcullis::base::{Clock as _, Id, Number, SystemClock, Timestamp};
 use portcullis::organization;
 use portcullis::policy::Code;
@@ -158,18 +158,11 @@ impl Loss {
     }
 }
 
-/// Bans an account, as nothing offers yet.
-pub async fn ban(gateway: &Gateway, account: Id) {
-    gateway
-        .change(async |change| {
-            let stmt = sql("UPDATE account SET is_banned = ? WHERE id = ?").bind(true).bind(account);
-            change.tx().execute(stmt).await.unwrap();
-            let how = How::Administrator;
-            let event =
-                AccountEvent::Locked { account: Some(account), identifier_digest: None, until: None, how };
-            change.record(event).await.unwrap();
-        })
-        .await;
+/// Bans somebody for good, as administrators do.
+pub async fn ban(gateway: &Gateway, human: Id) {
+    assert!(
+        gateway.change(async |change| account::set_ban(change, human, Ban::Imposed).await.unwrap()).await
+    );
 }
 
 /// Closes an organization, as nothing offers yet.
