@@ -2,6 +2,7 @@
 //! Law: committed and reserved money together are never more than the limit, whoever counts,
 //! however many ask at once, and whatever dies in between.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::agent;
@@ -16,7 +17,8 @@ use crate::on_one_and_on_two;
 use crate::support::people::request;
 use crate::support::raw::Answer;
 use crate::support::replica::{Place, until};
-use crate::support::{Upstream, exchange};
+use crate::support::upstream::spawn;
+use crate::support::{Act, Upstream, exchange};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -53,6 +55,50 @@ on_one_and_on_two! {
         let cheaper = storm.replicas.here.send("GET", "/priced/7", &[bearer(&storm.secret)]).await;
         assert_eq!((cheaper.status, cheaper.header("x-budget-remaining")), (200, Some("0.050000")));
     }
+
+    async fn t7_reports_at_once_beside_requests_are_all_counted_and_a_key_once(dialect: Dialect) {
+        let more = json!({"budget_limit_usd": 5.00, "circuit_breaker": {"max_requests_per_minute": 600}});
+        let storm = Storm::at("/priced/7", dialect, 0, &more).await;
+        let all: Vec<_> = (0..64)
+            .map(|number| {
+                let (replicas, agent) = (Arc::clone(&storm.replicas), bearer(&storm.secret));
+                let path = format!("/ai/tokens/{}/report-usage/", storm.token);
+                spawn(async move {
+                    // Every other pair of them on another gateway, so that each does everything.
+                    let gateway = replicas.nth(number / 4);
+                    let keyed = [agent.clone(), "Idempotency-Key: run-1".to_owned()];
+                    let done = match number % 4 {
+                        0 | 1 => gateway.call("POST", &path, &[agent], &json!({"cost_usd": 0.007})).await,
+                        2 => gateway.call("POST", &path, &keyed, &json!({"cost_usd": 0.03})).await,
+                        _ => gateway.send("GET", "/priced/7", &[agent]).await,
+                    };
+                    (done.status, done.text())
+                })
+            })
+            .collect();
+        for (number, one) in all.into_iter().enumerate() {
+            let (status, text) = one.await.unwrap();
+            assert_eq!(status, 200, "{number}: {text}");
+        }
+        // 32 reports, one with a key, 16 requests.
+        let shown = storm.shown().await;
+        assert_eq!((&shown["current_spend_usd"], &shown["status"]), (&json!(1.854), &json!("ACTIVE")));
+        assert_eq!(storm.upstream.count(), 16);
+        let next = storm.replicas.there.send("GET", "/priced/7", &[bearer(&storm.secret)]).await;
+        assert_eq!(next.status, 200, "{}", next.text());
+        assert_eq!(storm.shown().await["current_spend_usd"], json!(1.954));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_a_server_that_failed_says_what_is_left_too() {
+    let failing = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
+    let upstream = Upstream::start(|_| Act::Answer(failing.as_bytes().to_vec())).await;
+    let scene = scene(&routes(&upstream)).await;
+    let (id, token) = scene.mint(&budget(&json!(1))).await;
+    let failed = scene.ask("/priced/1", &token, &[]).await;
+    assert_eq!((failed.status, failed.header("x-budget-remaining")), (500, Some("0.900000")));
+    assert_eq!(scene.spend_of(id).await, json!(0.1), "it was sent");
 }
 
 #[tokio::test]
@@ -271,6 +317,42 @@ async fn people_read_what_their_own_agents_used_by_day() {
     let bob = scene.gateway.user("bob", &scene.keys).await;
     let others = scene.gateway.call("GET", "/ai/usage/", &scene.lines(&bob), &Value::Null).await;
     assert_eq!(others.json()["tokens"], json!([]));
+}
+
+#[tokio::test]
+async fn each_agent_and_each_day_stands_for_itself_and_older_days_are_cut_off() {
+    const DAY: Duration = Duration::from_hours(24);
+    let upstream = Upstream::echo().await;
+    let mut scene = scene(&format!("agents: {{ max_lifetime: 72h }}\n{}", routes(&upstream))).await;
+    let ask = reader(&json!({"budget_limit_usd": 5, "expires_in": 3 * DAY.as_secs()}));
+    let (old, first) = scene.mint(&ask).await;
+    assert_eq!(scene.ask("/priced/1", &first, &[]).await.status, 200);
+    let used = async |scene: &Scene, query: &str| {
+        scene.call("GET", &format!("/ai/usage/{query}"), &Value::Null).await.json()
+    };
+    let days = |used: &Value, id: i64| {
+        let tokens = used["tokens"].as_array().expect("a list");
+        tokens.iter().find(|token| token["id"] == id).map(|token| token["days"].clone())
+    };
+    let of = |day: &Value, requests: u32, spend: f64| json!({"day": day, "requests": requests, "spend_usd": spend, "reported_usd": 0.0});
+    let before = used(&scene, "").await["to"].clone();
+    let alone = Some(json!([of(&before, 1, 0.1)]));
+    until(SECOND * 3, "written", async || days(&used(&scene, "").await, old) == alone).await;
+    scene.clock.advance(DAY);
+    scene.ada = scene.gateway.log_in("ada", scene.ada.id, &scene.keys).await;
+    let (new, second) = scene.mint(&ask).await;
+    for token in [&first, &first, &second] {
+        assert_eq!(scene.ask("/priced/1", token, &[]).await.status, 200);
+    }
+    let after = used(&scene, "").await["to"].clone();
+    let both = (Some(json!([of(&after, 2, 0.2), of(&before, 1, 0.1)])), Some(json!([of(&after, 1, 0.1)])));
+    let told = async |query: &str| {
+        let used = used(&scene, query).await;
+        (days(&used, old), days(&used, new))
+    };
+    until(SECOND * 3, "written", async || told("").await == both).await;
+    assert_eq!(told("?days=2").await, both);
+    assert_eq!(told("?days=1").await, (Some(json!([of(&after, 2, 0.2)])), both.1));
 }
 
 #[tokio::test]

@@ -134,10 +134,13 @@ async fn a_stream_passes_as_it_comes_and_is_charged_what_it_says() {
     let (id, token) = scene.rich(1.0).await;
     let mut client = Client::connect(scene.gateway.public()).await;
     client.send(prompt("/v1/stream", &token, r#"{"model":"m","stream":true}"#)).await;
-    assert!(client.until(b"delta").await.is_some(), "nothing waits for the usage");
+    let head = client.until(b"delta").await.expect("nothing waits for the usage");
     assert!(client.until(b"[DONE]").await.is_some());
     scene.spends(id, COST).await;
-    let sent: Value = serde_json::from_slice(&upstream.last().body).unwrap();
+    let body = upstream.last().body;
+    let left = format!("x-budget-remaining: 0.{}\r\n", 1_000_000 - body.len() - 50_000);
+    assert!(head.to_ascii_lowercase().contains(&left), "no {left} in {head}");
+    let sent: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(sent["stream_options"]["include_usage"], true);
 }
 
