@@ -410,3 +410,20 @@ async fn what_a_connection_header_names_away_is_decided_and_forwarded_alike() {
         assert!(seen.all(name).len() == 1 && seen.header(name) != Some("forged"), "{name}");
     }
 }
+
+#[tokio::test]
+async fn everything_that_is_missing_is_told_the_agents_and_the_humans() {
+    let upstream = Upstream::echo().await;
+    let both = "  - { name: both, match: { path: /both }, upstream: up, allow: { permission: pay }, agents: { permission: reports.read } }\n";
+    let scene = scene(&format!("{}{both}", routes(&upstream))).await;
+    let token = scene.mint(&json!({"permissions": ["reports"]})).await.1;
+    let refused = scene.ask("/both", &token, &[]).await;
+    assert_eq!(
+        (refused.status, &refused.json()["failed"]),
+        (403, &json!("agent_scope")),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(refused.json()["missing"], json!(["pay", "reports.read"]));
+    assert_eq!(upstream.count(), 0);
+}

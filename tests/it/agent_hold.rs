@@ -234,6 +234,23 @@ async fn a_no_is_told_with_its_reason_and_the_same_is_not_asked_again_for_a_whil
 }
 
 #[tokio::test]
+async fn a_no_is_a_no_by_either_word_and_by_number() {
+    let (upstream, scene, token) = with_upstream().await;
+    for (body, word, is_numbered) in [("1", "reject", false), ("2", "reject", true), ("3", "deny", true)] {
+        let named = scene.hold("/reports/7", &token, body).await;
+        let shown = scene.call("GET", &format!("{PENDING}{named}/"), &Value::Null).await.json();
+        let by = if is_numbered { shown["id"].to_string() } else { named.clone() };
+        let done = scene.decide(&by, word).await;
+        assert_eq!((done.status, &done.json()["status"]), (200, &json!("denied")), "{word}: {}", done.text());
+        let refused = scene.post("/reports/7", &token, &[&confirmed(&named)], body).await;
+        assert_eq!(told(&refused), (403, "APPROVAL_DENIED".to_owned()), "{word}");
+        assert_eq!(refused.json()["reason"], "because", "{word}");
+        assert_eq!(scene.standing(&named).await, "denied");
+    }
+    assert_eq!(upstream.count(), 0);
+}
+
+#[tokio::test]
 async fn t12_a_repeated_request_waits_once_and_twenty_at_most() {
     let (_upstream, scene, token) = with_upstream().await;
     let first = scene.hold("/reports/0", &token, "0").await;
