@@ -12,7 +12,7 @@ use crate::support::raw::Answer;
 use crate::support::replica::until;
 use crate::support::{Upstream, exchange};
 
-const DELEGATION: &str = r#"{
+pub const DELEGATION: &str = r#"{
   "agent_id": "finance-agent-v2",
   "expires_in": 3600,
   "permissions": ["read:reports", "write:invoices"],

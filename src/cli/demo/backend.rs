@@ -132,6 +132,7 @@ fn answer(request: &Request) -> (&'static str, Value) {
             {"id": 2, "title": "Turnover by region"},
         ]}),
         ("GET" | "HEAD", ["reports", id]) => json!({"report": {"id": id, "title": "Visitors in October"}}),
+        ("DELETE", ["reports", id]) => json!({"deleted": id}),
         ("GET" | "HEAD", ["forecasts"]) => json!({"forecasts": [{"id": 1, "title": "Turnover in spring"}]}),
         ("GET" | "HEAD", ["invoices"]) => {
             json!({"invoices": [{"id": 7, "amount": "120.00 EUR", "paid": false}]})

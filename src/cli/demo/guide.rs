@@ -146,14 +146,17 @@ impl Guide {
                     ["human $GW/reports"],
                 ),
                 Step::new(
-                    "Refused: paying invoices takes another permission, and the answer says which.",
-                    ["human -X POST $GW/invoices/7/pay"],
+                    "Refused: deleting reports takes another permission, and the answer says which.",
+                    ["human -X DELETE $GW/reports/1"],
                 ),
                 Step::new(
                     "Refused: nobody is calling, whatever headers they invent.",
                     ["api $GW/reports -H 'X-User-Id: root'"],
                 ),
-                Step::new("Members of Acme see its invoices.", ["human $GW/invoices -H 'X-Org-Slug: acme'"]),
+                Step::new(
+                    "Members of Acme Corp see its invoices.",
+                    ["human $GW/invoices -H 'X-Org-Slug: acme-corp'"],
+                ),
             ],
         }
     }

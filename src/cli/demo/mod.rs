@@ -145,15 +145,15 @@ async fn seed(loaded: &Loaded, configuration: PathBuf) -> Result<Guide, Failure>
     rbac::grant(&mut change, &definitions, ada_id, &analyst).await.map_err(Failure::problem)?;
     let acme = New {
         site: DEFAULT_SITE,
-        name: "Acme",
-        slug: Some(Slug::parse("acme").map_err(Failure::problem)?),
+        name: "Acme Corp",
+        slug: Some(Slug::parse("acme-corp").map_err(Failure::problem)?),
         description: "",
         parent: None,
         owner: owner_id,
         max_depth: loaded.config.organizations.max_depth,
     };
     let acme = organization::create(&mut change, acme).await.map_err(Failure::problem)?;
-    organization::add_member(&mut change, &definitions, acme.id, ada_id, &code("member")?)
+    organization::add_member(&mut change, &definitions, acme.id, ada_id, &code("finance")?)
         .await
         .map_err(Failure::problem)?;
     change.commit().await?;

@@ -5,7 +5,7 @@
 
 use super::guide::{Guide, Section, Step, take};
 
-const DELEGATION: &str = r#"{"agent_id":"finance-agent","expires_in":3600,"permissions":["reports.read","invoices.write"],"budget_limit_usd":5.00,"circuit_breaker":{"max_requests_per_minute":60,"max_requests_total":500},"dead_mans_switch":{"heartbeat_required_every":300}}"#;
+const DELEGATION: &str = r#"{"agent_id":"finance-agent-v2","expires_in":3600,"permissions":["read:reports","write:invoices"],"organization":"acme-corp","budget_limit_usd":5.00,"circuit_breaker":{"max_requests_per_minute":30,"max_requests_total":500},"dead_mans_switch":{"heartbeat_required_every":300}}"#;
 const USAGE: &str = r#"{"cost_usd":0.042,"prompt_tokens":1250,"completion_tokens":450}"#;
 
 pub fn sections(guide: &Guide) -> Vec<Section> {
@@ -17,11 +17,7 @@ fn delegation() -> Section {
         title: "An agent borrows rights",
         steps: vec![
             Step::new(
-                "An operator gives Ada the role finance: now she may pay invoices. The gateway knows within a second.",
-                ["operator user grant ada@example.com --role finance; sleep 1"],
-            ),
-            Step::new(
-                "Ada delegates two of her permissions for an hour, with five dollars and a sign of life every five minutes.",
+                "Ada is finance in Acme Corp. She delegates what that permits her there for an hour, with five dollars and a sign of life every five minutes.",
                 [
                     format!("MINTED=$(human $API/ai/tokens/ -d '{DELEGATION}')"),
                     r#"echo "$MINTED""#.to_owned(),
@@ -39,14 +35,14 @@ fn delegation() -> Section {
             ),
             Step::new(
                 "Refused: no agent passes where the route does not say so.",
-                ["agent $GW/invoices -H 'X-Org-Slug: acme'"],
+                ["agent $GW/invoices -H 'X-Org-Slug: acme-corp'"],
             ),
             Step::new(
-                "Refused because the human lacks it: the role is taken from Ada, and her agent has lost it with her.",
+                "Refused because the human lacks it: an operator makes Ada a mere member, and her agent has lost it with her. The gateway knows within a second.",
                 [
-                    "operator user revoke ada@example.com --role finance; sleep 1",
+                    "operator org add acme-corp ada@example.com --role member; sleep 1",
                     r#"agent $GW/invoices/7/pay -d '{"amount":120}'"#,
-                    "operator user grant ada@example.com --role finance; sleep 1",
+                    "operator org add acme-corp ada@example.com --role finance; sleep 1",
                 ],
             ),
             Step::new(

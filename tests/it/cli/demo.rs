@@ -12,11 +12,11 @@ use super::gateway::Gateway;
 const TOLD: [(u16, &str); 34] = [
     (201, "you@example.com"),
     (200, "\"x-user-email\": \"ada@example.com\""),
-    (403, "\"missing\":[\"invoices.write\"]"),
+    (403, "\"missing\":[\"delete:reports\"]"),
     (401, "AUTH_REQUIRED"),
-    (200, "\"x-org-slug\": \"acme\""),
+    (200, "\"x-org-slug\": \"acme-corp\""),
     // An agent borrows rights.
-    (201, "\"agent_id\":\"finance-agent\""),
+    (201, "\"agent_id\":\"finance-agent-v2\""),
     (200, "x-budget-remaining: 4.990000"),
     (403, "\"failed\":\"agent_scope\""),
     (403, "AGENT_NOT_ALLOWED"),
@@ -39,7 +39,7 @@ const TOLD: [(u16, &str); 34] = [
     (403, "\"status\":\"suspended\""),
     (403, "AGENT_TOKEN_STATUS_SUSPENDED"),
     (200, "\"active\""),
-    (200, "\"x-agent-id\": \"finance-agent\""),
+    (200, "\"x-agent-id\": \"finance-agent-v2\""),
     (403, "AGENT_TOKEN_SUSPENDED"),
     // Stop it.
     (200, "\"active\""),
@@ -120,6 +120,30 @@ fn the_printed_calls_work_when_they_are_pasted() {
     for line in demo.script().iter().filter(|line| line.starts_with('#')) {
         // A shell that knows no comments (zsh, at its prompt) only says so.
         assert!(line.chars().all(|c| c.is_ascii_alphanumeric() || "#-:,. ".contains(c)), "{line}");
+    }
+}
+
+#[test]
+fn the_seeds_delegation_works_in_the_demo_as_it_is_written() {
+    let place = Place::empty();
+    let mut demo = Demo::start(&place);
+    let script = demo.script();
+    let logged_in = script.iter().position(|line| line.starts_with("ACCESS=")).expect("somebody logs in");
+    let mut script = script[..=logged_in].join("\n");
+    script.push_str(&format!("\nMINTED=$(human $API/ai/tokens/ -d '{}')\n", crate::agent_seed::DELEGATION));
+    script.push_str("echo \"$MINTED\"; AGENT=$(echo \"$MINTED\" | field token)\n");
+    script.push_str("agent $GW/reports; agent $GW/invoices/7/pay -d '{\"amount\":5}'\n");
+    let done = Command::new("sh").args(["-eu", "-c", &script]).output().expect("sh runs");
+    drop(demo.process.kill());
+    drop(demo.process.wait());
+    let said = String::from_utf8_lossy(&done.stdout);
+    let [.., (minted, token), (read, report), (paid, payment)] = &answers(&said)[..] else {
+        panic!("{said}\n{}", String::from_utf8_lossy(&done.stderr))
+    };
+    assert_eq!((*minted, *read, *paid), (201, 200, 200), "{said}");
+    assert!(token.contains("\"status\":\"ACTIVE\""), "{token}");
+    for answer in [report, payment] {
+        assert!(answer.contains("\"x-org-slug\": \"acme-corp\""), "{answer}");
     }
 }
 
