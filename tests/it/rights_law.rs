@@ -1,4 +1,5 @@
 //! Rights managed over HTTP: whom nobody reaches, who stays, and that a change counts everywhere.
+//! Law: what a refusal leaves behind is what was there before it.
 
 use portcullis::account::{self, Activity};
 use portcullis::audit::Actor;
