@@ -32,7 +32,7 @@ impl Side {
     /// What is ready now; nobody waits.
     fn look(&mut self) -> Vec<Token> {
         self.poll.poll(&mut self.events, Some(Duration::ZERO)).expect("the system polls");
-        self.events.iter().map(|event| event.token()).collect()
+        self.events.iter().map(mio::event::Event::token).collect()
     }
 
     fn watch(&self, stream: std::net::TcpStream, token: Token) -> TcpStream {

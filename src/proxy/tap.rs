@@ -386,7 +386,8 @@ mod tests {
                 assert!(kept(&tap) <= Some(2 * (MAX + TOO_LONG + READ)));
             }
             assert!(came > MAX, "{piece:?} was cut early");
-            assert!(tap.is_bad() && kept(&tap).is_none(), "nothing of it is kept");
+            assert!(kept(&tap).is_none(), "nothing of it is kept");
+            assert!(tap.is_endless() && !tap.is_endless() && tap.is_bad(), "its client is told once");
             assert_eq!(tap.head_was(piece, Body::Other), Err(InDoubt));
         }
     }

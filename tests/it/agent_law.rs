@@ -192,13 +192,16 @@ routes:
     for (path, token, status, code) in [
         ("/people", &suspended, 403, "AGENT_TOKEN_STATUS_SUSPENDED"),
         ("/people", &over, 403, "AGENT_TOKEN_EXPIRED"),
-        ("/people", &silent, 403, "AGENT_TOKEN_HEARTBEAT_MISSING"),
         ("/people", &fast, 429, "RATE_LIMITED"),
         ("/people", &narrow, 403, "AGENT_NOT_ALLOWED"),
         ("/others", &narrow, 403, "AGENT_PERMISSION_DENIED"),
     ] {
         assert_eq!(ask(path, token).await, (status, code.to_owned()), "{path}");
     }
+    // The chore that looks for the silent may have found it first.
+    let (status, code) = ask("/people", &silent).await;
+    let either = ["AGENT_TOKEN_HEARTBEAT_MISSING", "AGENT_TOKEN_STATUS_SUSPENDED"];
+    assert!(status == 403 && either.contains(&&*code), "{code}");
     let scope = scene.ask("/others", &narrow, &other).await.json();
     assert_eq!((&scope["failed"], &scope["missing"]), (&json!("agent_scope"), &json!(["pay"])));
     scene.gateway.revoke(scene.ada.id, permission("reports")).await;

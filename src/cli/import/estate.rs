@@ -105,14 +105,14 @@ async fn take_tree(
     for tenant in tree {
         let parent = match &tenant.parent {
             None => None,
-            Some(key) => match made.get(key.as_str()) {
-                Some(parent) => parent.as_ref(),
-                None => {
+            Some(key) => {
+                let Some(parent) = made.get(key.as_str()) else {
                     let why = "what it is below of was not taken".to_owned();
                     report.add(place(tenant), Fate::Refused(why));
                     continue;
-                }
-            },
+                };
+                parent.as_ref()
+            }
         };
         let mut owners = tenant.members.iter().filter(|own| own.is_active && own.role == OWNER);
         let owner = owners.find_map(|own| Some((own, *people.get(&own.key)?)));

@@ -285,7 +285,7 @@ impl FromFields for CodesBody {
 /// A role that brings more.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "RolePermissionsAdded")]
-struct Added {
+struct More {
     message: String,
     added: Vec<String>,
     role_code: String,
@@ -295,17 +295,17 @@ struct Added {
     already_assigned: Vec<String>,
 }
 
-async fn add(call: Call, Json(body): Json<CodesBody>) -> Result<Json<Added>, ApiError> {
+async fn add(call: Call, Json(body): Json<CodesBody>) -> Result<Json<More>, ApiError> {
     let (role, added, already_assigned) = set(&call, &body.permission_codes, true).await?;
     let message = format!("{} permission(s) added", added.len());
     let (role_code, permissions) = (role.code, role.permissions);
-    Ok(Json(Added { message, added, role_code, permissions, already_assigned }))
+    Ok(Json(More { message, added, role_code, permissions, already_assigned }))
 }
 
 /// A role that brings less.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "RolePermissionsRemoved")]
-struct Removed {
+struct Fewer {
     message: String,
     removed: Vec<String>,
     role_code: String,
@@ -315,11 +315,11 @@ struct Removed {
     not_removed: Vec<String>,
 }
 
-async fn remove(call: Call, Json(body): Json<CodesBody>) -> Result<Json<Removed>, ApiError> {
+async fn remove(call: Call, Json(body): Json<CodesBody>) -> Result<Json<Fewer>, ApiError> {
     let (role, removed, not_removed) = set(&call, &body.permission_codes, false).await?;
     let message = format!("{} permission(s) removed", removed.len());
     let (role_code, permissions) = (role.code, role.permissions);
-    Ok(Json(Removed { message, removed, role_code, permissions, not_removed }))
+    Ok(Json(Fewer { message, removed, role_code, permissions, not_removed }))
 }
 
 /// Gives a role these permissions or takes them; the role afterwards, what changed, and what was so already.

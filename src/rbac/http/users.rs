@@ -158,7 +158,7 @@ async fn roles_of(
 /// What somebody may do.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "UserPermissions")]
-struct Permissions {
+struct Reach {
     user_id: String,
     email: Option<String>,
     /// Given to them alone.
@@ -167,11 +167,11 @@ struct Permissions {
     all_permissions: Vec<String>,
 }
 
-async fn permissions(call: Call, _: Nothing) -> Result<Json<Permissions>, ApiError> {
+async fn permissions(call: Call, _: Nothing) -> Result<Json<Reach>, ApiError> {
     let user = somebody(&call).await?;
     let known = Known::read(&call.app).await?;
     let held = rbac::assignments(&call.app.db, user.id).await?;
-    Ok(Json(Permissions {
+    Ok(Json(Reach {
         user_id: user.number.to_string(),
         email: user.email.as_ref().map(ToString::to_string),
         direct_permissions: known.permissions(&held.permissions),
@@ -182,7 +182,7 @@ async fn permissions(call: Call, _: Nothing) -> Result<Json<Permissions>, ApiErr
 /// Somebody with more permissions.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "UserPermissionsAdded")]
-struct Added {
+struct More {
     message: String,
     added: Vec<String>,
     user_id: String,
@@ -192,20 +192,20 @@ struct Added {
     already_assigned: Vec<String>,
 }
 
-async fn give_permissions(call: Call, Json(body): Json<CodesBody>) -> Result<Json<Added>, ApiError> {
+async fn give_permissions(call: Call, Json(body): Json<CodesBody>) -> Result<Json<More>, ApiError> {
     let user = somebody(&call).await?;
     all_known(&Known::read(&call.app).await?, &body.permission_codes)?;
     let granted: Vec<Granted> = body.permission_codes.into_iter().map(Granted::Permission).collect();
     let (added, already_assigned) = set(&call, &user, "users.permissions.assign", &granted, true).await?;
     let message = format!("{} permission(s) added", added.len());
     let (user_id, direct_permissions) = direct(&call, &user).await?;
-    Ok(Json(Added { message, added, user_id, direct_permissions, already_assigned }))
+    Ok(Json(More { message, added, user_id, direct_permissions, already_assigned }))
 }
 
 /// Somebody with fewer permissions.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "UserPermissionsRemoved")]
-struct Removed {
+struct Fewer {
     message: String,
     removed: Vec<String>,
     user_id: String,
@@ -215,14 +215,14 @@ struct Removed {
     not_removed: Vec<String>,
 }
 
-async fn take_permissions(call: Call, Json(body): Json<CodesBody>) -> Result<Json<Removed>, ApiError> {
+async fn take_permissions(call: Call, Json(body): Json<CodesBody>) -> Result<Json<Fewer>, ApiError> {
     let user = somebody(&call).await?;
     all_known(&Known::read(&call.app).await?, &body.permission_codes)?;
     let granted: Vec<Granted> = body.permission_codes.into_iter().map(Granted::Permission).collect();
     let (removed, not_removed) = set(&call, &user, "users.permissions.remove", &granted, false).await?;
     let message = format!("{} permission(s) removed", removed.len());
     let (user_id, direct_permissions) = direct(&call, &user).await?;
-    Ok(Json(Removed { message, removed, user_id, direct_permissions, not_removed }))
+    Ok(Json(Fewer { message, removed, user_id, direct_permissions, not_removed }))
 }
 
 async fn direct(call: &Call, user: &Account) -> Result<(String, Vec<PermissionShown>), ApiError> {
@@ -326,9 +326,9 @@ async fn set(
 /// The person of the caller's site whom the path names, by number or id.
 async fn somebody(call: &Call) -> Result<Account, ApiError> {
     let missing = || ApiError::new(ErrorCode::NotFound).saying("User not found");
-    let reference = match call.param("id")?.parse::<Reference>() {
-        Ok(reference @ (Reference::Id(_) | Reference::Number(_))) => reference,
-        Ok(_) | Err(_) => return Err(missing()),
+    let Ok(reference @ (Reference::Id(_) | Reference::Number(_))) = call.param("id")?.parse::<Reference>()
+    else {
+        return Err(missing());
     };
     account::find(&call.app.db, call.person()?.account.site, &reference).await?.ok_or_else(missing)
 }

@@ -130,7 +130,7 @@ fn the_seeds_delegation_works_in_the_demo_as_it_is_written() {
     let script = demo.script();
     let logged_in = script.iter().position(|line| line.starts_with("ACCESS=")).expect("somebody logs in");
     let mut script = script[..=logged_in].join("\n");
-    script.push_str(&format!("\nMINTED=$(human $API/ai/tokens/ -d '{}')\n", crate::agent_seed::DELEGATION));
+    script.extend(["\nMINTED=$(human $API/ai/tokens/ -d '", crate::agent_seed::DELEGATION, "')\n"]);
     script.push_str("echo \"$MINTED\"; AGENT=$(echo \"$MINTED\" | field token)\n");
     script.push_str("agent $GW/reports; agent $GW/invoices/7/pay -d '{\"amount\":5}'\n");
     let done = Command::new("sh").args(["-eu", "-c", &script]).output().expect("sh runs");

@@ -321,7 +321,7 @@ fn tenxyte_user(number: i64, name: &str, words: &[&str], hash: &str) -> portcull
 async fn whoever_comes_from_tenxyte(dialect: Dialect) {
     let (old, shared) = (TestStore::bare(dialect).await, Shared::on(dialect).await);
     let digest = ring::digest::digest(&ring::digest::SHA256, b"Correct7!horse");
-    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = portcullis::crypto::digest::hex(digest.as_ref());
     let hash = bcrypt::hash(hex, 4).unwrap();
     let mut tx = old.db().begin().await.unwrap();
     for text in TENXYTE {
