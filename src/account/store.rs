@@ -347,7 +347,8 @@ pub(super) async fn edit(tx: &mut Tx, id: Id, fields: &[Field], now: Timestamp) 
 }
 
 /// Takes everything from an account that tells of a person; 0 where that was done before, or nobody else
-/// could do what superusers do. The row stays, so that no other account gets its number, and nothing that names its id means somebody else.
+/// could do what superusers do. The row stays, so that no other account gets its number, and nothing that
+/// names its id means somebody else.
 pub(super) async fn erase(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
     let stmt = sql("UPDATE account SET email = NULL, phone = NULL, username = NULL, pending_email = NULL, \
                     pending_phone = NULL, password_hash = NULL, password_changed_at = NULL, first_name = '', \

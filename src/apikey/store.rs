@@ -125,9 +125,9 @@ pub(super) async fn naming(mut src: impl Source, code: &Code) -> Result<Vec<Id>,
 }
 
 /// Takes a permission from what these keys name.
-pub(super) async fn unname(tx: &mut Tx, keys: &[Id], code: &Code) -> Result<u64, Error> {
+pub(super) async fn unname(tx: &mut Tx, keys: &[Id], code: &Code) -> Result<(), Error> {
     let delete = sql("DELETE FROM api_key_scope WHERE code = ? AND key_id IN").bind(code);
-    tx.execute(delete.list(keys.iter().copied())).await
+    tx.execute(delete.list(keys.iter().copied())).await.map(drop)
 }
 
 pub(super) async fn erase(tx: &mut Tx, account: Id) -> Result<(), Error> {

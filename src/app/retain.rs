@@ -12,10 +12,11 @@ use crate::store::Error;
 /// Longer than any process stays silent and is then believed.
 pub const CHANGES_KEPT_FOR: Duration = Duration::from_hours(24);
 
-/// Removes changes that every process has followed long ago; how many.
+/// Removes some of the changes that every process has followed long ago; how many rows.
 pub async fn prune_changes(app: &App) -> Result<u64, Error> {
+    let before = app.now().minus(CHANGES_KEPT_FOR);
     let mut tx = app.db.begin().await?;
-    let removed = store::prune(&mut tx, app.now(), CHANGES_KEPT_FOR).await?;
+    let removed = store::prune(&mut tx, before, app.config().retention.batch).await?;
     tx.commit().await?;
     Ok(removed)
 }

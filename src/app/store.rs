@@ -3,8 +3,6 @@
 //! Law: `changes` holds whose rights changed, for as long as a process may lag behind; what was
 //! removed from it is told by `pruned_to`, so that a process that lagged longer knows.
 
-use std::time::Duration;
-
 use crate::audit::Subject;
 use crate::base::Timestamp;
 use crate::store::{Error, FromRow, Source, Tx, sql};
@@ -54,11 +52,11 @@ pub(super) async fn record(tx: &mut Tx, seq: i64, subjects: &[Subject], now: Tim
     Ok(())
 }
 
-/// Removes changes older than `kept_for`; how many rows went.
-pub(super) async fn prune(tx: &mut Tx, now: Timestamp, kept_for: Duration) -> Result<u64, Error> {
-    let before = now.minus(kept_for);
-    let newest = sql("SELECT MAX(seq) FROM changes WHERE happened_at < ?").bind(before);
-    let (Some(to),): (Option<i64>,) = tx.one(newest).await? else { return Ok(0) };
+/// Removes some of what changed before `before`, `most` changes at most; how many rows went.
+pub(super) async fn prune(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64, Error> {
+    let ends = sql("SELECT MIN(seq), MAX(seq) FROM changes WHERE happened_at < ?").bind(before);
+    let (Some(first), Some(last)): (Option<i64>, Option<i64>) = tx.one(ends).await? else { return Ok(0) };
+    let to = last.min(first + i64::from(most) - 1);
     let removed = tx.execute(sql("DELETE FROM changes WHERE seq <= ?").bind(to)).await?;
     // The counter row last, as in every change.
     tx.execute(

@@ -88,14 +88,14 @@ pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
 }
 
 /// Drops what is kept of approvals and has had its time: answers, and requests that cannot be sent
-/// again any more; how many answers.
+/// again any more, some at once; how many.
 pub async fn forget(app: &App) -> Result<u64, Error> {
-    let now = app.now();
+    let (now, most) = (app.now(), app.config().retention.batch);
     let mut tx = app.db.begin().await?;
-    let gone = answer::forget(&mut tx, now).await?;
-    rows::forget_requests(&mut tx, now).await?;
+    let answers = answer::forget(&mut tx, now, most).await?;
+    let requests = rows::forget_requests(&mut tx, now, most).await?;
     tx.commit().await?;
-    Ok(gone)
+    Ok(answers + requests)
 }
 
 /// Removes some of the approvals that have been over for `retention.approvals`; how many.

@@ -397,11 +397,14 @@ pub(super) async fn abandon(tx: &mut Tx, approval: &Approval, now: Timestamp) ->
     tx.execute(stmt.bind(approval.id).bind(now)).await
 }
 
-/// Drops the requests that were kept to be sent again, once they cannot be.
-pub(super) async fn forget_requests(tx: &mut Tx, now: Timestamp) -> Result<u64, Error> {
-    let stmt = sql("UPDATE approval SET send_at = NULL, head = NULL, body = NULL \
-                    WHERE state = 'indeterminate' AND head IS NOT NULL AND (execute_by <= ? OR claims >= ?)");
-    tx.execute(stmt.bind(now).bind(CLAIMS_MAX)).await
+/// Drops some of the requests that were kept to be sent again, once they cannot be; how many.
+pub(super) async fn forget_requests(tx: &mut Tx, now: Timestamp, most: u32) -> Result<u64, Error> {
+    let over = sql("SELECT id FROM approval \
+                    WHERE state = 'indeterminate' AND head IS NOT NULL AND (execute_by <= ? OR claims >= ?) LIMIT ?");
+    let over: Vec<(Id,)> = tx.all(over.bind(now).bind(CLAIMS_MAX).bind(most)).await?;
+    // What cannot be sent again never can: nothing about these changes meanwhile.
+    let stmt = sql("UPDATE approval SET send_at = NULL, head = NULL, body = NULL WHERE id IN");
+    tx.execute(stmt.list(over.into_iter().map(|(id,)| id))).await
 }
 
 /// Approvals whose time is over although their state does not say so.

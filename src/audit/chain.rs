@@ -171,11 +171,20 @@ impl NewRow {
     }
 }
 
-/// Reads the whole chain and checks every link; where it ends. What was pruned by its age is not
-/// missed: a row of the chain says up to which one, and the chain begins with the row after it.
-pub async fn verify(mut source: impl Source) -> Result<Head, Broken> {
+/// A chain that holds together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// The number of the first row that is there; 1 where none was pruned, and where there are none.
+    pub first: i64,
+    pub end: Head,
+}
+
+/// Reads the whole chain and checks every link. What was pruned by its age is not missed: a row of the
+/// chain says up to which one, and the chain begins with the row after it. Whoever writes to the store can
+/// write such a row as well, so that it was time is what [`kept`] is for.
+pub async fn verify(mut source: impl Source) -> Result<Whole, Broken> {
     let head = store::head(&mut source).await?;
-    let mut last: Option<Head> = None;
+    let (mut first, mut last): (i64, Option<Head>) = (1, None);
     // The row before the first one, until it is accounted for.
     let mut pruned: Option<Head> = None;
     let mut pruned_before = 0;
@@ -191,6 +200,7 @@ pub async fn verify(mut source: impl Source) -> Result<Head, Broken> {
                 return Err(Broken::At { seq, finding });
             }
             if last.is_none() && row.seq > 1 {
+                first = row.seq;
                 pruned = Some(Head { seq: row.seq - 1, hash: row.prev_hash.clone() });
             }
             if let Some(tombstone) = tombstone(&row) {
@@ -210,7 +220,7 @@ pub async fn verify(mut source: impl Source) -> Result<Head, Broken> {
     if last.seq < head.seq || (last.seq == head.seq && last.hash != head.hash) {
         return Err(Broken::At { seq: last.seq + 1, finding: Finding::Missing });
     }
-    Ok(last)
+    Ok(Whole { first, end: last })
 }
 
 /// What a row says that was pruned, last of all.
@@ -232,26 +242,47 @@ pub enum Kept {
     Pruned,
 }
 
-/// The same, and whether the chain still is the one that ended like this at some time. What was written before
-/// `pruned_before` may have been pruned.
-pub async fn verify_against(
-    mut source: impl Source,
+/// Whether a chain that was found whole still is the one that ended like this at some time. What was written
+/// before `pruned_before` may have been pruned.
+pub async fn kept(
+    source: impl Source,
+    whole: &Whole,
     vouched: &SignedHead,
     pruned_before: Timestamp,
-) -> Result<(Head, Kept), Broken> {
-    let end = verify(&mut source).await?;
+) -> Result<Kept, Broken> {
     let SignedHead { head: vouched, written_at, .. } = vouched;
-    if vouched.seq > end.seq {
-        return Err(Broken::At { seq: end.seq + 1, finding: Finding::Missing });
+    if vouched.seq > whole.end.seq {
+        return Err(Broken::At { seq: whole.end.seq + 1, finding: Finding::Missing });
     }
-    match store::hash_of(&mut source, vouched.seq).await? {
-        Some(hash) if hash == vouched.hash => Ok((end, Kept::Yes)),
+    match store::hash_of(source, vouched.seq).await? {
+        Some(hash) if hash == vouched.hash => Ok(Kept::Yes),
         Some(_) => Err(Broken::At { seq: vouched.seq, finding: Finding::Rewritten }),
         // The chain is whole, so what is not in it was pruned; nothing at all was vouched for as such.
-        None if vouched.seq == 0 => Ok((end, Kept::Yes)),
-        None if *written_at < pruned_before => Ok((end, Kept::Pruned)),
+        None if vouched.seq == 0 => Ok(Kept::Yes),
+        None if *written_at < pruned_before => Ok(Kept::Pruned),
         // Whoever can write everything can say that it was pruned; that it was not yet time they cannot change.
         None => Err(Broken::At { seq: vouched.seq, finding: Finding::Missing }),
+    }
+}
+
+/// Where the chain ends now and when that row was written, both taken from a row that is what was hashed:
+/// whoever may write to the store could otherwise have any time signed.
+pub(super) async fn end(mut source: impl Source) -> Result<(Head, Timestamp), Broken> {
+    let head = store::head(&mut source).await?;
+    if head.seq == 0 {
+        return Ok((head, Timestamp::from_millis(0)));
+    }
+    // What was committed since is behind it.
+    let rows = store::links(source, head.seq - 1, 1).await?;
+    let at = |finding| Broken::At { seq: head.seq, finding };
+    let row = rows.first().filter(|row| row.seq == head.seq).ok_or(at(Finding::Missing))?;
+    if row.hash != head.hash {
+        return Err(at(Finding::Unlinked));
+    }
+    let written_at = row.happened_at;
+    match wrong_in_itself(row) {
+        Some(finding) => Err(at(finding)),
+        None => Ok((head, written_at)),
     }
 }
 
@@ -266,6 +297,10 @@ fn wrong(row: &store::Link, last: Option<&Head>) -> Option<Finding> {
         None if row.seq == 1 && !row.prev_hash.is_empty() => return Some(Finding::Unlinked),
         _ => {}
     }
+    wrong_in_itself(row)
+}
+
+fn wrong_in_itself(row: &store::Link) -> Option<Finding> {
     if row.hash != row.as_new().hashed() {
         return Some(Finding::Changed);
     }

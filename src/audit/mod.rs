@@ -14,7 +14,7 @@ mod vouch;
 mod tests;
 
 pub use actor::{Actor, Who};
-pub use chain::{Broken, Finding, Head, Kept, Noted, USER_AGENT_MAX, append, verify, verify_against};
+pub use chain::{Broken, Finding, Head, Kept, Noted, USER_AGENT_MAX, Whole, append, kept, verify};
 pub use event::{
     AccountEvent, AgentEvent, ApiKeyEvent, ApplicationEvent, ApprovalEvent, Basis, Contact, Decided,
     Delegation, EndReason, Event, FactorEvent, How, KeyEvent, LoginFailure, OrganizationEvent, PasskeyEvent,

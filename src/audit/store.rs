@@ -37,7 +37,7 @@ pub(super) struct NewRow {
 #[derive(FromRow)]
 pub(super) struct Link {
     pub seq: i64,
-    happened_at: Timestamp,
+    pub happened_at: Timestamp,
     pub code: String,
     site_id: Id,
     actor_kind: String,
@@ -185,13 +185,6 @@ fn values(stmt: Stmt, row: &NewRow) -> Stmt {
         .bind(&row.digest)
         .bind(&row.prev_hash)
         .bind(&row.hash)
-}
-
-/// When a row was written.
-pub(super) async fn written_at(mut source: impl Source, seq: i64) -> Result<Option<Timestamp>, Error> {
-    let row: Option<(Timestamp,)> =
-        source.optional(sql("SELECT happened_at FROM audit WHERE seq = ?").bind(seq)).await?;
-    Ok(row.map(|(at,)| at))
 }
 
 /// The hash of one row.

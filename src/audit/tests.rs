@@ -41,6 +41,11 @@ async fn finding(db: &Db) -> (i64, Finding) {
     }
 }
 
+async fn verify_against(db: &Db, vouched: &SignedHead, pruned_before: Timestamp) -> Result<Kept, Broken> {
+    let whole = verify(db).await?;
+    kept(db, &whole, vouched, pruned_before).await
+}
+
 on_every_store! {
     async fn a_row_tells_who_did_what_from_where(store: TestStore) {
         three_rows(&store).await;
@@ -103,7 +108,7 @@ on_every_store! {
 
     async fn a_whole_chain_is_found_whole(store: TestStore) {
         three_rows(&store).await;
-        assert_eq!(verify(&*store).await.unwrap().seq, 3);
+        assert_eq!(verify(&*store).await.unwrap().end.seq, 3);
     }
 
     async fn a_changed_row_is_found(store: TestStore) {
@@ -150,27 +155,26 @@ on_every_store! {
         three_rows(&store).await;
         let vouched = SignedHead::of(&SealKey::from_bytes([1; 32]), &*store).await.unwrap();
         let begin = Timestamp::from_millis(0);
-        assert_eq!(verify_against(&*store, &vouched, begin).await.unwrap(), (vouched.head.clone(), Kept::Yes));
+        assert_eq!(verify_against(&store, &vouched, begin).await, Ok(Kept::Yes));
         // Somebody who may write everything makes the last row anew, as if it had always been so.
         let mut tx = store.begin().await.unwrap();
-        for table in ["audit", "audit_personal"] {
-            let delete = if table == "audit" { "DELETE FROM audit WHERE seq = 3" } else { "DELETE FROM audit_personal WHERE seq = 3" };
+        for delete in ["DELETE FROM audit WHERE seq = 3", "DELETE FROM audit_personal WHERE seq = 3"] {
             tx.execute(sql(delete)).await.unwrap();
         }
         let (hash,): (String,) = tx.one(sql("SELECT hash FROM audit WHERE seq = 2")).await.unwrap();
         let back = sql("UPDATE change_counter SET last_seq = 2, last_hash = ? WHERE id = 1").bind(hash);
         tx.execute(back).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(verify(&*store).await.unwrap().seq, 2, "nothing in the store shows it");
-        let gone = verify_against(&*store, &vouched, begin).await;
+        assert_eq!(verify(&*store).await.unwrap().end.seq, 2, "nothing in the store shows it");
+        let gone = verify_against(&store, &vouched, begin).await;
         assert!(matches!(gone, Err(Broken::At { seq: 3, finding: Finding::Missing })), "{gone:?}");
         let mut tx = store.begin().await.unwrap();
         let event = ApplicationEvent::Created { application: Id::from_u128(8), name: "other".to_owned() }.into();
         let noted = Noted { actor: Actor::system(), at: Timestamp::from_millis(1), event };
         append(&mut tx, &[noted], &SeededRandom::new(3)).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(verify(&*store).await.unwrap().seq, 3);
-        let anew = verify_against(&*store, &vouched, begin).await;
+        assert_eq!(verify(&*store).await.unwrap().end.seq, 3);
+        let anew = verify_against(&store, &vouched, begin).await;
         assert!(matches!(anew, Err(Broken::At { seq: 3, finding: Finding::Rewritten })), "{anew:?}");
     }
 
@@ -183,11 +187,26 @@ on_every_store! {
         let noted = Noted { actor: Actor::system(), at: vouched.written_at, event };
         append(&mut tx, &[noted], &SeededRandom::new(3)).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(verify(&*store).await.unwrap().seq, 4, "nothing in the store shows it");
-        let early = verify_against(&*store, &vouched, vouched.written_at).await;
+        assert_eq!(verify(&*store).await.unwrap().end.seq, 4, "nothing in the store shows it");
+        let early = verify_against(&store, &vouched, vouched.written_at).await;
         assert!(matches!(early, Err(Broken::At { seq: 3, finding: Finding::Missing })), "{early:?}");
         let later = vouched.written_at.plus(Duration::from_millis(1));
-        assert_eq!(verify_against(&*store, &vouched, later).await.unwrap().1, Kept::Pruned);
+        assert_eq!(verify_against(&store, &vouched, later).await, Ok(Kept::Pruned));
+    }
+
+    async fn nothing_is_signed_about_a_last_row_that_is_not_what_was_written(store: TestStore) {
+        let seal = SealKey::from_bytes([1; 32]);
+        assert_eq!(SignedHead::of(&seal, &*store).await.unwrap().head.seq, 0, "of nothing, nothing is vouched for");
+        three_rows(&store).await;
+        let said = SignedHead::of(&seal, &*store).await.unwrap();
+        assert_eq!(said.written_at, Timestamp::from_millis(1_800_000_000_000));
+        // An entry that says it is old could be removed as if its time were over.
+        falsify(&store, sql("UPDATE audit SET happened_at = 0 WHERE seq = 3")).await;
+        let old = SignedHead::of(&seal, &*store).await;
+        assert_eq!(old, Err(Broken::At { seq: 3, finding: Finding::Changed }));
+        falsify(&store, sql("DELETE FROM audit WHERE seq = 3")).await;
+        let gone = SignedHead::of(&seal, &*store).await;
+        assert_eq!(gone, Err(Broken::At { seq: 3, finding: Finding::Missing }));
     }
 
     async fn details_that_were_changed_or_removed_are_found(store: TestStore) {

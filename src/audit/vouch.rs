@@ -5,11 +5,12 @@
 
 use std::fmt;
 
-use super::{Head, store};
+use super::Head;
+use super::chain::{Broken, end};
 use crate::base::Timestamp;
 use crate::crypto::digest::{hex, hmac_sha256};
 use crate::crypto::seal::SealKey;
-use crate::store::{Error, Source};
+use crate::store::Source;
 
 const LABEL: &str = "audit head";
 const FORM: &str = "v1";
@@ -42,10 +43,11 @@ impl SignedHead {
     }
 
     /// Signs where the chain ends now.
-    pub async fn of(seal: &SealKey, mut source: impl Source) -> Result<Self, Error> {
-        let head = store::head(&mut source).await?;
-        // Nothing was written yet, or has been pruned by now.
-        let written_at = store::written_at(source, head.seq).await?.unwrap_or(Timestamp::from_millis(0));
+    ///
+    /// # Errors
+    /// The last row is not what was written. Then nothing is signed: a signature would vouch for the forgery.
+    pub async fn of(seal: &SealKey, source: impl Source) -> Result<Self, Broken> {
+        let (head, written_at) = end(source).await?;
         Ok(Self::new(seal, head, written_at))
     }
 

@@ -3,7 +3,8 @@
 //! account stands what it is called now.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use super::open;
 use super::out::{AsJson, Failure, Format, Out};
 use crate::account;
-use crate::audit::{self, Broken, Head, Kept, Row, SignedHead, Sought};
+use crate::audit::{self, Broken, Kept, Row, SignedHead, Sought, Whole};
 use crate::base::{Clock as _, Id, SystemClock, Timestamp};
 use crate::config::{self, Config};
 use crate::crypto::seal::SealKey;
@@ -36,6 +37,9 @@ struct Verify {
     /// What the log said of the trail's end: also check that it still contains that entry. May be repeated
     #[arg(long = "head", value_name = "SIGNED")]
     heads: Vec<String>,
+    /// A log, or - for standard input: check every such line of it
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
     #[command(flatten)]
     json: AsJson,
 }
@@ -94,21 +98,8 @@ impl Verify {
         open::block_on(async {
             let db = open::existing_store(&config.store).await?;
             let pruned_before = SystemClock.now().minus(config.audit.keep_for);
-            match check(&db, &heads, pruned_before).await {
-                Ok((end, pruned)) if format == Format::Json => out
-                    .json(&json!({"whole": true, "seq": end.seq, "hash": end.hash, "pruned_heads": pruned})),
-                Ok((end, pruned)) => {
-                    out.line(format_args!(
-                        "the audit trail is whole up to entry {} ({})",
-                        end.seq, end.hash
-                    ))?;
-                    let told = |seq: &i64| {
-                        out.line(format_args!(
-                            "entry {seq}, which the log vouches for, was pruned by its age"
-                        ))
-                    };
-                    pruned.iter().try_for_each(told)
-                }
+            match Checked::now(&db, &heads, pruned_before).await {
+                Ok(checked) => checked.tell(format, out),
                 Err(Broken::At { seq, finding }) => {
                     if format == Format::Json {
                         out.json(&json!({"whole": false, "seq": seq, "finding": finding}))?;
@@ -122,52 +113,109 @@ impl Verify {
         })
     }
 
-    /// The heads that were named, if this seal key signed them.
+    /// The heads that were named and those of the log, if this seal key signed all of them.
     fn heads(&self, config: &Config) -> Result<Vec<SignedHead>, Failure> {
-        if self.heads.is_empty() {
+        let mut texts = self.heads.clone();
+        if let Some(log) = &self.log {
+            let text = read(log)?;
+            let before = texts.len();
+            texts.extend(heads_of(&text).map(str::to_owned));
+            if texts.len() == before {
+                let log = log.display();
+                return Err(Failure::problem(format!("{log} has no line \"the audit trail ends here\"")));
+            }
+        }
+        if texts.is_empty() {
             return Ok(Vec::new());
         }
         let key = config::seal_key(&config.keys.seal_file).map_err(Failure::problem)?;
         let seal = SealKey::from_bytes(*key.expose());
         let read = |text: &String| SignedHead::read(&seal, text);
-        self.heads.iter().map(read).collect::<Result<_, _>>().map_err(Failure::problem)
+        let mut heads: Vec<_> = texts.iter().map(read).collect::<Result<_, _>>().map_err(Failure::problem)?;
+        heads.sort_by(|one, other| (one.head.seq, &one.head.hash).cmp(&(other.head.seq, &other.head.hash)));
+        heads.dedup();
+        Ok(heads)
     }
 }
 
-/// Where the trail ends, and which of the heads are of entries that were pruned.
-async fn check(db: &Db, heads: &[SignedHead], pruned_before: Timestamp) -> Result<(Head, Vec<i64>), Broken> {
-    let mut end = audit::verify(db).await?;
-    let mut pruned = Vec::new();
-    for head in heads {
-        let (now, kept) = audit::verify_against(db, head, pruned_before).await?;
-        end = now;
-        if kept == Kept::Pruned {
-            pruned.push(head.head.seq);
-        }
+fn read(log: &Path) -> Result<String, Failure> {
+    let said = |error| Failure::problem(format!("{}: {error}", log.display()));
+    if log != Path::new("-") {
+        return std::fs::read_to_string(log).map_err(said);
     }
-    Ok((end, pruned))
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).map_err(said)?;
+    Ok(text)
+}
+
+/// What looks like a signed head in a log of either form.
+fn heads_of(log: &str) -> impl Iterator<Item = &str> {
+    log.split(|at: char| !(at.is_ascii_alphanumeric() || at == '.'))
+        .filter(|word| word.starts_with("v1.") && word.split('.').count() == 5)
+}
+
+/// What was found of a trail that is whole.
+struct Checked {
+    whole: Whole,
+    /// The entries of heads that have been pruned.
+    pruned: Vec<i64>,
+    /// The first and the last of the entries that are gone without a head that shows that it was time.
+    unvouched: Option<(i64, i64)>,
+}
+
+impl Checked {
+    async fn now(db: &Db, heads: &[SignedHead], pruned_before: Timestamp) -> Result<Self, Broken> {
+        let whole = audit::verify(db).await?;
+        let mut pruned = Vec::new();
+        for head in heads {
+            if audit::kept(db, &whole, head, pruned_before).await? == Kept::Pruned {
+                pruned.push(head.head.seq);
+            }
+        }
+        let (from, to) = (pruned.last().map_or(1, |last| last + 1), whole.first - 1);
+        Ok(Self { whole, pruned, unvouched: (from <= to).then_some((from, to)) })
+    }
+
+    fn tell(&self, format: Format, out: &mut Out) -> Result<(), Failure> {
+        let Self { whole, pruned, unvouched } = self;
+        let end = &whole.end;
+        if format == Format::Json {
+            return out.json(&json!({
+                "whole": true, "first": whole.first, "seq": end.seq, "hash": end.hash,
+                "pruned_heads": pruned, "unvouched": unvouched,
+            }));
+        }
+        out.line(format_args!("the audit trail is whole up to entry {} ({})", end.seq, end.hash))?;
+        for seq in pruned {
+            out.line(format_args!("entry {seq}, which the log vouches for, was pruned by its age"))?;
+        }
+        let Some((from, to)) = unvouched else { return Ok(()) };
+        out.line(format_args!(
+            "entries {from} to {to} are gone; the trail says that they were pruned by their age, and only a line of the log \
+             from before then shows that they were: give it with --log or --head"
+        ))
+    }
 }
 
 impl Tail {
     fn run(&self, path: &Path, out: &mut Out) -> Result<(), Failure> {
-        let tail = self;
-        let sought = tail.sought();
+        let sought = self.sought();
         let loaded = open::config(path)?;
         open::block_on(async {
             let db = open::existing_store(&loaded.config.store).await?;
-            let mut rows = audit::latest_of(&db, &sought, tail.lines).await.map_err(Failure::problem)?;
+            let mut rows = audit::latest_of(&db, &sought, self.lines).await.map_err(Failure::problem)?;
             let (mut seen, mut names) = (0, Names::default());
             loop {
                 for row in &rows {
                     seen = row.seq;
-                    if tail.json.format() == Format::Json {
+                    if self.json.format() == Format::Json {
                         out.json_line(row)?;
                     } else {
                         names.learn(&db, row).await?;
                         show(row, &names, out)?;
                     }
                 }
-                if !tail.follow {
+                if !self.follow {
                     return Ok(());
                 }
                 tokio::time::sleep(LOOK_EVERY).await;

@@ -215,6 +215,18 @@ async fn inside(config: &Arc<Config>, found: &mut Findings) {
             }
         }
     }
+    match rbac::defined_twice(&app.db, &config.definitions).await {
+        Err(error) => found.add(Verdict::Bad, "rights", error.to_string()),
+        Ok(twice) => {
+            for one in twice {
+                let text = format!(
+                    "{} accounts were given {} when it was made here; now the configuration file says what it brings",
+                    one.accounts, one.granted
+                );
+                found.add(Verdict::Doubtful, "rights", text);
+            }
+        }
+    }
 }
 
 async fn shared(config: &Config, found: &mut Findings) {

@@ -22,7 +22,7 @@ pub struct Retention {
     /// How often it is looked for what is to be removed, by one of all replicas.
     #[serde(with = "As::<Span>")]
     pub every: Duration,
-    /// How many rows one transaction removes at most.
+    /// How many things one transaction removes at most, with what belongs to them.
     #[schemars(range(min = 10, max = 10000))]
     pub batch: u32,
     /// Counts of failed logins, after the last lock could have ended.

@@ -145,8 +145,11 @@ impl Asking<'_> {
         let caller = self.caller().await?;
         if caller.is_none() {
             application::check_required(route, application.as_deref())?;
-        } else if head.presented.authorization.is_none() {
-            answer.is_for_one();
+        }
+        // Keys of applications are headers of ours as well.
+        let is_somebodys = caller.is_some() || application.is_some();
+        if is_somebodys && head.presented.authorization.is_none() {
+            answer.keep_private();
         }
         let cookie_until = caller.as_ref().and_then(|caller| caller.cookie_until);
         laps.end_of(Stage::Authenticate);

@@ -131,7 +131,7 @@ impl Answer {
     }
 
     /// It is for whom no `Authorization` tells a shared cache of.
-    pub fn is_for_one(&mut self) {
+    pub fn keep_private(&mut self) {
         self.is_for_one = true;
     }
 

@@ -19,6 +19,10 @@ impl Ordering {
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let (wanted, is_backwards) = part.strip_prefix('-').map_or((part, false), |part| (part, true));
             match names.iter().find(|name| **name == wanted) {
+                // Named twice it would only cost more: the first time decides.
+                Some(name) if by.iter().any(|(known, _)| known == name) => {
+                    fields.problem("ordering", format!("{name} stands in it twice."));
+                }
                 Some(name) => by.push((*name, is_backwards)),
                 None => fields
                     .problem("ordering", format!("One of {}, with - before it backwards.", names.join(", "))),

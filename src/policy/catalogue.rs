@@ -182,6 +182,12 @@ impl Catalogue {
 
 /// For each permission: itself and everything below it, found by climbing from each permission.
 fn descendants(definitions: &Definitions, names: &[Code]) -> Vec<Bits> {
+    // Looked up once: climbing is done for each, and who defines permissions decides how high they stand.
+    let parent_of = |name: &Code| {
+        let parent = definitions.permissions.get(name).and_then(|own| own.parent.as_ref());
+        parent.and_then(|parent| names.binary_search(parent).ok())
+    };
+    let parents: Vec<Option<usize>> = names.iter().map(parent_of).collect();
     let mut below = vec![Bits::with_room(names.len()); names.len()];
     for start in 0..names.len() {
         let mut at = Some(start);
@@ -190,8 +196,7 @@ fn descendants(definitions: &Definitions, names: &[Code]) -> Vec<Bits> {
                 break;
             }
             below[index].insert(start);
-            let parent = definitions.permissions.get(&names[index]).and_then(|own| own.parent.as_ref());
-            at = parent.and_then(|parent| names.binary_search(parent).ok());
+            at = parents[index];
         }
     }
     below

@@ -6,6 +6,7 @@
 
 use ::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 /// What caches of their own kind believe before `Cache-Control`; RFC 9213 names the first by its end.
 const TARGETED: &str = "cdn-cache-control";
@@ -20,7 +21,8 @@ pub(super) fn for_one_person(headers: &mut HeaderMap) {
     }
     let said: Option<Vec<&str>> =
         headers.get_all(CACHE_CONTROL).iter().map(|value| value.to_str().ok()).collect();
-    let control = narrowed(&said.unwrap_or_default());
+    // Words that cannot be read may be the ones that forbid everything.
+    let control = said.map_or(NO_STORE, |said| narrowed(&said));
     headers.insert(CACHE_CONTROL, control);
 }
 
@@ -28,15 +30,16 @@ pub(super) fn for_one_person(headers: &mut HeaderMap) {
 fn narrowed(said: &[&str]) -> HeaderValue {
     let all = said.iter().flat_map(|line| directives(line)).filter(|directive| !directive.is_empty());
     // `private` with names of headers says something of those alone.
-    let kept: Vec<&str> =
-        all.filter(|directive| !matches!(&*name_of(directive), "public" | "s-maxage" | "private")).collect();
-    let is_stored = !kept.iter().any(|directive| name_of(directive) == "no-store");
+    let kept: Vec<&str> = all
+        .filter(|directive| !["public", "s-maxage", "private"].iter().any(|name| is(directive, name)))
+        .collect();
+    let is_stored = !kept.iter().any(|directive| is(directive, "no-store"));
     let words: Vec<&str> = is_stored.then_some("private").into_iter().chain(kept).collect();
     HeaderValue::try_from(words.join(", ")).unwrap_or(PRIVATE)
 }
 
-fn name_of(directive: &str) -> String {
-    directive.split('=').next().unwrap_or_default().trim().to_ascii_lowercase()
+fn is(directive: &str, name: &str) -> bool {
+    directive.split('=').next().unwrap_or_default().trim().eq_ignore_ascii_case(name)
 }
 
 /// What stands between commas that are in no quotes.
@@ -56,6 +59,15 @@ fn directives(line: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_kept_by_nobody() {
+        let mut headers = HeaderMap::new();
+        headers.append(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.append(CACHE_CONTROL, HeaderValue::from_bytes(b"max-age=60, x=\xff").unwrap());
+        for_one_person(&mut headers);
+        assert_eq!(headers.get_all(CACHE_CONTROL).iter().collect::<Vec<_>>(), [NO_STORE]);
+    }
 
     fn told(fields: &[(&'static str, &'static str)]) -> Vec<String> {
         let mut headers = HeaderMap::new();

@@ -2,8 +2,9 @@
 //!
 //! Law: nobody gives, takes or redefines what reaches further than they do, by a permission, a parent, a
 //! role, a group or a name that a policy asks for; what a policy asks *not* to be there only those take who
-//! reach everywhere: superusers and holders of `super_admin`. It is judged by what the store says after the turn was taken, never by what the caller
-//! held when the request came in: until COMMIT nobody else changes rights.
+//! reach everywhere: superusers and holders of `super_admin`. It is judged by what the store says after the
+//! turn was taken, never by what the caller held when the request came in: until COMMIT nobody else changes
+//! rights.
 
 use std::collections::BTreeSet;
 
@@ -16,6 +17,7 @@ use crate::policy::allow::{Allow, Condition};
 use crate::policy::catalogue::Assignments;
 use crate::policy::definition::{Definitions, ManagedBy};
 use crate::policy::{Approver, Catalogue, Code, Rights, seed};
+use crate::store::Error;
 
 /// Somebody who may change rights, and everything that is defined, until the change ends.
 #[derive(Debug)]
@@ -51,8 +53,9 @@ impl Authority {
         let own = catalogue.rights(&held);
         let (named, shunned) = (names_in(&config), shunned_in(&config));
         let authority = Self { catalogue, own, named, shunned, site };
-        for code in needed.iter().filter_map(|code| Code::parse(code).ok()) {
-            authority.hold(&code)?;
+        for code in needed {
+            let no_code = |_| Error::Broken { cause: format!("{code} is asked for and is no code") };
+            authority.holds(&Code::parse(code).map_err(no_code)?)?;
         }
         Ok(authority)
     }
@@ -68,7 +71,7 @@ impl Authority {
     }
 
     /// Whether the caller holds a permission that this needs.
-    pub fn hold(&self, needed: &Code) -> Result<(), Refused> {
+    pub fn holds(&self, needed: &Code) -> Result<(), Refused> {
         if self.own.holds_code(needed) { Ok(()) } else { Err(Refused::NotAllowed(needed.clone())) }
     }
 

@@ -192,6 +192,12 @@ pub struct Prepared<'a> {
 pub async fn prepare(app: &App, overlay: Definitions) -> Result<Prepared<'_>, Error> {
     let turn = app.in_force.turn().await;
     let all = definitions(&app.db, &overlay).await?;
+    for Holders { granted, accounts } in defined_twice(&app.db, &overlay).await? {
+        tracing::warn!(
+            %granted, accounts,
+            "the configuration file defines what was made over HTTP or by command before, and whoever has it keeps it"
+        );
+    }
     Ok(Prepared { turn, all, overlay })
 }
 
@@ -397,6 +403,21 @@ pub async fn orphans(src: impl Source, definitions: &Definitions) -> Result<Vec<
     let mut holders = store::holders(src).await?;
     holders.retain(|one| !one.granted.is_defined_in(definitions));
     Ok(holders)
+}
+
+/// What the configuration file defines though it was made here before: the file decides what it brings,
+/// and whoever was given it has it. An operator should know, for somebody may have guessed the name.
+pub async fn defined_twice(mut src: impl Source, overlay: &Definitions) -> Result<Vec<Holders>, Error> {
+    let here = store::definitions(&mut src).await?;
+    let permissions = here.permissions.into_keys().map(Granted::Permission);
+    let all = permissions.chain(here.roles.into_keys().map(Granted::Role));
+    let all = all.chain(here.groups.into_keys().map(Granted::Group));
+    let holders = store::holders(src).await?;
+    let counted = |granted: Granted| {
+        let held = holders.iter().find(|one| one.granted == granted);
+        Holders { accounts: held.map_or(0, |held| held.accounts), granted }
+    };
+    Ok(all.filter(|granted| granted.is_defined_in(overlay)).map(counted).collect())
 }
 
 fn group_for(definitions: &Definitions, code: &Code, granted: &Granted) -> Result<Granted, Refused> {

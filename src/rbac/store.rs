@@ -110,11 +110,11 @@ pub(super) async fn revoke(tx: &mut Tx, account: Id, granted: &Granted) -> Resul
     Ok(rows == 1)
 }
 
-/// Removes a grant from these accounts; how many had it.
-pub(super) async fn revoke_from(tx: &mut Tx, accounts: &[Id], granted: &Granted) -> Result<u64, Error> {
+/// Removes a grant from these accounts.
+pub(super) async fn revoke_from(tx: &mut Tx, accounts: &[Id], granted: &Granted) -> Result<(), Error> {
     let delete = sql("DELETE FROM account_grant WHERE kind = ? AND code = ? AND account_id IN");
     let delete = delete.bind(granted.kind()).bind(granted.code());
-    tx.execute(delete.list(accounts.iter().copied())).await
+    tx.execute(delete.list(accounts.iter().copied())).await.map(drop)
 }
 
 /// Whether any account has a grant.

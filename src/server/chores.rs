@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::sweep::Sweeper;
 use crate::app::{App, WRITTEN_EVERY, prune_audit};
-use crate::audit::SignedHead;
+use crate::audit::{Broken, SignedHead};
 use crate::gate::Gate;
 use crate::notify::{self, Courier};
+use crate::store::Error;
 use crate::{agent, approval, privacy};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -54,7 +55,10 @@ pub(super) fn start(app: &Arc<App>) {
         prune_audit(&app, kept_for).await.map(drop)
     });
     every(app, "vouch for the audit trail", MINUTE, |app| async move {
-        let signed = SignedHead::of(&app.seal, &app.db).await?;
+        let signed = SignedHead::of(&app.seal, &app.db).await.map_err(|broken| match broken {
+            Broken::Store(error) => error,
+            broken @ Broken::At { .. } => Error::Broken { cause: broken.to_string() },
+        })?;
         tracing::info!(seq = signed.head.seq, signed = %signed, "the audit trail ends here");
         Ok(())
     });
@@ -130,7 +134,7 @@ pub(super) fn of_gate(app: &App, gate: &Arc<Gate>) {
 
 fn every<W>(app: &Arc<App>, name: &'static str, interval: Duration, chore: fn(Arc<App>) -> W)
 where
-    W: Future<Output = Result<(), crate::store::Error>> + Send + 'static,
+    W: Future<Output = Result<(), Error>> + Send + 'static,
 {
     let owner = Arc::clone(app);
     app.tasks.every(name, interval, interval / 10, move || {

@@ -1,8 +1,8 @@
 //! Removes what has been over for as long as `retention` keeps it.
 //!
 //! Law: of all gateways on a store one does, by a lease that another takes over once it is not renewed; a
-//! transaction removes a bounded number of rows. A kind that cannot be removed now stands in no other's way,
-//! and nothing that is removed is needed to decide about a request.
+//! transaction removes a bounded number of things, with what belongs to them. A kind that cannot be removed
+//! now stands in no other's way, and nothing that is removed is needed to decide about a request.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -49,19 +49,23 @@ impl Sweeper {
         let now = self.app.now();
         if !self.is_ours().await? {
             *self.last() = None;
+            self.app.metrics.swept_all(0);
             return Ok(Turn::Elsewhere);
         }
+        let mut gone = Vec::new();
         // Answers to agents are kept for an hour and no longer, whatever the pace of the rest.
-        match approval::forget(&self.app).await {
-            Ok(answers) => self.app.metrics.swept(Swept::Answers, answers),
-            Err(error) => tracing::warn!(%error, "answers that are over were not removed"),
-        }
+        let mut is_whole = match self.sweep(Swept::Answers, &mut gone).await {
+            Ok(true) => true,
+            Ok(false) => return Ok(Turn::Elsewhere),
+            Err(error) => {
+                tracing::warn!(%error, "answers that are over were not removed");
+                false
+            }
+        };
         let every = self.app.config().retention.every;
         if self.last().is_some_and(|last| now.since(last) < every) {
             return Ok(Turn::Early);
         }
-        let mut gone = Vec::new();
-        let mut is_whole = true;
         for kind in Swept::ALL.iter().copied().filter(|kind| *kind != Swept::Answers) {
             match self.sweep(kind, &mut gone).await {
                 Ok(true) => {}

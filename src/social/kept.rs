@@ -1,8 +1,8 @@
 //! What a provider publishes, kept for a while.
 //!
-//! Law: one asks, and those wait for what it learns whom nothing that is held will do. Nobody is asked more often than the pause
-//! between two questions allows, whatever people send; what could not be had is not asked for again
-//! at once either.
+//! Law: one asks. Whoever can do with what is held does not wait; everybody else waits for what it learns.
+//! Nobody is asked more often than the pause between two questions allows, whatever people send; what could
+//! not be had is not asked for again at once either.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

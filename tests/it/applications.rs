@@ -51,6 +51,15 @@ async fn keys_are_asked_for_where_the_configuration_says() {
 }
 
 #[tokio::test]
+async fn what_an_applications_keys_opened_is_kept_by_no_cache_that_others_share() {
+    let (_upstream, gateway, keys) = scene("everywhere").await;
+    let opened = gateway.send("GET", "/bill", &keys.lines()).await;
+    assert_eq!((opened.status, opened.header("cache-control")), (200, Some("private")));
+    let opened = gateway.send("GET", "/open", &keys.lines()).await;
+    assert_eq!((opened.status, opened.header("cache-control")), (200, Some("private")));
+}
+
+#[tokio::test]
 async fn the_contracts_table_of_refusals() {
     let (_upstream, gateway, keys) = scene("api").await;
     let [key, secret] = keys.lines();

@@ -334,6 +334,7 @@ async fn what_is_not_offered_is_refused_by_name() {
         ("GET", "/roles/?page_size=101", Value::Null, "page_size"),
         ("GET", "/permissions/?page_size=many", Value::Null, "page_size"),
         ("GET", "/permissions/?parent=nothing", Value::Null, "parent"),
+        ("GET", "/permissions/?ordering=name,-name", Value::Null, "ordering"),
         ("GET", "/groups/?is_default=true", Value::Null, "is_default"),
     ] {
         let answer = scene.call(root, method, path, body.clone()).await;
@@ -381,6 +382,7 @@ async fn each_endpoint_asks_for_its_own_permission_and_for_a_person() {
     ]
     .map(|(method, path, needed)| (method, path.replace('@', &person), needed))
     .into();
+    assert_eq!(endpoints.len(), portcullis::rbac::rows().len(), "an endpoint is not in the list above");
     scene.gateway.grant(scene.clerk.id, permission("users.ban")).await;
     let minted = scene.ok(&scene.clerk, "POST", "/ai/tokens/", json!({"permissions": ["users.ban"]})).await;
     let agent = format!("Authorization: AgentBearer {}", minted["token"].as_str().unwrap());

@@ -80,7 +80,8 @@ async fn nobody_changes_rights_without_end_in_a_minute() {
     for _ in 0..130 {
         answers.push(scene.refused(&scene.root, "DELETE", "/roles/nothing/", Value::Null).await.0);
     }
-    assert_eq!((answers[0], answers[129]), (404, 429));
+    assert_eq!(answers.iter().filter(|status| **status == 404).count(), 120, "{answers:?}");
+    assert!(answers[120..].iter().all(|status| *status == 429), "{answers:?}");
     let seen = scene.ok(&scene.root, "GET", "/roles/", Value::Null).await;
     assert!(seen["count"].is_number(), "reading is not counted");
 }

@@ -154,8 +154,8 @@ pub(super) async fn as_stored(app: &App, id: Id) -> Option<Vec<u8>> {
 }
 
 /// Drops the answers whose time is over; how many.
-pub(super) async fn forget(tx: &mut Tx, now: Timestamp) -> Result<u64, Error> {
-    store::forget(tx, now).await
+pub(super) async fn forget(tx: &mut Tx, now: Timestamp, most: u32) -> Result<u64, Error> {
+    store::forget(tx, now, most).await
 }
 
 /// An answer on its way to its agent, copied piece by piece.

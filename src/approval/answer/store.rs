@@ -32,6 +32,9 @@ pub(super) async fn find(mut src: impl Source, id: Id, now: Timestamp) -> Result
     src.optional(stmt.bind(id).bind(now)).await
 }
 
-pub(super) async fn forget(tx: &mut Tx, now: Timestamp) -> Result<u64, Error> {
-    tx.execute(sql("DELETE FROM approval_result WHERE ends_at <= ?").bind(now)).await
+pub(super) async fn forget(tx: &mut Tx, now: Timestamp, most: u32) -> Result<u64, Error> {
+    let over = sql("SELECT approval_id FROM approval_result WHERE ends_at <= ? LIMIT ?").bind(now).bind(most);
+    let over: Vec<(Id,)> = tx.all(over).await?;
+    let delete = sql("DELETE FROM approval_result WHERE approval_id IN");
+    tx.execute(delete.list(over.into_iter().map(|(id,)| id))).await
 }

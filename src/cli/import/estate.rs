@@ -18,7 +18,7 @@ use crate::store::DEFAULT_SITE;
 
 const OWNER: &str = "owner";
 
-/// All organizations, parents before what is below them.
+/// All organizations, in whatever order.
 pub(super) struct Estate {
     pub tenants: Vec<Tenant>,
 }

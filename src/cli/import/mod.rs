@@ -210,17 +210,19 @@ async fn furnish(change: &mut Change<'_>, desk: &Desk, id: Id, ready: &Ready) ->
     for channel in &ready.proved {
         account::verify(change, id, *channel, How::Administrator).await?;
     }
-    if !ready.fields.is_empty()
-        && let Err(WriteError::Store(cause)) = account::edit(change, id, &ready.fields).await
-    {
-        return Err(cause.into());
+    if !ready.fields.is_empty() {
+        match account::edit(change, id, &ready.fields).await {
+            Ok(_) => {}
+            Err(WriteError::Store(cause)) => return Err(cause.into()),
+            Err(WriteError::Taken(taken)) => return Err(Failure::problem(format!("{taken:?} is taken"))),
+        }
     }
     for granted in &ready.granted {
         rbac::grant(change, &desk.definitions, id, granted).await.map_err(Failure::problem)?;
     }
-    // Whoever may not log in there does not here, whatever rights they have: the last superuser too, who is
-    // not shut out, and then is told of.
-    let is_shut_out = match (ready.is_banned, ready.is_active, ready.lock) {
+    // Whoever may not log in there does not here, whatever rights they have. Nobody is a superuser here who
+    // may not log in (see `person`), so nothing keeps these from being done.
+    let is_done = match (ready.is_banned, ready.is_active, ready.lock) {
         (true, ..) => account::set_ban(change, id, Ban::Imposed).await?,
         (false, false, _) => account::set_activity(change, id, Activity::Inactive).await?,
         (false, true, Some(lock)) => {
@@ -229,11 +231,7 @@ async fn furnish(change: &mut Change<'_>, desk: &Desk, id: Id, ready: &Ready) ->
         }
         (false, true, None) => true,
     };
-    if is_shut_out {
-        Ok(())
-    } else {
-        Err(Failure::problem("the only superuser may not log in: take another one first"))
-    }
+    if is_done { Ok(()) } else { Err(Failure::problem("somebody who may not log in there still could here")) }
 }
 
 /// Whether the person has an account, or somebody else has what would be theirs. An account is the same

@@ -1,6 +1,7 @@
 //! What a decision needed and got no answer from.
 //!
-//! Law: whoever calls is told the same for all of them; logs and metrics are told which it was.
+//! Law: whoever calls is told the same sentence for all of them, and only for how long differs; logs and
+//! metrics are told which it was.
 
 use std::time::Duration;
 

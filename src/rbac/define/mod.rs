@@ -7,6 +7,8 @@
 
 pub(super) mod store;
 
+use std::collections::BTreeMap;
+
 use super::administrators;
 use super::authority::Authority;
 use super::{Granted, Outcome, Refused, gained, lost, redefined, revoke, revoke_from_all};
@@ -72,7 +74,7 @@ pub async fn edit_permission(
     by.may_lose(&what)?;
     let all = &by.definitions().permissions;
     let Some(own) = all.get(code) else { return Err(Refused::Undefined(what)) };
-    let place = edit.place.filter(|place| place.parent() != own.parent.as_ref());
+    let place = edit.place.clone().filter(|place| place.parent() != own.parent.as_ref());
     if let Some(Place::Below(parent)) = &place {
         refuse_undefined(by, &Granted::Permission(parent.clone()))?;
         let mut above = Some(parent);
@@ -85,12 +87,7 @@ pub async fn edit_permission(
             }
         }
     }
-    let edit = Edit {
-        name: edit.name.filter(|name| *name != own.name),
-        description: edit.description.filter(|text| *text != own.description),
-        place,
-        is_default: None,
-    };
+    let edit = Edit { place, is_default: None, ..edit.but_for(&own.name, &own.description) };
     write(change, &what, &edit).await
 }
 
@@ -100,21 +97,17 @@ pub async fn remove_permission(change: &mut Change<'_>, by: &Authority, code: &C
     by.own_definition(&what)?;
     by.covers(&what)?;
     by.may_lose(&what)?;
-    let mut all = vec![code.clone()];
-    let mut at = 0;
-    while let Some(parent) = all.get(at).cloned() {
-        let below =
-            by.definitions().permissions.iter().filter(|(_, own)| own.parent.as_ref() == Some(&parent));
-        let below: Vec<Code> = below
-            .map(|(code, _)| code.clone())
-            .filter(|code| by.own_definition(&Granted::Permission(code.clone())).is_ok())
-            .filter(|code| !all.contains(code))
-            .collect();
-        all.extend(below);
-        at += 1;
+    let mut below: BTreeMap<&Code, Vec<&Code>> = BTreeMap::new();
+    for (code, own) in &by.definitions().permissions {
+        if let Some(parent) = own.parent.as_ref().filter(|_| own.managed_by == ManagedBy::Store) {
+            below.entry(parent).or_default().push(code);
+        }
     }
-    for code in all {
-        remove(change, &Granted::Permission(code)).await?;
+    // Taken out of the map as it goes down: a circle in the store ends where it closes.
+    let mut todo = vec![code];
+    while let Some(code) = todo.pop() {
+        todo.extend(below.remove(code).unwrap_or_default().into_iter().filter(|below| *below != what.code()));
+        remove(change, &Granted::Permission(code.clone())).await?;
     }
     Ok(())
 }
@@ -166,12 +159,8 @@ pub async fn edit_role(
         by.covers(&what)?;
     }
     let Some(own) = by.definitions().roles.get(code) else { return Err(Refused::Undefined(what)) };
-    let edit = Edit {
-        name: edit.name.filter(|name| *name != own.name),
-        description: edit.description.filter(|text| *text != own.description),
-        place: None,
-        is_default: edit.is_default.filter(|is_default| *is_default != own.is_default),
-    };
+    let is_default = edit.is_default.filter(|is_default| *is_default != own.is_default);
+    let edit = Edit { place: None, is_default, ..edit.but_for(&own.name, &own.description) };
     write(change, &what, &edit).await
 }
 
@@ -219,7 +208,10 @@ pub async fn make_group(change: &mut Change<'_>, by: &Authority, new: &NewDefini
     refuse_taken(by, &what)?;
     refuse_full(by, &what)?;
     begin_with_nobody(change, &what).await?;
-    super::create_group(change, by.definitions(), &new.code, &new.name).await?;
+    // The command line takes no turn: it may have been quicker.
+    if super::create_group(change, by.definitions(), &new.code, &new.name).await? == Outcome::Unchanged {
+        return Err(Refused::Taken(what));
+    }
     let described = Edit { description: Some(new.description.clone()), ..Edit::default() };
     let now = change.now();
     store::edit(change.tx(), &what, &described, now).await?;
@@ -235,12 +227,7 @@ pub async fn describe_group(
 ) -> Result<Outcome, Refused> {
     let what = own_group(by, code)?;
     let Some(own) = by.definitions().groups.get(code) else { return Err(Refused::Undefined(what)) };
-    let edit = Edit {
-        name: edit.name.filter(|name| *name != own.name),
-        description: edit.description.filter(|text| *text != own.description),
-        place: None,
-        is_default: None,
-    };
+    let edit = Edit { place: None, is_default: None, ..edit.but_for(&own.name, &own.description) };
     write(change, &what, &edit).await
 }
 

@@ -119,6 +119,17 @@ pub struct Edit {
     pub is_default: Option<bool>,
 }
 
+impl Edit {
+    /// Without what the definition is called and described as already.
+    pub(super) fn but_for(self, name: &str, description: &str) -> Self {
+        Self {
+            name: self.name.filter(|new| new != name),
+            description: self.description.filter(|new| new != description),
+            ..self
+        }
+    }
+}
+
 pub(super) async fn edit(tx: &mut Tx, what: &Granted, edit: &Edit, now: Timestamp) -> Result<(), Error> {
     let stmt = match what {
         Granted::Permission(_) => sql("UPDATE permission SET updated_at = ?"),
@@ -174,8 +185,7 @@ pub(super) async fn add_to_role(tx: &mut Tx, role: &Code, granted: &Granted) -> 
     tx.execute(insert.upsert(&["role_code", "kind", "code"], &[])).await.map(drop)
 }
 
-/// Whether the role had it.
-pub(super) async fn take_from_role(tx: &mut Tx, role: &Code, granted: &Granted) -> Result<bool, Error> {
+pub(super) async fn take_from_role(tx: &mut Tx, role: &Code, granted: &Granted) -> Result<(), Error> {
     let delete = sql("DELETE FROM role_grant WHERE role_code = ? AND kind = ? AND code = ?");
-    Ok(tx.execute(delete.bind(role).bind(granted.kind()).bind(granted.code())).await? == 1)
+    tx.execute(delete.bind(role).bind(granted.kind()).bind(granted.code())).await.map(drop)
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::view::{GroupShown, Known};
-use super::{DESCRIPTION_MAX, NAME_MAX, REFUSALS, caller, codes, conclude, new_code, same_code};
+use super::{DESCRIPTION_MAX, NAME_MAX, REFUSALS, caller, codes, conclude, is_sought, new_code, same_code};
 use crate::http::{
     ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging,
     Query, Row, del, get, post, put,
@@ -36,6 +36,7 @@ pub(super) fn rows() -> Vec<Row> {
             .allow("roles.update")
             .limit(Bucket::Rights)
             .codes(&REFUSALS)
+            .codes(&[ErrorCode::LastAdministrator])
             .strict()
             .audited(&["permission_changed"])
             .about("Change what is sent of a group, and leave the rest"),
@@ -43,12 +44,14 @@ pub(super) fn rows() -> Vec<Row> {
             .allow("roles.delete")
             .limit(Bucket::Rights)
             .codes(&REFUSALS)
+            .codes(&[ErrorCode::LastAdministrator])
             .audited(&["permission_changed", "group_left"])
             .about("Remove a group, from everyone in it"),
         post("/groups/{id}/grants/", add)
             .allow("roles.manage_permissions")
             .limit(Bucket::Rights)
             .codes(&REFUSALS)
+            .codes(&[ErrorCode::LastAdministrator])
             .codes(&[ErrorCode::PermissionsNotFound, ErrorCode::RoleNotFound])
             .strict()
             .audited(&["permission_changed"])
@@ -57,6 +60,7 @@ pub(super) fn rows() -> Vec<Row> {
             .allow("roles.manage_permissions")
             .limit(Bucket::Rights)
             .codes(&REFUSALS)
+            .codes(&[ErrorCode::LastAdministrator])
             .strict()
             .audited(&["permission_changed"])
             .about("Take roles and permissions from everyone in a group"),
@@ -89,11 +93,7 @@ impl FromFields for ListQuery {
 async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Paged<GroupShown>>, ApiError> {
     let known = Known::read(&call.app).await?;
     let part = query.search.as_deref().unwrap_or_default().to_lowercase();
-    let sought = known
-        .definitions()
-        .groups
-        .iter()
-        .filter(|(code, own)| code.as_str().contains(&part) || own.name.to_lowercase().contains(&part));
+    let sought = known.definitions().groups.iter().filter(|(code, own)| is_sought(&part, code, &own.name));
     let mut found: Vec<GroupShown> = sought.filter_map(|(code, _)| known.group(code)).collect();
     query.ordering.sort(&mut found, |field, left, right| match field {
         "code" => left.code.cmp(&right.code),

@@ -34,13 +34,13 @@ const DESCRIPTION_MAX: usize = 2000;
 const CODES_MAX: usize = 200;
 
 /// What changing a definition may answer.
-const REFUSALS: [ErrorCode; 5] = [
-    ErrorCode::NotFound,
-    ErrorCode::PermissionDenied,
-    ErrorCode::ManagedByConfig,
-    ErrorCode::BuiltIn,
-    ErrorCode::LastAdministrator,
-];
+const REFUSALS: [ErrorCode; 4] =
+    [ErrorCode::NotFound, ErrorCode::PermissionDenied, ErrorCode::ManagedByConfig, ErrorCode::BuiltIn];
+
+/// Whether a search for `part`, in small letters, finds a definition.
+fn is_sought(part: &str, code: &Code, name: &str) -> bool {
+    code.as_str().contains(part) || name.to_lowercase().contains(part)
+}
 
 /// Who changes rights here.
 fn caller(call: &Call) -> Result<Id, ApiError> {

@@ -1,12 +1,12 @@
 //! The rows of `permissions/` (contract section 19.4).
 //!
-//! Law: a permission is made and moved only below what its maker holds.
+//! Law: a permission is made only below what its maker holds, and moved only by who holds it.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::view::{Known, PermissionShown};
-use super::{DESCRIPTION_MAX, NAME_MAX, REFUSALS, caller, conclude, new_code, same_code};
+use super::{DESCRIPTION_MAX, NAME_MAX, REFUSALS, caller, conclude, is_sought, new_code, same_code};
 use crate::http::{
     ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging,
     Query, Row, del, get, post, put,
@@ -37,7 +37,7 @@ pub(super) fn rows() -> Vec<Row> {
         put("/permissions/{id}/", update)
             .allow("permissions.update")
             .limit(Bucket::Rights)
-            .codes(&REFUSALS[..4])
+            .codes(&REFUSALS)
             .codes(&[ErrorCode::CircularHierarchy])
             .strict()
             .audited(&["permission_changed"])
@@ -45,7 +45,7 @@ pub(super) fn rows() -> Vec<Row> {
         del("/permissions/{id}/", delete)
             .allow("permissions.delete")
             .limit(Bucket::Rights)
-            .codes(&REFUSALS[..4])
+            .codes(&REFUSALS)
             .audited(&["permission_changed", "permission_revoked"])
             .about("Remove a permission and those below it, from everyone"),
     ]
@@ -91,7 +91,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Paged<P
     };
     let all = known.definitions().permissions.iter();
     let sought = all.filter(|(code, own)| {
-        let is_found = code.as_str().contains(&part) || own.name.to_lowercase().contains(&part);
+        let is_found = is_sought(&part, code, &own.name);
         is_found && below.as_ref().is_none_or(|parent| own.parent == *parent)
     });
     let mut found: Vec<PermissionShown> = sought.filter_map(|(code, _)| known.permission(code)).collect();

@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::view::{Known, PermissionShown, RoleListed, RoleShown};
-use super::{DESCRIPTION_MAX, NAME_MAX, REFUSALS, all_known, caller, codes, conclude, new_code, same_code};
+use super::{
+    DESCRIPTION_MAX, NAME_MAX, REFUSALS, all_known, caller, codes, conclude, is_sought, new_code, same_code,
+};
 use crate::http::{
     ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging,
     Query, Row, del, get, post, put,
@@ -40,6 +42,7 @@ pub(super) fn rows() -> Vec<Row> {
             .allow("roles.update")
             .limit(Bucket::Rights)
             .codes(&REFUSALS)
+            .codes(&[ErrorCode::LastAdministrator])
             .codes(&[ErrorCode::PermissionsNotFound])
             .strict()
             .audited(&changed)
@@ -48,6 +51,7 @@ pub(super) fn rows() -> Vec<Row> {
             .allow("roles.delete")
             .limit(Bucket::Rights)
             .codes(&REFUSALS)
+            .codes(&[ErrorCode::LastAdministrator])
             .audited(&["permission_changed", "role_removed"])
             .about("Remove a role, from everyone"),
         get("/roles/{id}/permissions/", permissions)
@@ -58,6 +62,7 @@ pub(super) fn rows() -> Vec<Row> {
             .allow("roles.manage_permissions")
             .limit(Bucket::Rights)
             .codes(&REFUSALS)
+            .codes(&[ErrorCode::LastAdministrator])
             .codes(&[ErrorCode::PermissionsNotFound])
             .strict()
             .audited(&changed)
@@ -66,6 +71,7 @@ pub(super) fn rows() -> Vec<Row> {
             .allow("roles.manage_permissions")
             .limit(Bucket::Rights)
             .codes(&REFUSALS)
+            .codes(&[ErrorCode::LastAdministrator])
             .codes(&[ErrorCode::PermissionsNotFound])
             .strict()
             .audited(&changed)
@@ -104,7 +110,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Paged<R
     let known = Known::read(&call.app).await?;
     let part = query.search.as_deref().unwrap_or_default().to_lowercase();
     let sought = known.definitions().roles.iter().filter(|(code, own)| {
-        let is_found = code.as_str().contains(&part) || own.name.to_lowercase().contains(&part);
+        let is_found = is_sought(&part, code, &own.name);
         is_found && query.is_default.is_none_or(|wanted| own.is_default == wanted)
     });
     let mut found: Vec<RoleListed> = sought.filter_map(|(code, _)| known.role_listed(code)).collect();

@@ -1,11 +1,15 @@
 //! `portcullis audit verify`: what somebody did to the store behind the gateway's back is found and named.
 //! Law: the first row that is wrong is named, by its number, and nothing else is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis::app;
 use portcullis::audit::SignedHead;
+use portcullis::base::{SystemClock, SystemRandom};
 use portcullis::config::{self, Config};
 use portcullis::crypto::seal::SealKey;
+use portcullis::server;
 use portcullis::store::{Db, Stmt, sql};
 
 use super::gateway::Gateway;
@@ -25,7 +29,7 @@ fn place() -> Place {
     place
 }
 
-fn config(place: &Place) -> std::sync::Arc<Config> {
+fn config(place: &Place) -> Arc<Config> {
     config::load(&place.path().join("portcullis.yaml")).unwrap().config
 }
 
@@ -116,6 +120,37 @@ async fn a_tail_that_was_cut_off_with_its_counter_is_found_by_what_the_log_says(
     }
     place.run("audit verify").good();
     assert_eq!(wrong(&place, &format!("audit verify --json --head {head}")).1, "rewritten");
+}
+
+/// Whoever may write to the store can write the row that says what was pruned, too.
+#[tokio::test]
+async fn a_fresh_beginning_that_somebody_removed_is_found_by_an_older_line_of_the_log() {
+    let place = place();
+    let old = signed(&place).await;
+    place.run("user create zoe@example.com --no-password").good();
+    let new = signed(&place).await;
+    let log = format!(
+        "10:00:00 INFO the audit trail ends here seq=3 signed={old}\n{{\"message\":\"x v1.2.3\",\"signed\":\"{new}\"}}\n"
+    );
+    place.write("gateway.log", &log);
+    let path = place.path().join("gateway.log").display().to_string();
+    let whole = place.run(&format!("audit verify --json --log {path}")).json();
+    assert_eq!((&whole["first"], &whole["unvouched"]), (&1.into(), &serde_json::Value::Null));
+    let config = config(&place);
+    let app = server::operate(&config, Arc::new(SystemClock), Arc::new(SystemRandom)).await.unwrap();
+    tamper(&place, [sql("UPDATE audit SET happened_at = happened_at + 100000000 WHERE seq = 4")]).await;
+    let gone = app::prune_audit(&app, Duration::ZERO).await.unwrap().unwrap();
+    tamper(&place, [sql("UPDATE audit SET happened_at = happened_at - 100000000 WHERE seq = 4")]).await;
+    assert_eq!(gone, 3, "but for the last one of then");
+    // The newest line alone does not show it, and the command says so.
+    let newest = place.run(&format!("audit verify --head {new}")).good();
+    assert!(newest.contains("entries 1 to 3 are gone"), "{newest}");
+    let told = place.run(&format!("audit verify --json --head {new}")).json();
+    assert_eq!((&told["first"], &told["unvouched"]), (&4.into(), &serde_json::json!([1, 3])));
+    assert_eq!(wrong(&place, &format!("audit verify --json --log {path}")), (3, "missing".to_owned()));
+    place.write("empty.log", "nothing of ours\n");
+    let empty = place.path().join("empty.log").display().to_string();
+    assert!(place.run(&format!("audit verify --log {empty}")).bad().contains("has no line"));
 }
 
 #[tokio::test]

@@ -95,7 +95,6 @@ pub(super) async fn permissions(mut db: &Db) -> Result<Vec<Held>, Error> {
     db.all(stmt).await
 }
 
-/// Parents have smaller keys than what is below them.
 pub(super) async fn organizations(mut db: &Db) -> Result<Vec<Organization>, Error> {
     let stmt = sql(
         "SELECT TRIM(CAST(id AS CHAR(40))) AS whose, TRIM(CAST(parent_id AS CHAR(40))) AS parent, slug, \
