@@ -8,6 +8,8 @@ SHELL := /bin/bash
 
 TOOLS := $(CURDIR)/target/tools/bin
 export PATH := $(TOOLS):$(PATH)
+# Tests spend half their time waiting for something to end: two for each core keep the cores busy.
+THREADS := $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -19,12 +21,12 @@ run: ## Build Portcullis and start the demo gateway
 test: ## Run every test against throw-away PostgreSQL, MariaDB and Redis servers
 	@scripts/need build test nextest
 	cargo test --locked --doc
-	scripts/test-servers exec cargo nextest run --locked
+	scripts/test-servers exec cargo nextest run --locked --test-threads $(THREADS)
 
 test-long: ## The same with the full race counts; slow, for before a release
 	@scripts/need build test nextest
 	cargo test --locked --doc
-	PORTCULLIS_TEST_LONG=1 scripts/test-servers exec cargo nextest run --locked --profile long
+	PORTCULLIS_TEST_LONG=1 scripts/test-servers exec cargo nextest run --locked --profile long --test-threads $(THREADS)
 
 fuzz: ## Fuzz what faces the network, a minute for each target
 	@scripts/need build fuzz
