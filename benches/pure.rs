@@ -1,7 +1,7 @@
 //! What a decision costs by itself, without a socket: finding a route, judging a policy, reading a
-//! token that no cache knows, counting against a route's limit.
+//! token that no cache knows, counting against a route's limit; and what it costs to read a configuration.
 //! Law: the time must not grow with the number of routes. `cargo bench --bench pure` shows it;
-//! the aim for a route is half a microsecond at 10,000 routes.
+//! the aim for a route is half a microsecond at 10,000 routes, and a second to read and check so many.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -55,6 +55,27 @@ fn routes(criterion: &mut Criterion) {
             });
         });
     }
+}
+
+fn configurations(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("configuration");
+    group.sample_size(10);
+    for count in [10, 10_000] {
+        let mut text =
+            "preset: development\nupstreams: { app: { servers: [127.0.0.1:9000] } }\nroutes:\n".to_owned();
+        for at in 0..count {
+            text += &format!(
+                "  - {{ name: r{at}, match: {{ path: '/r{at}/{{id}}/**' }}, upstream: app, allow: signed_in }}\n"
+            );
+        }
+        group.bench_function(format!("reading and checking {count} routes"), |bencher| {
+            bencher.iter(|| {
+                let loaded = portcullis::config::load_text(black_box(&text)).expect("a configuration");
+                assert_eq!(loaded.config.routes.len(), count);
+            });
+        });
+    }
+    group.finish();
 }
 
 fn policies(criterion: &mut Criterion) {
@@ -142,5 +163,5 @@ fn limits(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(pure, routes, policies, tokens, limits);
+criterion_group!(pure, routes, configurations, policies, tokens, limits);
 criterion_main!(pure);

@@ -37,12 +37,11 @@ pub(super) async fn who(
                 return Err(Failed::Unavailable("it does not take the gateway's own password"));
             }
             let mut found = find(ldap, settings, search, user).await?;
-            if let Some(entry) = &found {
-                let person = identity(settings, entry)?;
-                // Nobody is told: whoever is not there has no second name at which tries could run out.
-                if !doorman.admits(&person.issuer, &person.subject).await? {
-                    found = None;
-                }
+            let person = found.as_ref().map(|entry| identity(settings, entry)).transpose()?;
+            let subject = person.as_ref().map(|person| person.subject.as_str());
+            // Nobody is told: of whoever is not there tries are counted, too, and cost as long.
+            if !doorman.admits(&issuer(settings), subject).await? {
+                found = None;
             }
             // Somebody who is not there is asked for all the same.
             let name = found.as_ref().map_or_else(|| nobody(search, stand_in), |entry| entry.dn.clone());

@@ -255,10 +255,11 @@ struct Claim<'a> {
 /// Counts tries by the person, whatever they were called by: a directory may know them by many names.
 #[async_trait]
 pub trait Doorman: Send + Sync {
-    /// Whether the password of this person may be tried. Asked before the directory is shown it, and
-    /// perhaps again by another server of the same directory.
+    /// Whether the password of this person may be tried; `None` is somebody who is not there, for whom as
+    /// much is done. Asked before the directory is shown it, and perhaps again by another server of the same
+    /// directory. Who asks may be gone before the answer is there: what was counted by then is known here.
     ///
     /// # Errors
     /// It cannot be told: then nothing is tried.
-    async fn admits(&self, issuer: &str, subject: &str) -> Result<bool, Failed>;
+    async fn admits(&self, issuer: &str, subject: Option<&str>) -> Result<bool, Failed>;
 }

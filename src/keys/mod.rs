@@ -285,8 +285,8 @@ async fn install(app: &App, actor: Actor, new: New<'_>) -> Result<Installed, Fai
     if matches!(&replaces, Replaces::These(kids) if *kids != current.kids) {
         return Ok(Installed::Overtaken);
     }
-    // The first key of all has nobody to wait for.
-    let active_from = if current.kids.is_empty() { now } else { now.plus(SETTLE) };
+    // The first key of all has nobody to wait for, and signs at once where a clock is behind this one, too.
+    let active_from = if current.kids.is_empty() { now.minus(LEEWAY) } else { now.plus(SETTLE) };
     let row = KeyRow {
         kid: key.kid().to_owned(),
         purpose: purpose.name().to_owned(),

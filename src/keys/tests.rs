@@ -49,6 +49,24 @@ on_every_store! {
         assert_eq!(list(&app).await.unwrap().len(), 2, "one for each purpose");
     }
 
+    async fn the_first_key_signs_at_once_where_a_clock_is_behind_and_no_later_one_does(store: TestStore) {
+        let app = TestApp::on(store, with()).await;
+        ensure(&app).await.unwrap();
+        let other = app.another(with()).await;
+        load(&other).await.unwrap();
+        for purpose in PURPOSES {
+            let (first, _) = active(&app, purpose);
+            let signs = |at| other.keyring().active(purpose, at).map(|key| key.kid().to_owned());
+            assert_eq!(signs(app.now().minus(LEEWAY)).as_ref(), Some(&first));
+            let new = rotate(&app, Actor::command_line(), purpose).await.unwrap();
+            load(&other).await.unwrap();
+            let signs = |at| other.keyring().active(purpose, at).map(|key| key.kid().to_owned());
+            assert_eq!(signs(app.now().minus(LEEWAY)).as_ref(), Some(&first));
+            assert_eq!(signs(app.now()), Some(first));
+            assert_eq!(signs(app.now().plus(SETTLE)), Some(new));
+        }
+    }
+
     async fn a_rotation_overlaps(store: TestStore) {
         let app = TestApp::on(store, with()).await;
         let other = app.another(with()).await;

@@ -6,13 +6,14 @@
 //! says stands for the password alone, and goes on as every identity does that others vouch for.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::{Mutex, oneshot};
 
 use super::by_password::{Entered, Refused as Login, Visit};
 use super::by_social::{self, Guest, Voucher};
-use super::lockout::{Attempt, Door, Knock, knock, note_failure};
+use super::lockout::{Attempt, Door, Knock, knock, knock_apart, note_failure};
 use crate::app::App;
 use crate::audit::{Actor, LoginFailure};
 use crate::base::{Id, Secret};
@@ -122,45 +123,60 @@ pub(super) async fn withdraw(app: &App, attempts: Vec<Attempt>) -> Result<(), Er
 struct Counting<'a> {
     app: &'a App,
     site: Id,
-    seen: Mutex<Seen>,
+    user: &'a UserName,
+    tried: Mutex<Tried>,
 }
+
+type Person = (String, String);
 
 /// Who was tried, and what came of asking whether they may be.
 #[derive(Default)]
-struct Seen {
-    person: Option<(String, String)>,
-    attempt: Option<Attempt>,
+struct Tried {
+    /// An attempt that is being taken, whoever waits for it.
+    knock: Option<(Person, oneshot::Receiver<Result<Knock, Error>>)>,
+    /// One answer for each; servers that disagree may name several.
+    answers: Vec<(Person, bool)>,
+    attempts: Vec<Attempt>,
     fault: Option<Error>,
 }
 
-impl Counting<'_> {
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+impl Tried {
+    /// Waits for what was begun.
+    async fn settle(&mut self) {
+        // Kept while it is waited for: who waits may be gone before the end.
+        let Some((_, knock)) = &mut self.knock else { return };
+        let knocked = knock.await.unwrap_or(Err(Error::Busy));
+        let Some((person, _)) = self.knock.take() else { return };
+        match knocked {
+            Ok(Knock::Admitted(attempt)) => {
+                self.attempts.push(attempt);
+                self.answers.push((person, true));
+            }
+            Ok(Knock::Locked { .. }) => self.answers.push((person, false)),
+            Err(fault) => self.fault = Some(fault),
+        }
+    }
+
+    fn answer(&self, person: &Person) -> Option<bool> {
+        self.answers.iter().find(|(known, _)| known == person).map(|(_, is_admitted)| *is_admitted)
     }
 }
 
 #[async_trait]
 impl Doorman for Counting<'_> {
-    async fn admits(&self, issuer: &str, subject: &str) -> Result<bool, Failed> {
-        let person = Some((issuer.to_owned(), subject.to_owned()));
-        if self.seen().person == person {
-            return Ok(self.seen().attempt.is_some());
+    async fn admits(&self, issuer: &str, subject: Option<&str>) -> Result<bool, Failed> {
+        // Nobody's subject has a blank in it.
+        let subject = subject.map_or_else(|| format!("nobody {}", self.user.as_str()), str::to_owned);
+        let person = (issuer.to_owned(), subject);
+        let mut tried = self.tried.lock().await;
+        tried.settle().await;
+        if tried.fault.is_none() && tried.answer(&person).is_none() {
+            let door = Door::person(self.site, &person.0, &person.1);
+            let knock = knock_apart(self.app, &self.app.config().accounts.lockout, door);
+            tried.knock = Some((person.clone(), knock));
+            tried.settle().await;
         }
-        let door = Door::person(self.site, issuer, subject);
-        let knocked = knock(self.app, &self.app.config().accounts.lockout, door).await;
-        let mut seen = self.seen();
-        seen.person = person;
-        match knocked {
-            Ok(Knock::Admitted(attempt)) => {
-                seen.attempt = Some(attempt);
-                Ok(true)
-            }
-            Ok(Knock::Locked { .. }) => Ok(false),
-            Err(fault) => {
-                seen.fault = Some(fault);
-                Err(Failed::Busy)
-            }
-        }
+        tried.answer(&person).filter(|_| tried.fault.is_none()).ok_or(Failed::Busy)
     }
 }
 
@@ -189,23 +205,26 @@ pub(super) async fn prove(
         Knock::Admitted(attempt) => attempt,
         Knock::Locked { until } => return Err(Refused::Login(Login::Locked { until: Some(until) })),
     };
-    let counting = Counting { app, site: visit.actor.site, seen: Mutex::default() };
+    let counting = Counting { app, site: visit.actor.site, user, tried: Mutex::default() };
     let outcome = directory.who(user, password, app.new_id(), &counting).await;
-    let seen = std::mem::take(&mut *counting.seen());
-    let attempts: Vec<Attempt> = [Some(attempt), seen.attempt].into_iter().flatten().collect();
-    if let Some(fault) = seen.fault {
+    let mut tried = counting.tried.into_inner();
+    tried.settle().await;
+    let Tried { mut answers, attempts: by_person, fault, .. } = tried;
+    let person = answers.pop().map(|(person, _)| person);
+    let attempts: Vec<Attempt> = [attempt].into_iter().chain(by_person).collect();
+    if let Some(fault) = fault {
         withdraw(app, attempts).await?;
         return Err(fault.into());
     }
     match outcome {
         Ok(identity) => Ok((directory, attempts, identity)),
         Err(Failed::Wrong) => {
-            note(app, visit, seen.person, LoginFailure::WrongPassword, &attempts).await?;
+            note(app, visit, person, LoginFailure::WrongPassword, &attempts).await?;
             Err(Refused::Login(Login::Wrong))
         }
         Err(Failed::Unanswered) => {
             // It counts: else whoever guesses is told nothing by wrong ones and let in by the right one.
-            note(app, visit, seen.person, LoginFailure::IdentityRefused, &attempts).await?;
+            note(app, visit, person, LoginFailure::IdentityRefused, &attempts).await?;
             Err(silent(app, Failed::Unanswered))
         }
         Err(failed) => {
@@ -237,5 +256,55 @@ fn silent(app: &App, failed: Failed) -> Refused {
     match failed {
         Failed::Busy => Refused::Login(Login::Overloaded),
         Failed::Wrong | Failed::Unanswered | Failed::Unavailable(_) => Refused::Unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+    use crate::app::testing::{TestApp, With};
+    use crate::on_every_store;
+    use crate::store::DEFAULT_SITE;
+    use crate::store::testing::TestStore;
+
+    /// One login: the first server is given up at once, and another one asks again.
+    async fn tries(app: &App, subject: Option<&str>) -> (bool, usize) {
+        let user = UserName::parse("ada").unwrap();
+        let counting = Counting { app, site: DEFAULT_SITE, user: &user, tried: Mutex::default() };
+        assert!(counting.admits("ldap:own", subject).now_or_never().is_none(), "it waits for the store");
+        let is_admitted = counting.admits("ldap:own", subject).await.unwrap();
+        assert_eq!(counting.admits("ldap:own", subject).await, Ok(is_admitted));
+        (is_admitted, counting.tried.into_inner().attempts.len())
+    }
+
+    on_every_store! {
+        async fn a_login_counts_once_for_a_person_whoever_gave_up_waiting_and_whether_they_are_there(store: TestStore) {
+            let app = TestApp::on(store, With::default()).await;
+            let after = app.config().accounts.lockout.after;
+            for subject in [Some("ada"), None] {
+                for number in 0..after {
+                    assert_eq!(tries(&app, subject).await, (true, 1), "{subject:?}, {number}");
+                }
+                assert_eq!(tries(&app, subject).await, (false, 0), "{subject:?}");
+            }
+        }
+
+        async fn servers_that_name_two_people_are_told_of_each_what_is_so(store: TestStore) {
+            let app = TestApp::on(store, With::default()).await;
+            for _ in 0..app.config().accounts.lockout.after {
+                tries(&app, Some("bob")).await;
+            }
+            let user = UserName::parse("ada").unwrap();
+            let counting = Counting { app: &app, site: DEFAULT_SITE, user: &user, tried: Mutex::default() };
+            for (subject, is_admitted) in
+                [("ada", true), ("bob", false), ("bob", false), ("ada", true), ("eve", true), ("bob", false)]
+            {
+                assert_eq!(counting.admits("ldap:own", Some(subject)).await, Ok(is_admitted), "{subject}");
+            }
+            let attempts = counting.tried.into_inner().attempts;
+            assert_eq!(attempts.len(), 2, "each is noted or withdrawn");
+        }
     }
 }

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::account::{self, Account};
 use crate::app::{App, Change};
 use crate::audit::{AccountEvent, Actor, How, LoginFailure, SessionEvent};
@@ -16,7 +18,7 @@ use crate::crypto::digest::sha256_hex;
 use crate::directory::UserName;
 use crate::session::Method;
 use crate::social;
-use crate::store::{Error, Tx};
+use crate::store::{Db, Error, Tx};
 
 use super::store::{self, Figures};
 
@@ -114,19 +116,42 @@ fn millis(span: Duration) -> i64 {
 
 /// Takes an attempt, if there is one.
 pub(super) async fn knock(app: &App, settings: &Lockout, door: Door) -> Result<Knock, Error> {
-    let now = app.now();
-    let figures = Figures {
+    let figures = figures(app.now(), settings, door.memory);
+    take(&app.db, door, figures).await
+}
+
+/// The same to its end, whether or not anybody waits for it: what is counted is told, or waits to be.
+pub(super) fn knock_apart(
+    app: &App,
+    settings: &Lockout,
+    door: Door,
+) -> oneshot::Receiver<Result<Knock, Error>> {
+    let (teller, told) = oneshot::channel();
+    let (db, figures) = (app.db.clone(), figures(app.now(), settings, door.memory));
+    app.tasks.spawn("an attempt", async move {
+        // Who asked may be gone; the attempt counts all the same.
+        drop(teller.send(take(&db, door, figures).await));
+    });
+    told
+}
+
+fn figures(now: Timestamp, settings: &Lockout, memory: Memory) -> Figures {
+    Figures {
         now,
         after: i64::from(settings.after),
         first_lock_for: millis(settings.locked_for),
         longest_lock_for: millis(settings.max),
         growth: if settings.escalate { 2 } else { 1 },
-        forget_at: now.plus(match door.memory {
+        forget_at: now.plus(match memory {
             Memory::Short => settings.locked_for,
             Memory::Long => settings.max.max(settings.locked_for),
         }),
-    };
-    let mut tx = app.db.begin().await?;
+    }
+}
+
+async fn take(db: &Db, door: Door, figures: Figures) -> Result<Knock, Error> {
+    let now = figures.now;
+    let mut tx = db.begin().await?;
     store::prepare(&mut tx, &door, &figures).await?;
     let taken = store::take(&mut tx, &door, &figures).await? > 0;
     let locked_until = store::locked_until(&mut tx, &door).await?;

@@ -125,7 +125,7 @@ impl Upstreams {
             }
             keep
         });
-        // Servers are not remembered here: the health checks write the living ones again.
+        // Servers are not remembered here: the upstreams in force write theirs again.
         self.health.reset();
     }
 }

@@ -53,6 +53,15 @@ pub(super) enum Behind {
     Small(Arc<SmallApp>),
 }
 
+impl Behind {
+    fn decide(&self) -> &Arc<dyn Decide> {
+        match self {
+            Self::Proxy { decide, .. } => decide,
+            Self::Small(app) => &app.decide,
+        }
+    }
+}
+
 /// What every connection of a listener shares.
 pub(super) struct Door {
     behind: Behind,
@@ -228,9 +237,8 @@ impl HttpServerApp for Connection {
         let peer = (self.peer, self.peer_text.clone());
         let watchers = (Arc::clone(&self.pulse), Arc::clone(&self.tap));
         let slot = Slot::new(peer, self.scheme, watchers, first_within, self.door.head_within);
-        // The small listeners read no body, and what has one there is the last of its connection.
-        if let (false, Behind::Proxy { decide, .. }) = (session.is_http2(), &self.door.behind) {
-            self.tap.begins(decide.rules().head_max);
+        if !session.is_http2() {
+            self.tap.begins(self.door.behind.decide().rules().head_max);
         }
         let request = async {
             if !self.has_request(&session, turn).await {

@@ -12,7 +12,8 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::HttpSession as Http1;
 use pingora::upstreams::peer::HttpPeer;
 
-use super::crowd::{Crowd, Crowds};
+use super::admission::Caps;
+use super::crowd::Crowd;
 use super::upstream::Chosen;
 
 /// How servers are reached. The framework keeps its own for what it sends.
@@ -26,7 +27,7 @@ pub(super) struct Connectors {
 }
 
 impl Connectors {
-    pub(super) fn new(most: Crowds) -> Self {
+    pub(super) fn new(most: Caps) -> Self {
         Self {
             framework: Connector::new(None),
             plain: TransportConnector::new(None),

@@ -9,13 +9,6 @@ use std::sync::Arc;
 use super::admission::{Admission, Caps, Full, Place};
 use crate::gate::Rejection;
 
-/// The most requests that may be at upstreams at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Crowds {
-    pub total: usize,
-    pub per_address: usize,
-}
-
 /// The requests of this process that are at upstreams.
 pub(super) struct Crowd {
     admission: Arc<Admission>,
@@ -23,8 +16,7 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    pub(super) fn new(most: Crowds) -> Self {
-        let caps = Caps { total: most.total, per_address: most.per_address };
+    pub(super) fn new(caps: Caps) -> Self {
         Self { admission: Arc::default(), caps }
     }
 

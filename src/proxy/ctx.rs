@@ -15,7 +15,7 @@ use super::decide::Found;
 use super::forward::Forward;
 use super::record::{Line, Recorder};
 use super::slot::Slot;
-use super::upstream::{Chosen, Outcome, Try};
+use super::upstream::{Brings, Chosen, Outcome, Try};
 use crate::approval::Copying;
 use crate::gate::head::BodyLength;
 use crate::gate::request_id::RequestId;
@@ -121,6 +121,29 @@ impl Ctx {
         self.body.is_over || self.head.as_ref().is_none_or(|head| head.body == BodyLength::None)
     }
 
+    /// What came of the attempt; told at once, for an answer may have no end.
+    pub(super) fn came_to(&mut self, outcome: Outcome) {
+        self.attempt.outcome = Some(outcome);
+        if let Some(forward) = &self.forward {
+            forward.upstream.note(outcome, self.attempt.tries);
+        }
+    }
+
+    /// How much of it there is to send by now.
+    pub(super) fn brings(&self) -> Brings {
+        if self.owes_nothing() { Brings::All } else { Brings::Part }
+    }
+
+    /// Takes note that the end of the body came.
+    pub(super) fn body_is_over(&mut self) {
+        if !self.owes_nothing()
+            && let Some(forward) = &self.forward
+        {
+            forward.upstream.has_whole(self.attempt.tries);
+        }
+        self.body.is_over = true;
+    }
+
     /// Whether the client can read a body in chunks (RFC 9112 section 6.1). Where it cannot, the end
     /// of the connection ends the body.
     pub(super) fn knows_chunks(&self) -> bool {
@@ -142,9 +165,8 @@ impl Ctx {
         let now = Instant::now();
         if let (Some(forward), Some(started)) = (&self.forward, self.attempt.started) {
             forward.upstream.metrics().answered(now.saturating_duration_since(started));
-            match self.attempt.outcome {
-                Some(outcome) => forward.upstream.note(outcome),
-                None => forward.upstream.learnt_nothing(self.attempt.tries),
+            if self.attempt.outcome.is_none() {
+                forward.upstream.learnt_nothing(self.attempt.tries, self.brings());
             }
         }
         let ended = self.ended();

@@ -260,7 +260,7 @@ async fn relay(
     // Of the connection to the upstream, which is not the client's.
     answer.set_version(Version::HTTP_11);
     ctx.attempt.head_took = ctx.attempt.started.map(|started| started.elapsed());
-    ctx.attempt.outcome = Some(Outcome::Answered);
+    ctx.came_to(Outcome::Answered);
     ctx.attempt.status = Some(answer.status.as_u16());
     if let Some(watch) = watch_of(ctx) {
         watch.answers(answer.headers.get(header::CONTENT_TYPE));

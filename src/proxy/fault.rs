@@ -28,7 +28,7 @@ pub(super) fn blame(error: &Error, ctx: &mut Ctx) -> Option<Rejection> {
     // clients that stall could open its breaker for everybody.
     let is_stalled = is_upstreams && *error.etype() == ErrorType::ReadTimedout && !ctx.owes_nothing();
     if is_upstreams && !is_stalled {
-        ctx.attempt.outcome = Some(Outcome::Failed);
+        ctx.came_to(Outcome::Failed);
         // The path and whoever asked are in the access log; this says what the network did.
         tracing::warn!(id = ctx.request_id(), error = %error.etype().as_str(), "an upstream failed");
     }

@@ -32,13 +32,13 @@ pub mod tls;
 pub mod upstream;
 mod wire;
 
-pub use crowd::Crowds;
+pub use admission::Caps;
 pub use decide::{Decide, Decided, Decision, Found};
 pub use errand::Errands;
 pub use forward::{Forward, Held, Subject, Until};
 pub use hygiene::foreign_cookies;
 pub use listen::Phase;
-pub use public::{Limits, Public, Speech};
+pub use public::{Public, Speech};
 pub use record::{AccessLog, Recorder};
 pub use service::{Edge, Patience};
 pub use small::{Ask, Small};

@@ -24,13 +24,6 @@ const ATTEMPTS: usize = 8;
 /// Idle upstream connections per worker thread.
 const POOL: usize = 256;
 
-/// The most that clients may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    pub connections: usize,
-    pub connections_per_address: usize,
-}
-
 /// What a public socket speaks.
 pub enum Speech {
     /// HTTP/1.1, and HTTP/2 with prior knowledge only where the configuration says so.
@@ -45,14 +38,14 @@ pub struct Public {
     proxy: Arc<HttpProxy<Edge>>,
     decide: Arc<dyn Decide>,
     admission: Arc<Admission>,
-    limits: Limits,
+    caps: Caps,
     metrics: Arc<Metrics>,
     phase: watch::Receiver<Phase>,
 }
 
 impl Public {
     /// `threads` is the number of worker threads of the runtime.
-    pub fn new(edge: Edge, limits: Limits, threads: usize, phase: watch::Receiver<Phase>) -> Self {
+    pub fn new(edge: Edge, caps: Caps, threads: usize, phase: watch::Receiver<Phase>) -> Self {
         let conf = ServerConf {
             threads,
             max_retries: ATTEMPTS,
@@ -62,7 +55,7 @@ impl Public {
         let metrics = Arc::clone(edge.recorder.metrics());
         let decide = Arc::clone(&edge.decide);
         let proxy = Arc::new(http_proxy(&Arc::new(conf), edge));
-        Self { proxy, decide, admission: Arc::default(), limits, metrics, phase }
+        Self { proxy, decide, admission: Arc::default(), caps, metrics, phase }
     }
 
     /// Serves `socket` until the drain has ended. The future ends with its last connection.
@@ -84,14 +77,14 @@ impl Public {
         Ok(self.listener(socket, tls, Arc::new(Door::new(behind, cleartext, patience))).run())
     }
 
-    /// The same proxy with other limits, counted apart, and a drain of its own.
+    /// The same proxy with other caps, counted apart, and a drain of its own.
     #[must_use]
-    pub fn beside(&self, limits: Limits, phase: watch::Receiver<Phase>) -> Self {
+    pub fn beside(&self, caps: Caps, phase: watch::Receiver<Phase>) -> Self {
         Self {
             proxy: Arc::clone(&self.proxy),
             decide: Arc::clone(&self.decide),
             admission: Arc::default(),
-            limits,
+            caps,
             metrics: Arc::clone(&self.metrics),
             phase,
         }
@@ -104,7 +97,7 @@ impl Public {
         small: Arc<dyn Small>,
         patience: Patience,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let behind = Behind::Small(Arc::new(SmallApp(small)));
+        let behind = Behind::Small(Arc::new(SmallApp { small, decide: Arc::clone(&self.decide) }));
         self.listener(socket, None, Arc::new(Door::new(behind, Cleartext::Http1, patience))).run()
     }
 
@@ -114,7 +107,7 @@ impl Public {
             tls,
             door,
             admission: Arc::clone(&self.admission),
-            caps: Caps { total: self.limits.connections, per_address: self.limits.connections_per_address },
+            caps: self.caps,
             metrics: Arc::clone(&self.metrics),
             phase: self.phase.clone(),
         }

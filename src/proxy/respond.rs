@@ -54,6 +54,13 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Ctx, reply: Reply) -
     session.write_response_body(Some(reply.body), true).await
 }
 
+/// What is told about a request that has no id.
+pub(super) fn without_id(rejection: &Rejection) -> serde_json::Value {
+    let mut body = rejection.body("");
+    body.as_object_mut().map(|fields| fields.remove("request_id"));
+    body
+}
+
 fn json(rejection: &Rejection, request_id: &str) -> Reply {
     with_headers(Reply::json(rejection.status(), &rejection.body(request_id)), rejection)
 }

@@ -19,9 +19,10 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
+use super::admission::Caps;
 use super::client::Client;
 use super::connectors::Connectors;
-use super::crowd::{Crowd, Crowds};
+use super::crowd::Crowd;
 use super::ctx::Ctx;
 use super::decide::{Decide, Decided, Decision, Found};
 use super::errand::Errands;
@@ -70,7 +71,7 @@ impl Edge {
         recorder: Arc<Recorder>,
         ids: RequestIds,
         patience: Patience,
-        most: Crowds,
+        most: Caps,
     ) -> Self {
         Self { decide, recorder, ids: Arc::new(ids), patience, connectors: Arc::new(Connectors::new(most)) }
     }
@@ -253,7 +254,9 @@ impl ProxyHttp for Edge {
             ctx.body.bytes += body.as_ref().map_or(0, |piece| piece.len() as u64);
             return Ok(());
         }
-        ctx.body.is_over |= end;
+        if end {
+            ctx.body_is_over();
+        }
         match &ctx.slot {
             Some(slot) if !end => slot.due_within(self.patience.body * 2),
             _ => awaits_head(ctx),
@@ -281,7 +284,7 @@ impl ProxyHttp for Edge {
         hygiene::clean_answer(answer, ctx)?;
         if !answer.status.is_informational() || answer.status.as_u16() == 101 {
             ctx.attempt.head_took = ctx.attempt.started.map(|started| started.elapsed());
-            ctx.attempt.outcome = Some(Outcome::Answered);
+            ctx.came_to(Outcome::Answered);
         }
         if ctx.body.is_over {
             awaits_head(ctx);
@@ -408,7 +411,7 @@ pub(super) fn next_peer(ctx: &mut Ctx, crowd: &Crowd) -> Result<Box<HttpPeer>> {
             Err(full) => return refused(ctx, full),
         }
     }
-    match forward.upstream.choose(ctx.attempt.address) {
+    match forward.upstream.choose(ctx.attempt.address, ctx.brings()) {
         Ok(chosen) => {
             let usage = if forward.held.is_some() { Use::Alone } else { usage_of(head) };
             let peer = chosen.peer(usage, forward.timeouts);

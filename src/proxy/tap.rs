@@ -21,6 +21,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::respond;
 use crate::gate::Rejection;
 use crate::gate::chunks::{Chunks, Progress};
 
@@ -29,10 +30,8 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 const TOO_LONG: usize = 8 * 1024;
 /// What is told about one that goes on. The framework, which knows nothing of it yet, would say nothing.
 static GOES_ON: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let (rejection, mut body) = (Rejection::HeadTooLarge, Rejection::HeadTooLarge.body(""));
-    // No request was read, so none has an id.
-    body.as_object_mut().map(|fields| fields.remove("request_id"));
-    let body = body.to_string();
+    let rejection = Rejection::HeadTooLarge;
+    let body = respond::without_id(&rejection).to_string();
     format!(
         "HTTP/1.1 {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         rejection.status(),

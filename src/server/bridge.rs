@@ -74,6 +74,13 @@ impl Reach {
         Ok(Self { config: Arc::clone(config), rules: Arc::new(rules(config)), upstreams, former: None })
     }
 
+    /// Lets metrics show its upstreams, or no more: others may have their names.
+    pub(super) fn shows(&self, is_shown: bool) {
+        for upstream in self.upstreams.values() {
+            upstream.shows(is_shown);
+        }
+    }
+
     /// The same, and behind it what was in force before.
     pub(super) fn after(&self, before: &Self) -> Self {
         Self { former: Some(Arc::new(before.alone())), ..self.clone() }

@@ -39,7 +39,7 @@ use crate::keys;
 use crate::metrics::Metrics;
 use crate::proxy::tls::{Certificate, PemPair, Unusable};
 use crate::proxy::upstream::Names;
-use crate::proxy::{AccessLog, Edge, Limits, Patience, Phase, Public, Recorder, Speech};
+use crate::proxy::{AccessLog, Caps, Edge, Patience, Phase, Public, Recorder, Speech};
 use crate::shared::Unreachable;
 use crate::shared::alone::{Alone, NotAlone};
 use crate::store;
@@ -49,7 +49,7 @@ use bridge::{Bridge, InForce, Reach};
 use errand::Sending;
 use operator::Operator;
 use redirect::Redirect;
-use room::limits;
+use room::connections;
 use steady::SteadyClock;
 
 pub use assemble::operate;
@@ -154,6 +154,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let ground = Ground::new(Arc::new(SteadyClock::over(start.clock)), start.random);
     let (app, alone) = assemble::assemble(&config, &ground).await?;
     let reach = Reach::new(&config, None, &start.names, &ground.metrics, &ground.tasks).await?;
+    reach.shows(true);
     let gate = open_gate(&app, &config)?;
     chores::of_gate(&app, &gate);
     let reach = InForce::new(reach);
@@ -248,7 +249,7 @@ impl Running {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let ids = RequestIds::new(self.app.random.as_ref());
         let bridge: Arc<Bridge> = Arc::clone(&self.bridge);
-        let edge = Edge::new(bridge, Arc::clone(&self.recorder), ids, patience, room::crowds(config));
+        let edge = Edge::new(bridge, Arc::clone(&self.recorder), ids, patience, room::requests(config));
         errand::start(Sending {
             app: Arc::clone(&self.app),
             gate: Arc::clone(&self.bridge.gate),
@@ -256,7 +257,7 @@ impl Running {
             phase: self.phase.subscribe(),
             open: self.open.clone(),
         });
-        let public = Public::new(edge, limits(config), threads, self.phase.subscribe());
+        let public = Public::new(edge, connections(config), threads, self.phase.subscribe());
         let speech = match &config.listen.tls {
             None => Speech::Plain { h2c: config.listen.h2c },
             Some(tls) => Speech::Tls(self.certificate(tls)?),
@@ -266,7 +267,7 @@ impl Running {
             public.listen(sockets.public, &speech, patience).map_err(StartError::Tls)?,
         );
         let operator = Arc::new(Operator { app: Arc::clone(&self.app), pages: endpoints::operator(config) });
-        let own = Limits { connections: 64, connections_per_address: 64 };
+        let own = Caps { total: 64, per_address: 64 };
         let admin = public.beside(own, self.admin_phase.subscribe());
         self.app.tasks.spawn("admin listener", admin.listen_small(sockets.admin, operator, patience));
         if let Some(socket) = sockets.redirect {

@@ -51,7 +51,9 @@ impl Running {
         let is_route = |name: &str| {
             matches!(name, "-" | "built-in") || new.routes.iter().any(|route| route.name == name)
         };
+        before.shows(false);
         self.app.metrics.keep_only(is_route, |name| new.upstreams.contains_key(name));
+        next.shows(true);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
-use crate::proxy::{Crowds, Limits};
+use crate::proxy::Caps;
 
 /// What may be open beside the connections of clients and those that they need: listeners and who asks the
 /// admin one, logs, messages that are being sent. The least and the most.
@@ -17,22 +17,19 @@ const OWN: (u64, u64) = (32, 128);
 /// A SQLite store opens so many files for each of its connections.
 const OF_THE_STORE: u64 = 3;
 
-/// The limits of the configuration, as far as the system lets them be.
-pub(super) fn limits(config: &Config) -> Limits {
+/// The most connections, as far as the system lets them be.
+pub(super) fn connections(config: &Config) -> Caps {
     let connections = &config.limits.connections;
-    Limits {
-        connections: count(connections.total).min(most(config)),
-        connections_per_address: count(connections.per_address),
-    }
+    Caps { total: count(connections.total).min(most(config)), per_address: count(connections.per_address) }
 }
 
 /// How many requests may be at upstreams: each may hold the second descriptor of a connection, and over
 /// HTTP/2 one connection brings many. No address has more than half of them, so that others get through.
-pub(super) fn crowds(config: &Config) -> Crowds {
+pub(super) fn requests(config: &Config) -> Caps {
     let connections = &config.limits.connections;
     let total = most(config);
     let share = connections.requests_per_address.map_or(connections.per_address, NonZeroU32::get);
-    Crowds { total, per_address: count(share).min((total / 2).max(1)) }
+    Caps { total, per_address: count(share).min((total / 2).max(1)) }
 }
 
 /// For how many connections the system allows enough descriptors.
@@ -54,7 +51,7 @@ pub(super) fn make(config: &Config) {
     {
         tracing::debug!(%error, "the system gives no more descriptors");
     }
-    let (wanted, most) = (config.limits.connections.total, limits(config).connections);
+    let (wanted, most) = (config.limits.connections.total, connections(config).total);
     if u32::try_from(most).is_ok_and(|most| most < wanted) {
         tracing::warn!(
             connections = most,
@@ -78,14 +75,14 @@ mod tests {
     fn half_of_what_is_left_is_for_clients() {
         assert_eq!((room(1024, 30), room(120, 12)), (433, 38));
         assert_eq!((room(32, 30), room(0, 30)), (1, 1));
-        assert!(limits(&crate::config::load_text("preset: medium").unwrap().config).connections > 0);
+        assert!(connections(&crate::config::load_text("preset: medium").unwrap().config).total > 0);
     }
 
     #[test]
     fn one_address_has_a_share_of_the_requests_at_upstreams() {
         let with = |own: &str| {
             let text = format!("preset: medium\nlimits: {{ connections: {{ {own} }} }}");
-            crowds(&crate::config::load_text(&text).unwrap().config)
+            requests(&crate::config::load_text(&text).unwrap().config)
         };
         assert_eq!(with("requests_per_address: 7").per_address, 7);
         assert_eq!(with("per_address: 9").per_address, 9);

@@ -334,3 +334,35 @@ async fn a_body_that_is_on_its_way_may_arrive_until_the_grace_is_over() {
     let targets: Vec<_> = upstream.seen().iter().map(|seen| seen.target().to_owned()).collect();
     assert_eq!(targets, ["/finishing"], "half a body is no request");
 }
+
+#[tokio::test]
+async fn metrics_show_the_upstream_that_a_reload_put_in_the_place_of_another() {
+    let (good, own) = (Upstream::echo().await, Upstream::echo().await);
+    let broken = Upstream::start(|_| Act::Close).await;
+    let yaml = |server: std::net::SocketAddr| {
+        format!(
+            "upstreams:
+  up: {{ servers: ['{server}'], retries: 0, breaker: {{ after: 1, within: 60s, open_for: 1h }} }}
+  own: {{ servers: ['{}'] }}
+routes:
+  - {{ name: own, match: {{ path: '/own/**' }}, upstream: own, allow: anyone }}
+  - {{ name: all, match: {{ path: '/**' }}, upstream: up, allow: anyone }}
+",
+            own.address
+        )
+    };
+    let gateway = Gateway::start(&yaml(broken.address)).await;
+    let ask = async |path: &str| exchange(gateway.public(), get(path, &[])).await.unwrap().status;
+    let state = || gateway.metric("portcullis_breaker_state{upstream=\"up\"}");
+    let health = || {
+        let server = own.address;
+        gateway.metric(&format!("portcullis_upstream_health{{server=\"{server}\",upstream=\"own\"}}"))
+    };
+    assert_eq!((ask("/x").await, state(), health()), (502, 2, 1));
+    // What does not change stays as it is, and shown.
+    let same = yaml(broken.address).replace("name: all", "name: rest");
+    gateway.running.reload(&gateway.load(&same)).await.unwrap();
+    assert_eq!((ask("/x").await, state(), health()), (503, 2, 1));
+    gateway.running.reload(&gateway.load(&yaml(good.address))).await.unwrap();
+    assert_eq!((state(), ask("/x").await, health()), (0, 200, 1), "a new upstream begins anew");
+}

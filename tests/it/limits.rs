@@ -129,6 +129,13 @@ async fn the_second_head_on_a_connection_must_arrive_in_time_too() {
 async fn a_head_without_an_end_is_closed_when_it_is_longer_than_a_head_may_be() {
     let upstream = Upstream::echo().await;
     let gateway = Gateway::open_to(upstream.address).await;
+    ends_endless_heads(gateway.public()).await;
+    assert_eq!(upstream.count(), 0);
+    assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().status, 200);
+}
+
+/// That a listener reads no more of a head than a head may be, and says so.
+async fn ends_endless_heads(listener: SocketAddr) {
     let begun = "GET /x HTTP/1.1\r\nHost: gw.test\r\n";
     // Long before the head would have had to be whole.
     let at_once = Duration::from_secs(5);
@@ -136,7 +143,7 @@ async fn a_head_without_an_end_is_closed_when_it_is_longer_than_a_head_may_be() 
         let start = if name == "one header" { format!("{begun}X-Big: ") } else { String::new() };
         let mut open = Vec::new();
         for _ in 0..20 {
-            let mut client = Client::connect(gateway.public()).await;
+            let mut client = Client::connect(listener).await;
             client.send(&start).await;
             client.send(piece.repeat(16)).await;
             open.push(client);
@@ -157,8 +164,27 @@ async fn a_head_without_an_end_is_closed_when_it_is_longer_than_a_head_may_be() 
             assert!(client.closes_within(at_once).await, "{name}");
         }
     }
-    assert_eq!(upstream.count(), 0);
-    assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn listeners_that_only_answer_let_a_head_be_no_longer() {
+    let upstream = Upstream::echo().await;
+    let gateway = redirecting("", &upstream).await;
+    let (admin, redirect) = (gateway.admin(), gateway.running.redirect.expect("a listener"));
+    for (listener, path, status) in [(admin, "/livez", 200), (redirect, "/x", 301)] {
+        ends_endless_heads(listener).await;
+        let ask = |kib: usize| get(path, &[&format!("X-Big: {}", "a".repeat(kib << 10))]);
+        // More than one head may be, in many.
+        let mut client = Client::connect(listener).await;
+        for _ in 0..4 {
+            client.send(ask(30)).await;
+            assert_eq!(client.answer().await.expect("an answer").status, status, "{path}");
+        }
+        client.send(ask(33)).await;
+        let told = client.answer().await.expect("it is told");
+        assert_eq!((told.status, told.code()), (431, "HEADERS_TOO_LARGE".to_owned()), "{path}");
+        assert!(client.closes_within(Duration::from_secs(5)).await, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -12,27 +12,8 @@ use crate::support::gateway::open_to;
 use crate::support::h2::{H2Client, H2Upstream};
 use crate::support::raw::get;
 use crate::support::tls::{Pair, in_front_of};
-use crate::support::upstream::{Seen, spawn};
+use crate::support::upstream::{Seen, spawn, websocket_echo};
 use crate::support::{Act, Client, Gateway, Upstream, exchange, times};
-
-/// A WebSocket server that sends back what it gets.
-async fn websocket_echo() -> std::net::SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    spawn(async move {
-        while let Ok((tcp, _)) = listener.accept().await {
-            spawn(async move {
-                let Ok(mut socket) = tokio_tungstenite::accept_async(tcp).await else { return };
-                while let Some(Ok(message)) = socket.next().await {
-                    if message.is_close() || socket.send(message).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    address
-}
 
 async fn talks(address: std::net::SocketAddr, word: &str) -> Result<String, String> {
     let (mut socket, _) =

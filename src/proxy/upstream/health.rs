@@ -48,7 +48,7 @@ impl Checker {
             let is_well = matches!(answer, Ok(Ok(status)) if status < 400);
             let latest = if is_well { Health::Up } else { Health::Down };
             let health = self.judge(target.address, latest);
-            target.found(health, upstream.metrics());
+            upstream.found(target, health);
         });
         futures::future::join_all(looks).await;
     }

@@ -14,7 +14,7 @@ use pingora::protocols::Stream;
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::config::{self, Balance, Server};
-use crate::metrics::{Health, UpstreamMetrics};
+use crate::metrics::{self, Health, UpstreamMetrics};
 
 mod breaker;
 mod health;
@@ -25,7 +25,7 @@ mod peer;
 mod resolve;
 mod websocket;
 
-pub use breaker::{Outcome, Try};
+pub use breaker::{Brings, Outcome, Try};
 pub use names::{Lookup, Names, SystemNames};
 pub use peer::Tls;
 pub(crate) use peer::Use;
@@ -44,6 +44,8 @@ pub struct Upstream {
     /// Requests that are there, where they are counted.
     in_flight: Arc<AtomicUsize>,
     breaker: Option<Breaker>,
+    /// Whether it is the one of its name that metrics show.
+    is_shown: AtomicBool,
     metrics: Arc<UpstreamMetrics>,
 }
 
@@ -155,6 +157,7 @@ impl Upstream {
             next: AtomicUsize::new(0),
             in_flight: Arc::default(),
             breaker,
+            is_shown: AtomicBool::new(false),
             metrics,
             plan,
         };
@@ -192,18 +195,18 @@ impl Upstream {
     ///
     /// # Errors
     /// [`NoneToAsk`].
-    pub fn choose(&self, not: Option<SocketAddr>) -> Result<Chosen, NoneToAsk> {
+    pub fn choose(&self, not: Option<SocketAddr>, brings: Brings) -> Result<Chosen, NoneToAsk> {
         let place = self.place(not)?;
         let mut tries = None;
         if let (Some(breaker), None) = (&self.breaker, not) {
-            match breaker.lets_through(Instant::now()).ok_or(NoneToAsk::BreakerOpen)? {
+            match breaker.lets_through(brings, Instant::now()).ok_or(NoneToAsk::BreakerOpen)? {
                 Pass::AsMany => {}
                 Pass::As(attempt) => tries = Some(attempt),
             }
         }
         let chosen = self.next(not);
         if chosen.is_none() {
-            self.learnt_nothing(tries);
+            self.learnt_nothing(tries, brings);
         }
         let target = chosen.ok_or(NoneToAsk::AllDown)?;
         target.busy.fetch_add(1, Ordering::Relaxed);
@@ -245,15 +248,35 @@ impl Upstream {
     }
 
     /// Gives back what a request was to try that ended without an outcome: its client left.
-    pub fn learnt_nothing(&self, tries: Option<Try>) {
+    pub fn learnt_nothing(&self, tries: Option<Try>, brings: Brings) {
         if let (Some(breaker), Some(tries)) = (&self.breaker, tries) {
-            breaker.gives_back(tries, Instant::now());
+            breaker.gives_back(tries, brings, Instant::now());
         }
     }
 
-    /// Tells the breaker what came of a request.
-    pub fn note(&self, outcome: Outcome) {
-        if let Some(changed) = self.breaker.as_ref().and_then(|b| b.note(outcome, Instant::now())) {
+    /// All of what tries was sent: its answer is waited for.
+    pub fn has_whole(&self, tries: Option<Try>) {
+        if let (Some(breaker), Some(tries)) = (&self.breaker, tries) {
+            breaker.is_whole(tries, Instant::now());
+        }
+    }
+
+    /// From now on metrics show it under its name, or no more: another one has the name.
+    pub fn shows(&self, is_shown: bool) {
+        self.is_shown.store(is_shown, Ordering::Relaxed);
+        match &self.breaker {
+            Some(breaker) => breaker.shows(is_shown),
+            None if is_shown => self.metrics.breaker(metrics::Breaker::Closed),
+            None => {}
+        }
+        for target in self.targets.load().iter() {
+            self.show(target);
+        }
+    }
+
+    /// Tells the breaker what came of a request, and whether it was let through to try.
+    pub fn note(&self, outcome: Outcome, tries: Option<Try>) {
+        if let Some(changed) = self.breaker.as_ref().and_then(|b| b.note(outcome, tries, Instant::now())) {
             tracing::warn!(upstream = self.name(), state = ?changed, "the breaker changed");
         }
     }
@@ -267,9 +290,26 @@ impl Upstream {
         };
         let targets: Vec<_> = found.into_iter().map(keep).collect();
         for target in &targets {
-            target.show(&self.metrics);
+            self.show(target);
         }
         self.targets.store(Arc::new(targets));
+    }
+
+    fn show(&self, target: &Target) {
+        if self.is_shown.load(Ordering::Relaxed) {
+            let health = if target.is_up.load(Ordering::Relaxed) { Health::Up } else { Health::Down };
+            self.metrics.health(&target.server.to_string(), health);
+        }
+    }
+
+    /// Takes note of what a check said.
+    fn found(&self, target: &Target, health: Health) {
+        let is_up = health == Health::Up;
+        if target.is_up.swap(is_up, Ordering::Relaxed) != is_up {
+            let (server, address) = (&target.server, target.address);
+            tracing::warn!(%server, %address, is_up, "a server's health changed");
+        }
+        self.show(target);
     }
 
     fn target(&self, server: Server, address: SocketAddr) -> Target {
@@ -306,19 +346,6 @@ impl Target {
     /// How long its connections wait: no longer than `longest`, nor than the server keeps them.
     fn idle_for(&self, longest: Duration) -> Duration {
         longest.min(Duration::from_millis(self.keeps_for.load(Ordering::Relaxed)))
-    }
-
-    fn show(&self, metrics: &UpstreamMetrics) {
-        let health = if self.is_up.load(Ordering::Relaxed) { Health::Up } else { Health::Down };
-        metrics.health(&self.server.to_string(), health);
-    }
-
-    fn found(&self, health: Health, metrics: &UpstreamMetrics) {
-        let is_up = health == Health::Up;
-        if self.is_up.swap(is_up, Ordering::Relaxed) != is_up {
-            tracing::warn!(server = %self.server, address = %self.address, is_up, "a server's health changed");
-        }
-        self.show(metrics);
     }
 }
 

@@ -30,7 +30,7 @@ fn plan(balance: Balance, servers: &[&str]) -> config::Upstream {
 }
 
 fn port(upstream: &Upstream, not: Option<SocketAddr>) -> u16 {
-    upstream.choose(not).map_or(0, |chosen| chosen.address().port())
+    upstream.choose(not, Brings::All).map_or(0, |chosen| chosen.address().port())
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn servers_take_turns_and_those_that_are_down_are_left_out() {
     for target in upstream.targets.load().iter() {
         target.is_up.store(false, Ordering::Relaxed);
     }
-    assert_eq!(upstream.choose(None).err(), Some(NoneToAsk::AllDown));
+    assert_eq!(upstream.choose(None, Brings::All).err(), Some(NoneToAsk::AllDown));
 }
 
 #[test]
@@ -60,14 +60,14 @@ fn no_more_requests_than_it_may_have_are_at_an_upstream() {
     let mut plan = plan(Balance::RoundRobin, &["127.0.0.1:1", "127.0.0.1:2"]);
     plan.in_flight = std::num::NonZeroU32::new(2);
     let upstream = Upstream::new(plan, None, Metrics::new("0").upstream("u"));
-    let first = upstream.choose(None).unwrap();
-    let second = upstream.choose(None).unwrap();
-    assert_eq!(upstream.choose(None).err(), Some(NoneToAsk::Full));
+    let first = upstream.choose(None, Brings::All).unwrap();
+    let second = upstream.choose(None, Brings::All).unwrap();
+    assert_eq!(upstream.choose(None, Brings::All).err(), Some(NoneToAsk::Full));
     assert!(!upstream.has_somebody());
-    let again = upstream.choose(Some(first.address())).expect("it has a place already");
+    let again = upstream.choose(Some(first.address()), Brings::All).expect("it has a place already");
     drop((again, first));
     assert!(upstream.has_somebody());
-    let third = upstream.choose(None).expect("one left");
+    let third = upstream.choose(None, Brings::All).expect("one left");
     drop((second, third));
     assert_eq!(upstream.in_flight.load(Ordering::Relaxed), 0);
 }
@@ -75,20 +75,20 @@ fn no_more_requests_than_it_may_have_are_at_an_upstream() {
 #[test]
 fn the_least_busy_server_is_next() {
     let upstream = upstream(Balance::LeastConnections, &["127.0.0.1:1", "127.0.0.1:2"]);
-    let first = upstream.choose(None).unwrap();
-    let second = upstream.choose(None).unwrap();
+    let first = upstream.choose(None, Brings::All).unwrap();
+    let second = upstream.choose(None, Brings::All).unwrap();
     assert_ne!(first.address(), second.address());
     let free = first.address();
     drop(first);
-    assert_eq!(upstream.choose(None).unwrap().address(), free);
+    assert_eq!(upstream.choose(None, Brings::All).unwrap().address(), free);
     drop(second);
 }
 
 #[test]
 fn an_open_breaker_refuses_at_once() {
     let upstream = upstream(Balance::RoundRobin, &["127.0.0.1:1"]);
-    upstream.note(Outcome::Failed);
-    assert_eq!(upstream.choose(None).err(), Some(NoneToAsk::BreakerOpen));
+    upstream.note(Outcome::Failed, None);
+    assert_eq!(upstream.choose(None, Brings::All).err(), Some(NoneToAsk::BreakerOpen));
 }
 
 #[test]

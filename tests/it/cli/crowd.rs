@@ -311,6 +311,52 @@ async fn many_large_uploads_to_a_slow_server_pile_up_nowhere() {
     drop(open);
 }
 
+/// The most that a process has held since it began, in KiB.
+fn peak_of(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a size");
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_uploads_pass_whole_and_leave_the_process_small() {
+    let length = times(32_000_000, 1_000_000_000);
+    // It reads as fast as it can and says how much there was.
+    let (gateway, _place) = before(move |stream: TcpStream| async move {
+        let mut client = Client::over(stream);
+        client.until(b"\r\n\r\n").await.expect("a head");
+        let (mut stream, begun) = client.into_parts();
+        let (mut some, mut count) = (vec![0; 256 << 10], begun.len());
+        while count < length {
+            match stream.read(&mut some).await {
+                Ok(more @ 1..) => count += more,
+                Ok(_) | Err(_) => return,
+            }
+        }
+        let said = count.to_string();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{said}", said.len());
+        drop(stream.write_all(head.as_bytes()).await);
+    })
+    .await;
+    let empty = vitals_of(gateway.pid());
+    let uploads = (0..CARRIERS).map(|_| async {
+        let mut client = Client::connect(gateway.public).await;
+        client.send(format!("POST /x HTTP/1.1\r\nHost: gw.test\r\nContent-Length: {length}\r\n\r\n")).await;
+        let (piece, mut left) = (vec![b'a'; 1 << 20], length);
+        while left > 0 {
+            let some = left.min(piece.len());
+            client.send(&piece[..some]).await;
+            left -= some;
+        }
+        let answer = client.answer().await.expect("an answer");
+        assert_eq!((answer.status, answer.text()), (200, length.to_string()));
+    });
+    join_all(uploads).await;
+    let peak = peak_of(gateway.pid());
+    println!("{CARRIERS} uploads of {length} bytes: {} KiB before, at most {peak} KiB", empty.kib);
+    assert!(peak < empty.kib + GROWTH_KIB, "{empty:?}, at most {peak} KiB");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_large_answers_to_slow_clients_pile_up_nowhere() {
     let (gateway, _place) = before(async |mut stream: TcpStream| {

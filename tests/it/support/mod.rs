@@ -27,6 +27,13 @@ pub use raw::{Client, exchange};
 pub use replica::Replicas;
 pub use upstream::{Act, Seen, Upstream};
 
+/// How long the soak lasts where somebody says so.
+#[expect(clippy::disallowed_methods, reason = "the one length of a test that is told from outside")]
+pub fn soak_seconds() -> Option<u64> {
+    let text = std::env::var("PORTCULLIS_SOAK_SECONDS").ok()?;
+    Some(text.parse().expect("PORTCULLIS_SOAK_SECONDS is a number of seconds"))
+}
+
 /// How often a test repeats what it does: more in `make test-long`.
 #[expect(clippy::disallowed_methods, reason = "the one switch of the tests")]
 pub fn times(short: usize, long: usize) -> usize {

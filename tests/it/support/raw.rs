@@ -186,6 +186,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub fn into_inner(self) -> S {
         self.stream
     }
+
+    /// The connection, and what was read from it and not asked for yet.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        (self.stream, self.buffer)
+    }
 }
 
 /// Sends one request on a connection of its own.
