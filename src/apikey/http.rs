@@ -123,7 +123,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Paged<S
 /// A new key.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "ApiKeyRequest")]
-struct NewBody {
+pub struct NewBody {
     /// What it is for.
     name: String,
     /// Codes of permissions that I hold now. None: it opens only what asks for no permission.
@@ -198,27 +198,44 @@ struct Made {
 
 async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<Made>, ApiError> {
     let person = call.person()?;
-    let scopes = body.scopes.unwrap_or_default();
-    let missing: Vec<String> =
-        scopes.iter().filter(|code| !person.rights.holds_code(code)).map(ToString::to_string).collect();
-    if !missing.is_empty() {
-        let text = "A key reaches only permissions that you hold";
-        return Err(ApiError::new(ErrorCode::PermissionDenied).saying(text).with("missing", missing));
-    }
+    refuse_missing(&call, &body)?;
     let account = account::by_id(&call.app.db, person.account.id).await?;
     let account = account.ok_or_else(|| ApiError::internal("the account of a session is gone"))?;
-    login::step_up(&call, &account, body.password).await?;
-    let new = New { account: person.account.id, name: body.name, scopes, lifetime: body.lifetime };
-    let mut change = call.app.change(call.actor()).await?;
-    let (key, text) = super::create(&mut change, new).await?;
-    let now = change.now();
-    change.commit().await?;
+    login::step_up(&call, &account, body.password.clone()).await?;
+    let (key, text) = make(&call, body).await?;
     Ok(Created(Made {
         message: "API key created",
-        api_key: Shown::of(&key, now),
+        api_key: Shown::of(&key, call.app.now()),
         key: text.expose().clone(),
         warning: KEEP_IT,
     }))
+}
+
+/// Nobody puts into a key what they do not hold.
+fn refuse_missing(call: &Call, wish: &NewBody) -> Result<(), ApiError> {
+    let rights = &call.person()?.rights;
+    let scopes = wish.scopes.iter().flatten();
+    let missing: Vec<String> =
+        scopes.filter(|code| !rights.holds_code(code)).map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let text = "A key reaches only permissions that you hold";
+    Err(ApiError::new(ErrorCode::PermissionDenied).saying(text).with("missing", missing))
+}
+
+/// Makes a key for the caller, who has proved just now who they are: that is asked for where this is called.
+///
+/// # Errors
+/// What the endpoint answers.
+pub async fn make(call: &Call, wish: NewBody) -> Result<(ApiKey, Secret<String>), ApiError> {
+    refuse_missing(call, &wish)?;
+    let NewBody { name, scopes, lifetime, password: _ } = wish;
+    let new = New { account: call.person()?.account.id, name, scopes: scopes.unwrap_or_default(), lifetime };
+    let mut change = call.app.change(call.actor()).await?;
+    let made = super::create(&mut change, new).await?;
+    change.commit().await?;
+    Ok(made)
 }
 
 async fn show(call: Call, _: Nothing) -> Result<Json<Shown>, ApiError> {
@@ -233,13 +250,22 @@ struct Ended {
 }
 
 async fn revoke(call: Call, _: Nothing) -> Result<Json<Ended>, ApiError> {
-    let key = own(&call).await?;
+    revoke_own(&call).await?;
+    Ok(Json(Ended { message: "API key revoked" }))
+}
+
+/// Ends the key of the caller's that the path names as `id`.
+///
+/// # Errors
+/// What the endpoint answers.
+pub async fn revoke_own(call: &Call) -> Result<(), ApiError> {
+    let key = own(call).await?;
     let mut change = call.app.change(call.actor()).await?;
     // That it is over already is as good.
     if super::revoke(&mut change, &key).await? {
         change.commit().await?;
     }
-    Ok(Json(Ended { message: "API key revoked" }))
+    Ok(())
 }
 
 /// The key of the caller's that the path names.

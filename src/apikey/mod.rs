@@ -21,7 +21,7 @@ use crate::crypto::token::{Token, TokenDigest};
 use crate::policy::Code;
 use crate::store::{Error, Source};
 
-pub use http::rows;
+pub use http::{NewBody, make, revoke_own, rows};
 
 /// How every key begins, so that people and scanners of source code know one when they see it.
 pub const PREFIX: &str = "portcullis_";

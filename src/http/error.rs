@@ -172,6 +172,30 @@ impl ApiError {
         self.code.status()
     }
 
+    /// What it tells people.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        self.text.as_deref().unwrap_or(self.code.public_text())
+    }
+
+    /// The fields that were refused, each with one of the messages about it, for who shows them on a page.
+    #[must_use]
+    pub fn problems(&self) -> Vec<(&str, &str)> {
+        fn texts(value: &Value) -> Vec<&str> {
+            match value {
+                Value::String(text) => vec![text.as_str()],
+                Value::Array(list) => list.iter().flat_map(texts).collect(),
+                Value::Object(members) => members.values().flat_map(texts).collect(),
+                Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+            }
+        }
+        let pairs = |(name, value)| -> Vec<(&str, &str)> {
+            let (name, value): (&String, &Value) = (name, value);
+            texts(value).into_iter().map(|text| (name.as_str(), text)).collect()
+        };
+        self.details.iter().flat_map(pairs).collect()
+    }
+
     /// The answer. Logs the cause, because this is where it would otherwise be lost.
     #[must_use]
     pub fn into_reply(self, request_id: &str) -> Reply {

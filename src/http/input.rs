@@ -5,7 +5,7 @@
 //! the fields that its reader asks for; a law over the table holds both together.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::call::{Body, Call};
 use super::code::ErrorCode;
@@ -88,6 +88,14 @@ impl<T: FromFields> Input for Query<T> {
     fn describe(generator: &mut SchemaGenerator) -> Accepts {
         Accepts::Query(offered::<T>(generator))
     }
+}
+
+/// What an endpoint's own reader makes of the fields of a page's form, which has some of its own beside them.
+///
+/// # Errors
+/// 400 with everything that is wrong.
+pub fn read_form<T: FromFields>(given: Map<String, Value>) -> Result<T, ApiError> {
+    read_fields(Fields::new(given), Unknown::Ignored)
 }
 
 fn read_fields<T: FromFields>(mut fields: Fields, unknown: Unknown) -> Result<T, ApiError> {

@@ -34,7 +34,7 @@ pub use call::{Body, Call, CallHead};
 pub use code::ErrorCode;
 pub use error::ApiError;
 pub use fields::{Fields, Unknown};
-pub use input::{FromFields, Input, Nothing, Query};
+pub use input::{FromFields, Input, Nothing, Query, read_form};
 pub use keyset::{Cursor, Keyset};
 pub use limit::Bucket;
 pub use ordering::Ordering;

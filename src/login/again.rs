@@ -68,6 +68,41 @@ pub enum Lately {
     OrAMomentAgo,
 }
 
+/// What has to be given yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missing {
+    pub first: First,
+    /// A code of the second factor.
+    pub code: bool,
+}
+
+/// What stands for the login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    Password,
+    /// It was a moment ago, and there is no password to ask for.
+    Nothing,
+    /// It is too old: a code that was sent, or another login.
+    LogIn,
+}
+
+/// What [`prove_whole`] will ask the caller for.
+///
+/// # Errors
+/// 401 where nobody calls.
+pub fn asked_for(call: &Call, account: &Account, lately: Lately) -> Result<Missing, ApiError> {
+    let (session, now) = (&call.person()?.session, call.app.now());
+    let is_fresh = |at| now.since(at) <= FRESH_FOR;
+    let first = match account.password_hash {
+        Some(_) => First::Password,
+        None if is_fresh(session.authenticated_at) => First::Nothing,
+        None => First::LogIn,
+    };
+    let was_proved = session.second_factor_at.is_some_and(is_fresh);
+    let code = account.second_factor_at.is_some() && (lately == Lately::Now || !was_proved);
+    Ok(Missing { first, code })
+}
+
 /// A change in which everything that the caller proved who they are by is used up, and their account is
 /// held.
 ///
@@ -84,12 +119,11 @@ pub async fn prove_whole<'a>(
     // Without a second factor the one field means the other.
     let (code, other) = if has_factor { (code, None) } else { (None, code) };
     let login_code = login_code.or_else(|| other.and_then(|text| Digits::parse(text.expose()).ok()));
+    let missing = asked_for(call, account, lately)?;
+    let proof = prove_login(call, account, password, login_code.as_ref(), missing.first).await?;
     let (session, now) = (&call.person()?.session, call.app.now());
-    let is_fresh = |at| now.since(at) <= FRESH_FOR;
-    let proof = prove_login(call, account, password, login_code.as_ref(), is_fresh(session.authenticated_at));
-    let proof = proof.await?;
-    let was_proved = session.second_factor_at.is_some_and(is_fresh);
-    let mut change = if has_factor && (lately == Lately::Now || !was_proved) {
+    let was_proved = session.second_factor_at.is_some_and(|at| now.since(at) <= FRESH_FOR);
+    let mut change = if missing.code {
         let code = code.and_then(|text| Code::read(text.expose()));
         let text = "Two-factor authentication code required";
         let code = code.ok_or_else(|| ApiError::new(ErrorCode::CodeRequired).saying(text))?;
@@ -117,18 +151,20 @@ async fn prove_login(
     account: &Account,
     password: Option<Secret<String>>,
     login_code: Option<&Digits>,
-    is_fresh: bool,
+    first: First,
 ) -> Result<Option<Proof>, ApiError> {
     match (password, login_code) {
-        (Some(password), _) if account.password_hash.is_some() => {
+        (Some(password), _) if first == First::Password => {
             reauthenticate(call, account, Some(password)).await.map(|()| None)
         }
         (_, Some(digits)) => initial::prove_code(call, account, digits).await.map(Some),
-        (_, None) if account.password_hash.is_some() => {
-            let text = "Current password or a valid OTP code is required";
-            Err(ApiError::new(ErrorCode::ReauthRequired).saying(text))
-        }
-        (_, None) if is_fresh => Ok(None),
-        (_, None) => Err(ApiError::new(ErrorCode::ReauthenticationRequired)),
+        (_, None) => match first {
+            First::Password => {
+                let text = "Current password or a valid OTP code is required";
+                Err(ApiError::new(ErrorCode::ReauthRequired).saying(text))
+            }
+            First::Nothing => Ok(None),
+            First::LogIn => Err(ApiError::new(ErrorCode::ReauthenticationRequired)),
+        },
     }
 }

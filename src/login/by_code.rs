@@ -16,7 +16,8 @@ use crate::metrics::LoginMethod;
 use crate::otp::{self, Digits, Form, Proof, Purpose, Which};
 
 /// Whether this way in is open.
-pub(super) fn is_open(app: &App) -> bool {
+#[must_use]
+pub fn is_open(app: &App) -> bool {
     app.config().login.otp.log_in && otp::has_way(app, Contact::Phone)
 }
 

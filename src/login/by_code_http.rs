@@ -6,10 +6,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::by_code::{self, Bearer};
-use super::by_password::{Refused, Visit};
+use super::by_password::{Entered, Refused, Visit};
 use super::http::{LOGIN_CODES, LOGIN_EVENTS, carrier, cookies, device, refuse_foreign, refused_login};
 use super::input::{Pair, code, device_info, phone};
-use super::reset::NotAsked;
+use super::reset::{NotAsked, Promise};
 use super::show::Tokens;
 use crate::base::Phone;
 use crate::factor;
@@ -60,7 +60,7 @@ impl FromFields for Wanted {
 /// The code that came.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "LoginCodeVerify")]
-struct Typed {
+pub struct Typed {
     #[expect(dead_code, reason = "documents the wire; read into `phone`")]
     phone_country_code: String,
     #[expect(dead_code, reason = "documents the wire; read into `phone`")]
@@ -102,14 +102,7 @@ struct Promised {
 }
 
 async fn request(call: Call, Json(body): Json<Wanted>) -> Result<Json<Promised>, ApiError> {
-    if !by_code::is_open(&call.app) {
-        return Err(ApiError::new(Code::FeatureDisabled));
-    }
-    let promise = by_code::request(&call.app, &body.phone, call.actor()).await;
-    let promise = promise.map_err(|refused| match refused {
-        NotAsked::NoWay => ApiError::new(Code::FeatureDisabled),
-        NotAsked::Store(cause) => cause.into(),
-    })?;
+    let promise = promised(&call, &body.phone).await?;
     Ok(Json(Promised {
         message: "OTP sent",
         otp_id: promise.id.to_string(),
@@ -118,17 +111,44 @@ async fn request(call: Call, Json(body): Json<Wanted>) -> Result<Json<Promised>,
     }))
 }
 
+/// Sends a code to whoever has confirmed this number, for a page.
+///
+/// # Errors
+/// What the endpoint answers; the same about every number.
+pub async fn send_login_code(call: &Call, phone: &Phone) -> Result<(), ApiError> {
+    promised(call, phone).await.map(drop)
+}
+
+async fn promised(call: &Call, phone: &Phone) -> Result<Promise, ApiError> {
+    if !by_code::is_open(&call.app) {
+        return Err(ApiError::new(Code::FeatureDisabled));
+    }
+    by_code::request(&call.app, phone, call.actor()).await.map_err(|refused| match refused {
+        NotAsked::NoWay => ApiError::new(Code::FeatureDisabled),
+        NotAsked::Store(cause) => cause.into(),
+    })
+}
+
+/// Lets somebody in who typed the code that was sent, for a page. Whether this way in is open, whoever
+/// calls this has asked.
+///
+/// # Errors
+/// [`Refused`], as the endpoint is refused.
+pub async fn log_in_with_code(call: &Call, typed: Typed) -> Result<Entered, Refused> {
+    let (device, address) = (device(call, typed.device_info), call.head.client);
+    let visit = Visit { method: Method::Code, device, address, actor: call.actor() };
+    let bearer = Bearer { phone: typed.phone, digits: typed.otp_code, code: typed.totp_code };
+    by_code::log_in(&call.app, bearer, visit).await
+}
+
 async fn verify(call: Call, Json(body): Json<Typed>) -> Result<WithCookies<Json<Tokens>>, ApiError> {
     if !by_code::is_open(&call.app) {
         return Err(ApiError::new(Code::FeatureDisabled));
     }
     let carrier = carrier(&call.app.config());
     refuse_foreign(&call, carrier)?;
-    let (device, address) = (device(&call, body.device_info), call.head.client);
-    let visit = Visit { method: Method::Code, device, address, actor: call.actor() };
-    let bearer = Bearer { phone: body.phone, digits: body.otp_code, code: body.totp_code };
     let now = call.app.now();
-    let entered = by_code::log_in(&call.app, bearer, visit).await.map_err(|refused| match refused {
+    let entered = log_in_with_code(&call, body).await.map_err(|refused| match refused {
         Refused::Wrong => ApiError::new(Code::OtpInvalid),
         other => refused_login(other, "Invalid or expired code", now),
     })?;

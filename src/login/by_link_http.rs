@@ -14,6 +14,7 @@ use super::http::{LOGIN_CODES, LOGIN_EVENTS, carrier, cookies, device, refuse_fo
 use super::input::{code, device_info};
 use super::reset::NotAsked;
 use super::show::{Done, Tokens};
+use crate::app::App;
 use crate::base::{Email, Secret};
 use crate::factor;
 use crate::http::reply::WithCookies;
@@ -117,6 +118,26 @@ async fn request(call: Call, Json(body): Json<Wanted>) -> Result<Json<Done>, Api
     })?;
     let message = "If this email is registered, a magic link has been sent.";
     Ok(Json(Done { message: message.to_owned() }))
+}
+
+/// Where our own button is, if links may lead there.
+#[must_use]
+pub fn own_link(app: &App) -> Option<String> {
+    let config = app.config();
+    let page = format!("{}{}/magic-link/verify/", config.public_url, config.api.prefix);
+    (links_are_open(app) && may_lead_to(app, &page)).then_some(page)
+}
+
+/// Sends a link to our own button, to whoever has confirmed this address.
+///
+/// # Errors
+/// Where links lead elsewhere; the same about every address.
+pub async fn send_own_link(call: &Call, email: &Email) -> Result<(), ApiError> {
+    let page = own_link(&call.app).ok_or_else(|| ApiError::new(Code::NotFound))?;
+    by_link::request(&call.app, email, &page, call.actor()).await.map_err(|refused| match refused {
+        NotAsked::NoWay => ApiError::unavailable("no mail can be sent"),
+        NotAsked::Store(cause) => cause.into(),
+    })
 }
 
 async fn verify(call: Call, Json(body): Json<Brought>) -> Result<WithCookies<Json<LoggedIn>>, ApiError> {

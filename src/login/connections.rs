@@ -11,7 +11,7 @@ use super::step::step_up;
 use super::{by_code, links_are_open};
 use crate::account::{self, Account};
 use crate::app::{App, Change};
-use crate::audit::EndReason;
+use crate::audit::{Actor, EndReason};
 use crate::base::{Id, Number, Secret};
 use crate::crypto::password::MAX_BYTES;
 use crate::directory;
@@ -22,7 +22,7 @@ use crate::http::{
 use crate::passkey;
 use crate::session;
 use crate::social::{self, Connection, Identity, NotConnected, Whose};
-use crate::store::Error;
+use crate::store::{Error, Source};
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
@@ -95,7 +95,8 @@ impl Shown {
 }
 
 /// Whether the provider is still the one that it was.
-fn is_usable(app: &App, connection: &Connection) -> bool {
+#[must_use]
+pub fn is_usable(app: &App, connection: &Connection) -> bool {
     let config = app.config();
     if directory::is_usable(&config, connection) {
         return true;
@@ -165,18 +166,29 @@ pub(super) async fn connect(
     name: &str,
     identity: &Identity,
 ) -> Result<Created<Shown>, ApiError> {
-    let mut change = call.app.change(call.actor()).await?;
-    held(&mut change, account.id).await?;
-    let ids = (account.site, account.id);
-    match social::connect(&mut change, ids, name, identity, Whose::Account).await {
+    let made = connected(&call.app, call.actor(), (account.site, account.id), name, identity).await?;
+    Ok(Created(Shown::of(&call.app, &made)))
+}
+
+/// Lets an identity open an account of a site, for its owner, who has just proved who they are.
+pub(super) async fn connected(
+    app: &App,
+    actor: Actor,
+    (site, account): (Id, Id),
+    name: &str,
+    identity: &Identity,
+) -> Result<Connection, ApiError> {
+    let mut change = app.change(actor).await?;
+    held(&mut change, account).await?;
+    match social::connect(&mut change, (site, account), name, identity, Whose::Account).await {
         Ok(_) => {}
         Err(NotConnected::Taken) => return Err(ApiError::new(Code::SocialAlreadyLinked)),
         Err(NotConnected::Store(cause)) => return Err(cause.into()),
     }
-    let made = social::find(change.tx(), account.site, &identity.issuer, &identity.subject).await?;
+    let made = social::find(change.tx(), site, &identity.issuer, &identity.subject).await?;
     let made = made.ok_or_else(|| ApiError::internal("a connection is gone that was just made"))?;
     change.commit().await?;
-    Ok(Created(Shown::of(&call.app, &made)))
+    Ok(made)
 }
 
 /// Something was done.
@@ -187,34 +199,62 @@ struct Done {
 }
 
 async fn unlink(call: Call, Json(body): Json<Sure>) -> Result<Json<Done>, ApiError> {
+    own(&call).await?;
+    proved(&call, body.password).await?;
+    disconnect(&call, call.person()?.session.sid).await?;
+    Ok(Json(Done { message: "Disconnected" }))
+}
+
+/// The connection of the caller's that the path names as `id`.
+async fn own(call: &Call) -> Result<Id, ApiError> {
     let missing = || ApiError::new(Code::NotFound);
     let id: Id = call.param("id")?.parse().map_err(|_| missing())?;
-    let account = call.person()?.account.id;
-    let is_it = |all: &[Connection]| all.iter().any(|connection| connection.id == id);
-    if !is_it(&social::connections(&call.app.db, account).await?) {
-        return Err(missing());
-    }
-    proved(&call, body.password).await?;
+    let all = social::connections(&call.app.db, call.person()?.account.id).await?;
+    if all.iter().any(|connection| connection.id == id) { Ok(id) } else { Err(missing()) }
+}
+
+/// Takes away the connection of the caller's that the path names as `id`, unless it is the only way in; the
+/// caller has proved just now who they are. Of their sessions, `kept` goes on.
+///
+/// # Errors
+/// What the endpoint answers.
+pub async fn disconnect(call: &Call, kept: Id) -> Result<(), ApiError> {
+    let missing = || ApiError::new(Code::NotFound);
+    let (id, account) = (own(call).await?, call.person()?.account.id);
     let mut change = call.app.change(call.actor()).await?;
     // From here on whatever opens this account is added and taken away one after the other.
     held(&mut change, account).await?;
     let account = account::by_id(change.tx(), account).await?.ok_or_else(missing)?;
     let all = social::connections(change.tx(), account.id).await?;
-    let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|connection| connection.id == id);
-    let own = own.first().ok_or_else(missing)?;
-    let has_passkey =
-        call.app.config().login.passkeys.is_some() && passkey::count_of(change.tx(), account.id).await? > 0;
-    if !has_passkey && !has_way_in(&call.app, &account, &others) {
+    let own = all.iter().find(|connection| connection.id == id).ok_or_else(missing)?;
+    if is_only_way_in(&call.app, change.tx(), &account, &all, id).await? {
         return Err(ApiError::new(Code::LastFactor));
     }
     if !social::disconnect(&mut change, own).await? {
         return Err(missing());
     }
     // Who came in by it must not stay in.
-    let kept = call.person()?.session.sid;
     session::end_others(&mut change, account.id, kept, EndReason::ConnectionRemoved).await?;
     change.commit().await?;
-    Ok(Json(Done { message: "Disconnected" }))
+    Ok(())
+}
+
+/// Whether nobody could log in to this account any more without this one of all its connections.
+///
+/// # Errors
+/// The store's.
+pub async fn is_only_way_in(
+    app: &App,
+    src: impl Source,
+    account: &Account,
+    all: &[Connection],
+    id: Id,
+) -> Result<bool, Error> {
+    let others: Vec<_> = all.iter().filter(|connection| connection.id != id).cloned().collect();
+    if has_way_in(app, account, &others) {
+        return Ok(false);
+    }
+    Ok(app.config().login.passkeys.is_none() || passkey::count_of(src, account.id).await? == 0)
 }
 
 /// Whether somebody could still log in to this account with these connections, passkeys left aside.

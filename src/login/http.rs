@@ -1,4 +1,4 @@
-//! The endpoints of logging in and out, registering, and passwords.
+//! The endpoints of logging in and out, and passwords.
 //!
 //! Law: every refusal is one of the contract's, by exhaustive matches. A request that relies on the
 //! refresh cookie must come from our own origin.
@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use super::breached::breached;
 use super::by_password::{self, Identifier, Visitor, log_in};
-use super::input::{LoginEmail, LoginPhone, PasswordChange, PasswordStrength, Refresh, Register};
+use super::input::{LoginEmail, LoginPhone, PasswordChange, PasswordStrength, Refresh};
 use super::password::{self, Wish, policy_of};
-use super::register::{self, Newcomer, Registered, Then};
-use super::show::{self, Carrier, Done, Registration, Tokens, carrier_of};
+use super::show::{self, Carrier, Done, Tokens, carrier_of};
 use super::{Rights, claims_of, rights_of};
 use crate::account::{self, Account};
 use crate::app::App;
@@ -20,7 +19,7 @@ use crate::crypto::password::policy::{Owner, Strength, Weakness};
 use crate::factor;
 use crate::http::cookie::{Channel, SetCookie};
 use crate::http::reply::WithCookies;
-use crate::http::{ApiError, Bucket, Call, Created, ErrorCode, Json, Nothing, Row, csrf, get, post};
+use crate::http::{ApiError, Bucket, Call, ErrorCode, Json, Nothing, Row, csrf, get, post};
 use crate::metrics::RefreshResult;
 use crate::principal::Scope;
 use crate::session::{self, Device, Pair, RefreshError, RefreshRequest, Session, Use};
@@ -53,12 +52,6 @@ pub const LOGIN_EVENTS: &[&str] = &[
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
-        post("/register/", register)
-            .open()
-            .limit(Bucket::Register)
-            .codes(&[Code::RegistrationClosed, Code::CsrfFailed, Code::PasswordBreached, Code::Overloaded])
-            .audited(&["account_created", "registration_repeated", "code_sent", "login"])
-            .about("Register an account"),
         post("/login/email/", login_email)
             .open()
             .limit(Bucket::Login)
@@ -114,39 +107,6 @@ pub(super) fn rows() -> Vec<Row> {
             .about("Judge a password"),
         get("/password/requirements/", password_requirements).open().about("What a password must be"),
     ]
-}
-
-async fn register(
-    call: Call,
-    Json(body): Json<Register>,
-) -> Result<WithCookies<Created<Registration>>, ApiError> {
-    let config = call.app.config();
-    if !config.accounts.registration.open {
-        return Err(ApiError::new(Code::RegistrationClosed));
-    }
-    if body.login == Some(true) {
-        refuse_foreign(&call, carrier(&config))?;
-    }
-    let owner = Owner { email: body.email.as_ref().map(crate::base::Email::as_str), username: None };
-    refuse_weak("password", &policy_of(&config.accounts.password).check(body.password.expose(), &owner))?;
-    let newcomer = Newcomer {
-        device: device(&call, body.device_info),
-        email: body.email,
-        phone: body.phone,
-        password: body.password,
-        first_name: body.first_name.unwrap_or_default(),
-        last_name: body.last_name.unwrap_or_default(),
-        then: if body.login == Some(true) { Then::LogIn } else { Then::Nothing },
-        address: call.head.client,
-        actor: call.actor(),
-    };
-    Ok(match register::register(&call.app, newcomer).await? {
-        Registered::Shown(account) => Created(Registration::shown(&account)).with_cookies(Vec::new()),
-        Registered::LoggedIn(entered) => {
-            let answer = Registration::logged_in(&entered, carrier(&config), call.app.now());
-            Created(answer).with_cookies(cookies(&call, &entered.session, &entered.pair))
-        }
-    })
 }
 
 async fn login_email(
@@ -307,17 +267,24 @@ async fn change_password(
     call: Call,
     Json(body): Json<PasswordChange>,
 ) -> Result<WithCookies<Json<show::PasswordChanged>>, ApiError> {
-    let account = call.person()?.account.id;
-    let now = call.app.now();
-    let (present, new) = (body.current_password, body.new_password);
-    let wish = Wish { account, present, new, actor: call.actor() };
-    let strength = password::change(&call.app, wish).await.map_err(|refused| refused_change(refused, now))?;
+    let strength = change_own_password(&call, body).await?;
     let answer = show::PasswordChanged {
         message: "Password changed successfully",
         password_strength: strength.name(),
         sessions_revoked: true,
     };
     Ok(Json(answer).with_cookies(forgotten(&call)))
+}
+
+/// Changes the caller's password, which ends every session of theirs; how strong the new one is.
+///
+/// # Errors
+/// What the endpoint answers.
+pub async fn change_own_password(call: &Call, wish: PasswordChange) -> Result<Strength, ApiError> {
+    let (account, now) = (call.person()?.account.id, call.app.now());
+    let (present, new) = (wish.current_password, wish.new_password);
+    let wish = Wish { account, present, new, actor: call.actor() };
+    password::change(&call.app, wish).await.map_err(|refused| refused_change(refused, now))
 }
 
 async fn password_strength(
@@ -407,17 +374,6 @@ fn refused_change(refused: password::Refused, now: Timestamp) -> ApiError {
         Refused::Breached(why) => breached(why),
         Refused::Overloaded => ApiError::new(Code::Overloaded),
         Refused::Store(cause) => cause.into(),
-    }
-}
-
-impl From<register::Refused> for ApiError {
-    fn from(refused: register::Refused) -> Self {
-        match refused {
-            register::Refused::Breached(why) => breached(why),
-            register::Refused::Overloaded => Self::new(Code::Overloaded),
-            register::Refused::NoKey => Self::unavailable("no key signs access tokens"),
-            register::Refused::Store(cause) => cause.into(),
-        }
     }
 }
 

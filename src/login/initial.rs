@@ -36,7 +36,7 @@ pub(super) fn rows() -> Vec<Row> {
 /// A first password, and the code that it takes.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "InitialPassword")]
-struct Wanted {
+pub struct Wanted {
     /// Six digits, from `login/otp/request/`.
     #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
     otp_code: Option<Digits>,
@@ -59,11 +59,19 @@ struct Done {
 }
 
 async fn set_initial(call: Call, Json(body): Json<Wanted>) -> Result<Json<Done>, ApiError> {
+    set_first_password(&call, body).await?;
+    Ok(Json(Done { message: "Password set successfully" }))
+}
+
+/// Sets the caller's first password, which ends every session of theirs.
+///
+/// # Errors
+/// What the endpoint answers.
+pub async fn set_first_password(call: &Call, wish: Wanted) -> Result<(), ApiError> {
     let id = call.person()?.account.id;
     let gone = || ApiError::internal("the account of a live session is gone");
     let account = account::by_id(&call.app.db, id).await?.ok_or_else(gone)?;
-    set(&call.app, &account, body, call.actor()).await.map_err(refused)?;
-    Ok(Json(Done { message: "Password set successfully" }))
+    set(&call.app, &account, wish, call.actor()).await.map_err(refused)
 }
 
 /// Why there is no first password.

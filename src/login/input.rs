@@ -78,7 +78,7 @@ pub(super) fn code(fields: &mut Fields, name: &'static str) -> Option<Code> {
 /// A new account.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "RegisterRequest")]
-pub(super) struct Register {
+pub struct Register {
     /// Either this or a phone number.
     #[schemars(with = "Option<String>", email, skip_serializing_if = "Option::is_none")]
     pub(super) email: Option<Email>,
@@ -201,7 +201,7 @@ impl FromFields for Refresh {
 /// A new password, and the present one as proof.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "PasswordChangeRequest")]
-pub(super) struct PasswordChange {
+pub struct PasswordChange {
     #[schemars(skip_serializing_if = "Option::is_none")]
     pub(super) current_password: Option<Secret<String>>,
     pub(super) new_password: Secret<String>,

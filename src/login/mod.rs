@@ -27,6 +27,7 @@ mod lockout;
 mod passkey_http;
 mod password;
 mod register;
+mod register_http;
 mod reset;
 mod reset_http;
 mod second;
@@ -50,21 +51,27 @@ use crate::policy::{Assignments, Code};
 use crate::rbac;
 use crate::store::Error;
 
-pub use again::{Given, Lately, PROOF_CODES, PROOF_EVENTS, prove_whole};
+pub use again::{First, Given, Lately, Missing, PROOF_CODES, PROOF_EVENTS, asked_for, prove_whole};
+pub use by_code::is_open as codes_are_open;
+pub use by_code_http::{Typed as TypedCode, log_in_with_code, send_login_code};
 pub use by_directory::{Member, Refused as NotFromDirectory, log_in_with_directory};
 pub use by_link::{Follower, Place, follow, links_are_open};
-pub use by_link_http::answer_link;
+pub use by_link_http::{answer_link, own_link, send_own_link};
 pub use by_passkey::log_in_with_passkey;
 pub use by_password::{Entered, Identifier, Refused, Visitor, log_in};
-pub use connections::remove_passkey;
+pub use connections::{disconnect, is_only_way_in, is_usable, remove_passkey};
 pub use enrol::{
     begin_second_factor, new_backup_codes, prove_again, turn_second_factor_off, turn_second_factor_on,
 };
-pub use http::{LOGIN_EVENTS, reauthenticate};
+pub use http::{LOGIN_EVENTS, change_own_password, reauthenticate};
+pub use initial::{Wanted as FirstPassword, set_first_password};
+pub use input::{PasswordChange, Register};
 pub use lockout::{erase, sweep, unlock};
 pub use password::{Unhashed, hash_of, policy_of};
+pub use register_http::register_newcomer;
+pub use reset_http::{Confirmation as ResetConfirmation, Forgotten, ask_for_reset, reset_password};
 pub use social_page::{
-    CameBack, Nothing as SocialNothing, Outcome as SocialOutcome, begin_social, finish_social,
+    CameBack, Nothing as SocialNothing, Outcome as SocialOutcome, begin_link, begin_social, finish_social,
     return_from_provider,
 };
 pub use step::{Step, step_of, step_up};
@@ -72,7 +79,8 @@ pub use step::{Step, step_of, step_up};
 /// The endpoints of this slice.
 #[must_use]
 pub fn rows() -> Vec<Row> {
-    let mut rows = http::rows();
+    let mut rows = register_http::rows();
+    rows.extend(http::rows());
     rows.extend(reset_http::rows());
     rows.extend(by_code_http::rows());
     rows.extend(by_link_http::rows());

@@ -9,7 +9,7 @@ use super::breached::breached;
 use super::by_password::Identifier;
 use super::http::refuse_weak;
 use super::input::{Pair, phone};
-use super::reset::{self, Key, NotAsked, Refused};
+use super::reset::{self, Key, NotAsked, Promise, Refused};
 use crate::base::{Email, Phone, Secret};
 use crate::breach::Safety;
 use crate::crypto::password::MAX_BYTES;
@@ -47,7 +47,7 @@ pub(super) fn rows() -> Vec<Row> {
 /// Whose password was forgotten.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "PasswordResetRequest")]
-struct Forgotten {
+pub struct Forgotten {
     /// Either this or a phone number.
     #[schemars(with = "Option<String>", email, skip_serializing_if = "Option::is_none")]
     email: Option<Email>,
@@ -75,7 +75,7 @@ impl FromFields for Forgotten {
 /// A new password, and what proves that it may be set.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "PasswordResetConfirm")]
-struct Confirmation {
+pub struct Confirmation {
     /// The six digits of the code. Goes with `email` or the phone number that it was sent to.
     #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
     otp_code: Option<Digits>,
@@ -132,10 +132,7 @@ async fn request(call: Call, Json(body): Json<Forgotten>) -> Result<Json<Promise
         Identifier::Email(_) => "email",
         Identifier::Phone(_) => "sms",
     };
-    let promise = reset::request(&call.app, &asked, call.actor()).await.map_err(|refused| match refused {
-        NotAsked::NoWay => ApiError::new(Code::FeatureDisabled),
-        NotAsked::Store(cause) => cause.into(),
-    })?;
+    let promise = promised(&call, &asked).await?;
     Ok(Json(Promised {
         message: "Password reset code sent",
         otp_id: promise.id.to_string(),
@@ -155,14 +152,36 @@ struct Done {
     password_safe: bool,
 }
 
-async fn confirm(call: Call, Json(body): Json<Confirmation>) -> Result<Json<Done>, ApiError> {
+async fn promised(call: &Call, asked: &Identifier) -> Result<Promise, ApiError> {
+    reset::request(&call.app, asked, call.actor()).await.map_err(|refused| match refused {
+        NotAsked::NoWay => ApiError::new(Code::FeatureDisabled),
+        NotAsked::Store(cause) => cause.into(),
+    })
+}
+
+/// Sends what resets a forgotten password, for a page.
+///
+/// # Errors
+/// What the endpoint answers; the same about every address and number.
+pub async fn ask_for_reset(call: &Call, wish: Forgotten) -> Result<(), ApiError> {
+    promised(call, &identifier(wish.email, wish.phone)?).await.map(drop)
+}
+
+/// Resets a password by what was sent, which ends every session of its person.
+///
+/// # Errors
+/// What the endpoint answers.
+pub async fn reset_password(call: &Call, body: Confirmation) -> Result<Safety, ApiError> {
     let key = match (body.token, body.otp_code) {
         (Some(token), _) => Key::Link(token),
         (None, Some(digits)) => Key::Code(identifier(body.email, body.phone)?, digits),
         (None, None) => return Err(ApiError::new(Code::ResetFailed)),
     };
-    let safety = reset::confirm(&call.app, key, body.new_password, call.actor()).await.map_err(refused)?;
-    let password_safe = safety == Safety::Good;
+    reset::confirm(&call.app, key, body.new_password, call.actor()).await.map_err(refused)
+}
+
+async fn confirm(call: Call, Json(body): Json<Confirmation>) -> Result<Json<Done>, ApiError> {
+    let password_safe = reset_password(&call, body).await? == Safety::Good;
     Ok(Json(Done { message: "Password reset successful", tokens_revoked: true, password_safe }))
 }
 

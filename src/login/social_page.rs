@@ -7,14 +7,16 @@ use std::net::IpAddr;
 
 use super::by_password::{Entered, Visit};
 use super::by_social::{Arrived, Guest, Refused, Voucher, log_in, note_disbelief};
+use super::connections::connected;
 use crate::app::App;
 use crate::audit::Actor;
 use crate::base::Secret;
 use crate::config::Config;
 use crate::factor::Code;
+use crate::http::{ApiError, ErrorCode};
+use crate::principal::Principal;
 use crate::session::{Device, Method, Session};
-use crate::social::{self, Failed, Flow, Pending, Use};
-use crate::store::Error;
+use crate::social::{self, Failed, Flow, Identity, Owner, Pending, Use};
 
 /// What a browser is told that came back to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,10 @@ pub enum Nothing {
     Closed,
     MayNot,
     TooMany,
+    /// Another way in was wished for by somebody who is not logged in here any more.
+    NotYou,
+    /// What was to be one more way in opens an account already.
+    Taken,
 }
 
 /// What came of it.
@@ -46,6 +52,8 @@ pub enum Outcome {
         kept: Secret<String>,
         is_wrong: bool,
     },
+    /// The account of whoever is logged in has one more way in.
+    Linked,
     Nothing(Nothing),
 }
 
@@ -61,8 +69,22 @@ pub async fn begin_social(
     actor: &Actor,
     next: &str,
 ) -> Result<(String, Secret<String>), Nothing> {
+    go(app, Flow::begin(app, provider, actor.site, next)).await
+}
+
+/// The same for somebody who is logged in, has just proved who they are, and wants one more way in.
+pub async fn begin_link(
+    app: &App,
+    provider: &str,
+    actor: &Actor,
+    owner: Owner,
+) -> Result<(String, Secret<String>), Nothing> {
+    go(app, Flow::begin(app, provider, actor.site, "").of(owner)).await
+}
+
+async fn go(app: &App, flow: Flow) -> Result<(String, Secret<String>), Nothing> {
+    let provider = flow.provider.as_str();
     let found = social::provider(app, provider).map_err(nothing)?.ok_or(Nothing::NoProvider)?;
-    let flow = Flow::begin(app, provider, actor.site, next);
     let door = found.door(app.now(), &flow, &way_back(&app.config(), provider)).await.map_err(nothing)?;
     Ok((door, flow.seal(app)))
 }
@@ -86,13 +108,15 @@ pub struct CameBack<'a> {
     pub code: Option<Secret<String>>,
     /// Whose answer it is, as the answer says.
     pub issuer: Option<&'a str>,
+    /// Who is logged in to our pages there.
+    pub person: Option<&'a Principal>,
     pub device: Device,
     pub address: IpAddr,
     pub actor: Actor,
 }
 
-/// Lets somebody in who comes back from a provider.
-pub async fn return_from_provider(app: &App, back: CameBack<'_>) -> Result<Outcome, Error> {
+/// Lets somebody in who comes back from a provider, or gives them one more way in if that is what they left for.
+pub async fn return_from_provider(app: &App, back: CameBack<'_>) -> Result<Outcome, ApiError> {
     let flow = back.kept.and_then(|kept| Flow::open(app, kept));
     let flow = flow.filter(|flow| flow.is_of(back.provider, back.state) && flow.site == back.actor.site);
     let Some(flow) = flow else { return Ok(Outcome::Nothing(Nothing::Over)) };
@@ -126,10 +150,27 @@ pub async fn return_from_provider(app: &App, back: CameBack<'_>) -> Result<Outco
             return Ok(Outcome::Nothing(nothing(failed)));
         }
     };
+    if let Some(owner) = flow.owner {
+        return link(app, back, owner, &identity).await;
+    }
     let guest =
         Guest { voucher: Voucher::of_provider(&found), identity, code: None, pending: None, next: flow.next };
     let CameBack { device, address, actor, .. } = back;
     Ok(arrive(app, guest, Visit { method: Method::Social, device, address, actor }).await)
+}
+
+/// Connects what the provider said with the account of whoever left for it, in the same session and no other.
+async fn link(app: &App, back: CameBack<'_>, owner: Owner, identity: &Identity) -> Result<Outcome, ApiError> {
+    let is_owner = |person: &&Principal| {
+        (person.account.id, person.session.sid, person.session.scope) == (owner.account, owner.session, None)
+    };
+    let Some(person) = back.person.filter(is_owner) else { return Ok(Outcome::Nothing(Nothing::NotYou)) };
+    let ids = (person.account.site, person.account.id);
+    match connected(app, back.actor, ids, back.provider, identity).await {
+        Ok(_) => Ok(Outcome::Linked),
+        Err(error) if error.code() == ErrorCode::SocialAlreadyLinked => Ok(Outcome::Nothing(Nothing::Taken)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Lets somebody in who was asked for a code of the second factor.

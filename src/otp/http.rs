@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::contact::{self, Confirmed, Unconfirmed};
-use super::{Digits, Errand, Form, NotSent, Purpose, Refused, Which, check, send, words};
-use crate::account;
+use super::{Digits, Errand, Form, NotSent, Purpose, Refused, Sent, Which, check, send, words};
+use crate::account::{self, Target};
 use crate::audit::Contact;
 use crate::http::{ApiError, Bucket, Call, ErrorCode as Code, Fields, FromFields, Json, Row, post};
 
@@ -87,24 +87,7 @@ struct OnItsWay {
 }
 
 async fn request(call: Call, Json(body): Json<Wanted>) -> Result<Json<OnItsWay>, ApiError> {
-    let app = &call.app;
-    let account = account::by_id(&app.db, call.person()?.account.id).await?;
-    let account = account.ok_or_else(|| ApiError::new(Code::Unauthorized))?;
-    let missing = match body.otp_type {
-        Contact::Email => Code::NoEmail,
-        Contact::Phone => Code::NoPhone,
-    };
-    let to = contact::target_of(&account, body.otp_type).ok_or_else(|| ApiError::new(missing))?;
-    let mut change = app.change(call.actor()).await?;
-    let errand = Errand { account: &account, purpose: Purpose::Contact, to: &to, form: Form::Code };
-    let sent = send(&mut change, &errand).await.map_err(|refused| match refused {
-        NotSent::TooSoon { until } => ApiError::new(Code::RateLimited)
-            .saying("A code was sent a moment ago.")
-            .retry_after(until.since(app.now())),
-        NotSent::NoWay => ApiError::new(Code::FeatureDisabled),
-        NotSent::Store(cause) => cause.into(),
-    })?;
-    change.commit().await?;
+    let (to, sent) = send_contact_code(&call, body.otp_type).await?;
     Ok(Json(OnItsWay {
         message: "OTP sent",
         otp_id: sent.id.to_string(),
@@ -115,6 +98,32 @@ async fn request(call: Call, Json(body): Json<Wanted>) -> Result<Json<OnItsWay>,
         },
         masked_recipient: words::masked(&to),
     }))
+}
+
+/// Sends the caller a code that confirms what they wish for on this channel, or have.
+///
+/// # Errors
+/// What the endpoint answers.
+pub async fn send_contact_code(call: &Call, channel: Contact) -> Result<(Target, Sent), ApiError> {
+    let app = &call.app;
+    let account = account::by_id(&app.db, call.person()?.account.id).await?;
+    let account = account.ok_or_else(|| ApiError::new(Code::Unauthorized))?;
+    let missing = match channel {
+        Contact::Email => Code::NoEmail,
+        Contact::Phone => Code::NoPhone,
+    };
+    let to = contact::target_of(&account, channel).ok_or_else(|| ApiError::new(missing))?;
+    let mut change = app.change(call.actor()).await?;
+    let errand = Errand { account: &account, purpose: Purpose::Contact, to: &to, form: Form::Code };
+    let sent = send(&mut change, &errand).await.map_err(|refused| match refused {
+        NotSent::TooSoon { until } => ApiError::new(Code::RateLimited)
+            .saying("A code was sent a moment ago.")
+            .retry_after(until.since(app.now())),
+        NotSent::NoWay => ApiError::new(Code::FeatureDisabled),
+        NotSent::Store(cause) => cause.into(),
+    })?;
+    change.commit().await?;
+    Ok((to, sent))
 }
 
 /// An e-mail address is confirmed.
@@ -142,21 +151,28 @@ struct PhoneVerified {
 }
 
 async fn verify_email(call: Call, Json(body): Json<Typed>) -> Result<Json<EmailVerified>, ApiError> {
-    let (email, changed) = verify(&call, Contact::Email, &body.code).await?;
+    let (email, changed) = confirm_contact(&call, Contact::Email, &body.code).await?;
     let verified_at = call.app.now().rfc3339();
     let message = "Email verified successfully";
     Ok(Json(EmailVerified { message, email_verified: true, verified_at, email, changed }))
 }
 
 async fn verify_phone(call: Call, Json(body): Json<Typed>) -> Result<Json<PhoneVerified>, ApiError> {
-    let (phone_number, changed) = verify(&call, Contact::Phone, &body.code).await?;
+    let (phone_number, changed) = confirm_contact(&call, Contact::Phone, &body.code).await?;
     let verified_at = call.app.now().rfc3339();
     let message = "Phone verified successfully";
     Ok(Json(PhoneVerified { message, phone_verified: true, verified_at, phone_number, changed }))
 }
 
-/// What is confirmed now, and whether it took the place of another one.
-async fn verify(call: &Call, channel: Contact, code: &Digits) -> Result<(String, bool), ApiError> {
+/// What is confirmed now by the code that the caller was sent, and whether it took the place of another one.
+///
+/// # Errors
+/// What the endpoints answer.
+pub async fn confirm_contact(
+    call: &Call,
+    channel: Contact,
+    code: &Digits,
+) -> Result<(String, bool), ApiError> {
     let person = call.person()?;
     let which = Which { account: person.account.id, purpose: Purpose::Contact, channel };
     let proof = check(&call.app, which, code, call.actor()).await.map_err(refused)?;

@@ -27,7 +27,7 @@ use crate::store::{Error, FromRow, Source};
 
 pub use contact::ask;
 pub use digits::{Digits, NotDigits};
-pub use http::rows;
+pub use http::{confirm_contact, rows, send_contact_code};
 
 /// Wrong tries before a code is worth nothing.
 const TRIES: i64 = 5;

@@ -61,7 +61,7 @@ pub fn rows() -> Vec<Row> {
 /// What proves who I am, and why I leave.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "DeletionRequest")]
-struct Wanted {
+pub struct Wanted {
     #[schemars(flatten)]
     given: Given,
     #[schemars(skip_serializing_if = "Option::is_none")]
@@ -86,16 +86,25 @@ struct Requested {
 }
 
 async fn request(call: Call, Json(body): Json<Wanted>) -> Result<Created<Requested>, ApiError> {
-    let account = own(&call).await?;
-    let mut change = login::prove_whole(&call, &account, body.given, Lately::Now).await?;
-    let deletion = super::request(&mut change, account.id, body.reason.unwrap_or_default()).await?;
-    change.commit().await?;
+    let deletion = ask(&call, body).await?;
     let message = match deletion.status {
         Status::ConfirmationSent => "Deletion request created. Please check your email for confirmation.",
         _ => "Deletion request confirmed. Your account will be deleted after the grace period.",
     };
     let grace_period_days = call.app.config().accounts.deletion.grace.as_secs() / 86_400;
     Ok(Created(Requested { request_id: deletion.number.0, message, grace_period_days }))
+}
+
+/// Asks for the caller's account to go.
+///
+/// # Errors
+/// What the endpoint answers.
+pub async fn ask(call: &Call, wish: Wanted) -> Result<Deletion, ApiError> {
+    let account = own(call).await?;
+    let mut change = login::prove_whole(call, &account, wish.given, Lately::Now).await?;
+    let deletion = super::request(&mut change, account.id, wish.reason.unwrap_or_default()).await?;
+    change.commit().await?;
+    Ok(deletion)
 }
 
 /// What a link handed over.
@@ -140,7 +149,7 @@ async fn confirm(call: Call, Json(body): Json<Brought>) -> Result<Json<Confirmed
 /// What proves who I am.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "Proof")]
-struct Proved {
+pub struct Proved {
     #[schemars(flatten)]
     given: Given,
 }
@@ -160,17 +169,26 @@ struct Cancelled {
 }
 
 async fn cancel(call: Call, Json(body): Json<Proved>) -> Result<Json<Cancelled>, ApiError> {
-    let account = own(&call).await?;
-    let mut change = login::prove_whole(&call, &account, body.given, Lately::OrAMomentAgo).await?;
+    let cancelled_count = keep(&call, body).await?;
+    Ok(Json(Cancelled {
+        message: format!("Cancelled {cancelled_count} deletion request(s)."),
+        cancelled_count,
+    }))
+}
+
+/// Calls off that the caller's account goes; how many times it was asked for.
+///
+/// # Errors
+/// What the endpoint answers.
+pub async fn keep(call: &Call, proof: Proved) -> Result<usize, ApiError> {
+    let account = own(call).await?;
+    let mut change = login::prove_whole(call, &account, proof.given, Lately::OrAMomentAgo).await?;
     let cancelled_count = super::cancel(&mut change, &account).await?;
     if cancelled_count == 0 {
         return Err(ApiError::new(Code::NoDeletionPending));
     }
     change.commit().await?;
-    Ok(Json(Cancelled {
-        message: format!("Cancelled {cancelled_count} deletion request(s)."),
-        cancelled_count,
-    }))
+    Ok(cancelled_count)
 }
 
 /// What was asked, and what comes of it.
@@ -239,11 +257,19 @@ async fn status(call: Call, _: Nothing) -> Result<Json<Shown>, ApiError> {
 }
 
 async fn export(call: Call, Json(body): Json<Proved>) -> Result<Json<Value>, ApiError> {
-    let account = own(&call).await?;
-    let mut change = login::prove_whole(&call, &account, body.given, Lately::OrAMomentAgo).await?;
+    hand_over(&call, body).await.map(Json)
+}
+
+/// Everything that is kept of the caller.
+///
+/// # Errors
+/// What the endpoint answers.
+pub async fn hand_over(call: &Call, proof: Proved) -> Result<Value, ApiError> {
+    let account = own(call).await?;
+    let mut change = login::prove_whole(call, &account, proof.given, Lately::OrAMomentAgo).await?;
     let all = super::export(&mut change, &account, super::SHOWN_ROWS).await?;
     change.commit().await?;
-    Ok(Json(all))
+    Ok(all)
 }
 
 async fn own(call: &Call) -> Result<Account, ApiError> {

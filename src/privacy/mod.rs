@@ -30,7 +30,7 @@ use crate::store::{Error, FromRow, Source};
 pub use due::{delete_due, sweep};
 pub use erase::{NotErased, erase_now};
 pub use export::{SHOWN_ROWS, export};
-pub use http::rows;
+pub use http::{Proved, Wanted, ask, hand_over, keep, rows};
 pub use wait::react;
 pub use words::PAGE;
 

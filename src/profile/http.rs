@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::input::ProfileChange;
 use crate::account::{self, Account, Field, Taken, Target, User, WriteError, user};
+use crate::audit::Contact;
 use crate::base::{Email, Phone};
 use crate::http::{ApiError, Bucket, Call, ErrorCode, Json, Nothing, Row, get, patch};
 use crate::login;
@@ -84,8 +85,20 @@ struct Pending {
 }
 
 async fn change(call: Call, Json(body): Json<ProfileChange>) -> Result<Json<Changed>, ApiError> {
+    changed(&call, body).await.map(Json)
+}
+
+/// The same for who changes it on a page.
+///
+/// # Errors
+/// What the endpoint answers.
+pub async fn edit(call: &Call, wish: ProfileChange) -> Result<(), ApiError> {
+    changed(call, wish).await.map(drop)
+}
+
+async fn changed(call: &Call, body: ProfileChange) -> Result<Changed, ApiError> {
     let person = call.person()?;
-    let account = read(&call, person).await?;
+    let account = read(call, person).await?;
     let mut fields = body.plain;
     fields.extend(withdrawn(&account, body.new_email.as_ref(), body.new_phone.as_ref()));
     let new_email = body.new_email.filter(|email| account.email.as_ref() != Some(email));
@@ -93,14 +106,14 @@ async fn change(call: Call, Json(body): Json<ProfileChange>) -> Result<Json<Chan
     let verification_required =
         Verification { email_changed: new_email.is_some(), phone_changed: new_phone.is_some() };
     if verification_required.email_changed || verification_required.phone_changed {
-        login::reauthenticate(&call, &account, body.current_password).await?;
+        login::reauthenticate(call, &account, body.current_password).await?;
     }
     fields.extend(new_email.map(|email| Field::PendingEmail(Some(email))));
     fields.extend(new_phone.map(|phone| Field::PendingPhone(Some(phone))));
     let updated_fields = fields.iter().map(wire_name).collect();
-    let account = if fields.is_empty() { account } else { write(&call, &account, &fields).await? };
+    let account = if fields.is_empty() { account } else { write(call, &account, &fields).await? };
     let text = |text: &dyn ToString| text.to_string();
-    Ok(Json(Changed {
+    Ok(Changed {
         message: "Profile updated successfully",
         updated_fields,
         user: shown(&account, person),
@@ -109,7 +122,20 @@ async fn change(call: Call, Json(body): Json<ProfileChange>) -> Result<Json<Chan
             email: account.pending_email.as_ref().map(|email| text(email)),
             phone: account.pending_phone.as_ref().map(|phone| text(phone)),
         },
-    }))
+    })
+}
+
+/// Wishes for no other address or number any more, on a page.
+///
+/// # Errors
+/// What the endpoint answers where somebody asks for the one that they have.
+pub async fn keep(call: &Call, contact: Contact) -> Result<(), ApiError> {
+    let account = read(call, call.person()?).await?;
+    let fields = match contact {
+        Contact::Email => withdrawn(&account, account.email.as_ref(), None),
+        Contact::Phone => withdrawn(&account, None, account.phone.as_ref()),
+    };
+    if fields.is_empty() { Ok(()) } else { write(call, &account, &fields).await.map(drop) }
 }
 
 /// Whoever asks for the address or number that they have wishes for no other one any more.

@@ -22,7 +22,7 @@ const CUSTOM_MAX: usize = 16 * 1024;
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "ProfileChange")]
 #[expect(dead_code, reason = "the fields of the wire; read into the ones that are skipped")]
-pub(super) struct ProfileChange {
+pub struct ProfileChange {
     first_name: Option<String>,
     last_name: Option<String>,
     /// `null` removes it.

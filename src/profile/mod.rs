@@ -9,4 +9,5 @@ mod input;
 #[cfg(test)]
 mod tests;
 
-pub use http::rows;
+pub use http::{edit, keep, rows};
+pub use input::ProfileChange;

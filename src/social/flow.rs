@@ -21,6 +21,8 @@ pub const GOOD_FOR: Duration = Duration::from_mins(10);
 pub const PENDING_FOR: Duration = Duration::from_mins(5);
 
 const FLOW: &str = "social flow";
+/// Another one, so that a gateway that knows nothing of these takes none for a login.
+const LINK: &str = "social link";
 const PENDING: &str = "social pending";
 
 /// A login that was begun here and goes on at a provider.
@@ -36,7 +38,17 @@ pub struct Flow {
     pub(super) verifier: String,
     /// The page that people wanted.
     pub next: String,
+    /// Who wants one more way in to their account; nobody where somebody logs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     ends_at: i64,
+}
+
+/// Somebody who is logged in, and in which session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    pub account: Id,
+    pub session: Id,
 }
 
 impl Flow {
@@ -45,19 +57,28 @@ impl Flow {
         let token = || Token::generate(app.random.as_ref()).expose().to_owned();
         let ends_at = app.now().plus(GOOD_FOR).as_millis();
         let (provider, next) = (provider.to_owned(), next.to_owned());
-        Self { provider, site, state: token(), nonce: token(), verifier: token(), next, ends_at }
+        let (state, nonce, verifier) = (token(), token(), token());
+        Self { provider, site, state, nonce, verifier, next, owner: None, ends_at }
+    }
+
+    /// The same for somebody who wants one more way in.
+    #[must_use]
+    pub fn of(self, owner: Owner) -> Self {
+        Self { owner: Some(owner), ..self }
     }
 
     /// The cookie in which the browser keeps it.
     #[must_use]
     pub fn seal(&self, app: &App) -> Secret<String> {
-        seal(app, FLOW, self)
+        seal(app, if self.owner.is_some() { LINK } else { FLOW }, self)
     }
 
     /// What a browser kept, if it is not over.
     #[must_use]
     pub fn open(app: &App, cookie: &str) -> Option<Self> {
-        open::<Self>(app, FLOW, cookie).filter(|flow| Timestamp::from_millis(flow.ends_at) > app.now())
+        let login = open::<Self>(app, FLOW, cookie).filter(|flow| flow.owner.is_none());
+        let flow = login.or_else(|| open::<Self>(app, LINK, cookie).filter(|flow| flow.owner.is_some()));
+        flow.filter(|flow| Timestamp::from_millis(flow.ends_at) > app.now())
     }
 
     /// Whether this is what it was begun with.

@@ -22,7 +22,7 @@ use crate::base::{Email, Id, Secret, Timestamp};
 use crate::crypto::digest::sha256_hex;
 use crate::store::{Error, FromRow, Source};
 
-pub use flow::{Flow, GOOD_FOR, Of, PENDING_FOR, Pending};
+pub use flow::{Flow, GOOD_FOR, Of, Owner, PENDING_FOR, Pending};
 pub use provider::{Bearer, Code, Nonce, Provider, check, provider};
 
 /// How long it is remembered that an ID token was used: longer than any is good for.

@@ -6,7 +6,12 @@
 use ::http::StatusCode;
 use maud::{Markup, html};
 
+use super::api_key::KEYS;
+use super::connection::CONNECTIONS;
+use super::data::DATA;
 use super::layout::{Viewer, moment, passkey_page};
+use super::password::PASSWORD;
+use super::profile::{PROFILE, name_of};
 use super::visit;
 use super::{agent, factor, passkey, session};
 use crate::account::{self, Account};
@@ -39,6 +44,8 @@ pub(super) async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
 pub(super) enum Said {
     Done(&'static str),
     Refused(&'static str),
+    /// What an endpoint would have answered.
+    Told(Markup),
 }
 
 impl Said {
@@ -46,6 +53,7 @@ impl Said {
         match self {
             Self::Done(text) => html! { p.done role="status" { (text) } },
             Self::Refused(text) => html! { p.problem role="alert" { (text) } },
+            Self::Told(told) => html! { div.problem role="alert" { (told) } },
         }
     }
 }
@@ -76,14 +84,18 @@ pub(super) async fn own(call: &Call, viewer: &Viewer<'_>) -> Result<Account, Api
     own.ok_or_else(|| ApiError::new(ErrorCode::NotFound))
 }
 
+/// Whether an address or a number was shown to be theirs.
+pub(super) fn confirmed(is_so: bool) -> Markup {
+    let (class, word) = if is_so { ("badge", "confirmed") } else { ("badge pending", "not confirmed") };
+    html! { span class=(class) { (word) } }
+}
+
 fn profile(own: &Account) -> Markup {
-    let confirmed = |is_so: bool| html! { span class=(if is_so { "badge" } else { "badge pending" }) { (if is_so { "confirmed" } else { "not confirmed" }) } };
-    let name = format!("{} {}", own.first_name, own.last_name);
     html! {
         section aria-labelledby="profile" {
             h2 id="profile" { "Profile" }
             dl {
-                @if !name.trim().is_empty() { dt { "Name" } dd { (name.trim()) } }
+                @if let Some(name) = name_of(own) { dt { "Name" } dd { (name) } }
                 @if let Some(email) = &own.email { dt { "E-mail address" } dd { (email) " " (confirmed(own.is_email_verified)) } }
                 @if let Some(email) = &own.pending_email { dt { "Wished for" } dd { (email) " " (confirmed(false)) } }
                 @if let Some(phone) = &own.phone { dt { "Phone number" } dd { (phone) " " (confirmed(own.is_phone_verified)) } }
@@ -96,6 +108,13 @@ fn profile(own: &Account) -> Markup {
                     }
                 }
                 dt { "Member since" } dd { (moment(own.created_at)) }
+            }
+            ul.links {
+                li { a href=(PROFILE) { "Change your profile, e-mail address or phone number" } }
+                li { a href=(PASSWORD) { @if own.password_hash.is_some() { "Change your password" } @else { "Set a password" } } }
+                li { a href=(KEYS) { "API keys" } }
+                li { a href=(CONNECTIONS) { "Linked accounts" } }
+                li { a href=(DATA) { "Your data, and deleting your account" } }
             }
         }
     }

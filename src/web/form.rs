@@ -25,6 +25,22 @@ impl Form {
     pub(super) fn text(&self, name: &str) -> &str {
         self.0.get(name).and_then(Value::as_str).unwrap_or_default()
     }
+
+    /// Whether a field is there, be it empty.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Those of these fields that are there and not empty, for an endpoint's own reader.
+    pub(super) fn given(&self, names: &[&str]) -> Map<String, Value> {
+        let given = names.iter().filter(|name| !self.text(name).is_empty());
+        given.map(|name| ((*name).to_owned(), Value::from(self.text(name)))).collect()
+    }
+
+    /// What stands behind `prefix` in the names of boxes that were ticked.
+    pub(super) fn ticked<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.keys().filter_map(move |name| name.strip_prefix(prefix))
+    }
 }
 
 impl Input for Form {

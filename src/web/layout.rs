@@ -10,6 +10,7 @@ use std::time::Duration;
 use ::http::StatusCode;
 use ::http::header::{self, HeaderName, HeaderValue};
 use maud::{DOCTYPE, Markup, html};
+use serde::Serialize;
 
 use super::form;
 use crate::app::App;
@@ -132,6 +133,15 @@ fn who(viewer: &Viewer<'_>) -> Markup {
             span { (name.unwrap_or_else(|| account.id.to_string())) }
             button.quiet type="submit" { "Log out" }
         }
+    }
+}
+
+/// A file to be kept, which no browser shows.
+pub(super) fn download(name: &'static str, value: &impl Serialize) -> Reply {
+    let reply = guarded(Reply::json(StatusCode::OK, value));
+    match HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {
+        Ok(kept) => reply.with(header::CONTENT_DISPOSITION, kept),
+        Err(_) => reply.with(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment")),
     }
 }
 

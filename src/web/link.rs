@@ -14,15 +14,17 @@ use super::form::{self, Form};
 use super::layout::{lead_to, page, trouble};
 use super::login::channel;
 use super::step;
-use crate::base::Secret;
+use crate::base::{Email, Secret};
 use crate::factor::Code;
 use crate::http::cookie::SetCookie;
-use crate::http::{ApiError, Call, Fields, FromFields, Query, Reply, error};
+use crate::http::{ApiError, Call, Fields, FromFields, Nothing, Query, Reply, error};
 use crate::login::{self, Follower, Place, Refused};
 use crate::session::{self, Device, MAX_DEVICE_LEN};
 
 /// Where the form goes.
 pub(super) const ENTER: &str = "/portcullis/link/";
+/// Where somebody asks for one.
+pub(super) const REQUEST: &str = "/portcullis/login/link/";
 const TOKEN_LEN: usize = 43;
 const TOKEN_MAX: usize = 128;
 
@@ -111,6 +113,52 @@ pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
             Ok(trouble(StatusCode::SERVICE_UNAVAILABLE))
         }
     }
+}
+
+/// The form of who wants a link.
+pub(super) async fn ask(call: Call, _: Nothing) -> Result<Reply, ApiError> {
+    Ok(match login::own_link(&call.app) {
+        Some(_) => asking(StatusCode::OK, "", None),
+        None => trouble(StatusCode::NOT_FOUND),
+    })
+}
+
+fn asking(status: StatusCode, email: &str, problem: Option<&str>) -> Reply {
+    let content = html! {
+        div.narrow {
+            h1 { "Log in by mail" }
+            @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+            p { "We send a link to the address that you have confirmed. It logs you in once." }
+            form method="post" action=(REQUEST) {
+                label for="email" { "E-mail address" }
+                input id="email" name="email" type="email" autocomplete="username" required maxlength="254" value=(email)
+                    autofocus;
+                button type="submit" { "Send me a link" }
+            }
+            p { a href="/portcullis/login/" { "Log in another way" } }
+        }
+    };
+    page(status, "Log in by mail", None, &content)
+}
+
+/// Says the same about every address.
+pub(super) async fn send(call: Call, form: Form) -> Result<Reply, ApiError> {
+    if !form::is_not_foreign(&call) {
+        return Ok(form::not_ours(&call));
+    }
+    let Ok(email) = Email::parse(form.text("email")) else {
+        let text = "That is no e-mail address.";
+        return Ok(asking(StatusCode::BAD_REQUEST, form.text("email"), Some(text)));
+    };
+    login::send_own_link(&call, &email).await?;
+    let content = html! {
+        div.narrow {
+            h1 { "Look into your mail" }
+            p { "If there is an account with " strong { (email) } ", and the address is confirmed, a link is on its way." }
+            p { a href="/portcullis/login/" { "Log in another way" } }
+        }
+    };
+    Ok(page(StatusCode::OK, "Look into your mail", None, &content))
 }
 
 /// What the form asks for beside the button.

@@ -8,18 +8,23 @@ use ::http::header::{HeaderValue, RETRY_AFTER};
 use maud::{Markup, html};
 
 use super::HOME;
+use super::code;
 use super::form::{self, Form};
 use super::layout::{lead_to, page, passkey_page, trouble};
+use super::link;
 use super::passkey;
+use super::register;
+use super::reset;
 use super::social::buttons;
 use super::step;
-use crate::base::{Email, Secret};
+use crate::app::App;
+use crate::base::{Email, Phone, Secret};
 use crate::directory::UserName;
 use crate::factor::Code;
 use crate::http::cookie::{Channel, SetCookie};
 use crate::http::{ApiError, Call, Nothing, Reply, error};
 use crate::login::{
-    Entered, Identifier, Member, NotFromDirectory, Refused, Visitor, log_in, log_in_with_directory,
+    self, Entered, Identifier, Member, NotFromDirectory, Refused, Visitor, log_in, log_in_with_directory,
     log_in_with_passkey,
 };
 use crate::passkey::{Identified, begin_login};
@@ -30,7 +35,8 @@ const NEXT_MAX: usize = 1000;
 
 pub(super) async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
     let next = next_of(&call.head.query);
-    form_page(&call, StatusCode::OK, &Ask::password(&next), None).await
+    let is_changed = call.head.query == "password-changed";
+    form_page(&call, StatusCode::OK, &Ask { is_changed, ..Ask::password(&next) }, None).await
 }
 
 pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
@@ -39,11 +45,12 @@ pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
     }
     let ask = Ask { email: form.text("email"), ..Ask::password(local(form.text("next"))) };
     let wrong = Some("The e-mail address or the password is wrong.");
-    let Ok(email) = Email::parse(ask.email) else {
+    let by_phone = || Phone::parse(ask.email).ok().map(Identifier::Phone);
+    let Some(identifier) = Email::parse(ask.email).ok().map(Identifier::Email).or_else(by_phone) else {
         return form_page(&call, StatusCode::UNAUTHORIZED, &ask, wrong).await;
     };
     let visitor = Visitor {
-        identifier: Identifier::Email(email),
+        identifier,
         password: Secret::new(form.text("password").to_owned()),
         code: Code::read(form.text("code")),
         device: device(&call),
@@ -108,44 +115,72 @@ fn device(call: &Call) -> Device {
     Device::guess(call.head.user_agent.as_deref().unwrap_or_default())
 }
 
-fn inside(call: &Call, entered: &Entered, next: &str) -> Result<Reply, ApiError> {
+pub(super) fn inside(call: &Call, entered: &Entered, next: &str) -> Result<Reply, ApiError> {
     step::moved(call, Ok(lead_to(step::first(&entered.session, next))), Some(&entered.session))
 }
 
 /// Why somebody is not let in whose first factor was right, or was not looked at.
 async fn outside(call: &Call, refused: Refused, ask: Ask<'_>) -> Result<Reply, ApiError> {
-    let coded = Ask { is_coded: true, ..ask };
-    let (status, ask, text) = match refused {
-        Refused::Wrong => (StatusCode::UNAUTHORIZED, ask, "That was not right. Try again."),
-        Refused::SecondFactorNeeded => (
-            StatusCode::UNAUTHORIZED,
-            coded,
-            "This account has a second factor. Enter your password again, and a code.",
-        ),
-        Refused::SecondFactorWrong => {
-            (StatusCode::UNAUTHORIZED, coded, "The code is wrong, or was used before. Wait for the next one.")
-        }
-        Refused::Locked { until } => {
-            let text = "Too many attempts, or this account was locked. Try again later.";
-            let reply = form_page(call, StatusCode::LOCKED, &ask, Some(text)).await?;
-            let wait = until.map(|until| error::whole_seconds(until.since(call.app.now())).max(1));
-            return Ok(match wait {
-                Some(wait) => reply.with(RETRY_AFTER, HeaderValue::from(wait)),
-                None => reply,
-            });
-        }
-        Refused::Inactive | Refused::Banned => (StatusCode::FORBIDDEN, ask, "This account may not log in."),
-        Refused::SessionLimit | Refused::DeviceLimit => (
-            StatusCode::FORBIDDEN,
-            ask,
-            "You are logged in in too many places. Log out somewhere else first.",
-        ),
-        refused @ (Refused::Overloaded | Refused::NoKey | Refused::Store(_)) => {
-            tracing::warn!(request_id = call.head.request_id, ?refused, "nobody can log in to pages");
-            return Ok(trouble(StatusCode::SERVICE_UNAVAILABLE));
-        }
+    let Some(turned) = Turned::away(call, refused, "Enter your password again, and a code.") else {
+        return Ok(trouble(StatusCode::SERVICE_UNAVAILABLE));
     };
-    form_page(call, status, &ask, Some(text)).await
+    let ask = Ask { is_coded: turned.is_coded, ..ask };
+    let reply = form_page(call, turned.status, &ask, Some(&turned.text)).await?;
+    Ok(turned.when(reply))
+}
+
+/// What somebody is told who is not let in.
+pub(super) struct Turned {
+    pub(super) status: StatusCode,
+    pub(super) text: String,
+    /// Whether a code of the second factor is asked for.
+    pub(super) is_coded: bool,
+    /// In seconds.
+    wait: Option<u64>,
+}
+
+impl Turned {
+    /// Nothing where that is our own trouble. `again` is what somebody does who has a second factor.
+    pub(super) fn away(call: &Call, refused: Refused, again: &str) -> Option<Self> {
+        let (status, text, is_coded, wait) = match refused {
+            Refused::Wrong => {
+                (StatusCode::UNAUTHORIZED, "That was not right. Try again.".to_owned(), false, None)
+            }
+            Refused::SecondFactorNeeded => {
+                let text = format!("This account has a second factor. {again}");
+                (StatusCode::UNAUTHORIZED, text, true, None)
+            }
+            Refused::SecondFactorWrong => {
+                let text = "The code is wrong, or was used before. Wait for the next one.";
+                (StatusCode::UNAUTHORIZED, text.to_owned(), true, None)
+            }
+            Refused::Locked { until } => {
+                let text = "Too many attempts, or this account was locked. Try again later.";
+                let wait = until.map(|until| error::whole_seconds(until.since(call.app.now())).max(1));
+                (StatusCode::LOCKED, text.to_owned(), false, wait)
+            }
+            Refused::Inactive | Refused::Banned => {
+                (StatusCode::FORBIDDEN, "This account may not log in.".to_owned(), false, None)
+            }
+            Refused::SessionLimit | Refused::DeviceLimit => {
+                let text = "You are logged in in too many places. Log out somewhere else first.";
+                (StatusCode::FORBIDDEN, text.to_owned(), false, None)
+            }
+            refused @ (Refused::Overloaded | Refused::NoKey | Refused::Store(_)) => {
+                tracing::warn!(request_id = call.head.request_id, ?refused, "nobody can log in to pages");
+                return None;
+            }
+        };
+        Some(Self { status, text, is_coded, wait })
+    }
+
+    /// The same answer, which says when to come back.
+    pub(super) fn when(&self, reply: Reply) -> Reply {
+        match self.wait {
+            Some(wait) => reply.with(RETRY_AFTER, HeaderValue::from(wait)),
+            None => reply,
+        }
+    }
 }
 
 pub(super) async fn leave(call: Call, form: Form) -> Result<Reply, ApiError> {
@@ -179,11 +214,13 @@ struct Ask<'a> {
     email: &'a str,
     /// In the directory.
     user: &'a str,
+    /// The password, a moment ago.
+    is_changed: bool,
 }
 
 impl<'a> Ask<'a> {
     const fn password(next: &'a str) -> Self {
-        Self { is_coded: false, next, email: "", user: "" }
+        Self { is_coded: false, next, email: "", user: "", is_changed: false }
     }
 }
 
@@ -203,11 +240,12 @@ async fn form_page(
         div.narrow {
             h1 { "Log in" }
             @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+            @if ask.is_changed { p.done role="status" { "Your password was changed. Log in with the new one." } }
             form method="post" action="/portcullis/login/" {
                 (next)
-                label for="email" { "E-mail address" }
-                input id="email" name="email" type="email" autocomplete="username" required maxlength="254"
-                    value=(ask.email) autofocus[problem.is_none()];
+                label for="email" { "E-mail address or phone number" }
+                input id="email" name="email" type="text" inputmode="email" autocomplete="username" required maxlength="254"
+                    autocapitalize="off" spellcheck="false" value=(ask.email) autofocus[problem.is_none()];
                 label for="password" { "Password" }
                 input id="password" name="password" type="password" autocomplete="current-password" required
                     autofocus[problem.is_some()];
@@ -219,6 +257,7 @@ async fn form_page(
             }
             @if call.app.config().login.ldap.is_some() { (directory_form(ask, &next)) }
             (buttons(&call.app, ask.next))
+            (other_ways(&call.app, ask.next))
         }
     };
     Ok(match begun {
@@ -227,7 +266,26 @@ async fn form_page(
     })
 }
 
-fn code_field() -> Markup {
+/// Where somebody goes on whom none of that helps.
+fn other_ways(app: &App, next: &str) -> Markup {
+    let ways = [
+        (login::own_link(app).is_some(), link::REQUEST.to_owned(), "Send me a link by mail"),
+        (
+            login::codes_are_open(app),
+            format!("{}?{}", code::CODE, asking_for(next)),
+            "Send me a code by text message",
+        ),
+        (reset::is_open(app), reset::RESET.to_owned(), "I forgot my password"),
+        (register::is_open(app), register::REGISTER.to_owned(), "I have no account yet"),
+    ];
+    html! {
+        @if ways.iter().any(|(is_open, ..)| *is_open) {
+            ul.links { @for (is_open, way, word) in &ways { @if *is_open { li { a href=(way) { (word) } } } } }
+        }
+    }
+}
+
+pub(super) fn code_field() -> Markup {
     html! {
         label for="code" { "Code from your authenticator app, or a backup code" }
         input id="code" name="code" type="text" autocomplete="one-time-code" required maxlength="64"

@@ -6,7 +6,11 @@
 
 mod account;
 mod agent;
+mod api_key;
 mod approval;
+mod code;
+mod connection;
+mod data;
 mod deletion;
 mod exact;
 mod factor;
@@ -15,6 +19,11 @@ mod layout;
 mod link;
 mod login;
 mod passkey;
+mod password;
+mod profile;
+mod refusal;
+mod register;
+mod reset;
 mod session;
 mod social;
 mod step;
@@ -38,6 +47,14 @@ pub fn rows() -> Vec<Row> {
     rows.extend(approvals());
     rows.extend(accounts());
     rows.extend(factors());
+    rows.extend(profile::rows());
+    rows.extend(password::rows());
+    rows.extend(api_key::rows());
+    rows.extend(data::rows());
+    rows.extend(connection::rows());
+    rows.extend(code::rows());
+    rows.extend(register::rows());
+    rows.extend(reset::rows());
     rows
 }
 
@@ -84,6 +101,12 @@ fn doors() -> Vec<Row> {
             .limit(Bucket::LinkVerify)
             .audited(LOGIN_EVENTS)
             .about("Log in by the button of a link"),
+        get(link::REQUEST, link::ask).page().about("The form of who wants a link to log in with"),
+        post(link::REQUEST, link::send)
+            .page()
+            .limit(Bucket::LinkRequest)
+            .audited(&["login_link_requested", "code_sent"])
+            .about("Send a link to log in with"),
         get("/portcullis/social/{provider}/", social::begin).page().about("Go to a provider to log in"),
         get("/portcullis/social/{provider}/callback/", social::come_back)
             .page()

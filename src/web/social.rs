@@ -6,6 +6,7 @@
 use ::http::StatusCode;
 use maud::{Markup, html};
 
+use super::connection::{CONNECTIONS, LINKED};
 use super::form::{self, Form};
 use super::layout::{lead_to, page, trouble};
 use super::login::{asking_for, channel, local, next_of};
@@ -58,6 +59,7 @@ pub(super) async fn come_back(call: Call, _: Nothing) -> Result<Reply, ApiError>
         state: text("state").unwrap_or_default(),
         code: text("code").map(|code| Secret::new(code.to_owned())),
         issuer: text("iss"),
+        person: call.principal.as_deref(),
         device: device(&call),
         address: call.head.client,
         actor: call.actor(),
@@ -98,6 +100,7 @@ fn told(call: &Call, outcome: SocialOutcome) -> Result<Reply, ApiError> {
         SocialOutcome::CodeNeeded { kept, is_wrong } => {
             code_page(is_wrong).with_cookie(&SetCookie::social(channel, kept, PENDING_FOR))
         }
+        SocialOutcome::Linked => lead_to(LINKED).with_cookie(&SetCookie::forget_social(channel)),
         SocialOutcome::Nothing(nothing) => {
             nothing_page(nothing).with_cookie(&SetCookie::forget_social(channel))
         }
@@ -124,7 +127,7 @@ fn code_page(is_wrong: bool) -> Reply {
     page(StatusCode::UNAUTHORIZED, "Log in", None, &content)
 }
 
-fn nothing_page(nothing: SocialNothing) -> Reply {
+pub(super) fn nothing_page(nothing: SocialNothing) -> Reply {
     let (status, text) = match nothing {
         SocialNothing::NoProvider => return trouble(StatusCode::NOT_FOUND),
         SocialNothing::NotNow => (
@@ -154,13 +157,26 @@ fn nothing_page(nothing: SocialNothing) -> Reply {
         SocialNothing::TooMany => {
             (StatusCode::FORBIDDEN, "You are logged in in too many places. Log out somewhere else first.")
         }
+        SocialNothing::NotYou => (
+            StatusCode::FORBIDDEN,
+            "You left from another session than the one that you are in now, so nothing was linked. Begin again.",
+        ),
+        SocialNothing::Taken => {
+            (StatusCode::CONFLICT, "That account opens an account here already, so nothing was linked.")
+        }
+    };
+    let (title, way, word) = match nothing {
+        SocialNothing::NotYou | SocialNothing::Taken => {
+            ("Not linked", CONNECTIONS, "To your linked accounts")
+        }
+        _ => ("Not logged in", "/portcullis/login/", "To the login page"),
     };
     let content = html! {
         div.narrow {
-            h1 { "Not logged in" }
+            h1 { (title) }
             p.problem role="alert" { (text) }
-            p { a href="/portcullis/login/" { "To the login page" } }
+            p { a href=(way) { (word) } }
         }
     };
-    page(status, "Not logged in", None, &content)
+    page(status, title, None, &content)
 }

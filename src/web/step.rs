@@ -9,6 +9,7 @@ use super::factor::SECOND_FACTOR;
 use super::form::Form;
 use super::layout::Viewer;
 use super::login::channel;
+use super::password::PASSWORD;
 use crate::account::Account;
 use crate::base::Secret;
 use crate::factor::Code;
@@ -60,9 +61,13 @@ pub(super) async fn take(call: &Call, own: &Account, form: &Form) -> Result<Opti
     login::step_up(call, own, password(form)).await.map(|()| None)
 }
 
-/// Where somebody goes who has just logged in: who may do nothing without a second factor, to where it is set up.
+/// Where somebody goes who has just logged in: who may do one thing alone, to where it is done.
 pub(super) fn first<'a>(session: &Session, next: &'a str) -> &'a str {
-    if session.scope == Some(Scope::SecondFactorSetupOnly) { SECOND_FACTOR } else { next }
+    match session.scope {
+        Some(Scope::SecondFactorSetupOnly) => SECOND_FACTOR,
+        Some(Scope::PasswordChangeOnly) => PASSWORD,
+        None => next,
+    }
 }
 
 /// The same answer, which moves the browser to another session, if there is one: the old one is over

@@ -16,7 +16,7 @@ use crate::support::people::{PASSWORD, elsewhere};
 const ACCOUNT: &str = "/portcullis/account/";
 const FACTOR: &str = "/portcullis/account/second-factor/";
 
-fn all(pattern: &str, text: &str) -> Vec<String> {
+pub fn all(pattern: &str, text: &str) -> Vec<String> {
     Regex::new(pattern).unwrap().captures_iter(text).map(|found| found[1].to_owned()).collect()
 }
 

@@ -109,7 +109,7 @@ pub struct Browser<'a> {
 }
 
 impl<'a> Browser<'a> {
-    async fn ask(&mut self, method: &str, path: &str, body: &str) -> Answer {
+    pub async fn ask(&mut self, method: &str, path: &str, body: &str) -> Answer {
         let path = path.strip_prefix(PUBLIC).unwrap_or(path);
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: gw.test\r\n{}\r\n", elsewhere());
         if !self.cookies.is_empty() {

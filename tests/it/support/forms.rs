@@ -45,14 +45,26 @@ impl<'a> Browser<'a> {
 
     /// Sends a form as a page of ours has it, with the secret that stands in all of them.
     pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        // Whoever must have a second factor first sees a form on that page only.
+        self.post_by(path, fields, &[]).await
+    }
+
+    /// The same from an address that nobody sent anything from yet, where the gateway believes that.
+    pub async fn post_elsewhere(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.post_by(path, fields, &[elsewhere()]).await
+    }
+
+    async fn post_by(&self, path: &str, fields: &[(&str, &str)], more: &[String]) -> Answer {
+        // Whoever must do one thing first sees a form on the page of that only.
         let mut secret = secret_in(&self.get(LIST).await.text());
-        if secret.is_none() && self.cookie.is_some() {
-            secret = secret_in(&self.get("/portcullis/account/second-factor/").await.text());
+        for page in ["/portcullis/account/second-factor/", "/portcullis/account/password/"] {
+            if secret.is_none() && self.cookie.is_some() {
+                secret = secret_in(&self.get(page).await.text());
+            }
         }
         let csrf = secret.as_deref().map(|secret| ("csrf", secret));
         let fields: Vec<_> = fields.iter().copied().chain(csrf).collect();
-        self.ask("POST", path, &[format!("Origin: {}", self.origin())], &form(&fields)).await
+        let lines = [more, &[format!("Origin: {}", self.origin())]].concat();
+        self.ask("POST", path, &lines, &form(&fields)).await
     }
 
     pub async fn log_in(&mut self, name: &str) {
@@ -61,10 +73,11 @@ impl<'a> Browser<'a> {
         let answer = self
             .ask("POST", LOGIN, &[format!("Origin: {}", self.origin()), elsewhere()], &form(&fields))
             .await;
-        // Who must have a second factor first is led to where it is set up.
+        // Who must do one thing first is led to where it is done.
         let location = answer.header("location").unwrap_or_default();
         assert_eq!(answer.status, 303, "{}", answer.text());
-        assert!([LIST, "/portcullis/account/second-factor/"].contains(&location), "{location}");
+        let first = ["/portcullis/account/second-factor/", "/portcullis/account/password/"];
+        assert!(location == LIST || first.contains(&location), "{location}");
         self.cookie = Some(cookie_of(&answer));
     }
 
