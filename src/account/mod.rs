@@ -4,7 +4,9 @@
 //! requests at once cannot both win. Each operation is one conditional write with its audit event;
 //! what follows from it in other slices (sessions end) follows through reactions.
 
+mod flag;
 mod record;
+mod search;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -15,10 +17,14 @@ use crate::audit::{AccountEvent, Contact, How};
 use crate::base::{Email, Id, Number, Timestamp};
 use crate::store::{Error, FromRow, Source};
 
+pub use flag::{Flag, Lowered, lower, raise};
 pub use record::{
     Account, Channel, Field, MustChange, NewAccount, NotAReference, NotAUsername, PasswordHash, Reference,
     Standing, Target, Username,
 };
+#[cfg(test)]
+pub(crate) use search::crowd;
+pub use search::{Order, Place, Search, SortBy, Words};
 pub use view::{Preferences, User, user};
 
 /// The series of account numbers.
@@ -63,12 +69,19 @@ pub async fn create(change: &mut Change<'_>, new: &NewAccount, how: How) -> Resu
     store::insert(change.tx(), id, number, new, now).await?;
     change.record(AccountEvent::Created { account: id, how }).await?;
     let made = store::by_id(change.tx(), id).await?;
-    made.ok_or_else(|| Error::Broken { cause: "an account is gone that was just made".into() }.into())
+    let made = made.ok_or_else(|| Error::Broken { cause: "an account is gone that was just made".into() })?;
+    search::index(change.tx(), &made).await?;
+    Ok(made)
 }
 
 /// The account with this id, on any site.
 pub async fn by_id(src: impl Source, id: Id) -> Result<Option<Account>, Error> {
     store::by_id(src, id).await
+}
+
+/// These accounts, on any site, in no order.
+pub async fn by_ids(src: impl Source, ids: &[Id]) -> Result<Vec<Account>, Error> {
+    store::by_ids(src, ids).await
 }
 
 /// The account of a site that somebody names.
@@ -187,6 +200,9 @@ pub async fn take_wish(change: &mut Change<'_>, account: Id, proved: &Target) ->
         return Ok(false);
     }
     change.record(AccountEvent::ContactChanged { account, contact: proved.contact() }).await?;
+    if let Some(own) = store::by_id(change.tx(), account).await? {
+        search::index(change.tx(), &own).await?;
+    }
     Ok(true)
 }
 
@@ -203,9 +219,43 @@ pub async fn lock(change: &mut Change<'_>, account: Id, until: Option<Timestamp>
     if store::lock(change.tx(), account, until, now).await? == 0 {
         return Ok(false);
     }
+    tell_lock(change, account, until, None).await
+}
+
+/// The same where no administrator's lock holds yet, with the reason for it.
+pub async fn lock_anew(
+    change: &mut Change<'_>,
+    account: Id,
+    until: Option<Timestamp>,
+    reason: Option<String>,
+) -> Result<bool, Error> {
+    let now = change.now();
+    if store::lock_anew(change.tx(), account, until, now).await? == 0 {
+        return Ok(false);
+    }
+    tell_lock(change, account, until, reason).await
+}
+
+async fn tell_lock(
+    change: &mut Change<'_>,
+    account: Id,
+    until: Option<Timestamp>,
+    reason: Option<String>,
+) -> Result<bool, Error> {
     let how = How::Administrator;
-    let event = AccountEvent::Locked { account: Some(account), identifier_digest: None, until, how };
+    let event = AccountEvent::Locked { account: Some(account), identifier_digest: None, until, how, reason };
     change.record(event).await?;
+    Ok(true)
+}
+
+/// Says whether the next login opens nothing but choosing another password. `false` where it is so already,
+/// or there is no password.
+pub async fn demand_password(change: &mut Change<'_>, account: Id, must: MustChange) -> Result<bool, Error> {
+    let now = change.now();
+    if store::demand_password(change.tx(), account, must, now).await? == 0 {
+        return Ok(false);
+    }
+    change.record(AccountEvent::ProfileChanged { account, fields: vec!["must_change_password"] }).await?;
     Ok(true)
 }
 
@@ -250,56 +300,9 @@ pub async fn erase(change: &mut Change<'_>, account: Id, how: How) -> Result<boo
     if store::erase(change.tx(), account, now).await? == 0 {
         return Ok(false);
     }
+    search::forget(change.tx(), account).await?;
     change.record(AccountEvent::Deleted { account, how }).await?;
     Ok(true)
-}
-
-/// What stands on an account itself and opens more than any role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flag {
-    Staff,
-    Superuser,
-}
-
-impl Flag {
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Staff => "staff",
-            Self::Superuser => "superuser",
-        }
-    }
-}
-
-/// What became of taking a flag away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lowered {
-    Yes,
-    WasNot,
-    /// Nobody else could do what superusers do.
-    LastSuperuser,
-}
-
-/// Gives a flag to an account. `false` where it has it.
-pub async fn raise(change: &mut Change<'_>, account: Id, flag: Flag) -> Result<bool, Error> {
-    let now = change.now();
-    if store::raise(change.tx(), account, flag, now).await? == 0 {
-        return Ok(false);
-    }
-    tell_flags(change, account).await?;
-    Ok(true)
-}
-
-/// Takes a flag from an account; never the last superuser's who could log in.
-pub async fn lower(change: &mut Change<'_>, account: Id, flag: Flag) -> Result<Lowered, Error> {
-    let now = change.now();
-    if store::lower(change.tx(), account, flag, now).await? == 0 {
-        let own = store::by_id(change.tx(), account).await?;
-        let is_last = flag == Flag::Superuser && own.is_some_and(|own| own.is_superuser);
-        return Ok(if is_last { Lowered::LastSuperuser } else { Lowered::WasNot });
-    }
-    tell_flags(change, account).await?;
-    Ok(Lowered::Yes)
 }
 
 /// As what people are known to those who watch over a site.
@@ -321,12 +324,6 @@ pub async fn has_superuser(change: &mut Change<'_>, site: Id) -> Result<bool, Er
     store::has_superuser(change.tx(), site, now).await
 }
 
-async fn tell_flags(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
-    let Some(own) = store::by_id(change.tx(), account).await? else { return Ok(()) };
-    let (is_staff, is_superuser) = (own.is_staff, own.is_superuser);
-    change.record(AccountEvent::FlagsChanged { account, is_staff, is_superuser }).await
-}
-
 /// Whether somebody is shut out for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ban {
@@ -337,12 +334,22 @@ pub enum Ban {
 /// Bans an account, which switches it off too, or lifts a ban, which switches it on again (contract
 /// section 21). `false` where it is so already, or it is the last superuser's ([`is_last_superuser`]).
 pub async fn set_ban(change: &mut Change<'_>, account: Id, ban: Ban) -> Result<bool, Error> {
+    set_ban_for(change, account, ban, None).await
+}
+
+/// The same with the reason for a ban.
+pub async fn set_ban_for(
+    change: &mut Change<'_>,
+    account: Id,
+    ban: Ban,
+    reason: Option<String>,
+) -> Result<bool, Error> {
     let now = change.now();
     if store::set_banned(change.tx(), account, ban == Ban::Imposed, now).await? == 0 {
         return Ok(false);
     }
     let event = match ban {
-        Ban::Imposed => AccountEvent::Banned { account },
+        Ban::Imposed => AccountEvent::Banned { account, reason },
         Ban::Lifted => AccountEvent::Unbanned { account },
     };
     change.record(event).await?;
@@ -369,7 +376,11 @@ pub async fn edit(
     for contact in fields.iter().filter_map(Field::pending_contact) {
         change.record(AccountEvent::ContactPending { account, contact }).await?;
     }
-    Ok(store::by_id(change.tx(), account).await?)
+    let own = store::by_id(change.tx(), account).await?;
+    if let Some(own) = own.as_ref().filter(|_| fields.iter().any(Field::is_searched)) {
+        search::index(change.tx(), own).await?;
+    }
+    Ok(own)
 }
 
 impl Field {
@@ -385,6 +396,11 @@ impl Field {
             Self::Custom(_) => "custom_fields",
             Self::PendingEmail(_) | Self::PendingPhone(_) => return None,
         })
+    }
+
+    /// Whether people are looked for by it.
+    const fn is_searched(&self) -> bool {
+        matches!(self, Self::Username(_) | Self::FirstName(_) | Self::LastName(_))
     }
 
     const fn pending_contact(&self) -> Option<Contact> {

@@ -78,11 +78,18 @@ impl Account {
             Standing::Banned
         } else if !self.is_active {
             Standing::Inactive
-        } else if self.is_locked && self.locked_until.is_none_or(|until| until > now) {
-            Standing::Locked { until: self.locked_until }
+        } else if let Some(until) = self.lock(now) {
+            Standing::Locked { until }
         } else {
             Standing::Good
         }
+    }
+
+    /// Whether an administrator's lock holds at this moment, and until when: `Some(None)` has no end.
+    #[must_use]
+    pub fn lock(&self, now: Timestamp) -> Option<Option<Timestamp>> {
+        let holds = self.is_locked && self.locked_until.is_none_or(|until| until > now);
+        holds.then_some(self.locked_until)
     }
 
     /// An account that is not in any store: what `new` would become. For answers that must not

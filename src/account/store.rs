@@ -8,7 +8,7 @@ use crate::base::{Id, Number, Timestamp};
 use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
 
 /// `SELECT` with the columns of [`Account`], ready for a condition.
-fn select() -> Stmt {
+pub(super) fn select() -> Stmt {
     sql(
         "SELECT id, number, site_id AS site, email, phone, username, pending_email, pending_phone, password_hash, \
          password_changed_at, must_change_password, first_name, last_name, bio, timezone, language, custom_fields, is_active, \
@@ -221,6 +221,36 @@ pub(super) async fn lock(
     let stmt = sql("UPDATE account SET is_locked = ?, locked_until = ?, updated_at = ? \
                     WHERE id = ? AND deleted_at IS NULL");
     shut_out(tx, id, now, stmt.bind(true).bind(until).bind(now).bind(id)).await
+}
+
+/// The same where no lock holds.
+pub(super) async fn lock_anew(
+    tx: &mut Tx,
+    id: Id,
+    until: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let stmt = sql("UPDATE account SET is_locked = ?, locked_until = ?, updated_at = ? \
+                    WHERE id = ? AND deleted_at IS NULL AND (is_locked = ? OR locked_until <= ?)");
+    let stmt = stmt.bind(true).bind(until).bind(now).bind(id).bind(false).bind(now);
+    shut_out(tx, id, now, stmt).await
+}
+
+pub(super) async fn demand_password(
+    tx: &mut Tx,
+    id: Id,
+    must: MustChange,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let must = must == MustChange::AtNextLogin;
+    let stmt = sql("UPDATE account SET must_change_password = ?, updated_at = ? WHERE id = ? \
+                    AND must_change_password <> ? AND password_hash IS NOT NULL AND deleted_at IS NULL");
+    tx.execute(stmt.bind(must).bind(now).bind(id).bind(must)).await
+}
+
+/// These accounts, in no order.
+pub(super) async fn by_ids(mut src: impl Source, ids: &[Id]) -> Result<Vec<Account>, Error> {
+    src.all(select().push("WHERE id IN").list(ids.iter().copied())).await
 }
 
 pub(super) async fn unlock(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {

@@ -21,7 +21,13 @@ fn id(number: u128) -> Id {
 }
 
 fn locked(account: Id) -> AccountEvent {
-    AccountEvent::Locked { account: Some(account), identifier_digest: None, until: None, how: How::Rule }
+    AccountEvent::Locked {
+        account: Some(account),
+        identifier_digest: None,
+        until: None,
+        how: How::Rule,
+        reason: None,
+    }
 }
 
 async fn lock(app: &App, account: Id) -> Result<(), Error> {

@@ -45,6 +45,8 @@ pub fn policy_digest(config: &Config, route: &Route) -> String {
         timeouts: _,
         cors: _,
         audit: _,
+        // Nobody tolerates what an agent may not do.
+        shadow: _,
     } = route;
     let TargetRules { encoded_slash, params } = target;
     let mut fields = Fields::new(POLICY);

@@ -94,6 +94,7 @@ impl Explain {
             host: self.host.as_deref().unwrap_or(&config.public_url.host),
             target,
             account: account.as_ref(),
+            imagined: None,
             agent: agent.as_ref(),
             organization: self.org.as_deref(),
             application,

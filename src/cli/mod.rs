@@ -11,6 +11,7 @@ mod audit;
 mod backup;
 mod check;
 mod completions;
+mod decisions;
 mod demo;
 mod doctor;
 mod explain;
@@ -67,6 +68,8 @@ enum Command {
     Check(check::Check),
     Routes(routes::Routes),
     Explain(explain::Explain),
+    Test(decisions::Test),
+    Coverage(decisions::Coverage),
     /// Print the JSON Schema of the configuration, for editors and other tools
     Schema,
     /// Print the OpenAPI document of the built-in API
@@ -116,6 +119,8 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Check(command) => command.run(config, out),
         Command::Routes(command) => command.run(config, out),
         Command::Explain(command) => command.run(config, out),
+        Command::Test(command) => command.run(config, out),
+        Command::Coverage(command) => command.run(config, out),
         Command::Openapi => openapi::run(config, out),
         Command::Schema => schema::run(out),
         Command::Migrate(command) => command.run(config, out),

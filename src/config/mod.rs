@@ -44,6 +44,8 @@ pub mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use tree::read as read_yaml;
+
 pub use account::{
     Accounts, Api, Applications, Argon2, BreachCheck, CharacterClass, Deletion, Docs, Hash, Lockout,
     OnUnavailable, Password, PasswordRules, Registration, Required, StaffSecondFactor,

@@ -62,6 +62,8 @@ pub(super) struct RawRoute {
     pub browser: bool,
     /// Whether each request must be in the audit trail before it passes.
     pub audit: RouteAudit,
+    /// Whether people whom `allow` refuses pass all the same, and are only counted.
+    pub shadow: bool,
 }
 
 /// What a route is for.
@@ -225,6 +227,8 @@ pub struct Route {
     pub websocket: bool,
     pub browser: bool,
     pub audit: RouteAudit,
+    /// People whom the policy refuses are counted, and pass.
+    pub shadow: bool,
 }
 
 /// What routes are checked against.
@@ -310,6 +314,7 @@ impl RawRoute {
             websocket: self.websocket,
             browser: self.browser,
             audit: self.audit,
+            shadow: self.shadow,
         }
     }
 
@@ -359,6 +364,18 @@ impl RawRoute {
                     "`assertion: request` covers a whole body, a WebSocket has none",
                 )
                 .hint("use `assertion: identity` on this route");
+        }
+        if self.shadow && *allow == Allow::Anyone {
+            report
+                .problem(&place.key("shadow"), "`allow: anyone` refuses nobody")
+                .hint("remove `shadow`, or write the policy that is to be tried");
+        } else if self.shadow {
+            report
+                .warning(
+                    &place.key("shadow"),
+                    "the policy of this route refuses no person: it only counts them",
+                )
+                .hint("remove `shadow` when the counts are as they should be");
         }
         let redact = self.agents.as_ref().and_then(|agents| agents.redact.as_ref());
         if self.websocket && redact.is_some_and(RouteRedact::is_asked_for) {

@@ -130,6 +130,11 @@ const DEPTH_MAX: usize = 32;
 
 /// Parses one YAML document.
 pub fn parse(text: &str) -> Result<Node, Problem> {
+    read(text)
+}
+
+/// The same for a document that is no configuration.
+pub fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Problem> {
     let mut aliases = serde_saphyr::options::AliasLimits::default();
     aliases.max_total_replayed_events = REPLAYED_MAX;
     let options = serde_saphyr::options! {
@@ -140,7 +145,7 @@ pub fn parse(text: &str) -> Result<Node, Problem> {
         with_snippet: false,
         emit_comments: false,
     };
-    serde_saphyr::from_str_with_options::<Node>(text, options).map_err(|error| {
+    serde_saphyr::from_str_with_options::<T>(text, options).map_err(|error| {
         let (line, column) = error.location().map_or((0, 0), |at| (small(at.line()), small(at.column())));
         // The location comes first in our own form: drop the parser's.
         let whole = error.to_string();

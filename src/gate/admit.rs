@@ -180,7 +180,8 @@ impl Asking<'_> {
         };
         let permit = authorize(world, &asked)?.shown_by_cookie(cookie_until);
         // The path that the upstream sees may be another route's: then that one must agree.
-        rewrite::check(world, &asked, head.authority.host(), head.target.path(), &head.method)?;
+        let beyond = rewrite::check(world, &asked, head.authority.host(), head.target.path(), &head.method)?;
+        let permit = permit.in_shadow(beyond);
         laps.end_of(Stage::Authorize);
         // Counted last: who may not pass does not use up the share of those who may.
         let caller = asked.caller.map(|snapshot| &**snapshot);

@@ -53,7 +53,7 @@ pub(super) fn authorize(world: &Arc<World>, asked: &Asked<'_>) -> Result<Permit,
         Judgement::No(failure) if failure.condition == "application" && asked.application.is_none() => {
             Err(Rejection::ApplicationMissing)
         }
-        Judgement::No(failure) => Err(Rejection::Denied(failure)),
+        Judgement::No(failure) => asked.tolerated(world, Rejection::Denied(failure)),
         Judgement::Unknown(Why::NotSignedIn) => Err(Rejection::CredentialMissing),
         Judgement::Unknown(Why::NoOrganization) => Err(Rejection::OrganizationMissing),
         Judgement::Unknown(Why::StoreSilent) => Err(Rejection::Unavailable(Silent::Store)),
@@ -72,6 +72,16 @@ impl Asked<'_> {
             }
             _ => as_human,
         }
+    }
+
+    /// A refusal by the policy, unless its route only counts those. What a credential lacks is never
+    /// tolerated: somebody must be signed in, and a key reaches as far as it reaches.
+    fn tolerated(&self, world: &Arc<World>, refusal: Rejection) -> Result<Permit, Rejection> {
+        let is_person = self.caller.is_some_and(|caller| caller.narrow.is_none());
+        if !(self.route.rule.shadow && is_person && self.agent.is_none()) {
+            return Err(refusal);
+        }
+        Ok(Permit::grant(world, self.route, self.found()).in_shadow(Some(refusal.label())))
     }
 
     fn found(&self) -> Found {

@@ -19,7 +19,7 @@ use super::rejection::{Flaw, Rejection};
 use super::route::{CredentialUse, Route};
 use super::slices::person_of;
 use super::world::{Target, World};
-use super::{CanonicalTarget, Gate, application, rewrite};
+use super::{CanonicalTarget, Gate, Person, application, rewrite};
 use crate::account::{Account, Standing};
 use crate::agent::AgentToken;
 use crate::base::Id;
@@ -40,6 +40,8 @@ pub struct Question<'a> {
     pub target: CanonicalTarget,
     /// `None`: nobody is signed in.
     pub account: Option<&'a Account>,
+    /// Somebody who is in no store, instead.
+    pub imagined: Option<&'a Person>,
     /// Who asks on its human's behalf; then nobody is signed in.
     pub agent: Option<&'a AgentToken>,
     /// The slug that the request would name.
@@ -52,6 +54,8 @@ pub struct Question<'a> {
 /// What came of it, step by step.
 #[derive(Debug)]
 pub struct Explanation {
+    /// The route of the configuration that was found.
+    pub route: Option<String>,
     pub steps: Vec<Step>,
     /// The policy with every condition; `None` where anyone may pass or no route was found.
     pub policy: Option<Explained>,
@@ -75,11 +79,13 @@ pub struct Step {
 /// The store's, where it does not say who the account is.
 pub async fn explain(gate: &Gate, question: &Question<'_>) -> Result<Explanation, Error> {
     let world = gate.world();
-    let mut told = Explanation { steps: Vec::new(), policy: None, refusal: None, waits: Waits::No };
+    let mut told =
+        Explanation { route: None, steps: Vec::new(), policy: None, refusal: None, waits: Waits::No };
     let path = question.target.path().to_owned();
     let outcome = match world.find(question.host, &path, &question.method) {
         Target::Route(route, params) => {
             let rule = &route.rule;
+            told.route = Some(rule.name.clone());
             told.pass(
                 "route",
                 format!("{} ({} {}) to {}", rule.name, rule.methods, rule.path, rule.upstream),
@@ -125,7 +131,13 @@ async fn of_route(
         }
         Some(account) => Some(snapshot_of(gate, world, account).await?),
     };
-    told.pass("caller", account.map_or("nobody".to_owned(), |account| format!("account {}", account.id)));
+    let imagined = question.imagined.filter(|_| route.credential != CredentialUse::Ignored);
+    let caller = match imagined {
+        Some(person) => Some(Arc::new(Snapshot::imagined(person.clone(), &world.catalogue))),
+        None => caller,
+    };
+    let known = caller.as_ref().map(|caller| format!("account {}", caller.principal.account.id));
+    told.pass("caller", known.unwrap_or_else(|| "nobody".to_owned()));
     let organization = match &caller {
         Some(caller) => match organization_of(gate, world, caller, question.organization).await {
             Ok(organization) => organization,
@@ -146,11 +158,21 @@ async fn of_route(
         agent: None,
     };
     told.policy = asked.with_facts(|facts| route.allow.explain(facts));
-    if let Err(refusal) = authorize(world, &asked) {
-        return Ok(Err(refusal));
-    }
-    told.pass(POLICY, route.rule.allow.to_string());
-    Ok(rewrite::check(world, &asked, question.host, question.target.path(), &question.method))
+    let permit = match authorize(world, &asked) {
+        Ok(permit) => permit,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    told.step(POLICY, permit.shadow().is_none(), route.rule.allow.to_string());
+    let beyond = rewrite::check(world, &asked, question.host, question.target.path(), &question.method);
+    Ok(match beyond {
+        Ok(beyond) => {
+            if let Some(reason) = permit.in_shadow(beyond).shadow() {
+                told.pass("shadow", format!("{reason} is only counted: the route is in shadow mode"));
+            }
+            Ok(())
+        }
+        Err(refusal) => Err(refusal),
+    })
 }
 
 fn standing_of(organization: &Organization) -> String {

@@ -30,6 +30,8 @@ pub struct Permit {
     organization: Option<Organization>,
     application: Option<Arc<ApplicationFacts>>,
     cookie_until: Option<Timestamp>,
+    /// Why the policy says no, where its route only counts that.
+    shadow: Option<&'static str>,
 }
 
 /// The organization that the caller acts in, with what is written about it.
@@ -65,7 +67,18 @@ impl Permit {
     pub(super) fn grant(world: &Arc<World>, route: &Arc<Route>, found: Found) -> Self {
         let Found { caller, organization, application } = found;
         let (world, route) = (Arc::clone(world), Arc::clone(route));
-        Self { world, route, caller, organization, application, cookie_until: None }
+        Self { world, route, caller, organization, application, cookie_until: None, shadow: None }
+    }
+
+    /// The same where a policy in shadow mode says no for this reason, if there is one.
+    pub(super) fn in_shadow(self, reason: Option<&'static str>) -> Self {
+        Self { shadow: self.shadow.or(reason), ..self }
+    }
+
+    /// Why it would have been refused, were its route not in shadow mode.
+    #[must_use]
+    pub const fn shadow(&self) -> Option<&'static str> {
+        self.shadow
     }
 
     /// The same where it was given to who showed a cookie, which is good until then.

@@ -32,15 +32,16 @@ pub(super) fn target(world: &World, route: &Route, head: &RequestHead) -> Result
     }
 }
 
-/// Asks the route that the rewritten request would be for, if there is one.
+/// Asks the route that the rewritten request would be for, if there is one; why it would have refused, where
+/// it is in shadow mode.
 pub(super) fn check(
     world: &Arc<World>,
     asked: &Asked<'_>,
     host: &str,
     sent: &str,
     method: &Method,
-) -> Result<(), Rejection> {
-    let Some(rewrite) = &asked.route.rule.rewrite else { return Ok(()) };
+) -> Result<Option<&'static str>, Rejection> {
+    let Some(rewrite) = &asked.route.rule.rewrite else { return Ok(None) };
     let path = path(asked.route, sent);
     let host = rewrite.host.as_deref().unwrap_or(host);
     let is_other = |other: &Arc<Route>| {
@@ -48,14 +49,14 @@ pub(super) fn check(
     };
     match world.find(host, &path, method) {
         Target::Route(other, params) if is_other(other) => {
-            authorize(world, &Asked { route: other, params: &params, ..*asked }).map(drop)
+            authorize(world, &Asked { route: other, params: &params, ..*asked }).map(|permit| permit.shadow())
         }
         // What the other route gives to nobody by this method is not to be had by a rewrite.
         Target::WrongMethod(allow) if routes_at(world, host, &path).any(|other| is_other(&other)) => {
             Err(Rejection::MethodNotAllowed { allow })
         }
         Target::Ambiguous => Err(Rejection::Malformed(Flaw::Target)),
-        Target::Route(..) | Target::WrongMethod(_) | Target::BuiltIn(..) | Target::Nothing => Ok(()),
+        Target::Route(..) | Target::WrongMethod(_) | Target::BuiltIn(..) | Target::Nothing => Ok(None),
     }
 }
 

@@ -166,6 +166,14 @@ codes! {
 
     /// Nobody could do any more what only superusers do.
     LastSuperuser = CONFLICT "LAST_SUPERUSER" "This is the last superuser who can log in. Make somebody else superuser first",
+
+    // People, by those who look after them. The texts are the contract's (sections 21 and 22).
+    AlreadyLocked = BAD_REQUEST "ALREADY_LOCKED" "User already locked",
+    NotLocked = BAD_REQUEST "NOT_LOCKED" "User is not locked",
+    AlreadyBanned = BAD_REQUEST "ALREADY_BANNED" "User already banned",
+    NotBanned = BAD_REQUEST "NOT_BANNED" "User is not banned",
+    AlreadyRevoked = BAD_REQUEST "ALREADY_REVOKED" "Token already revoked",
+
     // Rights. The texts are the contract's where it has them (section 19).
     PermissionsNotFound = BAD_REQUEST "PERMISSIONS_NOT_FOUND" "Some permissions not found",
     RoleNotFound = NOT_FOUND "ROLE_NOT_FOUND" "Role not found",

@@ -5,11 +5,13 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::call::Call;
 use super::error::ApiError;
 use super::fields::Fields;
 use super::paging::link;
+use crate::crypto::digest::{base64url, unbase64url};
 
 const SIZE: u32 = 20;
 const LARGEST: u32 = 100;
@@ -43,19 +45,79 @@ pub struct Keyset<T> {
     results: Vec<T>,
 }
 
+/// The same for a list with an order of its own: where a page ended is known to the list alone.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+pub struct Onward {
+    /// Where the page before ended, as `next` says.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+    /// How many on a page, from 1 to 100: 20 if absent.
+    #[schemars(with = "Option<u32>", skip_serializing_if = "Option::is_none")]
+    page_size: u32,
+}
+
+impl Onward {
+    /// Reads `after` and `page_size` of a query.
+    pub fn from_fields(fields: &mut Fields) -> Self {
+        let after = fields.optional("after").text();
+        Self { after, page_size: size(fields) }
+    }
+
+    /// Where the page before ended.
+    ///
+    /// # Errors
+    /// 400 where that is no place in any list.
+    pub fn place<T: DeserializeOwned>(&self) -> Result<Option<T>, ApiError> {
+        let Some(text) = &self.after else { return Ok(None) };
+        let place = unbase64url(text).and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        place.map(Some).ok_or_else(Self::elsewhere)
+    }
+
+    /// What somebody is told whose place is one of another list.
+    #[must_use]
+    pub fn elsewhere() -> ApiError {
+        ApiError::invalid("after", &["Not where a page of this list ended.".to_owned()])
+    }
+
+    #[must_use]
+    pub fn size(&self) -> usize {
+        usize::try_from(self.page_size).unwrap_or(usize::MAX)
+    }
+
+    /// A page, and where the next one begins, if there may be more.
+    ///
+    /// # Errors
+    /// 400 where the query cannot be written again.
+    pub fn page<T>(
+        &self,
+        call: &Call,
+        results: Vec<T>,
+        next: Option<&impl Serialize>,
+    ) -> Result<Keyset<T>, ApiError> {
+        let place = next.map(serde_json::to_vec).transpose().map_err(ApiError::internal)?;
+        let next = place.map(|place| link(call, "after", Some(&base64url(&place)))).transpose()?;
+        Ok(Keyset { count: None, page_size: self.page_size, next, previous: None, results })
+    }
+}
+
+fn size(fields: &mut Fields) -> u32 {
+    let size = fields.optional("page_size").parsed(|text| {
+        let size = text.parse::<u32>().ok().filter(|size| (1..=LARGEST).contains(size));
+        size.ok_or_else(|| format!("A number from 1 to {LARGEST}."))
+    });
+    size.unwrap_or(SIZE)
+}
+
 impl Cursor {
     /// Reads `before` and `page_size` of a query.
     pub fn from_fields(fields: &mut Fields) -> Self {
         let whole = |text: &str| text.parse::<i64>().ok().filter(|number| *number > 0);
         let before = fields.optional("before").parsed(|text| whole(text).ok_or("Not the id of an entry."));
-        let size = fields.optional("page_size").parsed(|text| {
-            let size = text.parse::<u32>().ok().filter(|size| (1..=LARGEST).contains(size));
-            size.ok_or_else(|| format!("A number from 1 to {LARGEST}."))
-        });
+        let page_size = size(fields);
         let ordering = fields.optional("ordering").parsed(|text| {
             if text == LATEST { Ok(LATEST) } else { Err("Only -created_at: the latest first.") }
         });
-        Self { before, page_size: size.unwrap_or(SIZE), ordering }
+        Self { before, page_size, ordering }
     }
 
     /// Read what came before this.

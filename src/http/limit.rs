@@ -32,6 +32,8 @@ pub enum Bucket {
     Passkey,
     /// Every endpoint that changes rights.
     Rights,
+    /// Every endpoint at which those who look after people change somebody's account.
+    Users,
 }
 
 const fn window(limit: u32, per: Duration) -> Window {
@@ -60,6 +62,7 @@ impl Bucket {
             Self::LinkVerify => "magic_link_verify",
             Self::Passkey => "passkey",
             Self::Rights => "rights",
+            Self::Users => "users",
         }
     }
 
@@ -74,7 +77,7 @@ impl Bucket {
             Self::LinkRequest => &const { [window(3, HOUR)] },
             Self::OtpRequest => &const { [window(5, HOUR)] },
             Self::OtpVerify => &const { [window(5, MINUTE)] },
-            Self::Rights => &const { [window(120, MINUTE)] },
+            Self::Rights | Self::Users => &const { [window(120, MINUTE)] },
             Self::SecondFactor | Self::Passkey => &const { [window(20, MINUTE)] },
         }
     }

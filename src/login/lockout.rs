@@ -217,7 +217,8 @@ pub(super) async fn note_failure(
         if let Some(until) = attempt.locked_until() {
             let identifier_digest = Some(attempt.digest().to_owned());
             let until = Some(until);
-            change.record(AccountEvent::Locked { account, identifier_digest, until, how: How::Rule }).await?;
+            let (how, reason) = (How::Rule, None);
+            change.record(AccountEvent::Locked { account, identifier_digest, until, how, reason }).await?;
         }
     }
     change.commit().await

@@ -20,6 +20,7 @@ mod by_social_http;
 mod connections;
 mod enrol;
 mod factor;
+mod granted;
 mod http;
 mod initial;
 mod input;
@@ -63,6 +64,7 @@ pub use connections::{disconnect, is_only_way_in, is_usable, remove_passkey};
 pub use enrol::{
     begin_second_factor, new_backup_codes, prove_again, turn_second_factor_off, turn_second_factor_on,
 };
+pub use granted::granted;
 pub use http::{LOGIN_EVENTS, change_own_password, reauthenticate};
 pub use initial::{Wanted as FirstPassword, set_first_password};
 pub use input::{PasswordChange, Register};

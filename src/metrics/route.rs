@@ -32,8 +32,12 @@ pub struct RouteMetrics {
     duration: OnceLock<Histogram>,
     allowed: OnceLock<IntCounter>,
     held: OnceLock<IntCounter>,
-    refused: RwLock<Vec<(&'static str, IntCounter)>>,
+    refused: Reasons,
+    shadowed: Reasons,
 }
+
+/// Counters by the reason of a decision.
+type Reasons = RwLock<Vec<(&'static str, IntCounter)>>;
 
 impl RouteMetrics {
     fn new(name: &str, series: Series) -> Self {
@@ -45,6 +49,7 @@ impl RouteMetrics {
             allowed: OnceLock::new(),
             held: OnceLock::new(),
             refused: RwLock::default(),
+            shadowed: RwLock::default(),
         }
     }
 
@@ -76,12 +81,21 @@ impl RouteMetrics {
 
     /// The gate said no; `reason` is the refusal's fixed label.
     pub fn refused(&self, reason: &'static str) {
-        if count(&self.refused.read().unwrap_or_else(PoisonError::into_inner), reason) {
+        self.decided(&self.refused, "deny", reason);
+    }
+
+    /// The gate would have said no, and let the request through because the route is in shadow mode.
+    pub fn shadowed(&self, reason: &'static str) {
+        self.decided(&self.shadowed, "shadow", reason);
+    }
+
+    fn decided(&self, reasons: &Reasons, decision: &'static str, reason: &'static str) {
+        if count(&reasons.read().unwrap_or_else(PoisonError::into_inner), reason) {
             return;
         }
-        let mut list = self.refused.write().unwrap_or_else(PoisonError::into_inner);
+        let mut list = reasons.write().unwrap_or_else(PoisonError::into_inner);
         if !count(&list, reason) {
-            let counter = self.series.decisions.with_label_values(&[&*self.name, "deny", reason]);
+            let counter = self.series.decisions.with_label_values(&[&*self.name, decision, reason]);
             counter.inc();
             list.push((reason, counter));
         }
@@ -97,8 +111,10 @@ impl RouteMetrics {
         drop(self.series.duration.remove_label_values(&[&*self.name]));
         drop(self.series.decisions.remove_label_values(&[&*self.name, "allow", "none"]));
         drop(self.series.decisions.remove_label_values(&[&*self.name, "hold", "approval"]));
-        for (reason, _) in self.refused.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            drop(self.series.decisions.remove_label_values(&[&*self.name, "deny", reason]));
+        for (decision, reasons) in [("deny", &self.refused), ("shadow", &self.shadowed)] {
+            for (reason, _) in reasons.read().unwrap_or_else(PoisonError::into_inner).iter() {
+                drop(self.series.decisions.remove_label_values(&[&*self.name, decision, reason]));
+            }
         }
     }
 }

@@ -219,7 +219,7 @@ on_every_store! {
         let first = due().await;
         let mut change = app.change(Actor::system()).await.unwrap();
         let until = Some(app.now().plus(DAY));
-        let by_rule = AccountEvent::Locked { account: Some(ada.id), identifier_digest: None, until, how: How::Rule };
+        let by_rule = AccountEvent::Locked { account: Some(ada.id), identifier_digest: None, until, how: How::Rule, reason: None };
         change.record(by_rule).await.unwrap();
         change.commit().await.unwrap();
         assert_eq!(due().await, first);
@@ -390,8 +390,9 @@ async fn mint(app: &App, ada: &Account, session: &session::Session) -> Id {
 const STAY: [&str; 7] =
     ["account_deletion", "agent_kill", "agent_token", "approval", "approval_vote", "audit", "outbox"];
 /// And what says whose nothing that was there is any more.
-const GO: [&str; 11] = [
+const GO: [&str; 12] = [
     "account_grant",
+    "account_word",
     "api_key",
     "audit_personal",
     "backup_code",
@@ -409,6 +410,7 @@ async fn left(app: &App, account: Id, deletion: Id) {
     for table in GO {
         let stmt = match table {
             "account_grant" => sql("SELECT COUNT(*) FROM account_grant WHERE account_id = ?"),
+            "account_word" => sql("SELECT COUNT(*) FROM account_word WHERE account_id = ?"),
             "api_key" => sql("SELECT COUNT(*) FROM api_key WHERE account_id = ?"),
             "audit_personal" => sql("SELECT COUNT(*) FROM audit_personal WHERE account_id = ?"),
             "backup_code" => sql("SELECT COUNT(*) FROM backup_code WHERE account_id = ?"),

@@ -36,6 +36,8 @@ pub struct Forward {
     pub timeouts: RouteTimeouts,
     /// Ends the request when it is done: its session is over, or it would no longer be permitted.
     pub until: Until,
+    /// Why it would have been refused, were its route not in shadow mode.
+    pub shadow: Option<&'static str>,
     /// For the access log: whose request it is.
     pub subject: Option<Subject>,
     /// Who waits for the end of the request: told once, however it ends.

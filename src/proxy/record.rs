@@ -194,6 +194,8 @@ pub(super) struct Line<'a> {
     reason: Option<&'static str>,
     /// What did not answer, where the request was refused for it.
     lacks: Option<Dependency>,
+    /// Why it would have been refused, were its route not in shadow mode.
+    shadow: Option<&'a str>,
     subject: Option<Subject>,
     took: Duration,
     upstream_took: Option<Duration>,
@@ -215,6 +217,7 @@ impl<'a> Line<'a> {
             server: ctx.attempt.server.as_deref(),
             reason: ctx.refusal.as_ref().map(Rejection::label),
             lacks: ctx.refusal.as_ref().and_then(Rejection::lacks),
+            shadow: forward.and_then(|f| f.shadow),
             subject: forward.and_then(|f| f.subject),
             took: now.saturating_duration_since(ctx.started),
             upstream_took: ctx.attempt.head_took,
@@ -265,6 +268,9 @@ impl Draft {
         }
         if let Some(reason) = line.reason {
             plain(out, "reason", reason);
+        }
+        if let Some(reason) = line.shadow {
+            plain(out, "shadow", reason);
         }
         if let Some(subject) = line.subject {
             plain(out, "account", subject.account.encode(&mut [0; Id::LENGTH]));
@@ -395,6 +401,7 @@ mod tests {
             server: Some("127.0.0.1:9"),
             reason: Some("no_route"),
             lacks: None,
+            shadow: None,
             subject: None,
             took: Duration::from_micros(12),
             upstream_took: None,

@@ -156,7 +156,10 @@ impl Edge {
             return Err(Rejection::BodyTooLarge);
         }
         if let Found::Route(route) = &ctx.found {
-            route.metrics.allowed();
+            match forward.shadow {
+                None => route.metrics.allowed(),
+                Some(reason) => route.metrics.shadowed(reason),
+            }
         }
         if let (Some(slot), Some(until)) = (&ctx.slot, forward.until.take()) {
             slot.ends_with(until.0, until.1);

@@ -4,13 +4,25 @@
 //! who is locked, banned or gone is nobody's other one. The flag of superusers has the same law in `account`.
 
 use super::authority::{alone, is_super_admin};
-use super::{Granted, store};
+use super::{Authority, Granted, Refused, store};
 use crate::account;
 use crate::app::Change;
 use crate::base::Id;
 use crate::policy::Catalogue;
+use crate::policy::catalogue::Assignments;
 use crate::policy::definition::Definitions;
 use crate::store::Error;
+
+/// Refuses that nobody could manage rights any more, after somebody with these assignments was shut out.
+///
+/// # Errors
+/// [`Refused::LastAdministrator`]; the change is then not to be committed.
+pub async fn keep_one(change: &mut Change<'_>, by: &Authority, held: &Assignments) -> Result<(), Refused> {
+    if !by.are_administrators(held) || are_left(change, by.definitions().clone(), by.site()).await? {
+        return Ok(());
+    }
+    Err(Refused::LastAdministrator)
+}
 
 /// Whether a superuser, or somebody with the role that holds everything, could log in. Whoever asks has the
 /// turn to change rights.

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use super::{Granted, Refused, assignments, define, definitions};
-use crate::account::{self, Standing};
+use crate::account::{self, Account, Standing};
 use crate::app::Change;
 use crate::base::Id;
 use crate::config::Config;
@@ -29,6 +29,7 @@ pub struct Authority {
     named: BTreeSet<(&'static str, Code)>,
     /// Roles, groups and permissions that shut somebody out of a route.
     shunned: BTreeSet<(&'static str, Code)>,
+    is_staff: bool,
     site: Id,
 }
 
@@ -44,15 +45,15 @@ impl Authority {
         let catalogue = Catalogue::build(definitions(change.tx(), &config.definitions).await?, 0);
         let account = account::by_id(change.tx(), caller).await?;
         let account = account.filter(|account| account.standing(now) == Standing::Good);
-        let (mut held, mut site) = (Assignments::default(), crate::store::DEFAULT_SITE);
+        let (mut held, mut is_staff, mut site) = (Assignments::default(), false, crate::store::DEFAULT_SITE);
         if let Some(account) = account {
             held = assignments(change.tx(), caller).await?;
             held.is_superuser = account.is_superuser;
-            site = account.site;
+            (is_staff, site) = (account.is_staff, account.site);
         }
         let own = catalogue.rights(&held);
         let (named, shunned) = (names_in(&config), shunned_in(&config));
-        let authority = Self { catalogue, own, named, shunned, site };
+        let authority = Self { catalogue, own, named, shunned, is_staff, site };
         for code in needed {
             let no_code = |_| Error::Broken { cause: format!("{code} is asked for and is no code") };
             authority.holds(&Code::parse(code).map_err(no_code)?)?;
@@ -91,6 +92,38 @@ impl Authority {
             Some(missing) => Err(Refused::NotHeld(missing)),
             None => Ok(()),
         }
+    }
+
+    /// Whether somebody holds nothing that the caller does not hold: then the caller may change their
+    /// account. What they hold.
+    ///
+    /// # Errors
+    /// [`Refused::HoldsMore`] with the first thing that is more.
+    pub async fn reaches(&self, change: &mut Change<'_>, other: &Account) -> Result<Assignments, Refused> {
+        let mut held = assignments(change.tx(), other.id).await?;
+        held.is_superuser = other.is_superuser;
+        let more = |what: &dyn ToString| Err(Refused::HoldsMore(what.to_string()));
+        if other.is_superuser && !self.own.is_superuser {
+            return more(&"superuser");
+        }
+        if other.is_staff && !self.is_staff && !self.reaches_everywhere() {
+            return more(&"staff");
+        }
+        let roles = held.roles.iter().cloned().map(Granted::Role);
+        let groups = held.groups.iter().cloned().map(Granted::Group);
+        let permissions = held.permissions.iter().cloned().map(Granted::Permission);
+        for granted in roles.chain(groups).chain(permissions) {
+            match self.covers(&granted) {
+                Err(Refused::NotHeld(missing)) => return more(&missing),
+                judged => judged?,
+            }
+        }
+        Ok(held)
+    }
+
+    /// Whether these assignments are those of somebody who can do everything.
+    pub(super) fn are_administrators(&self, held: &Assignments) -> bool {
+        self.counts_as_super_admin(&self.catalogue.rights(held))
     }
 
     /// The same for what a role or group brings, whoever has its name: what changing it is about.

@@ -20,13 +20,16 @@ mod administrators;
 mod authority;
 mod define;
 mod http;
+mod people;
 mod store;
 #[cfg(test)]
 mod tests;
 
+pub use administrators::keep_one;
 pub use authority::Authority;
 pub use define::{give, take};
 pub use http::rows;
+pub use people::{brought_by, grants_of, holders, holders_after};
 
 /// How many accounts one statement takes something from.
 const PAGE: usize = 200;
@@ -127,6 +130,8 @@ pub enum Refused {
     NotAllowed(Code),
     /// Nobody could manage rights any more.
     LastAdministrator,
+    /// Whose account it is holds this, and who wants to change it does not.
+    HoldsMore(String),
     Store(Error),
 }
 
@@ -153,6 +158,7 @@ impl fmt::Display for Refused {
                 write!(f, "there are {} definitions of the kind {kind} already", define::MOST)
             }
             Self::NotAllowed(code) => write!(f, "the permission {code} is required"),
+            Self::HoldsMore(what) => write!(f, "whose account it is holds more than you: {what}"),
             Self::LastAdministrator => f.write_str("nobody else could manage rights"),
             Self::Store(error) => error.fmt(f),
         }

@@ -7,7 +7,7 @@ use super::{Granted, Holders};
 use crate::base::{Id, Number, Timestamp};
 use crate::policy::Code;
 use crate::policy::definition::{Definitions, Group, ManagedBy, Permission, Role};
-use crate::store::{Error, FromRow, Source, Tx, sql};
+use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
 
 #[derive(FromRow)]
 struct PermissionRow {
@@ -194,4 +194,29 @@ pub(super) async fn accounts_with(mut src: impl Source, granted: &Granted) -> Re
     let rows = sql("SELECT account_id FROM account_grant WHERE kind = ? AND code = ? ORDER BY account_id");
     let rows = src.all::<(Id,)>(rows.bind(granted.kind()).bind(granted.code())).await?;
     Ok(rows.into_iter().map(|(account,)| account).collect())
+}
+
+/// What these accounts were granted.
+pub(super) async fn grants_of(mut src: impl Source, accounts: &[Id]) -> Result<Vec<(Id, Granted)>, Error> {
+    let rows = sql("SELECT account_id, kind, code FROM account_grant WHERE account_id IN");
+    let rows = rows.list(accounts.iter().copied()).push("ORDER BY account_id, kind, code");
+    let rows = src.all::<(Id, String, Code)>(rows).await?;
+    let granted = rows.into_iter().filter_map(|(id, kind, code)| Some((id, Granted::parse(&kind, code)?)));
+    Ok(granted.collect())
+}
+
+/// Some of the accounts that have a grant, from behind one of them.
+pub(super) fn holders_after(granted: &Granted, after: Option<Id>, is_backwards: bool, most: u32) -> Stmt {
+    let rows = sql("SELECT account_id FROM account_grant WHERE kind = ? AND code = ?");
+    let rows = rows.bind(granted.kind()).bind(granted.code());
+    let (further, order) = if is_backwards {
+        ("account_id < ?", "ORDER BY account_id DESC LIMIT ?")
+    } else {
+        ("account_id > ?", "ORDER BY account_id LIMIT ?")
+    };
+    rows.and_if(after, further).push(order).bind(most)
+}
+
+pub(super) async fn ids(mut src: impl Source, rows: Stmt) -> Result<Vec<Id>, Error> {
+    Ok(src.all::<(Id,)>(rows).await?.into_iter().map(|(id,)| id).collect())
 }

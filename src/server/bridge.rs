@@ -250,6 +250,7 @@ impl Bridge {
             redaction: permit.redaction().cloned(),
             timeouts: rule.timeouts,
             until: self.until(&permit, head),
+            shadow: permit.shadow(),
             subject: permit.session().map(|session| subject(session, permit.agent())),
             watch: permit.watch(&self.gate, has_failures, spent, claim),
         })

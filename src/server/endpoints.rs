@@ -3,10 +3,16 @@
 //! Law: what is not in this list is not served. The API's document is made from it, and stands on
 //! the public listener only where the configuration says so.
 
+use std::collections::BTreeSet;
+
 use crate::config::{Config, Docs, Preset, Required};
 use crate::http::openapi::{self, Keys};
-use crate::http::{Row, Table, page, wellknown};
-use crate::{agent, apikey, application, approval, gate, login, otp, privacy, profile, rbac, trail, web};
+use crate::http::{Access, Row, Table, page, wellknown};
+use crate::policy::Code;
+use crate::{
+    administration, agent, apikey, application, approval, gate, login, otp, privacy, profile, rbac, trail,
+    web,
+};
 
 /// The endpoints of the native API and those at the root.
 fn rows() -> Vec<Row> {
@@ -19,11 +25,21 @@ fn rows() -> Vec<Row> {
     rows.extend(apikey::rows());
     rows.extend(privacy::rows());
     rows.extend(trail::rows());
+    rows.extend(administration::rows());
     rows.extend(agent::rows());
     rows.extend(approval::rows());
     rows.push(gate::ticket_row());
     rows.extend(web::rows());
     rows
+}
+
+/// The permissions that the gateway's own endpoints ask for.
+pub fn permissions_asked() -> BTreeSet<Code> {
+    let asked = rows().into_iter().filter_map(|row| match row.access() {
+        Access::Permission(code) => Code::parse(code).ok(),
+        _ => None,
+    });
+    asked.collect()
 }
 
 /// The API's document.
@@ -71,7 +87,7 @@ mod tests {
     fn the_endpoints_that_are_open_to_everyone_are_these() {
         let config = crate::config::load_text("preset: development\napi: { docs: admin }\n").unwrap().config;
         let table = public(&config);
-        let is_open = |row: &&Row| matches!(row.access(), crate::http::Access::Open);
+        let is_open = |row: &&Row| matches!(row.access(), Access::Open);
         let mut open: Vec<_> = table
             .rows()
             .iter()

@@ -6,6 +6,7 @@
 //! through [`react`], in the same transaction.
 
 mod device;
+mod list;
 mod page;
 mod rotate;
 mod start;
@@ -26,6 +27,7 @@ use crate::principal::{Scope, SessionFacts};
 use crate::store::{Db, Error, FromRow, Source};
 
 pub use device::{Device, MAX_LEN as MAX_DEVICE_LEN, Refused as DeviceRefused};
+pub use list::{Listed, Row, list, list_ended, listed};
 pub use page::{PageSession, page_cookie, read_page_cookie};
 pub use rotate::{RefreshError, Refreshed, Request as RefreshRequest, Use, refresh};
 pub use start::{Login, StartError, renew, start};
@@ -33,6 +35,9 @@ pub use token::{Access, Claims, NoKey, read as read_access};
 
 /// How far the clocks of replicas may be apart before a used ticket opens something again.
 const TICKET_KEPT_FOR: Duration = Duration::from_hours(1);
+
+/// Why a session ended whose person logged out of it.
+const LOGGED_OUT: &str = "logged_out";
 
 /// How long a session lasts that is only for setting up a second factor (contract section 10.1).
 const SETUP_FOR: Duration = Duration::from_mins(15);
@@ -171,7 +176,7 @@ pub async fn end(change: &mut Change<'_>, session: &Session, reason: EndReason) 
 
 async fn end_one(change: &mut Change<'_>, session: &Session, reason: EndReason) -> Result<bool, Error> {
     let now = change.now();
-    if store::end(change.tx(), session.id, now).await? == 0 {
+    if store::end(change.tx(), session.id, reason.name(), now).await? == 0 {
         return Ok(false);
     }
     change.record(SessionEvent::Ended { account: session.account, session: session.id, reason }).await?;
@@ -208,7 +213,7 @@ pub async fn end_others(
 /// Logs out of one session. `false` where it was over already.
 pub async fn log_out(change: &mut Change<'_>, account: Id, session: Id) -> Result<bool, Error> {
     let now = change.now();
-    if store::end(change.tx(), session, now).await? == 0 {
+    if store::end(change.tx(), session, LOGGED_OUT, now).await? == 0 {
         return Ok(false);
     }
     change.record(SessionEvent::LoggedOut { account, session }).await?;
@@ -267,7 +272,7 @@ const fn ends_sessions(event: &AccountEvent) -> Option<(Id, EndReason)> {
     match event {
         AccountEvent::PasswordChanged { account, .. } => Some((*account, EndReason::PasswordChanged)),
         AccountEvent::Deactivated { account } => Some((*account, EndReason::AccountDeactivated)),
-        AccountEvent::Banned { account } => Some((*account, EndReason::AccountBanned)),
+        AccountEvent::Banned { account, .. } => Some((*account, EndReason::AccountBanned)),
         AccountEvent::Deleted { account, .. } => Some((*account, EndReason::AccountDeleted)),
         // A lock by a rule only closes the door to passwords: whoever guesses at them from outside
         // must not be able to throw the owner out.

@@ -12,7 +12,7 @@ use super::token::{self, Access, NoKey};
 use super::{Pair, RefreshToken, Session, store};
 use crate::account;
 use crate::app::{App, Change};
-use crate::audit::{Actor, SessionEvent};
+use crate::audit::{Actor, EndReason, SessionEvent};
 use crate::base::{Id, Secret, Timestamp};
 use crate::config::{Sessions, Tokens};
 use crate::crypto::digest::hmac_sha256;
@@ -181,7 +181,7 @@ async fn again(
         }
     }
     let now = change.now();
-    store::end(change.tx(), session.id, now).await?;
+    store::end(change.tx(), session.id, EndReason::RefreshReused.name(), now).await?;
     change.record(SessionEvent::RefreshReused { account: session.account, session: session.id }).await?;
     change.commit().await?;
     Err(RefreshError::Reused)

@@ -4,6 +4,7 @@
 //! Law: whatever must hold is a condition of the write, and the row count says whether it held.
 
 use super::{Acquaintance, Method, RefreshToken, Session};
+use crate::audit::EndReason;
 use crate::base::{Id, Timestamp};
 use crate::crypto::token::TokenDigest;
 use crate::principal::Scope;
@@ -91,9 +92,9 @@ pub(super) async fn acquaintance(mut src: impl Source, new: &Session) -> Result<
 }
 
 /// Ends a session that is not ended; 0 where it is.
-pub(super) async fn end(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
-    let stmt = sql("UPDATE session SET ended_at = ? WHERE id = ? AND ended_at IS NULL");
-    tx.execute(stmt.bind(now).bind(id)).await
+pub(super) async fn end(tx: &mut Tx, id: Id, reason: &'static str, now: Timestamp) -> Result<u64, Error> {
+    let stmt = sql("UPDATE session SET ended_at = ?, end_reason = ? WHERE id = ? AND ended_at IS NULL");
+    tx.execute(stmt.bind(now).bind(reason).bind(id)).await
 }
 
 /// Notes that a second factor was proved in a session that is still alive; 0 where it is not.
@@ -117,8 +118,9 @@ pub(super) async fn unprove_by(tx: &mut Tx, account: Id, method: Method) -> Resu
 
 /// Ends every session that came through an application.
 pub(super) async fn end_of_application(tx: &mut Tx, application: Id, now: Timestamp) -> Result<u64, Error> {
-    let stmt = sql("UPDATE session SET ended_at = ? WHERE application_id = ? AND ended_at IS NULL");
-    tx.execute(stmt.bind(now).bind(application)).await
+    let stmt =
+        sql("UPDATE session SET ended_at = ?, end_reason = ? WHERE application_id = ? AND ended_at IS NULL");
+    tx.execute(stmt.bind(now).bind(EndReason::ApplicationDisabled.name()).bind(application)).await
 }
 
 pub(super) async fn token(mut src: impl Source, digest: &TokenDigest) -> Result<Option<RefreshToken>, Error> {

@@ -59,6 +59,9 @@ impl Dialect {
             ("BYTES", Self::MySql) => "MEDIUMBLOB",
             ("BYTES", Self::Postgres) => "BYTEA",
             ("BYTES", Self::Sqlite) => "BLOB",
+            // In the order of its bytes; on MySQL every column of ours is.
+            ("WORD", Self::Postgres) => "VARCHAR(254) COLLATE \"C\"",
+            ("WORD", Self::MySql | Self::Sqlite) => "VARCHAR(254)",
             _ => return None,
         })
     }

@@ -108,6 +108,15 @@ impl Stmt {
         self.push(set)
     }
 
+    /// The same as a question how the database would answer it.
+    #[cfg(test)]
+    #[must_use]
+    pub fn explained(mut self, dialect: Dialect) -> Self {
+        let ask = if dialect == Dialect::Sqlite { "EXPLAIN QUERY PLAN" } else { "EXPLAIN" };
+        self.parts.insert(0, Part::Text(ask));
+        self
+    }
+
     /// The text for one dialect, and the values.
     pub(super) fn render(self, dialect: Dialect) -> Result<(String, Vec<Value>), Error> {
         let mut out = String::new();

@@ -6,9 +6,8 @@ use schemars::JsonSchema;
 
 use super::entry::Entry;
 use super::people::Names;
-use super::query::{address, moment, whom};
+use super::query::{address, application_named, moment, whom};
 use crate::agent;
-use crate::application;
 use crate::audit::{self, Search};
 use crate::base::{Id, Timestamp};
 use crate::http::{
@@ -100,7 +99,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Keyset<
     let search = Search {
         codes: codes.map(str::to_owned).collect(),
         account: whom(&call, "user_id", query.user_id.as_deref()).await?,
-        agent: agent_named(&call, query.agent_token.as_deref()).await?,
+        agent: agent_named(&call, site, query.agent_token.as_deref()).await?,
         application: application_named(&call, site, query.application_id.as_deref()).await?,
         organization: query.organization,
         address: query.ip_address.map(|address| address.to_string()),
@@ -127,22 +126,15 @@ async fn show(call: Call, _: Nothing) -> Result<Json<Entry>, ApiError> {
     Ok(Json(Entry::of(row, &names)))
 }
 
-async fn agent_named(call: &Call, text: Option<&str>) -> Result<Option<Id>, ApiError> {
+async fn agent_named(call: &Call, site: Id, text: Option<&str>) -> Result<Option<Id>, ApiError> {
     let Some(text) = text else { return Ok(None) };
     let unknown = || ApiError::invalid("agent_token", &["There is no such agent token.".to_owned()]);
     match text.parse::<agent::Reference>() {
         Ok(agent::Reference::Id(id)) => Ok(Some(id)),
         Ok(reference) => {
             let found = agent::find(&call.app.db, reference).await?;
-            found.map(|token| Some(token.id)).ok_or_else(unknown)
+            found.filter(|token| token.site == site).map(|token| Some(token.id)).ok_or_else(unknown)
         }
         Err(_) => Err(unknown()),
     }
-}
-
-async fn application_named(call: &Call, site: Id, text: Option<&str>) -> Result<Option<Id>, ApiError> {
-    let Some(text) = text else { return Ok(None) };
-    let found = application::find(&call.app.db, site, text).await?;
-    let unknown = || ApiError::invalid("application_id", &["There is no such application.".to_owned()]);
-    found.map(|own| Some(own.id)).ok_or_else(unknown)
 }

@@ -1,4 +1,4 @@
-//! The audit trail and the attempts to log in, for those who watch over a site (contract section 22).
+//! The audit trail, the attempts to log in and the tokens that came of them, for those who watch over a site (contract section 22).
 //!
 //! Law: who asks sees the rows of the own site and no others. Lists are read by number from where the last
 //! page ended, so that a page deep in the past costs what the first one costs; nothing counts what nobody
@@ -9,6 +9,7 @@ mod entry;
 mod logs;
 mod people;
 mod query;
+mod tokens;
 
 use crate::http::Row;
 
@@ -17,5 +18,6 @@ use crate::http::Row;
 pub fn rows() -> Vec<Row> {
     let mut rows = logs::rows();
     rows.extend(attempts::rows());
+    rows.extend(tokens::rows());
     rows
 }

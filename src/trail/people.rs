@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::application;
 use crate::audit::Row;
 use crate::base::Id;
+use crate::session;
 use crate::store::Error;
 
 /// Who and what the rows of a page are about.
@@ -18,22 +19,27 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// The same for a page of sessions.
+    pub(super) async fn of_sessions(app: &App, site: Id, rows: &[session::Row]) -> Result<Self, Error> {
+        let ids: BTreeSet<Id> = rows.iter().map(|row| row.account).collect();
+        let ids: Vec<Id> = ids.into_iter().collect();
+        let has_application = rows.iter().any(|row| row.application.is_some());
+        Self::read(app, site, &ids, has_application).await
+    }
+
     pub(super) async fn of(app: &App, site: Id, rows: &[Row]) -> Result<Self, Error> {
         let mut ids = BTreeSet::new();
         for row in rows {
             ids.extend(row.account);
-            if row.actor_kind == "account" {
-                ids.extend(row.actor);
-            }
         }
         let ids: Vec<Id> = ids.into_iter().collect();
-        let known = account::known(&app.db, site, &ids).await?;
+        Self::read(app, site, &ids, rows.iter().any(|row| row.application.is_some())).await
+    }
+
+    async fn read(app: &App, site: Id, ids: &[Id], has_application: bool) -> Result<Self, Error> {
+        let known = account::known(&app.db, site, ids).await?;
         let accounts = known.into_iter().map(|known| (known.id, known)).collect();
-        let applications = if rows.iter().any(|row| row.application.is_some()) {
-            application::list(&app.db, site).await?
-        } else {
-            Vec::new()
-        };
+        let applications = if has_application { application::list(&app.db, site).await? } else { Vec::new() };
         let applications = applications.into_iter().map(|own| (own.id, (own.number.0, own.name))).collect();
         Ok(Self { accounts, applications })
     }

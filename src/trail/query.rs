@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use crate::account::{self, Reference};
+use crate::application;
 use crate::base::{Id, Timestamp};
 use crate::http::{ApiError, Call, Fields};
 
@@ -31,4 +32,16 @@ pub(super) async fn whom(call: &Call, name: &str, text: Option<&str>) -> Result<
         }
         Ok(_) | Err(_) => Err(unknown()),
     }
+}
+
+/// The id of an application that a filter names.
+pub(super) async fn application_named(
+    call: &Call,
+    site: Id,
+    text: Option<&str>,
+) -> Result<Option<Id>, ApiError> {
+    let Some(text) = text else { return Ok(None) };
+    let found = application::find(&call.app.db, site, text).await?;
+    let unknown = || ApiError::invalid("application_id", &["There is no such application.".to_owned()]);
+    found.map(|own| Some(own.id)).ok_or_else(unknown)
 }

@@ -43,6 +43,7 @@ impl Scene {
             host: "127.0.0.1",
             target,
             account: None,
+            imagined: None,
             agent: Some(&token),
             organization,
             application: None,

@@ -5,6 +5,7 @@
 #![expect(clippy::large_futures, reason = "a test awaits a handful of futures, not thousands")]
 
 mod account_page;
+mod administration;
 mod agent;
 mod agent_again;
 mod agent_approver;
@@ -90,6 +91,7 @@ mod rights_law;
 mod rolling;
 mod routes;
 mod scripts;
+mod shadow;
 mod shares;
 mod signing;
 mod smuggling;
@@ -101,6 +103,7 @@ mod spoofing;
 mod stream;
 mod support;
 mod tls;
+mod tokens;
 mod upstream;
 mod upstream_idle;
 mod upstream_names;

@@ -12,7 +12,7 @@ const MANAGES: [&str; 4] = ["users.roles", "users.permissions", "roles", "permis
 pub struct Scene {
     upstream: Upstream,
     pub gateway: Gateway,
-    keys: Keys,
+    pub keys: Keys,
     /// Holds everything there is.
     pub root: User,
     /// Manages rights, and holds nothing beside that but `content.view`.
@@ -57,7 +57,7 @@ impl Scene {
         Self { upstream, gateway, keys, root, clerk, eve }
     }
 
-    async fn call(&self, user: &User, method: &str, path: &str, body: Value) -> Answer {
+    pub async fn call(&self, user: &User, method: &str, path: &str, body: Value) -> Answer {
         let lines = [vec![user.bearer()], self.keys.lines().to_vec()].concat();
         self.gateway.call(method, path, &lines, &body).await
     }

@@ -56,6 +56,9 @@ pub enum AccountEvent {
         identifier_digest: Option<String>,
         until: Option<Timestamp>,
         how: How,
+        /// Why, in an administrator's words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     Unlocked {
         account: Id,
@@ -71,6 +74,8 @@ pub enum AccountEvent {
     /// Shut out by an administrator, or let in again.
     Banned {
         account: Id,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     Unbanned {
         account: Id,
@@ -191,7 +196,7 @@ impl AccountEvent {
             Self::Unlocked { account, .. }
             | Self::Deactivated { account }
             | Self::Activated { account }
-            | Self::Banned { account }
+            | Self::Banned { account, .. }
             | Self::Unbanned { account }
             | Self::Deleted { account, .. }
             | Self::PasswordChanged { account, .. }
@@ -214,7 +219,7 @@ impl AccountEvent {
             | Self::Unlocked { account, .. }
             | Self::Deactivated { account }
             | Self::Activated { account }
-            | Self::Banned { account }
+            | Self::Banned { account, .. }
             | Self::Unbanned { account }
             | Self::Deleted { account, .. }
             | Self::PasswordChanged { account, .. }

@@ -39,6 +39,33 @@ pub enum EndReason {
     SecondFactorRemoved,
 }
 
+impl EndReason {
+    /// The word in the store and in lists of tokens.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LoggedOutEverywhere => "logged_out_everywhere",
+            Self::Limit => "limit",
+            Self::PasswordChanged => "password_changed",
+            Self::ContactChanged => "contact_changed",
+            Self::AccountLocked => "account_locked",
+            Self::AccountDeactivated => "account_deactivated",
+            Self::AccountBanned => "account_banned",
+            Self::AccountDeleted => "account_deleted",
+            Self::ApplicationDisabled => "application_disabled",
+            Self::RefreshReused => "refresh_reused",
+            Self::Expired => "expired",
+            Self::Administrator => "administrator",
+            Self::Revoked => "revoked",
+            Self::SetupDone => "setup_done",
+            Self::Renewed => "renewed",
+            Self::SecondFactorChanged => "second_factor_changed",
+            Self::ConnectionRemoved => "connection_removed",
+            Self::SecondFactorRemoved => "second_factor_removed",
+        }
+    }
+}
+
 /// Why a login failed. For the auditor; the answer says less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -192,8 +192,17 @@ async fn what_is_explained_is_what_is_decided() {
         let target = CanonicalTarget::parse(path.as_bytes(), rules).unwrap();
         let (method, host) = (Method::GET, "gw.example.com");
         let agent = None;
-        let question =
-            Question { method, host, target, account, agent, organization, application: None, body: None };
+        let question = Question {
+            method,
+            host,
+            target,
+            account,
+            imagined: None,
+            agent,
+            organization,
+            application: None,
+            body: None,
+        };
         explain(&scene.here.gate, &question).await.unwrap()
     };
     for path in ["/mine", "/reports", "/pay", "/org", "/app", "/nothing", "/files/a%2Fb", "/files/a"] {

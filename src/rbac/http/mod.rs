@@ -148,6 +148,9 @@ impl From<Refused> for ApiError {
             Refused::NotAllowed(code) => {
                 Self::new(ErrorCode::PermissionRequired).with("missing", vec![code.to_string()])
             }
+            Refused::HoldsMore(missing) => Self::new(ErrorCode::PermissionDenied)
+                .saying("Nobody changes the account of somebody who holds more than they do")
+                .with("missing", vec![missing]),
             Refused::LastAdministrator => Self::new(ErrorCode::LastAdministrator),
             Refused::Store(cause) => cause.into(),
         }

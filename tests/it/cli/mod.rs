@@ -8,6 +8,7 @@ mod config;
 mod crash;
 mod crowd;
 mod decide;
+mod decisions;
 mod demo;
 mod explained;
 mod gateway;

@@ -1,0 +1,153 @@
+//! A new person: `POST admin/users/`.
+//!
+//! Law: somebody new holds nothing and has proved nothing. A password that somebody else chose opens nothing
+//! but choosing another one, unless that is said otherwise.
+
+use schemars::JsonSchema;
+
+use super::NAME_MAX;
+use super::view::Detail;
+use crate::account::{self, Account, NewAccount, PasswordHash, Taken, Username, WriteError};
+use crate::audit::How;
+use crate::base::{Email, Phone, Secret};
+use crate::crypto::password::MAX_BYTES;
+use crate::crypto::password::policy::Owner;
+use crate::http::fields::WHOLE;
+use crate::http::{ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Row, post};
+use crate::login;
+use crate::rbac::{self, Authority};
+use crate::store::{Error, GivenUp, again};
+
+pub(super) fn rows() -> Vec<Row> {
+    vec![
+        post("/admin/users/", create)
+            .allow("users.create")
+            .limit(Bucket::Users)
+            .codes(&[ErrorCode::PasswordBreached, ErrorCode::Overloaded])
+            .strict()
+            .audited(&["account_created"])
+            .about("Make an account for somebody"),
+    ]
+}
+
+/// Somebody new.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "AdminUserNew")]
+struct NewBody {
+    /// This or `phone`, or both.
+    #[schemars(with = "Option<String>")]
+    email: Option<Email>,
+    /// With its country code: +33612345678.
+    #[schemars(with = "Option<String>")]
+    phone: Option<Phone>,
+    #[schemars(with = "Option<String>")]
+    username: Option<Username>,
+    #[schemars(with = "Option<String>")]
+    first_name: String,
+    #[schemars(with = "Option<String>")]
+    last_name: String,
+    /// Without it they log in by a code or link that is sent to them, or choose one by what is sent to whoever
+    /// forgot theirs.
+    #[schemars(with = "Option<String>")]
+    password: Option<Secret<String>>,
+    /// Whether the first login opens nothing but choosing another password: true if absent.
+    #[schemars(with = "Option<bool>")]
+    must_change_password: bool,
+}
+
+impl FromFields for NewBody {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let email = fields.optional("email").or_null().email();
+        let phone = fields.optional("phone").or_null().parsed(Phone::parse);
+        let username = fields.optional("username").or_null().parsed(Username::parse);
+        let first_name = fields.optional("first_name").max(NAME_MAX).or_blank().text();
+        let last_name = fields.optional("last_name").max(NAME_MAX).or_blank().text();
+        let password = fields.optional("password").max(MAX_BYTES).or_null().secret();
+        let must_change_password = fields.optional("must_change_password").flag().unwrap_or(true);
+        if email.is_none() && phone.is_none() && fields.problems().is_empty() {
+            fields.problem(WHOLE, "Email or phone number is required");
+        }
+        Some(Self {
+            email,
+            phone,
+            username,
+            first_name: first_name.unwrap_or_default(),
+            last_name: last_name.unwrap_or_default(),
+            password,
+            must_change_password,
+        })
+    }
+}
+
+enum Refused {
+    Rights(rbac::Refused),
+    Write(WriteError),
+}
+
+impl From<rbac::Refused> for Refused {
+    fn from(refused: rbac::Refused) -> Self {
+        Self::Rights(refused)
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(cause: Error) -> Self {
+        Self::Rights(cause.into())
+    }
+}
+
+impl GivenUp for Refused {
+    fn is_given_up(&self) -> bool {
+        match self {
+            Self::Rights(refused) => refused.is_given_up(),
+            Self::Write(WriteError::Store(cause)) => cause.is_given_up(),
+            Self::Write(WriteError::Taken(_)) => false,
+        }
+    }
+}
+
+async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<Detail>, ApiError> {
+    let person = call.person()?;
+    let owner = Owner {
+        email: body.email.as_ref().map(Email::as_str),
+        username: body.username.as_ref().map(Username::as_str),
+    };
+    let password_hash: Option<PasswordHash> = match body.password {
+        Some(password) => Some(login::granted(&call.app, password, &owner).await?),
+        None => None,
+    };
+    let new = NewAccount {
+        must_change_password: body.must_change_password && password_hash.is_some(),
+        email: body.email,
+        phone: body.phone,
+        username: body.username,
+        password_hash,
+        first_name: body.first_name,
+        last_name: body.last_name,
+        ..NewAccount::of(person.account.site)
+    };
+    let made: Result<Account, Refused> = again(|| async {
+        let mut change = call.app.change(call.actor()).await?;
+        Authority::take(&mut change, person.account.id, &["users.create"]).await?;
+        let made = account::create(&mut change, &new, How::Administrator).await.map_err(Refused::Write)?;
+        change.commit().await?;
+        Ok(made)
+    })
+    .await;
+    let made = made.map_err(|refused| match refused {
+        Refused::Rights(refused) => refused.into(),
+        Refused::Write(WriteError::Store(cause)) => cause.into(),
+        Refused::Write(WriteError::Taken(what)) => taken(what),
+    })?;
+    Ok(Created(Detail::of(&call.app, &made).await?))
+}
+
+/// What somebody is told who wanted what somebody else has.
+pub(super) fn taken(taken: Taken) -> ApiError {
+    let (field, text) = match taken {
+        Taken::Email => ("email", "A user with that email already exists."),
+        Taken::Phone => ("phone", "A user with that phone number already exists."),
+        Taken::Username => ("username", "A user with that username already exists."),
+    };
+    ApiError::invalid(field, &[text.to_owned()])
+}

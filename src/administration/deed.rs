@@ -1,0 +1,183 @@
+//! What is done to an account by those who look after people.
+//!
+//! Law: one transaction: the turn to change rights first, then the account as it is now, then the judgement,
+//! then a conditional write, then whether somebody is left who can manage rights.
+
+use serde_json::json;
+
+use super::missing;
+use crate::account::{self, Account, Activity, Ban, Field, MustChange};
+use crate::app::Change;
+use crate::audit::How;
+use crate::base::{Id, Timestamp};
+use crate::http::{ApiError, Call, ErrorCode};
+use crate::login;
+use crate::privacy::{self, NotErased};
+use crate::rbac::{self, Authority};
+use crate::store::{Error, GivenUp, again};
+
+/// Something to do to an account.
+#[derive(Debug, Clone)]
+pub(super) enum Deed {
+    Edit { fields: Vec<Field>, activity: Option<Activity>, must_change: Option<MustChange> },
+    Lock { until: Timestamp, reason: Option<String> },
+    Unlock,
+    Ban { reason: Option<String> },
+    Unban,
+    Delete,
+}
+
+/// Why it was not done.
+#[derive(Debug)]
+enum Refused {
+    Rights(rbac::Refused),
+    Gone,
+    Code(ErrorCode),
+    Write(account::WriteError),
+    Erase(NotErased),
+    NoPassword,
+}
+
+impl From<rbac::Refused> for Refused {
+    fn from(refused: rbac::Refused) -> Self {
+        Self::Rights(refused)
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(cause: Error) -> Self {
+        Self::Rights(rbac::Refused::Store(cause))
+    }
+}
+
+impl GivenUp for Refused {
+    fn is_given_up(&self) -> bool {
+        match self {
+            Self::Rights(refused) => refused.is_given_up(),
+            Self::Write(account::WriteError::Store(cause)) | Self::Erase(NotErased::Store(cause)) => {
+                cause.is_given_up()
+            }
+            _ => false,
+        }
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Rights(refused) => refused.into(),
+            Refused::Gone | Refused::Erase(NotErased::Gone) => missing(),
+            Refused::Code(code) => Self::new(code),
+            Refused::Write(account::WriteError::Store(cause)) | Refused::Erase(NotErased::Store(cause)) => {
+                cause.into()
+            }
+            Refused::Write(account::WriteError::Taken(taken)) => super::create::taken(taken),
+            Refused::Erase(NotErased::LastSuperuser) => Self::new(ErrorCode::LastSuperuser),
+            Refused::Erase(NotErased::SoleOwner(slugs)) => {
+                let slugs: Vec<String> = slugs.iter().map(ToString::to_string).collect();
+                Self::new(ErrorCode::SoleOwner)
+                    .saying("Others belong to organizations that only this person owns. Make somebody else owner first")
+                    .with("organizations", json!(slugs))
+            }
+            Refused::NoPassword => {
+                Self::invalid("must_change_password", &["This account has no password.".to_owned()])
+            }
+        }
+    }
+}
+
+impl Deed {
+    /// Does it to somebody whom the path named, if the caller holds `needed`; the account afterwards.
+    pub(super) async fn carry_out(
+        &self,
+        call: &Call,
+        user: Id,
+        needed: &'static str,
+    ) -> Result<Account, ApiError> {
+        let by = call.person()?.account.id;
+        let done = again(|| async {
+            let mut change = call.app.change(call.actor()).await?;
+            let authority = Authority::take(&mut change, by, &[needed]).await?;
+            let own = account::by_id(change.tx(), user).await?;
+            let own = own.filter(|own| own.deleted_at.is_none()).ok_or(Refused::Gone)?;
+            let held = authority.reaches(&mut change, &own).await?;
+            if self.write(&mut change, &own).await? {
+                rbac::keep_one(&mut change, &authority, &held).await?;
+                change.commit().await?;
+            }
+            Ok::<_, Refused>(())
+        });
+        done.await?;
+        account::by_id(&call.app.db, user).await?.ok_or_else(missing)
+    }
+
+    /// Whether there was anything to change.
+    async fn write(&self, change: &mut Change<'_>, own: &Account) -> Result<bool, Refused> {
+        let id = own.id;
+        let (is_done, otherwise) = match self {
+            Self::Edit { fields, activity, must_change } => {
+                return edit(change, own, fields, *activity, *must_change).await;
+            }
+            Self::Lock { until, reason } => (
+                account::lock_anew(change, id, Some(*until), reason.clone()).await?,
+                ErrorCode::AlreadyLocked,
+            ),
+            Self::Unlock => (login::unlock(change, own).await?, ErrorCode::NotLocked),
+            Self::Ban { reason } => (
+                account::set_ban_for(change, id, Ban::Imposed, reason.clone()).await?,
+                ErrorCode::AlreadyBanned,
+            ),
+            Self::Unban => (account::set_ban(change, id, Ban::Lifted).await?, ErrorCode::NotBanned),
+            Self::Delete => {
+                privacy::erase_now(change, own, How::Administrator).await.map_err(Refused::Erase)?;
+                return Ok(true);
+            }
+        };
+        if is_done { Ok(true) } else { Err(not_done(change, self, own, otherwise).await?) }
+    }
+}
+
+/// Why somebody was not shut out, or let in.
+async fn not_done(
+    change: &mut Change<'_>,
+    deed: &Deed,
+    own: &Account,
+    otherwise: ErrorCode,
+) -> Result<Refused, Error> {
+    let is_so_already = match deed {
+        Deed::Lock { .. } => own.lock(change.now()).is_some(),
+        Deed::Ban { .. } => own.is_banned,
+        _ => true,
+    };
+    let is_last = !is_so_already && account::is_last_superuser(change, own.id).await?;
+    Ok(Refused::Code(if is_last { ErrorCode::LastSuperuser } else { otherwise }))
+}
+
+async fn edit(
+    change: &mut Change<'_>,
+    own: &Account,
+    fields: &[Field],
+    activity: Option<Activity>,
+    must_change: Option<MustChange>,
+) -> Result<bool, Refused> {
+    let mut is_changed = false;
+    if !fields.is_empty() {
+        let edited = account::edit(change, own.id, fields).await.map_err(Refused::Write)?;
+        is_changed |= edited.is_some();
+    }
+    if let Some(must) = must_change {
+        if must == MustChange::AtNextLogin && own.password_hash.is_none() {
+            return Err(Refused::NoPassword);
+        }
+        is_changed |= account::demand_password(change, own.id, must).await?;
+    }
+    if let Some(activity) = activity {
+        let is_done = account::set_activity(change, own.id, activity).await?;
+        let is_wanted = own.is_active != (activity == Activity::Active);
+        if is_wanted && !is_done && account::is_last_superuser(change, own.id).await? {
+            return Err(Refused::Code(ErrorCode::LastSuperuser));
+        }
+        is_changed |= is_done;
+    }
+    Ok(is_changed)
+}

@@ -1,0 +1,100 @@
+//! One page of people: what no index knows is found all the same, and no page looks through more than it may.
+
+use std::collections::BTreeSet;
+
+use super::gather::{MOST, Sought};
+use crate::account::{Order, Place, Search, SortBy, Words, crowd};
+use crate::app::testing::{TestApp, With};
+use crate::audit::Actor;
+use crate::base::Id;
+use crate::on_every_store;
+use crate::policy::Code;
+use crate::rbac::{self, Granted};
+use crate::store::testing::TestStore;
+use crate::store::{DEFAULT_SITE, sql};
+
+fn everybody() -> Sought {
+    Sought {
+        site: DEFAULT_SITE,
+        words: None,
+        role: None,
+        order: Order { by: SortBy::CreatedAt, is_backwards: true },
+        search: Search::default(),
+        is_deleted: false,
+        has_second_factor: None,
+    }
+}
+
+/// Everybody who is sought, and how many pages it took.
+async fn all(app: &TestApp, sought: &Sought, size: usize) -> (Vec<i64>, usize) {
+    let (mut found, mut pages, mut after): (Vec<i64>, usize, Option<Place>) = (Vec::new(), 0, None);
+    loop {
+        let gathered = sought.gather(app, after, size).await.unwrap();
+        assert!(gathered.people.len() <= size);
+        found.extend(gathered.people.iter().map(|(own, _)| own.number.0));
+        pages += 1;
+        match gathered.next {
+            Some(place) => after = Some(place),
+            None => return (found, pages),
+        }
+    }
+}
+
+on_every_store! {
+    async fn no_page_looks_through_more_than_it_may_and_none_is_left_out(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        crowd(&app.db, DEFAULT_SITE, 1, 5000).await;
+        let mut tx = app.db.begin().await.unwrap();
+        let some = sql("UPDATE account SET second_factor_at = 1 WHERE number IN (7, 8, 4999)");
+        tx.execute(some).await.unwrap();
+        tx.commit().await.unwrap();
+        let rare = Sought { has_second_factor: Some(true), ..everybody() };
+        let (found, pages) = all(&app, &rare, 20).await;
+        assert_eq!(found, [4999, 8, 7]);
+        assert!(pages >= 5000 / MOST && pages <= 5000 / MOST + 2, "{pages}");
+        // What an index knows is found on the first page.
+        let banned = Sought { search: Search { is_banned: Some(true), ..Search::default() }, ..everybody() };
+        let first = banned.gather(&app, None, 3).await.unwrap();
+        assert_eq!(first.people.iter().map(|(own, _)| own.number.0).collect::<Vec<_>>(), [5000, 4990, 4980]);
+        assert_eq!(all(&app, &banned, 100).await.0.len(), 500);
+    }
+
+    async fn a_page_goes_on_where_the_one_before_it_ended_whoever_comes_meanwhile(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        crowd(&app.db, DEFAULT_SITE, 1, 10).await;
+        let first = everybody().gather(&app, None, 4).await.unwrap();
+        crowd(&app.db, DEFAULT_SITE, 11, 5).await;
+        let second = everybody().gather(&app, first.next.clone(), 4).await.unwrap();
+        let numbers: Vec<i64> = first.people.iter().chain(&second.people).map(|(own, _)| own.number.0).collect();
+        assert_eq!(numbers, [10, 9, 8, 7, 6, 5, 4, 3]);
+        // A page that is full to the last of them is the last page.
+        assert!(everybody().gather(&app, second.next, 2).await.unwrap().next.is_none());
+    }
+
+    async fn who_has_a_role_is_listed_by_it_and_found_by_words_beside(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        crowd(&app.db, DEFAULT_SITE, 1, 300).await;
+        crowd(&app.db, Id::from_u128(77), 1001, 20).await;
+        let editor = Granted::Role(Code::parse("editor").unwrap());
+        let catalogue = app.catalogue();
+        let mut change = app.change(Actor::system()).await.unwrap();
+        for number in (50..=300).step_by(50).chain([1005]) {
+            let id = Id::from_u128(u128::from(number as u64) << 64);
+            rbac::grant(&mut change, catalogue.definitions(), id, &editor).await.unwrap();
+        }
+        change.commit().await.unwrap();
+        let role = Some(Code::parse("editor").unwrap());
+        for (is_backwards, expected) in [(false, [50, 100, 150, 200, 250, 300]), (true, [300, 250, 200, 150, 100, 50])] {
+            let order = Order { by: SortBy::CreatedAt, is_backwards };
+            for size in [1, 2, 50] {
+                let sought = Sought { role: role.clone(), order, ..everybody() };
+                assert_eq!(all(&app, &sought, size).await.0, expected, "the other site's is not among them");
+            }
+        }
+        let sought = Sought { role, words: Words::parse("user2"), ..everybody() };
+        let found: BTreeSet<i64> = all(&app, &sought, 2).await.0.into_iter().collect();
+        assert_eq!(found, BTreeSet::from([200, 250]));
+        let page = sought.gather(&app, None, 1).await.unwrap();
+        assert_eq!(page.people[0].1, ["editor"]);
+    }
+}

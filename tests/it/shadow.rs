@@ -1,0 +1,80 @@
+//! A route in shadow mode on the running gateway: whom its policy refuses passes and is counted; whatever a
+//! credential lacks is refused as ever.
+
+use portcullis::http::ErrorCode;
+use serde_json::json;
+
+use crate::support::people::{TRUSTING, role};
+use crate::support::{Gateway, Upstream};
+
+fn yaml(upstream: &Upstream) -> String {
+    format!(
+        "{TRUSTING}
+roles: [ {{ code: auditor, permissions: [content.view] }} ]
+upstreams: {{ up: {{ servers: ['{}'] }} }}
+routes:
+  - {{ name: tried, match: {{ path: /tried }}, upstream: up, allow: {{ role: auditor }}, shadow: true, agents: {{ permission: content.view }} }}
+  - {{ name: ours, match: {{ path: /ours }}, upstream: up, allow: {{ org: member }}, shadow: true }}
+  - {{ name: strict, match: {{ path: /strict }}, upstream: up, allow: {{ role: auditor }} }}
+  - {{ name: old, match: {{ path: '/old/**' }}, upstream: up, allow: signed_in, rewrite: {{ strip_prefix: /old }} }}
+",
+        upstream.address
+    )
+}
+
+fn count(gateway: &Gateway, decision: &str, reason: &str, route: &str) -> i64 {
+    gateway.metric(&format!(
+        "portcullis_decisions_total{{decision=\"{decision}\",reason=\"{reason}\",route=\"{route}\"}}"
+    ))
+}
+
+#[tokio::test]
+async fn whom_a_policy_in_shadow_mode_refuses_passes_and_is_counted() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&yaml(&upstream)).await;
+    let keys = gateway.application("console", &[]).await;
+    let (ada, eve) = (gateway.user("ada", &keys).await, gateway.user("eve", &keys).await);
+    gateway.grant(ada.id, role("auditor")).await;
+    for user in [&ada, &eve] {
+        assert_eq!(gateway.get_as(user, "/tried", &[]).await.status, 200);
+    }
+    assert_eq!(
+        (count(&gateway, "allow", "none", "tried"), count(&gateway, "shadow", "role", "tried")),
+        (1, 1)
+    );
+    assert_eq!(gateway.get_as(&eve, "/strict", &[]).await.status, 403);
+    assert_eq!(
+        gateway.get_as(&eve, "/old/tried", &[]).await.status,
+        200,
+        "a rewrite leads to the same decision"
+    );
+    assert_eq!(count(&gateway, "shadow", "role", "old"), 1);
+    assert_eq!(gateway.get_as(&eve, "/old/strict", &[]).await.status, 403, "and around no other");
+    assert_eq!(upstream.count(), 3);
+    let lines = gateway.access_log().await;
+    let shadows: Vec<_> =
+        lines.iter().filter(|line| line["shadow"] == "role").map(|line| line["path"].clone()).collect();
+    assert_eq!(shadows, [json!("/tried"), json!("/old/tried")]);
+}
+
+#[tokio::test]
+async fn what_a_credential_lacks_is_refused_in_shadow_mode_too() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&yaml(&upstream)).await;
+    let keys = gateway.application("console", &[]).await;
+    let eve = gateway.user("eve", &keys).await;
+    for lines in [
+        vec![],
+        vec!["Authorization: Bearer x.y.z".to_owned()],
+        vec!["Authorization: AgentBearer x".to_owned()],
+        vec![eve.bearer(), "X-Access-Key: nothing".to_owned()],
+    ] {
+        let answer = gateway.send("GET", "/tried", &lines).await;
+        assert!([401, 403].contains(&answer.status), "{lines:?} {}", answer.text());
+    }
+    // An organization that is not named cannot be judged, and one that is not hers is not there.
+    assert_eq!(gateway.get_as(&eve, "/ours", &[]).await.status, 400);
+    let foreign = gateway.get_as(&eve, "/ours", &["X-Org-Slug: nowhere"]).await;
+    assert_eq!((foreign.status, foreign.code().as_str()), (404, ErrorCode::OrgNotFound.as_str()));
+    assert_eq!(upstream.count(), 0);
+}
