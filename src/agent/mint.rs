@@ -122,6 +122,7 @@ pub(super) async fn mint_since(
         authenticated_at: session.authenticated_at,
         has_second_factor: session.second_factor_at.is_some(),
         resumes: 0,
+        resumed_at: None,
         created_at: now,
         expires_at: now.plus(ask.lifetime),
         suspended_at: None,

@@ -139,6 +139,8 @@ pub struct AgentToken {
     pub has_second_factor: bool,
     /// How often a human took a suspension back.
     pub resumes: i64,
+    /// When that was last.
+    pub resumed_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     pub suspended_at: Option<Timestamp>,

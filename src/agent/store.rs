@@ -56,6 +56,7 @@ struct TokenRow {
     authenticated_at: Timestamp,
     has_second_factor: bool,
     resumes: i64,
+    resumed_at: Option<Timestamp>,
     created_at: Timestamp,
     expires_at: Timestamp,
     suspended_at: Option<Timestamp>,
@@ -93,6 +94,7 @@ impl TokenRow {
             authenticated_at: self.authenticated_at,
             has_second_factor: self.has_second_factor,
             resumes: self.resumes,
+            resumed_at: self.resumed_at,
             created_at: self.created_at,
             expires_at: self.expires_at,
             suspended_at: self.suspended_at,
@@ -117,7 +119,8 @@ fn select() -> Stmt {
     sql("SELECT id, number, site_id, agent, account_id, application_id, organization_id, status, \
          suspended_reason, max_requests_per_minute, max_requests_total, max_failed_requests, suspend_after, \
          heartbeat_every, heartbeat_at, heartbeat_due_at, budget_limit, requests_granted, budget_granted, method, \
-         authenticated_at, has_second_factor, resumes, created_at, expires_at, suspended_at, revoked_at, last_used_at FROM agent_token")
+         authenticated_at, has_second_factor, resumes, resumed_at, created_at, expires_at, suspended_at, revoked_at, \
+         last_used_at FROM agent_token")
 }
 
 pub(super) async fn by_id(src: impl Source, id: Id) -> Result<Option<AgentToken>, Error> {
@@ -310,9 +313,10 @@ pub(super) async fn silence(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, 
 pub(super) async fn resume(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, Error> {
     let stmt =
         sql("UPDATE agent_token SET status = 'ACTIVE', suspended_reason = NULL, suspended_at = NULL, \
-                    resumes = resumes + 1, heartbeat_at = ?, heartbeat_due_at = ? + heartbeat_every * 1000, \
-                    changed_at = ? WHERE id = ? AND status = 'SUSPENDED' AND expires_at > ?");
-    tx.execute(stmt.bind(now).bind(now).bind(now).bind(id).bind(now)).await
+                    resumes = resumes + 1, resumed_at = ?, heartbeat_at = ?, \
+                    heartbeat_due_at = ? + heartbeat_every * 1000, changed_at = ? \
+                    WHERE id = ? AND status = 'SUSPENDED' AND expires_at > ?");
+    tx.execute(stmt.bind(now).bind(now).bind(now).bind(now).bind(id).bind(now)).await
 }
 
 pub(super) async fn revoke(tx: &mut Tx, id: Id, by: Option<Id>, now: Timestamp) -> Result<u64, Error> {

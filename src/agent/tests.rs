@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
-use super::mint::mint_since;
 use super::narrow as narrow_by;
 use super::*;
 use crate::account::{Account, NewAccount};
@@ -329,25 +328,6 @@ on_every_store! {
         }
         assert_eq!(scene.kill().await, 0);
         assert_eq!(scene.count("agent_tokens_revoked").await, 2, "the second one too: somebody pulled it");
-    }
-
-    async fn t9_what_was_being_minted_when_the_switch_was_thrown_is_not_minted(store: TestStore) {
-        let scene = Scene::on(store).await;
-        let kills = store::kills(&scene.app.db, scene.account.id).await.unwrap();
-        scene.kill().await;
-        let late = mint_since(&scene.app, Actor::system(), scene.ask(&["reports"]), kills).await;
-        assert!(matches!(late, Err(MintError::Killed)));
-        assert!(scene.try_mint(&["reports"]).await.is_ok(), "whoever asks after it may");
-        let racing = join_all((0..16).map(|n| {
-            let scene = &scene;
-            async move {
-                if n == 8 { scene.kill().await } else { usize::from(scene.try_mint(&["reports"]).await.is_err()) }
-            }
-        }));
-        racing.await;
-        let live = list(&scene.app.db, DEFAULT_SITE, None, 100).await.unwrap();
-        let live: Vec<_> = live.iter().filter(|token| token.status == Status::Active).collect();
-        assert!(live.len() < 16);
     }
 
     async fn t17_a_sign_of_life_in_time_keeps_alive_and_a_late_one_does_not_revive(store: TestStore) {

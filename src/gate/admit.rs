@@ -339,7 +339,7 @@ impl Asking<'_> {
         if let Some((_, kept)) = held {
             sending = Sending::Kept(Box::new(kept));
         }
-        let has_failures = rated.failures > 0 || rated.is_unsure;
+        let has_failures = rated.standing.failures > 0 || rated.standing.is_unsure;
         Ok(Judged::Passes(Box::new(Passing { permit, has_failures, paid, sending, laps })))
     }
 

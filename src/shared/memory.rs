@@ -19,7 +19,7 @@ use governor::nanos::Nanos;
 use governor::state::StateStore;
 
 use super::purse::{Allowance, Bought, Filling, Kept, Purchase, Purse};
-use super::rate::{Counted, Faults, Log, Rate};
+use super::rate::{Counted, Faults, Log, Rate, Standing};
 use super::{Quota, Unreachable, Weighed, Window, millis, step_micros};
 use crate::base::Timestamp;
 
@@ -97,14 +97,14 @@ impl Memory {
     ) -> Result<Counted, Full> {
         let weighed = self.rates.with_kept(key, now.as_millis(), |log| log.count(rate.per_minute, now))?;
         if weighed.is_allowed {
-            let failures = self.faults.peek(fault_key, Faults::failures).unwrap_or(0);
-            return Ok(Counted::of(weighed, 0, failures));
+            let failures = self.faults.peek(fault_key, |faults| faults.failures(now)).unwrap_or(0);
+            return Ok(Counted { weighed, standing: Standing { failures, ..Standing::default() } });
         }
         let (breaches, failures) = self.faults.with(fault_key, now.as_millis(), |faults| {
             let breaches = faults.breach(rate.breaches_max, now);
-            ((breaches, faults.failures()), faults.ends_at())
+            ((breaches, faults.failures(now)), faults.ends_at())
         });
-        Ok(Counted::of(weighed, breaches, failures))
+        Ok(Counted { weighed, standing: Standing { breaches, failures, ..Standing::default() } })
     }
 
     pub(super) fn fail(&self, key: &str, now: Timestamp) -> u32 {

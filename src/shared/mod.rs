@@ -23,7 +23,7 @@ mod tests;
 
 use memory::Memory;
 pub use purse::{Allowance, Bought, Emptied, Era, Filling, Kept, Price, Purchase, Returned, Short};
-pub use rate::{Blame, Rate, Rated};
+pub use rate::{Blame, Rate, Rated, Standing};
 use redis::Redis;
 
 /// At most `limit` hits within any span of `per`.
@@ -216,8 +216,8 @@ impl Shared {
                 redis.rate(key, blame, rate, purchase.map(|purchase| (purchase, now))).await?
             }
         };
-        let rate::Counted { weighed, breaches, failures, is_unsure, closed_for } = counted;
-        Ok((Rated { hit: self.told(weighed), breaches, failures, is_unsure, closed_for }, bought))
+        let rate::Counted { weighed, standing } = counted;
+        Ok((Rated { hit: self.told(weighed), standing }, bought))
     }
 
     /// Notes a failure of what an agent token asked for; how many there were one after the other.

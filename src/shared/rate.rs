@@ -21,6 +21,9 @@ pub(super) const DAY: i64 = 86_400_000;
 #[derive(Clone, Copy, Debug)]
 pub struct Blame<'a> {
     pub key: &'a str,
+    /// Since when it may ask at all.
+    pub there_since: Timestamp,
+    /// Since when anything is held against it: a human who resumed it has forgiven what was before.
     pub since: Timestamp,
 }
 
@@ -36,6 +39,19 @@ pub struct Rate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rated {
     pub hit: Hit,
+    pub standing: Standing,
+}
+
+/// The same before the wall clock comes in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    pub weighed: Weighed,
+    pub standing: Standing,
+}
+
+/// How the token of a request stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
     /// Refused requests within the hour, this one included; of a request that passed: 0.
     pub breaches: u32,
     /// Failures one after the other, as far as they are told.
@@ -45,23 +61,6 @@ pub struct Rated {
     /// What this token asked for within the last minute may be forgotten: nothing of it passes for so
     /// long, and nothing was counted.
     pub closed_for: Option<Duration>,
-}
-
-/// The same before the wall clock comes in.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Counted {
-    pub weighed: Weighed,
-    pub breaches: u32,
-    pub failures: u32,
-    pub is_unsure: bool,
-    pub closed_for: Option<Duration>,
-}
-
-impl Counted {
-    /// Where nothing is forgotten.
-    pub(super) const fn of(weighed: Weighed, breaches: u32, failures: u32) -> Self {
-        Self { weighed, breaches, failures, is_unsure: false, closed_for: None }
-    }
 }
 
 /// Requests that still count: until when, and how many.
@@ -148,7 +147,7 @@ impl Faults {
 
     /// Notes a failure; how many there were one after the other.
     pub(super) fn fail(&mut self, now: Timestamp) -> u32 {
-        self.failures = self.failures.saturating_add(1);
+        self.failures = self.failures(now).saturating_add(1);
         self.failures_end = now.as_millis() + DAY;
         self.failures
     }
@@ -158,8 +157,8 @@ impl Faults {
         self.failures_end = 0;
     }
 
-    pub(super) const fn failures(&self) -> u32 {
-        self.failures
+    pub(super) fn failures(&self, now: Timestamp) -> u32 {
+        if now.as_millis() < self.failures_end { self.failures } else { 0 }
     }
 
     /// From when nothing of it is worth anything.
@@ -239,6 +238,11 @@ mod tests {
         assert_eq!((faults.fail(at(0)), faults.fail(at(1))), (1, 2));
         assert_eq!(faults.ends_at(), at(1).as_millis() + DAY);
         faults.succeed();
-        assert_eq!((faults.failures(), faults.fail(at(2))), (0, 1));
+        assert_eq!((faults.failures(at(2)), faults.fail(at(2))), (0, 1));
+        assert_eq!(
+            (faults.failures(at(1 + DAY)), faults.failures(at(2 + DAY))),
+            (1, 0),
+            "a day after the last"
+        );
     }
 }

@@ -12,7 +12,7 @@ use ::redis::{Client, IntoConnectionInfo, RedisError, RedisResult, Script, Scrip
 use futures::StreamExt;
 
 use super::purse::{Bought, Purchase, read as read_bought};
-use super::rate::{Blame, Counted, DAY, Rate};
+use super::rate::{Blame, Counted, DAY, Rate, Standing};
 use super::{Hints, Leased, Quota, Unreachable, Weighed, Window, millis, raise, step_micros};
 use crate::base::{Id, Secret, Timestamp};
 
@@ -100,16 +100,16 @@ return 1
 /// it may be forgotten; what was held against it and may be forgotten is as much as is tolerated.
 const RATE: &str = concat!("local function rate(KEYS, ARGV)\n", include_str!("rate.lua"), "\nend\n");
 const RATE_AND_BUY: &str = r"
-local since = ARGV[4]
-local began, lost = recall(KEYS[5], ARGV[3])
-local closed = closed_for(lost, since)
+local since = ARGV[5]
+local began, loss = recall(KEYS[5], ARGV[3])
+local closed = closed_for(loss, ARGV[4])
 if closed > 0 then return {0, 0, 0, 0, 0, 0, began, closed, 0} end
 local out = rate(KEYS, ARGV)
-if out[1] == 0 and is_unsure(lost, since, HOUR) then out[5] = tonumber(ARGV[2]) end
-local unsure = is_unsure(lost, since, DAY) and redis.call('EXISTS', KEYS[3]) == 0
+if out[1] == 0 and is_unsure(loss, since, HOUR) then out[5] = tonumber(ARGV[2]) end
+local unsure = is_unsure(loss, since, DAY) and redis.call('EXISTS', KEYS[3]) == 0
 out[7], out[8], out[9] = began, 0, unsure and 1 or 0
 if out[1] == 1 and KEYS[6] then
-  for _, number in ipairs(buy(KEYS[6], unpack(ARGV, 5))) do out[#out + 1] = number end
+  for _, number in ipairs(buy(KEYS[6], unpack(ARGV, 6))) do out[#out + 1] = number end
 end
 return out
 ";
@@ -118,8 +118,8 @@ const RECALL: &str = include_str!("recall.lua");
 
 /// Whoever has failed since something was forgotten, and not succeeded, has failed too often.
 const FAIL: &str = r"
-local began, lost = recall(KEYS[2], ARGV[1])
-local unsure = is_unsure(lost, ARGV[2], DAY) and redis.call('EXISTS', KEYS[1]) == 0
+local began, loss = recall(KEYS[2], ARGV[1])
+local unsure = is_unsure(loss, ARGV[2], DAY) and redis.call('EXISTS', KEYS[1]) == 0
 local failures = redis.call('INCRBY', KEYS[1], unsure and 4294967295 or 1)
 redis.call('PEXPIRE', KEYS[1], DAY)
 return {began, failures}
@@ -250,6 +250,7 @@ impl Redis {
             .arg(rate.per_minute)
             .arg(rate.breaches_max)
             .arg(self.seen())
+            .arg(blame.there_since.as_millis())
             .arg(blame.since.as_millis());
         if let Some((purchase, now)) = purchase {
             call.key(self.purse_key(key));
@@ -257,18 +258,19 @@ impl Redis {
         }
         let answer: Vec<i64> = self.call(&call).await?;
         let Some((rated, bought)) = answer.split_at_checked(9) else { return Err(odd(&answer)) };
+        let &[.., breaches, failures, began, closed, unsure] = rated else { return Err(odd(&answer)) };
         let bought = match bought {
             [] => None,
             bought => Some(read_bought(bought).ok_or_else(|| odd(&answer))?),
         };
-        self.saw(rated[6]);
-        let counted = Counted {
-            weighed: read(rated, rate.per_minute, Duration::from_mins(1)),
-            breaches: whole(rated[4]),
-            failures: whole(rated[5]),
-            is_unsure: rated[8] == 1,
-            closed_for: u64::try_from(rated[7]).ok().filter(|wait| *wait > 0).map(Duration::from_millis),
+        self.saw(began);
+        let standing = Standing {
+            breaches: whole(breaches),
+            failures: whole(failures),
+            is_unsure: unsure == 1,
+            closed_for: u64::try_from(closed).ok().filter(|wait| *wait > 0).map(Duration::from_millis),
         };
+        let counted = Counted { weighed: read(rated, rate.per_minute, Duration::from_mins(1)), standing };
         Ok((counted, bought))
     }
 

@@ -3,11 +3,6 @@
 //! Law: windows are short in the bodies that wait for the clock of Redis, and long in those that
 //! must not see time pass. Every test has its own key prefix.
 
-use std::sync::Mutex;
-use std::time::Instant;
-
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -55,8 +50,10 @@ macro_rules! in_both_places {
     };
 }
 
+mod lost;
 mod purse;
 mod rate;
+mod time;
 
 in_both_places!(
     hits_beyond_the_limit_are_refused_and_not_counted,
@@ -359,83 +356,4 @@ async fn a_url_that_names_no_redis_is_refused_without_showing_its_password() {
     }
     let shared = redis_at("redis://:hunter2@127.0.0.1:1/".to_owned(), "test").await;
     assert!(!format!("{shared:?}").contains("hunter2"));
-}
-
-/// A way to Redis that can be cut and mended.
-struct Cut {
-    url: String,
-    is_open: Arc<AtomicBool>,
-    pipes: Arc<Mutex<Vec<tokio::task::AbortHandle>>>,
-}
-
-impl Cut {
-    async fn in_front_of_redis() -> Self {
-        let real = redis_url();
-        let (login, target) = match real.trim_start_matches("redis://").rsplit_once('@') {
-            Some((login, target)) => (format!("{login}@"), target),
-            None => (String::new(), real.trim_start_matches("redis://")),
-        };
-        let target = target.trim_end_matches('/').to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("redis://{login}{}", listener.local_addr().unwrap());
-        let is_open = Arc::new(AtomicBool::new(true));
-        let pipes = Arc::new(Mutex::new(Vec::<tokio::task::AbortHandle>::new()));
-        let (open, known) = (Arc::clone(&is_open), Arc::clone(&pipes));
-        let mut tasks = JoinSet::new();
-        let accept = async move {
-            loop {
-                let (mut from, _) = listener.accept().await.unwrap();
-                if !open.load(Ordering::SeqCst) {
-                    continue;
-                }
-                let mut to = TcpStream::connect(&target).await.unwrap();
-                let pipe = tasks.spawn(async move { drop(copy_bidirectional(&mut from, &mut to).await) });
-                known.lock().unwrap().push(pipe);
-            }
-        };
-        #[expect(clippy::disallowed_methods, reason = "it lives as long as its test")]
-        tokio::spawn(accept);
-        Self { url, is_open, pipes }
-    }
-
-    fn cut(&self) {
-        self.is_open.store(false, Ordering::SeqCst);
-        self.pipes.lock().unwrap().drain(..).for_each(|pipe| pipe.abort());
-    }
-
-    fn mend(&self) {
-        self.is_open.store(true, Ordering::SeqCst);
-    }
-}
-
-#[tokio::test]
-async fn a_cut_redis_is_unreachable_soon_and_comes_back_by_itself() {
-    let cut = Cut::in_front_of_redis().await;
-    let shared = redis_at(cut.url.clone(), &format!("test-{}", new_id())).await;
-    let windows = [window(100_000, MINUTE)];
-    assert!(shared.hit("a", &windows).await.unwrap().is_allowed);
-    cut.cut();
-    for _ in 0..10 {
-        let start = Instant::now();
-        shared.hit("a", &windows).await.unwrap_err();
-        shared.ping().await.unwrap_err();
-        assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
-    }
-    cut.mend();
-    let start = Instant::now();
-    while shared.hit("a", &windows).await.is_err() {
-        assert!(start.elapsed() < Duration::from_secs(5), "it did not come back");
-    }
-}
-
-#[tokio::test]
-async fn a_silent_redis_is_unreachable_soon() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("redis://{}", silent.local_addr().unwrap());
-    let start = Instant::now();
-    let shared = redis_at(url, "test").await;
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-    let start = Instant::now();
-    let refused = shared.meter("a", Quota { requests: 1, per: MINUTE }).await.unwrap_err();
-    assert!(start.elapsed() < Duration::from_millis(500), "{:?} {refused}", start.elapsed());
 }

@@ -56,6 +56,7 @@ pub const FILES: &[File] = files! {
     "0026_audit_address"
     "0030_account_search"
     "0031_session_search"
+    "0032_agent_resumed"
 };
 
 /// How far a store is with one file.

@@ -5,12 +5,18 @@
 use std::time::Duration;
 
 use portcullis::account;
+use portcullis::app::Change;
 use portcullis::application;
+use portcullis::base::Slug;
+use portcullis::organization;
+use portcullis::policy::Code;
+use portcullis::store::DEFAULT_SITE;
 use serde_json::{Value, json};
 
 use crate::agent::scene;
 use crate::agent_approver;
-use crate::agent_sealed::{back, without_upstream};
+use crate::agent_lost::close;
+use crate::agent_sealed::{self, back, without_upstream};
 use crate::support::Upstream;
 use crate::support::people::{permission, role};
 use crate::support::replica::until;
@@ -84,4 +90,50 @@ async fn who_loses_the_role_after_the_last_yes_takes_it_back_before_the_gateway_
     scene.comes_to(&sealed, "void").await;
     tokio::time::sleep(SECOND).await;
     assert_eq!(upstream.count(), 0);
+}
+
+/// The right is the organization's, and so is who decides there.
+#[tokio::test]
+async fn who_is_out_of_the_organization_has_nothing_sent_for_it_any_more() {
+    for change in ["member", "role", "organization"] {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = closed.local_addr().unwrap();
+        drop(closed);
+        let away = Upstream::echo().await;
+        let yaml = agent_sealed::routes(&away)
+            .replace(&away.address.to_string(), &address.to_string())
+            .replace("permission: reports.read", "permission: 'write:invoices'");
+        let scene = scene(&yaml).await;
+        let mint = json!({"permissions": ["write:invoices"], "organization": "acme-corp"});
+        let token = scene.mint(&mint).await.1;
+        let named = scene.approved("/acts/1", &token, "{}").await;
+        scene.is_tried(1).await;
+        assert_eq!(scene.standing(&named).await, "approved", "it could not be sent");
+        let (app, human) = (&scene.gateway.running.app, scene.ada.id);
+        let slug = Slug::parse("acme-corp").unwrap();
+        let acme =
+            organization::by_slug(&app.db, DEFAULT_SITE, &slug).await.unwrap().expect("it is there").id;
+        match change {
+            "member" => {
+                let leave = async |change: &mut Change<'_>| {
+                    organization::remove_member(change, acme, human).await.expect("a member");
+                };
+                scene.gateway.change(leave).await;
+            }
+            "role" => {
+                let definitions = app.catalogue().definitions().clone();
+                let member = Code::parse("member").unwrap();
+                let less = async |change: &mut Change<'_>| {
+                    organization::set_role(change, &definitions, acme, human, &member).await.expect("a role");
+                };
+                scene.gateway.change(less).await;
+            }
+            _ => close(&scene.gateway, acme).await,
+        }
+        let upstream = back(address, &scene).await;
+        let is_void = async || scene.rows("approval_voided").await.len() == 1;
+        until(5 * SECOND, change, is_void).await;
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(upstream.count(), 0, "{change}");
+    }
 }

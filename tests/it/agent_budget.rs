@@ -18,7 +18,7 @@ use crate::support::people::request;
 use crate::support::raw::Answer;
 use crate::support::replica::{Place, until};
 use crate::support::upstream::spawn;
-use crate::support::{Act, Upstream, exchange};
+use crate::support::{Act, Upstream, exchange, times};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -36,24 +36,30 @@ impl Scene {
 on_one_and_on_two! {
     async fn t7_of_many_at_once_exactly_five_dollars_of_five_are_spent(dialect: Dialect) {
         let more = json!({"budget_limit_usd": 5.00, "circuit_breaker": {"max_requests_per_minute": 600}});
-        let storm = Storm::at("/priced/7", dialect, 64, &more).await;
-        assert_eq!((storm.passed, storm.upstream.count()), (50, 50));
-        let refused = storm.replicas.there.send("GET", "/priced/7", &[bearer(&storm.secret)]).await;
-        assert_eq!(refused.status, 403, "{}", refused.text());
-        let shown = storm.shown().await;
-        assert_eq!((&shown["current_spend_usd"], &shown["current_request_count"]), (&json!(5.0), &json!(50)));
-        assert_eq!((&shown["status"], &shown["suspended_reason"]), (&json!("SUSPENDED"), &json!("BUDGET_EXCEEDED")));
-        assert_eq!(storm.suspensions().await, 1, "one event, one row");
+        for round in 0..times(1, 20) {
+            let storm = Storm::at("/priced/7", dialect, 64, &more).await;
+            assert_eq!((storm.passed, storm.upstream.count()), (50, 50), "round {round}");
+            let refused = storm.replicas.there.send("GET", "/priced/7", &[bearer(&storm.secret)]).await;
+            assert_eq!(refused.status, 403, "{}", refused.text());
+            let shown = storm.shown().await;
+            let spent = (&shown["current_spend_usd"], &shown["current_request_count"]);
+            assert_eq!(spent, (&json!(5.0), &json!(50)), "round {round}");
+            let state = (&shown["status"], &shown["suspended_reason"]);
+            assert_eq!(state, (&json!("SUSPENDED"), &json!("BUDGET_EXCEEDED")), "round {round}");
+            assert_eq!(storm.suspensions().await, 1, "one event, one row");
+        }
     }
 
     async fn t7_a_budget_that_is_no_multiple_of_the_price_is_never_passed(dialect: Dialect) {
         let more = json!({"budget_limit_usd": 1.2, "circuit_breaker": {"max_requests_per_minute": 600}});
-        let storm = Storm::at("/dear", dialect, 32, &more).await;
-        assert_eq!((storm.passed, storm.upstream.count()), (3, 3));
-        let shown = storm.shown().await;
-        assert_eq!((&shown["current_spend_usd"], &shown["status"]), (&json!(1.05), &json!("ACTIVE")));
-        let cheaper = storm.replicas.here.send("GET", "/priced/7", &[bearer(&storm.secret)]).await;
-        assert_eq!((cheaper.status, cheaper.header("x-budget-remaining")), (200, Some("0.050000")));
+        for round in 0..times(1, 20) {
+            let storm = Storm::at("/dear", dialect, 32, &more).await;
+            assert_eq!((storm.passed, storm.upstream.count()), (3, 3), "round {round}");
+            let shown = storm.shown().await;
+            assert_eq!((&shown["current_spend_usd"], &shown["status"]), (&json!(1.05), &json!("ACTIVE")));
+            let cheaper = storm.replicas.here.send("GET", "/priced/7", &[bearer(&storm.secret)]).await;
+            assert_eq!((cheaper.status, cheaper.header("x-budget-remaining")), (200, Some("0.050000")));
+        }
     }
 
     async fn t7_reports_at_once_beside_requests_are_all_counted_and_a_key_once(dialect: Dialect) {

@@ -17,7 +17,7 @@ use crate::support::people::permission;
 use crate::support::raw::{Answer, get};
 use crate::support::replica::until;
 use crate::support::upstream::spawn;
-use crate::support::{Act, Client, Upstream};
+use crate::support::{Act, Client, Upstream, times};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -387,8 +387,11 @@ async fn t11_reads_that_pass_leave_no_row_unless_they_are_sampled() {
 
 on_one_and_on_two! {
     async fn t13_of_many_at_once_the_rate_passes_and_one_event_suspends(dialect: Dialect) {
-        let storm = Storm::of(dialect, 64, &json!({"max_requests_per_minute": 20})).await;
-        assert_eq!((storm.passed, storm.upstream.count(), storm.suspensions().await), (20, 20, 1));
+        for round in 0..times(1, 20) {
+            let storm = Storm::of(dialect, 64, &json!({"max_requests_per_minute": 20})).await;
+            let seen = (storm.passed, storm.upstream.count(), storm.suspensions().await);
+            assert_eq!(seen, (20, 20, 1), "round {round}");
+        }
     }
 }
 

@@ -274,15 +274,24 @@ async fn t9_a_stream_through_one_replica_is_cut_when_the_agent_is_stopped_on_the
     let ada = here.user("ada", &keys).await;
     here.grant(ada.id, permission("reports")).await;
     let lines = [&keys.lines()[..], &[ada.bearer()]].concat();
-    for path in ["/ai/tokens/{id}/suspend/", "/ai/tokens/{id}/revoke/", "/ai/tokens/revoke-all/"] {
+    let mut last = String::new();
+    // The last one is no endpoint: an administrator locks her out.
+    for path in ["/ai/tokens/{id}/suspend/", "/ai/tokens/{id}/revoke/", "/ai/tokens/revoke-all/", "lock"] {
         let minted = here.call("POST", "/ai/tokens/", &lines, &reader(&json!({}))).await.json();
         let path = path.replace("{id}", &minted["id"].to_string());
         let mut client = Client::connect(there.public()).await;
         let agent = bearer(minted["token"].as_str().unwrap());
         client.send(get("/reports/live", &[&agent])).await;
         assert!(client.until(b"data").await.is_some(), "the stream has begun");
+        last = agent;
         tokio::time::sleep(Duration::from_millis(1200)).await;
-        assert_eq!(here.call("POST", &path, &lines, &Value::Null).await.status, 200);
+        if path == "lock" {
+            here.change(async |change| assert!(account::lock(change, ada.id, None).await.unwrap())).await;
+        } else {
+            assert_eq!(here.call("POST", &path, &lines, &Value::Null).await.status, 200);
+        }
         assert!(is_cut(&mut client).await, "{path}");
     }
+    let refused = there.send("GET", "/reports/7", &[last]).await;
+    assert_eq!(told(&refused), (403, "AGENT_TOKEN_STATUS_SUSPENDED".to_owned()));
 }

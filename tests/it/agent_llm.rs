@@ -3,6 +3,7 @@
 //! Law: the most that a call can cost is reserved before it is sent; what it did cost is charged,
 //! whether the answer streams, the agent hangs up or nobody says.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -52,8 +53,14 @@ async fn model_at(place: &str) -> (Upstream, Scene) {
         }
     })
     .await;
-    let yaml = format!(
-        "{place}upstreams: {{ up: {{ servers: ['{}'], breaker: 'off' }} }}
+    let scene = scene(&format!("{place}{}", routes(upstream.address))).await;
+    (upstream, scene)
+}
+
+/// The routes to a model at this address.
+pub fn routes(model: SocketAddr) -> String {
+    format!(
+        "upstreams: {{ up: {{ servers: ['{}'], breaker: 'off' }} }}
 routes:
   - name: models
     match: {{ path: '/v1/**' }}
@@ -79,10 +86,8 @@ routes:
       hold: always
       cost: {{ llm: openai, prices: {{ m: {{ input: 1, output: 100 }} }}, output_max: 500 }}
 ",
-        upstream.address
-    );
-    let scene = scene(&yaml).await;
-    (upstream, scene)
+        model
+    )
 }
 
 impl Scene {
@@ -90,7 +95,7 @@ impl Scene {
         exchange(self.gateway.public(), prompt(path, token, body)).await.expect("an answer")
     }
 
-    async fn spends(&self, id: i64, dollars: f64) {
+    pub async fn spends(&self, id: i64, dollars: f64) {
         let path = format!("/ai/tokens/{id}/");
         let mut last = Value::Null;
         until(SECOND * 3, &format!("{dollars} are spent"), async || {
@@ -100,12 +105,12 @@ impl Scene {
         .await;
     }
 
-    async fn rich(&self, dollars: f64) -> (i64, String) {
+    pub async fn rich(&self, dollars: f64) -> (i64, String) {
         self.mint(&reader(&json!({"budget_limit_usd": dollars}))).await
     }
 }
 
-fn prompt(path: &str, token: &str, body: &str) -> String {
+pub fn prompt(path: &str, token: &str, body: &str) -> String {
     request("POST", path, &[bearer(token), "Accept-Encoding: gzip".to_owned()], body)
 }
 

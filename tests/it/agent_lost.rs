@@ -166,7 +166,7 @@ pub async fn ban(gateway: &Gateway, human: Id) {
 }
 
 /// Closes an organization, as nothing offers yet.
-async fn close(gateway: &Gateway, organization: Id) {
+pub async fn close(gateway: &Gateway, organization: Id) {
     gateway
         .change(async |change| {
             let stmt =

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis::base::{Clock as _, SystemClock, TestClock};
-use portcullis::store::Dialect;
+use portcullis::store::{Dialect, sql};
 use serde_json::{Value, json};
 
 use crate::agent::{Scene, YAML, bearer, scene};
 use crate::agent_gate::{reader, routes};
 use crate::support::people::permission;
 use crate::support::replica::{Place, redis_url, until};
-use crate::support::{Cut, Gateway, Upstream};
+use crate::support::{Act, Cut, Gateway, Upstream};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -209,8 +209,9 @@ async fn t7_a_redis_that_is_cut_off_refuses_soon_and_nothing_is_spent_twice() {
     assert_eq!(upstream.count(), passed);
 }
 
-/// What the gateway gives Redis, and what a crowded machine adds.
-const REFUSED_WITHIN: Duration = Duration::from_millis(250 + 350);
+/// After that a Redis that does not answer is lost (security bar 2.K 144): to the millisecond in
+/// `shared::tests::lost`, by a clock that no load disturbs.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_agent_waits_for_a_redis_that_is_gone_or_says_nothing() {
@@ -223,22 +224,58 @@ async fn no_agent_waits_for_a_redis_that_is_gone_or_says_nothing() {
         lose(&cut);
         let before = upstream.count();
         // What is priced, what is free, and what is refused otherwise; the first one finds it out.
-        for path in ["/priced/1", "/reports/1", "/people", "/priced/1", "/reports/1"] {
-            let start = Instant::now();
-            let refused = scene.ask(path, &token, &[]).await;
-            let lasted = start.elapsed();
-            assert_eq!(
-                (refused.status, refused.code().as_str()),
-                (503, "SERVICE_UNAVAILABLE"),
-                "{name} {path}"
-            );
-            assert!(refused.header("retry-after").is_some(), "{name} {path}");
-            assert!(lasted < REFUSED_WITHIN, "{name} {path}: {lasted:?}");
+        for path in ["/priced/1", "/reports/1", "/people"] {
+            let mut lasted = Vec::new();
+            for _ in 0..3 {
+                let start = Instant::now();
+                let refused = scene.ask(path, &token, &[]).await;
+                lasted.push(start.elapsed());
+                let told = (refused.status, refused.code());
+                assert_eq!(told, (503, "SERVICE_UNAVAILABLE".to_owned()), "{name} {path}");
+                assert!(refused.header("retry-after").is_some(), "{name} {path}");
+            }
+            // The machine may be busy elsewhere for a moment, but not each time.
+            let soonest = lasted.iter().min().expect("some");
+            assert!(*soonest < 2 * PATIENCE, "{name} {path}: for one answer, not for two: {lasted:?}");
         }
         assert_eq!(upstream.count(), before, "nothing passes uncounted");
         cut.mend();
         until(Duration::from_secs(5), "it comes back", async || scene.pay(&token, 1).await == 1).await;
     }
+}
+
+/// Of what Redis forgot nobody knows how much it was, so one more failure is too many; until a human has looked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t14_a_human_who_resumes_an_agent_forgives_the_failures_that_redis_forgot() {
+    let (folder, place) = (tempfile::tempdir().unwrap(), Place::on(Dialect::Postgres).await);
+    let redis = Redis::start(folder.path(), None).await;
+    let broken = "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n";
+    let upstream = Upstream::start(|_| Act::Answer(broken.as_bytes().to_vec())).await;
+    let yaml = format!("{}{}", place.yaml(&place.store.address(), &redis.url()), routes(&upstream));
+    let scene = scene(&yaml).await;
+    let (id, token) = scene.mint(&reader(&json!({"circuit_breaker": {"max_failed_requests": 2}}))).await;
+    // It was there before Redis forgot, and before the minute that the test makes of it.
+    let mut tx = scene.gateway.running.app.db.begin().await.unwrap();
+    tx.execute(sql("UPDATE agent_token SET created_at = created_at - 300000")).await.unwrap();
+    tx.commit().await.unwrap();
+    let fail = async || {
+        let status = scene.ask("/reports/1", &token, &[]).await.status;
+        // It is counted when it is over.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        (status, scene.state(id).await.0)
+    };
+    let active = (500, "ACTIVE".to_owned());
+    assert_eq!(fail().await, active);
+    redis.ask(&["FLUSHALL"]);
+    assert!(scene.is_closed(&token).await);
+    redis.a_minute_later().await;
+    assert_eq!(fail().await, (500, "SUSPENDED".to_owned()), "there may have been two before");
+    assert_eq!(scene.state(id).await.1, json!("ANOMALY"));
+    assert_eq!(scene.call("POST", &format!("/ai/tokens/{id}/resume/"), &Value::Null).await.status, 200);
+    for _ in 0..2 {
+        assert_eq!(fail().await, active, "a human has looked, and two are tolerated");
+    }
+    assert_eq!(fail().await, (500, "SUSPENDED".to_owned()), "and the third one is not");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,7 +20,7 @@ use crate::support::{Act, Upstream, exchange};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn routes(upstream: &Upstream) -> String {
+pub fn routes(upstream: &Upstream) -> String {
     let sealed = "permission: reports.read, hold: always, mode: sealed";
     format!(
         "agents: {{ defaults: {{ budget_usd: 1 }} }}

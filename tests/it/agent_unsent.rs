@@ -107,11 +107,13 @@ async fn no_healthy_server_uses_up_no_approval() {
 /// A scene whose upstream is known by name.
 async fn named(zone: &Arc<Zone>, port: u16) -> Scene {
     let yaml = format!("{YAML}{}", routes(&format!("app.test:{port}"), ", timeouts: { connect: 1s }"));
-    let gateway = Gateway::start_knowing(Arc::clone(zone) as Arc<dyn Names>, &yaml).await;
+    let clock = Arc::new(TestClock::at(portcullis::base::Clock::now(&SystemClock)));
+    let names = Arc::clone(zone) as Arc<dyn Names>;
+    let gateway = Gateway::start_knowing_by(clock.clone(), names, &yaml).await;
     let keys = gateway.application("web", &[]).await;
     let ada = gateway.user("ada", &keys).await;
     gateway.grant(ada.id, permission("reports")).await;
-    Scene { gateway, clock: Arc::new(TestClock::at(portcullis::base::Clock::now(&SystemClock))), keys, ada }
+    Scene { gateway, clock, keys, ada }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
+use portcullis::agent;
 use portcullis::approval::State;
+use serde_json::json;
 
 use crate::page::{page_of, with_pages};
 use crate::support::chromium::Tab;
@@ -67,6 +69,72 @@ async fn somebody_decides_at_a_desk() {
 #[tokio::test]
 async fn somebody_decides_on_a_phone() {
     decide("phone", 360).await;
+}
+
+const IS_FIT: &str = "document.documentElement.scrollWidth <= window.innerWidth";
+
+/// Everything but a yes: a no with its reason, a decision that comes too late, and the end of it all.
+async fn refuse(device: &str, width: u32) {
+    let scene = with_pages().await;
+    let base = format!("http://{}", scene.gateway.public());
+    let body = r#"{"amount": 1200.00, "to": "zoe"}"#;
+    let denied = scene.asked("finance-agent-v2", "/reports/7", body, Some("trace-7")).await;
+    let late = scene.asked("mail bot", "/reports/8", body, None).await;
+    let stopped = scene.asked("night bot", "/reports/9", body, None).await;
+    let mut tab = Tab::open(width, 800).await;
+    tab.go(&format!("{base}{}", page_of(&denied))).await;
+    tab.write("ada@example.com").await;
+    tab.press("Tab").await;
+    tab.write(PASSWORD).await;
+    tab.press_on("Enter").await;
+    let reason = "Not today \u{2014} ask <b>Zo\u{eb}</b> & me, or write to a-very-long-address-that-has-no-space@example.com";
+    tab.tab_to("reason").await;
+    tab.write(reason).await;
+    keep(&format!("{device}-reason.png"), &tab.picture().await);
+    tab.tab_to("Deny").await;
+    tab.press_on("Enter").await;
+    assert_eq!(tab.read("document.querySelector('q').textContent").await, reason);
+    assert_eq!(tab.read(IS_FIT).await, true, "wider than the screen");
+    keep(&format!("{device}-denied.png"), &tab.picture().await);
+    let now = scene.now(&denied).await;
+    assert_eq!((now.state, now.reason.as_deref()), (State::Denied, Some(reason)));
+    // Somebody decides elsewhere while the page is open.
+    tab.go(&format!("{base}{}", page_of(&late))).await;
+    let path = format!("/ai/pending-actions/{}/deny/", late.number.0);
+    assert_eq!(scene.call("POST", &path, &json!({})).await.status, 200);
+    tab.tab_to("Approve").await;
+    tab.press_on("Enter").await;
+    let said = tab.read("document.querySelector('[role=alert]').textContent").await;
+    assert!(said.as_str().is_some_and(|said| said.contains("any more")), "{said}");
+    assert_eq!(tab.read(IS_FIT).await, true, "wider than the screen");
+    keep(&format!("{device}-refused.png"), &tab.picture().await);
+    assert_eq!(scene.now(&late).await.state, State::Denied);
+    // The stop is folded up, and opens by keyboard.
+    tab.go(&format!("{base}{}", page_of(&stopped))).await;
+    tab.tab_to("Stop this agent").await;
+    tab.press("Enter").await;
+    tab.press("Tab").await;
+    tab.tab_to("Stop this agent").await;
+    assert_eq!(tab.read("document.activeElement.tagName").await, "BUTTON");
+    keep(&format!("{device}-stop.png"), &tab.picture().await);
+    tab.press_on("Enter").await;
+    assert_eq!(scene.now(&stopped).await.state, State::Void);
+    let token = agent::find(&scene.gateway.running.app.db, agent::Reference::Id(stopped.agent_token)).await;
+    assert_eq!(token.unwrap().unwrap().status, agent::Status::Suspended);
+    assert_eq!(tab.read(IS_FIT).await, true, "wider than the screen");
+    keep(&format!("{device}-stopped.png"), &tab.picture().await);
+    let refused: Vec<_> = tab.complaints.iter().filter(|text| !text.contains("status of 40")).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
+#[tokio::test]
+async fn somebody_says_no_comes_late_and_stops_an_agent_at_a_desk() {
+    refuse("desk", 1100).await;
+}
+
+#[tokio::test]
+async fn somebody_says_no_comes_late_and_stops_an_agent_on_a_phone() {
+    refuse("phone", 360).await;
 }
 
 #[tokio::test]

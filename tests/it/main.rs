@@ -11,6 +11,7 @@ mod agent_again;
 mod agent_approver;
 mod agent_budget;
 mod agent_cut;
+mod agent_drained;
 mod agent_explain;
 mod agent_gate;
 mod agent_hold;

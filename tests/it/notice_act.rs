@@ -49,6 +49,54 @@ async fn what_was_executed_is_told_once_with_its_answer() {
     assert_eq!(receiver.count(), 1, "told once");
 }
 
+#[tokio::test]
+async fn every_step_of_an_approval_is_told_under_its_own_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Upstream::start(|_| answered(200)).await;
+    let upstream = Upstream::start(|seen| match seen.target() {
+        "/reports/broken" => Act::Close,
+        "/reports/bad" => answered(500),
+        _ => answered(200),
+    })
+    .await;
+    let all = format!("{ALL}, approval.expired");
+    let hook = hook(&folder, "ops", &receiver).replace("agent.suspended", &all);
+    let scene = scene_in(folder, &format!("webhooks: [ {hook} ]\n{}", agent_hold::routes(&upstream))).await;
+    let (asked, decided) = (("approval.requested", "pending"), ("approval.decided", "approved"));
+    for (path, end) in [
+        ("/reports/7", ("approval.executed", "executed")),
+        ("/reports/bad", ("approval.executed", "failed")),
+        ("/reports/broken", ("approval.executed", "indeterminate")),
+        ("/reports/late", ("approval.expired", "lapsed")),
+        ("/reports/stopped", ("approval.decided", "void")),
+    ] {
+        let (id, token) = scene.mint(&json!({"agent_id": "robot", "permissions": ["reports.read"]})).await;
+        let before = receiver.count();
+        let told = async |what: (&str, &str), count: usize| {
+            until(SOON, what.1, async || receiver.count() == before + count).await;
+            let notice = checked(&receiver.last()).2;
+            assert_eq!(
+                (&notice["type"], &notice["data"]["state"]),
+                (&json!(what.0), &json!(what.1)),
+                "{path}"
+            );
+        };
+        let named = scene.hold(path, &token, "{}").await;
+        told(asked, 1).await;
+        scene.approve(&named).await;
+        told(decided, 2).await;
+        match end.1 {
+            "lapsed" => scene.clock.advance(Duration::from_mins(6)),
+            "void" => {
+                let stopped = scene.call("POST", &format!("/ai/tokens/{id}/revoke/"), &Value::Null).await;
+                assert_eq!(stopped.status, 200, "{}", stopped.text());
+            }
+            _ => drop(scene.post(path, &token, &[&confirmed(&named)], "{}").await),
+        }
+        told(end, 3).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_who_asks_or_decides_waits_for_servers_that_hang() {
     let folder = tempfile::tempdir().unwrap();

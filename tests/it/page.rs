@@ -230,6 +230,24 @@ async fn a_stranger_an_agent_and_nobody_decide_nothing() {
     assert_eq!(scene.now(&approval).await, approval);
 }
 
+/// Whatever pages there are: one that is added is asked for here without a word.
+#[tokio::test]
+async fn t5_an_agent_gets_no_page_and_no_form_of_any_takes_anything_from_it() {
+    let scene = with_pages().await;
+    let (id, token) = scene.mint(&json!({"permissions": ["reports.read"]})).await;
+    let nobody = Browser::new(&scene.gateway);
+    let lines = [bearer(&token), format!("Origin: {}", nobody.origin())];
+    let mut rows = portcullis::web::rows();
+    rows.retain(|row| row.path().starts_with("/portcullis/"));
+    assert!(rows.len() > 20, "they were found");
+    for row in rows {
+        let path = row.path().replace("{id}", &id.to_string()).replace("{provider}", "google");
+        let answer = nobody.ask(row.method().as_str(), &path, &lines, "").await;
+        assert_eq!(answer.status, 403, "{} {path}: {}", row.method(), answer.text());
+    }
+    assert_eq!(scene.state(id).await.0, "ACTIVE");
+}
+
 #[tokio::test]
 async fn a_no_has_a_reason_and_an_agent_can_be_stopped() {
     let scene = with_pages().await;

@@ -2,6 +2,7 @@
 //!
 //! Law: a database may give up one of those that race; whoever asked for it never learns of it.
 
+use super::super::mint::mint_since;
 use super::*;
 use crate::store::again;
 
@@ -36,7 +37,44 @@ fn less() -> Narrowing {
     Narrowing { total: Some(7), ..Narrowing::default() }
 }
 
+/// What was begun when so often everything had been stopped: 1 where it is refused, 0 where it is minted.
+async fn refused_since(scene: &Scene, kills: i64) -> usize {
+    let minted = again(|| async {
+        match mint_since(&scene.app, Actor::system(), scene.ask(&["reports"]), kills).await {
+            Err(MintError::Store(cause)) => Err(cause),
+            other => Ok(other),
+        }
+    });
+    match minted.await.unwrap() {
+        Ok(_) => 0,
+        Err(MintError::Killed) => 1,
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
 on_every_store! {
+    async fn t9_what_was_being_minted_when_the_switch_was_thrown_is_not_minted(store: TestStore) {
+        let scene = Scene::on(store).await;
+        let kills = store::kills(&scene.app.db, scene.account.id).await.unwrap();
+        scene.kill().await;
+        let late = mint_since(&scene.app, Actor::system(), scene.ask(&["reports"]), kills).await;
+        assert!(matches!(late, Err(MintError::Killed)));
+        assert!(scene.try_mint(&["reports"]).await.is_ok(), "whoever asks after it may");
+        for round in 0..5 {
+            // All of them have begun when it is thrown: what is minted before it is ended by it.
+            let kills = store::kills(&scene.app.db, scene.account.id).await.unwrap();
+            let racing = join_all((0..16).map(|n| {
+                let scene = &scene;
+                async move { if n == 8 { scene.kill().await } else { refused_since(scene, kills).await } }
+            }));
+            // How many were ended, and how many refused: all of them, and the one from before.
+            let done = racing.await;
+            assert_eq!(done.iter().sum::<usize>(), 15 + usize::from(round == 0), "round {round}: {done:?}");
+            let left = list(&scene.app.db, DEFAULT_SITE, None, 1000).await.unwrap();
+            assert!(left.iter().all(|token| token.status == Status::Revoked), "round {round}: {left:?}");
+        }
+    }
+
     async fn of_many_who_stop_the_same_agents_at_once_nobody_is_sent_away(store: TestStore) {
         let scene = Scene::on(store).await;
         let tokens = [scene.mint().await, scene.mint().await, scene.mint().await, scene.mint().await];

@@ -279,7 +279,8 @@ impl Grant {
 
     /// What is counted against it.
     pub fn blame(&self) -> Blame<'_> {
-        Blame { key: &self.fault_key, since: self.token.created_at }
+        let AgentToken { created_at, resumed_at, .. } = self.token;
+        Blame { key: &self.fault_key, there_since: created_at, since: resumed_at.unwrap_or(created_at) }
     }
 
     /// Whether it may act now.

@@ -240,10 +240,10 @@ pub(super) async fn rate(
     let rate = Rate { per_minute: limits.per_minute, breaches_max: limits.suspend_after };
     let rated = gate.app.shared.rate(&grant.rate_key, grant.blame(), rate, purchase).await;
     let (rated, bought) = rated.map_err(|error| count::unreachable(&error))?;
-    if let Some(wait) = rated.closed_for {
+    if let Some(wait) = rated.standing.closed_for {
         return Err(Rejection::Unavailable(Silent::Forgetful(wait)));
     }
-    if rated.failures > limits.failures {
+    if rated.standing.failures > limits.failures {
         if let Some((purchase, bought)) = purchase.zip(bought) {
             count::abandon(gate, grant, purchase, bought).await;
         }
@@ -253,7 +253,7 @@ pub(super) async fn rate(
         return Ok((rated, bought));
     }
     gate.app.metrics.rate_limited(Limiter::Agent);
-    if limits.suspend_after > 0 && rated.breaches >= limits.suspend_after {
+    if limits.suspend_after > 0 && rated.standing.breaches >= limits.suspend_after {
         return Err(trip(gate, grant, Trip::Rate).await);
     }
     let hit = rated.hit;

@@ -72,6 +72,7 @@ pub(super) fn token_of(name: &str, permissions: &[&str]) -> AgentToken {
         authenticated_at: NOON,
         has_second_factor: false,
         resumes: 0,
+        resumed_at: None,
         created_at: NOON,
         expires_at: NOON.plus(Duration::from_hours(1)),
         suspended_at: None,

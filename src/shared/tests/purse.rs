@@ -188,7 +188,7 @@ async fn m4b_who_comes_anew_finds_no_room_before_anybody_loses_what_is_theirs() 
     let mut inside = Vec::new();
     for n in 0..140_000 {
         let key = format!("agent:{n}");
-        let blame = Blame { key: &key, since: clock.now() };
+        let blame = rate::of_one_there_since(&key, clock.now());
         if shared.rate(&key, blame, rate, None).await.is_ok()
             && let Ok(Bought::Short(Short { era, .. })) = shared.buy(&key, &ask).await
         {
@@ -200,7 +200,7 @@ async fn m4b_who_comes_anew_finds_no_room_before_anybody_loses_what_is_theirs() 
     assert!((100_000..=131_072).contains(&inside.len()), "{}", inside.len());
     assert!(shared.in_purses(&inside).await.unwrap().iter().all(|purse| *purse == granted));
     for key in inside.iter().step_by(1000) {
-        let blame = Blame { key, since: clock.now() };
+        let blame = rate::of_one_there_since(key, clock.now());
         assert!(!shared.rate(key, blame, rate, None).await.unwrap().0.hit.is_allowed, "it is remembered");
         assert!(matches!(shared.buy(key, &ask).await, Ok(Bought::Taken { .. })));
     }

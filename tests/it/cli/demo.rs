@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use regex::Regex;
+
 use super::Place;
 use super::gateway::Gateway;
 use crate::support::times;
@@ -63,12 +65,17 @@ struct Demo {
 
 impl Demo {
     fn start(place: &Place) -> Self {
+        Self::start_logging_to(place, Stdio::null())
+    }
+
+    /// The same with its log somewhere else than nowhere.
+    fn start_logging_to(place: &Place, log: Stdio) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_portcullis"))
             .args(["demo", "--public", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .env_clear()
             .env("TMPDIR", place.path())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .expect("the demo starts");
         let out = BufReader::new(process.stdout.take().expect("a pipe"));
@@ -121,6 +128,50 @@ fn the_printed_calls_work_when_they_are_pasted() {
     for line in demo.script().iter().filter(|line| line.starts_with('#')) {
         // A shell that knows no comments (zsh, at its prompt) only says so.
         assert!(line.chars().all(|c| c.is_ascii_alphanumeric() || "#-:,. ".contains(c)), "{line}");
+    }
+}
+
+#[test]
+fn the_mail_in_the_log_of_the_demo_leads_to_the_page_of_what_waits() {
+    let (place, logs) = (Place::empty(), Place::empty());
+    let log = std::fs::File::create(logs.path().join("log")).expect("a file");
+    let mut demo = Demo::start_logging_to(&place, log.into());
+    let script = demo.script();
+    let asked = script.iter().position(|line| line == "echo \"$PAGE\"").expect("a payment waits");
+    let run = |script: &str| {
+        let done = Command::new("sh").args(["-eu", "-c", script]).output().expect("sh runs");
+        assert!(done.status.success(), "{script}\n{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    let said = run(&script[..=asked].join("\n"));
+    let page = said.lines().last().expect("its address");
+    let start = Instant::now();
+    let (letter, link) = loop {
+        let log = std::fs::read_to_string(logs.path().join("log")).expect("the log");
+        let link = Regex::new("http://[0-9.:]+/portcullis/approvals/[0-9a-z-]+/").expect("a pattern");
+        if let Some(last) = link.find_iter(&log).map(|found| found.as_str().to_owned()).last()
+            && last == page
+        {
+            break (log, last);
+        }
+        assert!(start.elapsed() < FIRST_WITHIN, "no mail leads to {page}: {log}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    for part in ["ada@example.com", "finance-agent-v2", "An agent asks for your approval"] {
+        assert!(letter.contains(part), "no {part} in {letter}");
+    }
+    let printed = |begin: &str| script.iter().find(|line| line.starts_with(begin)).expect("a line");
+    let (gateway, login) = (printed("GW="), printed("curl -sS -c"));
+    let opened = run(&format!(
+        "{gateway}\ncurl -sS -o /dev/null -w '%{{http_code}} %{{redirect_url}}\\n' '{link}'\n\
+         JAR=$(mktemp)\n{login}\ncurl -sS -b \"$JAR\" '{link}'\nrm \"$JAR\""
+    ));
+    drop(demo.process.kill());
+    drop(demo.process.wait());
+    let first = opened.lines().next().unwrap_or_default();
+    assert!(first.starts_with("303 ") && first.contains("/portcullis/login/?next="), "{first}");
+    for part in ["finance-agent-v2", "{&quot;amount&quot;:300}", "approve/", "deny/", "stop/"] {
+        assert!(opened.contains(part), "no {part} in {opened}");
     }
 }
 

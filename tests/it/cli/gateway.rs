@@ -349,17 +349,26 @@ async fn what_init_wrote_guards_a_backend_as_the_quick_start_says() {
 }
 
 #[tokio::test]
-async fn the_doctor_says_where_redis_may_forget_what_was_counted() {
+async fn the_doctor_and_every_start_say_where_redis_may_forget_what_was_counted() {
     let (place, shared, folder) = (place(), Shared::new().await, tempfile::tempdir().unwrap());
     let redis = Redis::start(folder.path(), None).await;
     let config = std::fs::read_to_string(place.path().join("portcullis.yaml")).unwrap();
     let places = shared.yaml(&shared.store.address(), &redis.url());
     place.write("portcullis.yaml", &format!("{places}{config}"));
+    let log_of_a_start = || {
+        let log = std::fs::File::create(place.path().join("log")).expect("a file");
+        drop(Gateway::start_logging_to(&place, log.into()));
+        std::fs::read_to_string(place.path().join("log")).expect("the log")
+    };
     let told = place.run("doctor");
     assert!(told.out.contains("good  shared state: Redis answers"), "{told:?}");
+    let log = log_of_a_start();
+    assert!(!log.contains("maxmemory-policy"), "{log}");
     redis.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     let told = place.run("doctor");
     assert!(told.out.contains("look  shared state:") && told.out.contains("allkeys-lru"), "{told:?}");
+    let log = log_of_a_start();
+    assert!(log.contains("set maxmemory-policy to noeviction") && log.contains("allkeys-lru"), "{log}");
 }
 
 #[test]

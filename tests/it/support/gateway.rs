@@ -46,8 +46,13 @@ impl Gateway {
 
     /// The same where names stand for what the test says.
     pub async fn start_knowing(names: Arc<dyn Names>, yaml: &str) -> Self {
+        Self::start_knowing_by(Arc::new(SystemClock), names, yaml).await
+    }
+
+    /// The same by a clock of the test's own.
+    pub async fn start_knowing_by(clock: Arc<dyn Clock>, names: Arc<dyn Names>, yaml: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let started = Self::start_with(Arc::new(SystemClock), names, folder, yaml).await;
+        let started = Self::start_with(clock, names, folder, yaml).await;
         started.unwrap_or_else(|error| panic!("the gateway does not start: {error}"))
     }
 
