@@ -22,8 +22,8 @@ use futures::future::BoxFuture;
 use crate::account;
 use crate::app::{App, Change};
 use crate::audit::{
-    AccountEvent, AgentEvent, ApplicationEvent, Delegation, Event, FactorEvent, PasskeyEvent, Redefined,
-    RightsEvent, Suspension,
+    AccountEvent, AgentEvent, ApplicationEvent, Delegation, Event, FactorEvent, OrganizationEvent,
+    PasskeyEvent, Redefined, RightsEvent, Suspension,
 };
 use crate::base::{Id, MicroUsd, Number, Timestamp};
 use crate::crypto::token::TokenDigest;
@@ -355,7 +355,12 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
     Box::pin(async move {
         match event {
             Event::Application(ApplicationEvent::Deleted { application, .. }) => {
-                for of in store::open_of_application(change.tx(), *application).await? {
+                for of in store::open_of(change.tx(), store::Of::Application(*application)).await? {
+                    revoke(change, of).await?;
+                }
+            }
+            Event::Organization(OrganizationEvent::Deleted { organization }) => {
+                for of in store::open_of(change.tx(), store::Of::Organization(*organization)).await? {
                     revoke(change, of).await?;
                 }
             }

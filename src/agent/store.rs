@@ -358,18 +358,25 @@ pub(super) async fn unprove_passkeys(tx: &mut Tx, account: Id) -> Result<(), Err
     tx.execute(stmt.bind(false).bind(account).bind(by)).await.map(drop)
 }
 
-/// What has not ended of all that was delegated through an application.
-pub(super) async fn open_of_application(
-    mut src: impl Source,
-    application: Id,
-) -> Result<Vec<Delegation>, Error> {
-    let open = sql("SELECT id, account_id, organization_id FROM agent_token WHERE application_id = ? \
-                    AND status IN ('ACTIVE', 'SUSPENDED') ORDER BY id");
-    let open: Vec<(Id, Id, Option<Id>)> = src.all(open.bind(application)).await?;
-    let of = |(token, account, organization)| Delegation {
+/// Through or for what something was delegated.
+pub(super) enum Of {
+    Application(Id),
+    Organization(Id),
+}
+
+/// What was delegated so, and has not ended.
+pub(super) async fn open_of(mut src: impl Source, of: Of) -> Result<Vec<Delegation>, Error> {
+    let open = sql("SELECT id, account_id, application_id, organization_id FROM agent_token WHERE");
+    let open = match of {
+        Of::Application(id) => open.push("application_id = ?").bind(id),
+        Of::Organization(id) => open.push("organization_id = ?").bind(id),
+    };
+    let open = open.push("AND status IN ('ACTIVE', 'SUSPENDED') ORDER BY id");
+    let open: Vec<(Id, Id, Option<Id>, Option<Id>)> = src.all(open).await?;
+    let of = |(token, account, application, organization)| Delegation {
         token,
         account,
-        application: Some(application),
+        application,
         organization,
     };
     Ok(open.into_iter().map(of).collect())

@@ -248,9 +248,9 @@ impl RawConditions {
     }
 }
 
-/// Whether nothing makes it true yet: no token has a scope, no organization a plan or a status.
+/// Whether nothing makes it true yet: no token has a scope.
 const fn is_never(condition: &Condition) -> bool {
-    matches!(condition, Condition::Scope(_) | Condition::OrgPlan(_) | Condition::OrgStatus(_))
+    matches!(condition, Condition::Scope(_))
 }
 
 impl RawOrg {

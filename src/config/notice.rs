@@ -101,6 +101,9 @@ pub enum Notice {
     /// Somebody tried to register with the address of an account: for its owner alone.
     #[serde(skip)]
     RegistrationRepeated,
+    /// Somebody is invited into an organization: for whoever reads that address alone.
+    #[serde(skip)]
+    Invitation,
 }
 
 impl Notice {
@@ -122,6 +125,7 @@ impl Notice {
             Self::SessionCopied => "account.session_copied",
             Self::Deletion => "account.deletion",
             Self::RegistrationRepeated => "account.registration_repeated",
+            Self::Invitation => "organization.invitation",
         }
     }
 }

@@ -13,7 +13,7 @@ use super::agent::Agents;
 use super::file::Files;
 use super::insecure::{Insecure, Permitted};
 use super::listen::{Listen, PublicUrl};
-use super::login::Login;
+use super::login::{Login, check_link};
 use super::mail::RawMail;
 use super::notice::{RawWebhook, webhooks};
 use super::operation::{Audit, Cors, Drain, Limits, Telemetry};
@@ -117,10 +117,15 @@ impl Raw {
         let routes = routes(self.routes, &around, report, &mut permitted);
         overlap::check(&routes, &self.api.prefix, report);
         unused(&upstreams, &routes, report);
+        if let Some(link) = &self.organizations.invitation_link {
+            let place = Place::root().key("organizations").key("invitation_link");
+            check_link(link, &place, report, &mut permitted);
+        }
         let organizations = Organizations {
             is_enabled: self.organizations.enabled,
             inherit_roles: self.organizations.inherit_roles,
             max_depth: self.organizations.max_depth,
+            invitation_link: self.organizations.invitation_link,
         };
         held::check(&routes, &self.agents, &organizations, report);
         let insecure = permitted.finish(report);

@@ -82,6 +82,9 @@ pub(super) struct RawOrganizations {
     /// How many levels of organizations there may be.
     #[schemars(range(min = 1, max = 32))]
     pub max_depth: u32,
+    /// The page that links in invitations lead to, which gets `token` and accepts; `null`: mail holds the token
+    /// alone.
+    pub invitation_link: Option<String>,
     /// Org roles beside the seeded `owner`, `admin`, `member` and `viewer`.
     pub roles: Vec<RawOrgRole>,
 }
@@ -92,6 +95,8 @@ pub struct Organizations {
     pub is_enabled: bool,
     pub inherit_roles: bool,
     pub max_depth: u32,
+    /// Where links in invitations lead to.
+    pub invitation_link: Option<String>,
 }
 
 /// The four lists of the file, ready to become definitions.

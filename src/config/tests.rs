@@ -206,8 +206,8 @@ fn conditions_in_one_map_are_all_asked() {
 fn the_opposite_of_what_is_never_true_is_no_policy() {
     for never in [
         "{ scope: x }",
-        "{ org: { plan: free } }",
-        "{ any: [ { org: { status: closed } }, { staff: true } ] }",
+        "{ any: [ { scope: y }, { staff: true } ] }",
+        "{ all: [ { org: { status: closed } }, { scope: z } ] }",
     ] {
         let text = format!(
             "{APP}routes: [ {{ name: a, match: {{ path: /a }}, upstream: app, allow: {{ not: {never} }} }} ]\n"

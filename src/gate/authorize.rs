@@ -15,7 +15,7 @@ use super::rejection::{Rejection, Silent};
 use super::route::Route;
 use super::world::World;
 use crate::base::{Slug, Timestamp};
-use crate::organization::{Inherit, context};
+use crate::organization::{Inherit, OrgContext, context};
 use crate::policy::Judgement;
 use crate::policy::judge::{Caller, Facts, Organization as Standing, Why};
 use crate::policy::table::Params;
@@ -121,7 +121,8 @@ impl Asked<'_> {
         let organization = match self.organization {
             None => Standing::NotNamed,
             Some(Organization { context, .. }) => {
-                Standing::Named { here: context.here.as_ref(), above: &context.above }
+                let OrgContext { here, above, plan, status, .. } = context;
+                Standing::Named { here: here.as_ref(), above, plan, status }
             }
         };
         let application = self.application.map(|application| &*application.name);

@@ -191,6 +191,24 @@ codes! {
 
     // Organizations.
     OrgNotFound = NOT_FOUND "ORG_NOT_FOUND" "Organization not found",
+    OrgContextRequired = BAD_REQUEST "ORG_CONTEXT_REQUIRED" "Organization context required. Please provide X-Org-Slug header.",
+    OrgMembershipRequired = FORBIDDEN "ORG_MEMBERSHIP_REQUIRED" "You are not a member of this organization",
+    OrgPermissionRequired = FORBIDDEN "ORG_PERMISSION_REQUIRED" "Permission denied.",
+    OrgRoleRequired = FORBIDDEN "ORG_ROLE_REQUIRED" "Permission denied.",
+    OrgTooDeep = BAD_REQUEST "ORG_TOO_DEEP" "Maximum organization depth reached",
+    OrgHasChildren = BAD_REQUEST "ORG_HAS_CHILDREN" "Cannot delete organization with child organizations",
+    AlreadyMember = BAD_REQUEST "ALREADY_MEMBER" "User is already a member",
+    MemberLimitReached = BAD_REQUEST "MEMBER_LIMIT_REACHED" "Organization has reached its member limit",
+    /// Others would be left in an organization that nobody owns.
+    LastOwner = CONFLICT "LAST_OWNER" "This is the last owner. Make somebody else owner first",
+    /// Unknown, or sent to somebody else: nobody learns which.
+    InvitationNotFound = NOT_FOUND "INVITATION_NOT_FOUND" "There is no such invitation for you",
+    InvitationOver = GONE "INVITATION_OVER" "This invitation was used, replaced or taken back, or its time is over. Ask for another one",
+    InvitedTooOften = TOO_MANY_REQUESTS "INVITED_TOO_OFTEN" "There were enough invitations for now. Wait before the next one",
+    EmailNotVerified = FORBIDDEN "EMAIL_NOT_VERIFIED" "Confirm your e-mail address first",
+    /// Members would be what nothing defines.
+    OrgRoleInUse = CONFLICT "ORG_ROLE_IN_USE" "Somebody is this. Make them something else first",
+    TooManyOrganizations = CONFLICT "TOO_MANY_ORGANIZATIONS" "You own as many organizations as one may. Delete some that nobody needs first",
 
     // The shape of a request.
     BadRequest = BAD_REQUEST "BAD_REQUEST" "The request is malformed",

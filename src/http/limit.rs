@@ -34,6 +34,8 @@ pub enum Bucket {
     Rights,
     /// Every endpoint at which those who look after people change somebody's account.
     Users,
+    /// Inviting people, and answering.
+    Invitation,
 }
 
 const fn window(limit: u32, per: Duration) -> Window {
@@ -63,6 +65,7 @@ impl Bucket {
             Self::Passkey => "passkey",
             Self::Rights => "rights",
             Self::Users => "users",
+            Self::Invitation => "invitation",
         }
     }
 
@@ -78,6 +81,7 @@ impl Bucket {
             Self::OtpRequest => &const { [window(5, HOUR)] },
             Self::OtpVerify => &const { [window(5, MINUTE)] },
             Self::Rights | Self::Users => &const { [window(120, MINUTE)] },
+            Self::Invitation => &const { [window(30, MINUTE), window(300, DAY)] },
             Self::SecondFactor | Self::Passkey => &const { [window(20, MINUTE)] },
         }
     }

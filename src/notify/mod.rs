@@ -121,6 +121,21 @@ pub async fn write_to(change: &mut Change<'_>, occasion: &Occasion, letter: Lett
     enter(change, entry).await
 }
 
+/// Puts a mail into the outbox for an address that may be nobody's account. Told once, as other mail is.
+pub async fn write_to_address(
+    change: &mut Change<'_>,
+    occasion: &Occasion,
+    to: &Email,
+    subject: &str,
+    text: String,
+) -> Result<(), Error> {
+    if change.app().config().mail.is_none() {
+        return Ok(());
+    }
+    let content = Content::Mail { to: to.to_string(), subject: one_line(subject), text };
+    enter(change, Entry { occasion, channel: Channel::Mail, target: "", account: None, content }).await
+}
+
 /// How many mails of this kind were put into the outbox for a person since then.
 pub async fn mailed_since(
     change: &mut Change<'_>,

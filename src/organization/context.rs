@@ -5,6 +5,7 @@
 //! A role that nothing defines any more grants nothing, and is shown to nobody.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Organization, Place};
 use crate::base::{Id, Number, Slug};
@@ -29,6 +30,9 @@ pub struct OrgContext {
     pub id: Id,
     pub number: Number,
     pub slug: Slug,
+    /// What it pays for, and what it is: whatever its operator calls so.
+    pub plan: Arc<str>,
+    pub status: Arc<str>,
     /// The role of a direct member.
     pub here: Option<Code>,
     /// The roles in the organizations above, if those count, sorted.
@@ -64,7 +68,7 @@ impl OrgContext {
 
 /// What someone with these memberships is at `place`.
 pub fn context(memberships: &[Membership], place: &Place, inherit: Inherit) -> Result<OrgContext, NotFound> {
-    let Organization { id, number, slug, .. } = &place.organization;
+    let Organization { id, number, slug, plan, status, .. } = &place.organization;
     let role_in = |organization: &Id| {
         let held = memberships.iter().find(|held| held.organization == *organization);
         held.map(|held| held.role.clone())
@@ -79,5 +83,6 @@ pub fn context(memberships: &[Membership], place: &Place, inherit: Inherit) -> R
     }
     above.sort_unstable();
     above.dedup();
-    Ok(OrgContext { id: *id, number: *number, slug: slug.clone(), here, above })
+    let (plan, status) = (Arc::clone(plan), Arc::clone(status));
+    Ok(OrgContext { id: *id, number: *number, slug: slug.clone(), plan, status, here, above })
 }

@@ -4,24 +4,34 @@
 //! organization that does not exist and one that the caller has nothing to do with are told apart
 //! by nobody. An organization always keeps an owner.
 
-use std::fmt;
+use std::sync::Arc;
 
 use crate::app::Change;
 use crate::audit::OrganizationEvent;
 use crate::base::{Id, Number, Slug, Timestamp};
-use crate::policy::definition::Definitions;
+use crate::policy::definition::{Definitions, ManagedBy};
 use crate::policy::{Code, seed};
 use crate::principal::Membership;
+use crate::rbac::org_role;
 use crate::store::{Error, Source};
 
 mod context;
 mod directory;
+mod http;
+pub mod invitation;
+mod refused;
+mod shape;
+mod standing;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use context::{Inherit, NotFound, OrgContext, context};
 pub use directory::{Directory, Place};
+pub use http::rows;
+pub use refused::Refused;
+pub use shape::{Edit, TERM_MAX, Terms, delete, edit, move_to, set_terms};
+pub use standing::Standing;
 
 /// A tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +47,16 @@ pub struct Organization {
     pub depth: u32,
     pub is_active: bool,
     pub created_at: Timestamp,
+    /// What it pays for: the operator's own word.
+    pub plan: Arc<str>,
+    /// What it is to the operator: `active`, or a word of their own.
+    pub status: Arc<str>,
+    /// How many may belong to it; 0: any number.
+    pub max_members: u32,
 }
+
+/// What an organization's status is where nobody said another one.
+pub const ACTIVE: &str = "active";
 
 /// Who belongs to an organization, and as what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,49 +80,6 @@ pub struct New<'a> {
     pub owner: Id,
     /// How many levels a tree may have.
     pub max_depth: u32,
-}
-
-/// Why an organization was not changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// It was removed in the meantime.
-    Gone,
-    /// A name has 1 to 200 characters.
-    BadName,
-    SlugTaken(Slug),
-    TooDeep {
-        max: u32,
-    },
-    UndefinedRole(Code),
-    AlreadyMember,
-    NotAMember,
-    /// Someone else must own it first.
-    LastOwner,
-    Store(Error),
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Gone => f.write_str("the organization does not exist any more"),
-            Self::BadName => f.write_str("a name has 1 to 200 characters"),
-            Self::SlugTaken(slug) => write!(f, "the slug {slug} is taken"),
-            Self::TooDeep { max } => write!(f, "maximum organization depth ({max}) reached"),
-            Self::UndefinedRole(code) => write!(f, "there is no org role {code}"),
-            Self::AlreadyMember => f.write_str("the account is already a member"),
-            Self::NotAMember => f.write_str("the account is not a member"),
-            Self::LastOwner => f.write_str("an organization keeps an owner: make someone else owner first"),
-            Self::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Refused {}
-
-impl From<Error> for Refused {
-    fn from(error: Error) -> Self {
-        Self::Store(error)
-    }
 }
 
 /// The active memberships of an account in active organizations, by slug.
@@ -151,42 +127,57 @@ pub async fn members(src: impl Source, organization: Id) -> Result<Vec<Member>, 
     store::members(src, organization).await
 }
 
-/// Makes an organization and its owner a member.
+/// Makes an organization and its owner a member. One below another begins with the plan and status of that one.
 pub async fn create(change: &mut Change<'_>, new: New<'_>) -> Result<Organization, Refused> {
     if !(1..=200).contains(&new.name.chars().count()) {
         return Err(Refused::BadName);
     }
-    let (now, site) = (change.now(), new.site);
-    let depth = match new.parent {
+    let parent = match new.parent {
+        None => None,
+        Some(known) => Some(shape::hold_parent(change, known.id).await?),
+    };
+    let depth = match &parent {
         None => 0,
         Some(parent) if parent.depth + 1 >= new.max_depth => {
             return Err(Refused::TooDeep { max: new.max_depth });
         }
-        Some(parent) if !store::hold(change.tx(), parent.id, now).await? => return Err(Refused::Gone),
         Some(parent) => parent.depth + 1,
     };
-    let slug = match new.slug {
-        Some(slug) => slug,
+    let (site, wanted) = (new.site, new.slug);
+    let slug = match &wanted {
+        Some(slug) => slug.clone(),
         None => free_slug(change, site, new.name).await?,
     };
-    let organization = Organization {
+    let terms = parent.as_ref().map(|parent| (Arc::clone(&parent.plan), Arc::clone(&parent.status)));
+    let (plan, status) = terms.unwrap_or_else(|| ("".into(), ACTIVE.into()));
+    let mut organization = Organization {
         id: change.new_id(),
         number: change.number("organization").await?,
         site,
         slug,
         name: new.name.to_owned(),
         description: new.description.to_owned(),
-        parent: new.parent.map(|parent| parent.id),
+        parent: parent.map(|parent| parent.id),
         depth,
         is_active: true,
-        created_at: now,
+        created_at: change.now(),
+        plan,
+        status,
+        max_members: 0,
     };
-    if !store::insert(change.tx(), &organization).await? {
-        return Err(Refused::SlugTaken(organization.slug));
+    let mut tries = 0;
+    while !store::insert(change.tx(), &organization, new.owner).await? {
+        // Nobody asked for this slug: somebody else was given it at this moment.
+        tries += 1;
+        if wanted.is_some() || tries > SLUG_TRIES {
+            return Err(Refused::SlugTaken(organization.slug));
+        }
+        organization.slug = free_slug(change, site, new.name).await?;
     }
     let (id, slug) = (organization.id, organization.slug.to_string());
     change.record(OrganizationEvent::Created { organization: id, slug }).await?;
-    admit(change, id, new.owner, owner()).await?;
+    let by = change.actor().who.account();
+    admit(change, id, new.owner, owner(), by).await?;
     Ok(organization)
 }
 
@@ -198,9 +189,23 @@ pub async fn add_member(
     account: Id,
     role: &Code,
 ) -> Result<(), Refused> {
+    let by = change.actor().who.account();
+    add_member_by(change, definitions, organization, account, role, by).await
+}
+
+/// The same, brought in by somebody else than who acts.
+async fn add_member_by(
+    change: &mut Change<'_>,
+    definitions: &Definitions,
+    organization: Id,
+    account: Id,
+    role: &Code,
+    by: Option<Id>,
+) -> Result<(), Refused> {
     hold(change, organization).await?;
-    refuse_undefined(definitions, role)?;
-    admit(change, organization, account, role.clone()).await
+    refuse_undefined(change, definitions, role).await?;
+    refuse_full(change, organization, account).await?;
+    admit(change, organization, account, role.clone(), by).await
 }
 
 /// Makes a member something else. The last owner stays owner.
@@ -212,7 +217,7 @@ pub async fn set_role(
     role: &Code,
 ) -> Result<(), Refused> {
     hold(change, organization).await?;
-    refuse_undefined(definitions, role)?;
+    refuse_undefined(change, definitions, role).await?;
     if *role != owner() {
         refuse_last_owner(change, organization, account).await?;
     } else if store::role_of(change.tx(), organization, account).await?.is_none() {
@@ -255,8 +260,7 @@ pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Refused> 
             match refuse_last_owner(change, organization, account).await {
                 Ok(()) | Err(Refused::NotAMember) => {}
                 Err(Refused::LastOwner) if store::is_alone(change.tx(), organization, account).await? => {
-                    store::switch_off(change.tx(), organization, now).await?;
-                    change.record(OrganizationEvent::Deleted { organization }).await?;
+                    close(change, organization).await?;
                 }
                 Err(refused) => return Err(refused),
             }
@@ -266,6 +270,15 @@ pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Refused> 
         }
     }
     Ok(())
+}
+
+/// Switches an organization off, which its caller holds: whoever was invited comes too late, and what was
+/// delegated for it ends by the reaction to the event.
+async fn close(change: &mut Change<'_>, organization: Id) -> Result<(), Error> {
+    let now = change.now();
+    store::switch_off(change.tx(), organization, now).await?;
+    change.record(OrganizationEvent::Deleted { organization }).await?;
+    invitation::end_all(change, organization).await
 }
 
 /// Changes of one organization's members come one after the other from here to COMMIT: two owners
@@ -285,11 +298,36 @@ async fn refuse_last_owner(change: &mut Change<'_>, organization: Id, account: I
     }
 }
 
-fn refuse_undefined(definitions: &Definitions, role: &Code) -> Result<(), Refused> {
-    if definitions.org_roles.contains_key(role) { Ok(()) } else { Err(Refused::UndefinedRole(role.clone())) }
+/// Refuses one more where as many belong to it as may. Whoever asks holds the organization.
+async fn refuse_full(change: &mut Change<'_>, organization: Id, account: Id) -> Result<(), Refused> {
+    let Some(own) = store::by_id(change.tx(), organization).await? else { return Err(Refused::Gone) };
+    if own.max_members == 0 || store::role_of(change.tx(), organization, account).await?.is_some() {
+        return Ok(());
+    }
+    let count = store::count_members(change.tx(), organization).await?;
+    if count < i64::from(own.max_members) { Ok(()) } else { Err(Refused::Full { max: own.max_members }) }
 }
 
-async fn admit(change: &mut Change<'_>, organization: Id, account: Id, role: Code) -> Result<(), Refused> {
+/// Refuses what nothing defines, and keeps what the store defines until the change ends.
+async fn refuse_undefined(
+    change: &mut Change<'_>,
+    definitions: &Definitions,
+    role: &Code,
+) -> Result<(), Refused> {
+    let is_defined = match definitions.org_roles.get(role) {
+        None => false,
+        Some(own) => own.managed_by != ManagedBy::Store || org_role::hold(change, role).await?,
+    };
+    if is_defined { Ok(()) } else { Err(Refused::UndefinedRole(role.clone())) }
+}
+
+async fn admit(
+    change: &mut Change<'_>,
+    organization: Id,
+    account: Id,
+    role: Code,
+    by: Option<Id>,
+) -> Result<(), Refused> {
     let member = Member {
         id: change.new_id(),
         number: change.number("membership").await?,
@@ -297,12 +335,15 @@ async fn admit(change: &mut Change<'_>, organization: Id, account: Id, role: Cod
         role: role.clone(),
         since: change.now(),
     };
-    if !store::add_member(change.tx(), organization, &member).await? {
+    if !store::add_member(change.tx(), organization, &member, by).await? {
         return Err(Refused::AlreadyMember);
     }
     change.record(OrganizationEvent::MemberAdded { organization, account, role }).await?;
     Ok(())
 }
+
+/// How often another slug is tried for a name that many use at this moment.
+const SLUG_TRIES: u32 = 100;
 
 /// A slug made from a name, with a number where others have it already.
 async fn free_slug(change: &mut Change<'_>, site: Id, name: &str) -> Result<Slug, Refused> {

@@ -21,6 +21,9 @@ struct OrganizationRow {
     depth: i64,
     is_active: bool,
     created_at: Timestamp,
+    plan: String,
+    status: String,
+    max_members: i64,
 }
 
 impl From<OrganizationRow> for Organization {
@@ -36,13 +39,16 @@ impl From<OrganizationRow> for Organization {
             depth: u32::try_from(row.depth).unwrap_or(u32::MAX),
             is_active: row.is_active,
             created_at: row.created_at,
+            plan: row.plan.into(),
+            status: row.status.into(),
+            max_members: u32::try_from(row.max_members).unwrap_or(u32::MAX),
         }
     }
 }
 
 fn organizations() -> Stmt {
-    sql("SELECT id, number, site_id, slug, name, description, parent_id, depth, is_active, created_at \
-         FROM organization")
+    sql("SELECT id, number, site_id, slug, name, description, parent_id, depth, is_active, created_at, \
+         plan, status, max_members FROM organization")
 }
 
 /// The active organization of this slug.
@@ -85,9 +91,10 @@ pub(super) async fn slugs_from(mut src: impl Source, site: Id, stem: &str) -> Re
 }
 
 /// Inserts an organization unless its slug is taken; whether it was inserted.
-pub(super) async fn insert(tx: &mut Tx, organization: &Organization) -> Result<bool, Error> {
+pub(super) async fn insert(tx: &mut Tx, organization: &Organization, by: Id) -> Result<bool, Error> {
     let insert = sql("INSERT INTO organization (id, number, site_id, slug, name, description, parent_id, \
-                      depth, is_active, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+                      depth, is_active, created_at, updated_at, plan, status, created_by) \
+                      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     .bind(organization.id)
     .bind(organization.number)
     .bind(organization.site)
@@ -98,7 +105,10 @@ pub(super) async fn insert(tx: &mut Tx, organization: &Organization) -> Result<b
     .bind(organization.depth)
     .bind(organization.is_active)
     .bind(organization.created_at)
-    .bind(organization.created_at);
+    .bind(organization.created_at)
+    .bind(&*organization.plan)
+    .bind(&*organization.status)
+    .bind(by);
     tx.execute(insert.upsert(&["site_id", "slug"], &[])).await?;
     let stands = sql("SELECT id FROM organization WHERE site_id = ? AND slug = ?");
     let (id,): (Id,) = tx.one(stands.bind(organization.site).bind(&organization.slug)).await?;
@@ -185,16 +195,22 @@ pub(super) async fn others_with(
 }
 
 /// Inserts a membership unless the account has one; whether it was inserted.
-pub(super) async fn add_member(tx: &mut Tx, organization: Id, member: &Member) -> Result<bool, Error> {
+pub(super) async fn add_member(
+    tx: &mut Tx,
+    organization: Id,
+    member: &Member,
+    invited_by: Option<Id>,
+) -> Result<bool, Error> {
     let insert = sql("INSERT INTO membership (id, number, organization_id, account_id, role_code, status, \
-                      created_at, updated_at) VALUES (?, ?, ?, ?, ?, 'active', ?, ?)")
+                      created_at, updated_at, invited_by) VALUES (?, ?, ?, ?, ?, 'active', ?, ?, ?)")
     .bind(member.id)
     .bind(member.number)
     .bind(organization)
     .bind(member.account)
     .bind(&member.role)
     .bind(member.since)
-    .bind(member.since);
+    .bind(member.since)
+    .bind(invited_by);
     tx.execute(insert.upsert(&["organization_id", "account_id"], &[])).await?;
     let stands = sql("SELECT id FROM membership WHERE organization_id = ? AND account_id = ?");
     let (id,): (Id,) = tx.one(stands.bind(organization).bind(member.account)).await?;
@@ -252,8 +268,130 @@ pub(super) async fn orphans(mut src: impl Source, account: Id, owner: &Code) -> 
     Ok(src.all::<(Slug,)>(rows).await?.into_iter().map(|(slug,)| slug).collect())
 }
 
+/// Whether anybody anywhere has this role.
+pub(super) async fn is_anyone(mut src: impl Source, role: &Code) -> Result<bool, Error> {
+    let one = sql("SELECT account_id FROM membership WHERE role_code = ? LIMIT 1").bind(role);
+    Ok(src.optional::<(Id,)>(one).await?.is_some())
+}
+
 /// Switches an organization off.
 pub(super) async fn switch_off(tx: &mut Tx, id: Id, now: Timestamp) -> Result<(), Error> {
     let update = sql("UPDATE organization SET is_active = ?, updated_at = ? WHERE id = ?");
     tx.execute(update.bind(false).bind(now).bind(id)).await.map(drop)
+}
+
+/// How many belong to an organization.
+pub(super) async fn count_members(mut src: impl Source, organization: Id) -> Result<i64, Error> {
+    let count = sql("SELECT COUNT(*) FROM membership WHERE organization_id = ? AND status = 'active'");
+    let (count,): (i64,) = src.one(count.bind(organization)).await?;
+    Ok(count)
+}
+
+/// How many belong to each of these organizations; those that nobody belongs to are left out.
+pub(super) async fn count_members_of(mut src: impl Source, ids: &[Id]) -> Result<Vec<(Id, i64)>, Error> {
+    let count = sql("SELECT organization_id, COUNT(*) FROM membership WHERE status = 'active'");
+    let count = count.push("AND organization_id IN").list(ids.iter().copied());
+    src.all(count.push("GROUP BY organization_id")).await
+}
+
+/// How many active organizations an account owns.
+pub(super) async fn count_owned(mut src: impl Source, account: Id, owner: &Code) -> Result<i64, Error> {
+    let count = sql("SELECT COUNT(*) FROM membership m JOIN organization o ON o.id = m.organization_id \
+                     WHERE m.account_id = ? AND m.role_code = ? AND m.status = 'active' AND o.is_active = ?");
+    let (count,): (i64,) = src.one(count.bind(account).bind(owner).bind(true)).await?;
+    Ok(count)
+}
+
+/// The organizations that an account is an active member of, active or not, with its role in each.
+pub(super) async fn of_account(
+    mut src: impl Source,
+    account: Id,
+) -> Result<Vec<(Organization, Code)>, Error> {
+    let held = sql("SELECT organization_id, role_code FROM membership WHERE account_id = ? \
+                    AND status = 'active' ORDER BY organization_id");
+    let held: Vec<(Id, Code)> = src.all(held.bind(account)).await?;
+    let mut all = Vec::new();
+    for page in held.chunks(500) {
+        let rows = organizations().push("WHERE id IN").list(page.iter().map(|(id, _)| *id));
+        for row in src.all::<OrganizationRow>(rows.push("ORDER BY id")).await? {
+            let organization = Organization::from(row);
+            let role = page.iter().find(|(id, _)| *id == organization.id).map(|(_, role)| role.clone());
+            all.extend(role.map(|role| (organization, role)));
+        }
+    }
+    Ok(all)
+}
+
+/// The organizations of these ids.
+pub(super) async fn by_ids(mut src: impl Source, ids: &[Id]) -> Result<Vec<Organization>, Error> {
+    let rows = organizations().push("WHERE id IN").list(ids.iter().copied()).push("ORDER BY id");
+    Ok(src.all::<OrganizationRow>(rows).await?.into_iter().map(Organization::from).collect())
+}
+
+/// The organization of a site that has this number.
+pub(super) async fn by_number(
+    mut src: impl Source,
+    site: Id,
+    number: Number,
+) -> Result<Option<Organization>, Error> {
+    let row = organizations().push("WHERE site_id = ? AND number = ?").bind(site).bind(number);
+    Ok(src.optional::<OrganizationRow>(row).await?.map(Organization::from))
+}
+
+/// The active organizations directly below any of these, so many at most.
+pub(super) async fn below(
+    mut src: impl Source,
+    parents: &[Id],
+    most: u32,
+) -> Result<Vec<Organization>, Error> {
+    let rows = organizations().push("WHERE parent_id IN").list(parents.iter().copied());
+    let rows = rows.push("AND is_active = ? ORDER BY slug, id LIMIT ?").bind(true).bind(most);
+    Ok(src.all::<OrganizationRow>(rows).await?.into_iter().map(Organization::from).collect())
+}
+
+/// What only those who look at an organization closely are told.
+#[derive(FromRow)]
+pub(super) struct Details {
+    pub id: Id,
+    pub metadata: Option<String>,
+    pub created_by: Option<Id>,
+    pub updated_at: Timestamp,
+}
+
+pub(super) async fn details(mut src: impl Source, ids: &[Id]) -> Result<Vec<Details>, Error> {
+    let rows = sql("SELECT id, metadata, created_by, updated_at FROM organization WHERE id IN");
+    src.all(rows.list(ids.iter().copied())).await
+}
+
+/// Somebody who belongs to an organization, with all that is kept of it.
+#[derive(FromRow)]
+pub(super) struct Belongs {
+    pub number: Number,
+    pub account_id: Id,
+    pub role_code: Code,
+    pub invited_by: Option<Id>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// Which members are looked for.
+pub(super) struct Sought {
+    pub account: Option<Id>,
+    pub role: Option<Code>,
+    pub before: Option<i64>,
+}
+
+/// Active members, the latest first, so many at most.
+pub(super) async fn belonging(
+    mut src: impl Source,
+    organization: Id,
+    sought: &Sought,
+    limit: u32,
+) -> Result<Vec<Belongs>, Error> {
+    let rows =
+        sql("SELECT number, account_id, role_code, invited_by, created_at, updated_at FROM membership \
+                    WHERE organization_id = ? AND status = 'active'");
+    let rows = rows.bind(organization).and_if(sought.account, "account_id = ?");
+    let rows = rows.and_if(sought.role.as_ref(), "role_code = ?").and_if(sought.before, "number < ?");
+    src.all(rows.push("ORDER BY number DESC LIMIT ?").bind(limit)).await
 }

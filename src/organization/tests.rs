@@ -65,6 +65,10 @@ macro_rules! change {
     };
 }
 
+mod invitation;
+mod shape;
+mod standing;
+
 const NO_EVENT: &str = "a change without an event cannot be committed";
 
 async fn add(app: &App, organization: Id, account: Id, role: &str) -> Result<(), Refused> {
@@ -334,11 +338,13 @@ proptest! {
             let organization = Organization {
                 id: id(n), number: Number(1), site: id(90), slug: slug("s"), name: String::new(),
                 description: String::new(), parent: parent.map(id), depth: 0, is_active: true,
-                created_at: Timestamp::from_millis(0),
+                created_at: Timestamp::from_millis(0), plan: "".into(), status: "".into(), max_members: 0,
             };
             let place = Place { organization, above };
             let says = |found: &OrgContext, condition: Condition| {
-                let organization = judge::Organization::Named { here: found.here.as_ref(), above: &found.above };
+                let organization = judge::Organization::Named {
+                    here: found.here.as_ref(), above: &found.above, plan: &found.plan, status: &found.status,
+                };
                 judged(&catalogue, organization, condition)
             };
             for inherit in [Inherit::FromAbove, Inherit::Nothing] {

@@ -47,8 +47,9 @@ pub enum Organization<'a> {
     NotNamed,
     /// It names one, but the store does not answer.
     Silent,
-    /// The caller's role there, if a member, and in the organizations above, if those count.
-    Named { here: Option<&'a Code>, above: &'a [Code] },
+    /// The caller's role there, if a member, and in the organizations above, if those count; and what
+    /// the organization itself is.
+    Named { here: Option<&'a Code>, above: &'a [Code], plan: &'a str, status: &'a str },
 }
 
 /// The answer of a policy.
@@ -291,11 +292,19 @@ fn of_caller(facts: &Facts<'_>, is_so: impl FnOnce(&Caller<'_>) -> bool) -> Answ
 }
 
 fn in_organization(facts: &Facts<'_>, is_so: impl FnOnce(Option<&Code>, &[Code]) -> bool) -> Answer {
-    match facts.organization {
+    of_organization(facts, |organization| match organization {
+        Organization::Named { here, above, .. } => is_so(*here, above),
+        Organization::NotNamed | Organization::Silent => false,
+    })
+}
+
+/// Asked of nobody and of no organization, a question about one is unknown.
+fn of_organization(facts: &Facts<'_>, is_so: impl FnOnce(&Organization<'_>) -> bool) -> Answer {
+    match &facts.organization {
         _ if facts.caller.is_none() => Answer::Unknown(Why::NotSignedIn),
         Organization::NotNamed => Answer::Unknown(Why::NoOrganization),
         Organization::Silent => Answer::Unknown(Why::StoreSilent),
-        Organization::Named { here, above } => yes_if(is_so(here, above)),
+        named @ Organization::Named { .. } => yes_if(is_so(named)),
     }
 }
 
@@ -335,9 +344,16 @@ fn plain(condition: &Condition, facts: &Facts<'_>) -> Answer {
         Condition::Application(Named::Any) => yes_if(facts.application.is_some()),
         Condition::Application(Named::Name(name)) => yes_if(facts.application == Some(name)),
         Condition::Mfa => of_caller(facts, |caller| caller.second_factor_at.is_some()),
-        // No token has a scope yet; no organization has a plan or a status.
+        // No token has a scope yet.
         Condition::Scope(_) => of_caller(facts, |_| false),
-        Condition::OrgPlan(_) | Condition::OrgStatus(_) => in_organization(facts, |_, _| false),
+        Condition::OrgPlan(wanted) => of_organization(
+            facts,
+            |organization| matches!(organization, Organization::Named { plan, .. } if plan == wanted),
+        ),
+        Condition::OrgStatus(wanted) => of_organization(
+            facts,
+            |organization| matches!(organization, Organization::Named { status, .. } if status == wanted),
+        ),
         // The others have a kind of their own; closed if ever asked here.
         _ => Answer::No,
     }

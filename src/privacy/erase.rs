@@ -48,6 +48,7 @@ pub(super) async fn erase(change: &mut Change<'_>, person: &Account, how: How) -
         Err(organization::Refused::Store(cause)) => return Err(cause.into()),
         Err(_) => return Err(NotErased::SoleOwner(orphans)),
     }
+    organization::invitation::erase(change, person).await?;
     rbac::erase(change, id).await?;
     session::erase(change, id).await?;
     otp::erase(change, id).await?;

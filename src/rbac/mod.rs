@@ -20,6 +20,7 @@ mod administrators;
 mod authority;
 mod define;
 mod http;
+pub mod org_role;
 mod people;
 mod store;
 #[cfg(test)]

@@ -57,6 +57,7 @@ pub(super) async fn definitions(mut src: impl Source) -> Result<Definitions, Err
         let group = Group { name, description, roles, permissions, managed_by: ManagedBy::Store };
         all.groups.insert(code, group);
     }
+    all.org_roles = super::org_role::definitions(&mut src).await?;
     let grants = sql("SELECT role_code, kind, code FROM role_grant ORDER BY role_code, kind, code");
     for (role, kind, code) in src.all::<GrantRow>(grants).await? {
         let Some(role) = all.roles.get_mut(&role) else { continue };

@@ -10,8 +10,8 @@ use crate::http::openapi::{self, Keys};
 use crate::http::{Access, Row, Table, page, wellknown};
 use crate::policy::Code;
 use crate::{
-    administration, agent, apikey, application, approval, gate, login, otp, privacy, profile, rbac, trail,
-    web,
+    administration, agent, apikey, application, approval, gate, login, organization, otp, privacy, profile,
+    rbac, trail, web,
 };
 
 /// The endpoints of the native API and those at the root.
@@ -21,6 +21,7 @@ fn rows() -> Vec<Row> {
     rows.extend(otp::rows());
     rows.extend(profile::rows());
     rows.extend(rbac::rows());
+    rows.extend(organization::rows());
     rows.extend(application::rows());
     rows.extend(apikey::rows());
     rows.extend(privacy::rows());

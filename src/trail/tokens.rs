@@ -149,6 +149,7 @@ struct ListQuery {
     expired: Option<bool>,
     /// `-created_at`, the only order that there is: the latest first.
     #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    #[expect(dead_code, reason = "it has one value, and stands here for the document")]
     ordering: Option<&'static str>,
 }
 
@@ -202,6 +203,7 @@ struct RevokedQuery {
     expired: Option<bool>,
     /// `-blacklisted_at`, the only order that there is: the latest first.
     #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    #[expect(dead_code, reason = "it has one value, and stands here for the document")]
     ordering: Option<&'static str>,
 }
 

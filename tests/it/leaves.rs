@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::base::{Clock as _, Phone, SystemClock, TestClock};
+use portcullis::organization::{Terms, set_terms};
 use portcullis::policy::Code;
 use portcullis::rbac::Granted;
 
@@ -163,7 +164,7 @@ const TABLE: &[Row] = &[
         "{ org: { permission: shop.buy } }",
         &[(Buyer, Slug, "200"), (Member, Slug, "403 ORG_PERMISSION_REQUIRED")],
     ),
-    // Nothing makes these true yet.
+    // Nothing makes this true yet.
     (
         "{ scope: reports }",
         &[
@@ -172,13 +173,16 @@ const TABLE: &[Row] = &[
             (Nobody, Nothing, "401 AUTH_REQUIRED"),
         ],
     ),
+    // Of the organization itself: `acme` has the plan `gold`, and is `active` as all are at first.
+    ("{ org: { plan: gold } }", &[(Owner, Slug, "200"), (Owner, Nothing, "400 ORG_CONTEXT_REQUIRED")]),
     (
-        "{ org: { plan: gold } }",
-        &[(Owner, Slug, "403 ORG_PLAN_REQUIRED"), (Owner, Nothing, "400 ORG_CONTEXT_REQUIRED")],
+        "{ org: { plan: free } }",
+        &[(Owner, Slug, "403 ORG_PLAN_REQUIRED"), (Nobody, Slug, "401 AUTH_REQUIRED")],
     ),
+    ("{ org: { status: active } }", &[(Member, Slug, "200"), (Nobody, Slug, "401 AUTH_REQUIRED")]),
     (
-        "{ org: { status: active } }",
-        &[(Owner, Slug, "403 ORG_STATUS_REQUIRED"), (Nobody, Slug, "401 AUTH_REQUIRED")],
+        "{ org: { status: closed } }",
+        &[(Member, Slug, "403 ORG_STATUS_REQUIRED"), (Ann, Slug, "404 ORG_NOT_FOUND")],
     ),
     // Of what is put together.
     (
@@ -320,6 +324,8 @@ impl Scene {
         for (who, name) in [(Admin, "admin"), (Buyer, "buyer"), (Member, "member")] {
             gateway.join(acme, scene.of(who).id, name).await;
         }
+        let terms = Terms { plan: Some("gold".to_owned()), status: None };
+        gateway.change(async |change| set_terms(change, acme, &terms).await.unwrap()).await;
         scene
     }
 

@@ -12,6 +12,9 @@ routes:
   - { name: admin, match: { path: /admin }, upstream: app, allow: { org: admin } }
   - { name: owner, match: { path: /owner }, upstream: app, allow: { org: owner } }
   - { name: buy, match: { path: /buy }, upstream: app, allow: { org: { permission: shop.buy } } }
+  - { name: gold, match: { path: /gold }, upstream: app, allow: { org: { plan: gold, status: active } } }
+  - { name: free, match: { path: /free }, upstream: app, allow: { org: { plan: free } } }
+  - { name: closed, match: { path: /closed }, upstream: app, allow: { org: { status: closed } } }
 ";
 
 async fn with_tree(yaml: &str) -> Setting {
@@ -44,6 +47,9 @@ impl Setting {
             depth: u32::try_from(parents.len()).unwrap(),
             is_active: true,
             created_at: NOON,
+            plan: "gold".into(),
+            status: "active".into(),
+            max_members: 0,
         };
         let place = Arc::new(Place { organization, above });
         self.records.places.lock().unwrap().insert(slug.to_owned(), place);
@@ -64,6 +70,20 @@ async fn what_one_may_not_know_of_does_not_exist() {
         assert_eq!(a.body("r").to_string().replace("rival", "nobody"), b.body("r").to_string());
         assert_eq!(setting.outcome(&named("ACME")).await, "200", "slugs are case-blind");
     }
+}
+
+#[tokio::test]
+async fn what_the_organization_pays_for_and_is_opens_routes() {
+    let setting = with_tree(ROUTES).await;
+    let ada = setting.person("ada", |person| person.memberships = vec![membership("acme", "member")]);
+    let of_acme = |path| request("GET", path).bearer(&ada).with("x-org-slug", "acme");
+    assert_eq!(setting.outcome(&of_acme("/gold")).await, "200");
+    assert_eq!(setting.outcome(&of_acme("/free")).await, "403 ORG_PLAN_REQUIRED");
+    assert_eq!(setting.outcome(&of_acme("/closed")).await, "403 ORG_STATUS_REQUIRED");
+    let nowhere = request("GET", "/gold").bearer(&ada);
+    assert_eq!(setting.outcome(&nowhere).await, "400 ORG_CONTEXT_REQUIRED");
+    let elsewhere = request("GET", "/gold").bearer(&ada).with("x-org-slug", "rival");
+    assert_eq!(setting.outcome(&elsewhere).await, "404 ORG_NOT_FOUND");
 }
 
 #[tokio::test]

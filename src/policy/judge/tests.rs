@@ -76,7 +76,7 @@ fn a_superuser_passes_permission_and_nothing_else() {
     let rights = catalogue.rights(&Assignments { is_superuser: true, ..Assignments::default() });
     let mut who = caller(&rights);
     who.is_email_verified = false;
-    let here = Organization::Named { here: None, above: &[] };
+    let here = Organization::Named { here: None, above: &[], plan: "", status: "" };
     let facts = facts(Some(who), here);
     assert_eq!(judge(Condition::Permission(code("system.admin")), &facts), Judgement::Yes);
     assert_eq!(judge(Condition::Superuser, &facts), Judgement::Yes);
@@ -126,7 +126,8 @@ fn the_organization_is_asked_as_it_is_declared() {
     let rights = editor(&catalogue);
     let (owner, admin, member) = ([code("owner")], [code("admin")], [code("member")]);
     let ask = |condition: Condition, here: Option<&Code>, above: &[Code]| {
-        judge(condition, &facts(Some(caller(&rights)), Organization::Named { here, above })) == Judgement::Yes
+        let named = Organization::Named { here, above, plan: "gold", status: "active" };
+        judge(condition, &facts(Some(caller(&rights)), named)) == Judgement::Yes
     };
     assert!(ask(Condition::OrgMember, Some(&member[0]), &[]) && !ask(Condition::OrgMember, None, &admin));
     assert!(ask(Condition::OrgOwner, Some(&owner[0]), &[]) && !ask(Condition::OrgOwner, None, &owner));
@@ -141,6 +142,14 @@ fn the_organization_is_asked_as_it_is_declared() {
     );
     let ghost = code("ghost");
     assert!(ask(Condition::OrgMember, Some(&ghost), &[]) && !ask(invite(), Some(&ghost), &[]));
+    for (wanted, is_so) in
+        [("gold", true), ("Gold", false), ("golden", false), ("", false), ("active", false)]
+    {
+        assert_eq!(ask(Condition::OrgPlan(wanted.to_owned()), Some(&member[0]), &[]), is_so, "{wanted}");
+    }
+    for (wanted, is_so) in [("active", true), ("suspended", false), ("", false), ("gold", false)] {
+        assert_eq!(ask(Condition::OrgStatus(wanted.to_owned()), None, &admin), is_so, "{wanted}");
+    }
 }
 
 #[test]

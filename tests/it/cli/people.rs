@@ -197,6 +197,49 @@ fn organizations_keep_an_owner() {
 }
 
 #[test]
+fn an_organization_is_set_moved_and_deleted_and_invites() {
+    let place = place();
+    create(&place, "ada@example.com").good();
+    place.run("org create Acme --owner ada@example.com").good();
+    place.run("org create Labs --owner ada@example.com --parent acme").good();
+    let set = place.run("org set acme --plan gold --status suspended --max-members 3 --json").json();
+    assert_eq!(
+        (&set["plan"], &set["status"], &set["max_members"]),
+        (&json!("gold"), &json!("suspended"), &json!(3))
+    );
+    assert_eq!(place.run("org show acme --json").json(), set);
+    assert!(place.run("org show acme").good().contains("gold"));
+    assert_eq!(place.run("org set acme --plan so/so").code, 2);
+    assert!(place.run("org move acme --parent labs").bad().contains("below itself"));
+    assert!(place.run("org delete acme").bad().contains("below it"));
+    assert_eq!(place.run("org move labs --root --json").json()["parent"], Value::Null);
+    let made = place.run("org invite acme new@example.com --role admin --days 2 --json").json();
+    assert_eq!((&made["status"], &made["role"]), (&json!("pending"), &json!("admin")));
+    assert_eq!(made["token"].as_str().map(str::len), Some(43));
+    assert_eq!(place.run("org invite acme new@example.com --days 31").code, 2);
+    let listed = place.run("org invitations acme --json").json();
+    assert_eq!((&listed[0]["email"], listed[0].get("token")), (&json!("new@example.com"), None));
+    let id = &made["id"];
+    assert!(place.run(&format!("org resend acme {id}")).bad().contains("wait"));
+    assert_eq!(place.run(&format!("org uninvite acme {id} --json")).json()["status"], "revoked");
+    assert!(place.run(&format!("org uninvite labs {id}")).bad().contains("no invitation"));
+    assert!(place.run("org roles").good().contains("owner"));
+    assert_eq!(place.run("org delete acme --json").json()["is_active"], false);
+    assert!(place.run("org show acme").bad().contains("no organization"));
+    let codes: Vec<String> =
+        place.run("audit tail -n 100 --json").good().lines().map(str::to_owned).collect();
+    for code in [
+        "organization_updated",
+        "organization_moved",
+        "member_invited",
+        "invitation_ended",
+        "organization_deleted",
+    ] {
+        assert!(codes.iter().any(|line| line.contains(code)), "{code}");
+    }
+}
+
+#[test]
 fn an_application_shows_its_secret_once() {
     let place = place();
     let made =

@@ -1,6 +1,9 @@
 //! `portcullis org …`: organizations and who belongs to them.
 //! An organization always keeps an owner; the operations see to it, not this file.
 
+mod invite;
+mod terms;
+
 use std::path::Path;
 
 use clap::Subcommand;
@@ -13,9 +16,10 @@ use crate::account::{self, Reference};
 use crate::base::Slug;
 use crate::organization::{self, New, Organization, Refused};
 use crate::policy::Code;
+use crate::policy::definition::OrgRole;
 use crate::store::DEFAULT_SITE;
 
-/// Create organizations and manage who belongs to them
+/// Create and change organizations, and manage who belongs to them
 #[derive(clap::Args, Debug)]
 pub struct Org {
     #[command(subcommand)]
@@ -40,11 +44,51 @@ enum Command {
         /// What the member is there
         #[arg(long, value_name = "CODE", default_value = "member", value_parser = Code::parse)]
         role: Code,
+        #[command(flatten)]
+        json: AsJson,
     },
     /// End a membership
     Remove {
         #[command(flatten)]
         member: Member,
+        #[command(flatten)]
+        json: AsJson,
+    },
+    /// Show an organization and those directly below it
+    Show {
+        /// Its slug
+        #[arg(value_parser = Slug::parse)]
+        organization: Slug,
+        #[command(flatten)]
+        json: AsJson,
+    },
+    Set(terms::Set),
+    Move(terms::Move),
+    /// Switch an organization off, with its invitations and what was delegated to agents for it
+    Delete {
+        /// Its slug, which stays taken
+        #[arg(value_parser = Slug::parse)]
+        organization: Slug,
+        #[command(flatten)]
+        json: AsJson,
+    },
+    Invite(invite::Invite),
+    /// List the invitations of an organization, the latest first
+    Invitations {
+        /// Its slug
+        #[arg(value_parser = Slug::parse)]
+        organization: Slug,
+        #[command(flatten)]
+        json: AsJson,
+    },
+    /// Take an open invitation back
+    Uninvite(invite::Named),
+    /// Send an open invitation again, under another token
+    Resend(invite::Named),
+    /// List what members may be
+    Roles {
+        #[command(flatten)]
+        json: AsJson,
     },
 }
 
@@ -85,8 +129,23 @@ impl Org {
                 Command::List { organization: Some(slug), json } => {
                     members(&office, slug, json.format(), out).await
                 }
-                Command::Add { member, role } => add(&office, member, role, out).await,
-                Command::Remove { member } => remove(&office, member, out).await,
+                Command::Add { member, role, json } => add(&office, member, role, json.format(), out).await,
+                Command::Remove { member, json } => remove(&office, member, json.format(), out).await,
+                Command::Show { organization, json } => {
+                    terms::show(&office, organization, json.format(), out).await
+                }
+                Command::Set(command) => command.run(&office, out).await,
+                Command::Move(command) => command.run(&office, out).await,
+                Command::Delete { organization, json } => {
+                    terms::delete(&office, organization, json.format(), out).await
+                }
+                Command::Invite(command) => command.run(&office, out).await,
+                Command::Invitations { organization, json } => {
+                    invite::list(&office, organization, json.format(), out).await
+                }
+                Command::Uninvite(named) => named.revoke(&office, out).await,
+                Command::Resend(named) => named.resend(&office, out).await,
+                Command::Roles { json } => roles(&office, json.format(), out).await,
             }
         })
     }
@@ -128,6 +187,7 @@ async fn list(office: &Office, format: Format, out: &mut Out) -> Result<(), Fail
             json!({
                 "id": own.id.to_string(), "number": own.number.0, "slug": own.slug.to_string(),
                 "name": own.name, "parent": own.parent.and_then(slug_of),
+                "plan": &*own.plan, "status": &*own.status,
             })
         };
         return out.json(&all.iter().map(one).collect::<Value>());
@@ -154,7 +214,13 @@ async fn members(office: &Office, slug: &Slug, format: Format, out: &mut Out) ->
     out.table(["email", "role", "since", "id"], &rows)
 }
 
-async fn add(office: &Office, member: &Member, role: &Code, out: &mut Out) -> Result<(), Failure> {
+async fn add(
+    office: &Office,
+    member: &Member,
+    role: &Code,
+    format: Format,
+    out: &mut Out,
+) -> Result<(), Failure> {
     let organization = by_slug(office, &member.organization).await?;
     let account = office.person(&member.user).await?;
     let definitions = office.definitions().await?;
@@ -171,14 +237,44 @@ async fn add(office: &Office, member: &Member, role: &Code, out: &mut Out) -> Re
     }
     .map_err(Failure::problem)?;
     change.commit().await?;
-    out.line(format_args!("{role} of {}", organization.slug))
+    let slug = organization.slug.to_string();
+    if format == Format::Json {
+        return out
+            .json(&json!({"organization": slug, "id": account.id.to_string(), "role": role.to_string()}));
+    }
+    out.line(format_args!("{role} of {slug}"))
 }
 
-async fn remove(office: &Office, member: &Member, out: &mut Out) -> Result<(), Failure> {
+async fn remove(office: &Office, member: &Member, format: Format, out: &mut Out) -> Result<(), Failure> {
     let organization = by_slug(office, &member.organization).await?;
     let account = office.person(&member.user).await?;
     let mut change = office.change().await?;
     organization::remove_member(&mut change, organization.id, account.id).await.map_err(Failure::problem)?;
     change.commit().await?;
-    out.line(format_args!("no longer a member of {}", organization.slug))
+    let slug = organization.slug.to_string();
+    if format == Format::Json {
+        return out.json(&json!({"organization": slug, "id": account.id.to_string(), "role": null}));
+    }
+    out.line(format_args!("no longer a member of {slug}"))
+}
+
+async fn roles(office: &Office, format: Format, out: &mut Out) -> Result<(), Failure> {
+    let definitions = office.definitions().await?;
+    let grants = |own: &OrgRole| own.permissions.iter().map(ToString::to_string).collect::<Vec<_>>();
+    if format == Format::Json {
+        let one = |(code, own): (&Code, &OrgRole)| {
+            json!({
+                "code": code.as_str(), "name": own.name, "description": own.description,
+                "permissions": grants(own), "managed_by": own.managed_by.name(),
+            })
+        };
+        return out.json(&definitions.org_roles.iter().map(one).collect::<Value>());
+    }
+    let row = |(code, own): (&Code, &OrgRole)| {
+        [code.to_string(), own.managed_by.name().to_owned(), grants(own).join(",")]
+    };
+    out.table(
+        ["role", "managed by", "permissions"],
+        &definitions.org_roles.iter().map(row).collect::<Vec<_>>(),
+    )
 }

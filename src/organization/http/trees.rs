@@ -1,0 +1,436 @@
+//! The rows of organizations themselves: make, list, look at, change, move and delete.
+//!
+//! Law: below an organization only those put another one who may change that one, and nobody takes one away
+//! from under it behind its back. A tree is shown from the highest place on that the caller belongs to.
+
+use std::collections::HashMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::view::{Shown, one, shown};
+use super::{
+    DESCRIPTION_MAX, NAME_MAX, Named, THERE, about_parent, caller, conclude, enabled, no_parent, role_there,
+    there,
+};
+use crate::account;
+use crate::base::{Id, Slug};
+use crate::http::{
+    ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging,
+    Query, Row, del, get, patch, post,
+};
+use crate::organization::{self, Edit, New, Organization, Refused, Standing, directory, owner, shape, store};
+use crate::policy::Code;
+use crate::rbac::Outcome;
+use crate::store::again;
+
+/// Who may change an organization, and put others below it.
+const WRITES: &str = "org.settings.write";
+/// Who may take it elsewhere: covered by `org.*` alone.
+const MOVES: &str = "org.move";
+/// How many organizations one person owns at most.
+const MOST_OWNED: u32 = 100;
+/// How many organizations a tree shows.
+const MOST_SHOWN: u32 = 1_000;
+/// The longest metadata, as text.
+const METADATA_MAX: usize = 16 * 1024;
+
+pub(super) fn rows() -> Vec<Row> {
+    vec![
+        post("/organizations/", create)
+            .person()
+            .limit(Bucket::Rights)
+            .codes(&[
+                ErrorCode::FeatureDisabled,
+                ErrorCode::OrgNotFound,
+                ErrorCode::OrgPermissionRequired,
+                ErrorCode::OrgTooDeep,
+                ErrorCode::TooManyOrganizations,
+            ])
+            .strict()
+            .audited(&["organization_created", "organization_updated", "member_added"])
+            .about("Make an organization of your own, also below another one"),
+        get("/organizations/list/", list)
+            .person()
+            .codes(&[ErrorCode::FeatureDisabled, ErrorCode::NotFound])
+            .strict()
+            .about("The organizations that you belong to"),
+        get("/organizations/detail/", detail)
+            .person()
+            .codes(&THERE)
+            .codes(&[ErrorCode::OrgMembershipRequired])
+            .about("The organization that X-Org-Slug names"),
+        get("/organizations/tree/", tree)
+            .person()
+            .codes(&THERE)
+            .codes(&[ErrorCode::OrgMembershipRequired])
+            .about("The organizations below the highest one that you belong to on the way up"),
+        patch("/organizations/update/", update)
+            .person()
+            .limit(Bucket::Rights)
+            .codes(&THERE)
+            .codes(&[ErrorCode::OrgRoleRequired])
+            .strict()
+            .audited(&["organization_updated"])
+            .about("Change what an organization is called and how many may belong to it"),
+        post("/organizations/move/", relocate)
+            .person()
+            .limit(Bucket::Rights)
+            .codes(&THERE)
+            .codes(&[
+                ErrorCode::OrgRoleRequired,
+                ErrorCode::OrgPermissionRequired,
+                ErrorCode::OrgTooDeep,
+                ErrorCode::CircularHierarchy,
+            ])
+            .strict()
+            .audited(&["organization_moved"])
+            .about("Put an organization, with all below it, below another one or below none"),
+        del("/organizations/delete/", delete)
+            .person()
+            .limit(Bucket::Rights)
+            .codes(&THERE)
+            .codes(&[ErrorCode::OrgRoleRequired, ErrorCode::OrgHasChildren])
+            .audited(&["organization_deleted"])
+            .about("Switch an organization off, with everything that was delegated for it"),
+    ]
+}
+
+/// A new organization.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "OrganizationRequest")]
+struct NewBody {
+    name: String,
+    /// Letters, digits, `_` and `-`; made from the name if absent. It stays what it is.
+    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    slug: Option<Slug>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// The id of the one that it belongs under.
+    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    parent_id: Option<Named>,
+    /// A JSON object.
+    #[schemars(with = "Option<Value>", skip_serializing_if = "Option::is_none")]
+    metadata: Option<String>,
+    /// How many may belong to it; 0 for any number.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    max_members: Option<u32>,
+}
+
+impl FromFields for NewBody {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let name = fields.required("name").max(NAME_MAX).text();
+        let slug = fields.optional("slug").max(100).parsed(|text| Slug::parse(text).map_err(|_| BAD_SLUG));
+        let description = fields.optional("description").max(DESCRIPTION_MAX).or_blank().text();
+        let parent_id = Named::from_body(fields, "parent_id");
+        let metadata = metadata(fields);
+        let max_members = max_members(fields);
+        Some(Self { name: name?, slug, description, parent_id, metadata, max_members })
+    }
+}
+
+const BAD_SLUG: &str = "Enter a valid \"slug\" consisting of letters, numbers, underscores or hyphens.";
+
+fn metadata(fields: &mut Fields) -> Option<String> {
+    let value = fields.optional("metadata").json()?;
+    let text = value.to_string();
+    if !value.is_object() {
+        fields.problem("metadata", "Expected an object.");
+        return None;
+    }
+    if text.len() > METADATA_MAX {
+        fields.problem("metadata", format!("Ensure this has no more than {METADATA_MAX} bytes."));
+        return None;
+    }
+    Some(text)
+}
+
+fn max_members(fields: &mut Fields) -> Option<u32> {
+    let most = fields.optional("max_members").whole(0, 1_000_000)?;
+    u32::try_from(most).ok()
+}
+
+async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<Shown>, ApiError> {
+    enabled(&call)?;
+    let (by, site) = (caller(&call)?, call.person()?.account.site);
+    let parent = match body.parent_id {
+        None => None,
+        Some(named) => Some(named.find(&call).await?.ok_or_else(no_parent)?.id),
+    };
+    let edit = Edit { metadata: body.metadata, max_members: body.max_members, ..Edit::default() };
+    let description = body.description.unwrap_or_default();
+    let max_depth = call.app.config().organizations.max_depth;
+    let made = again(|| async {
+        let mut change = call.app.change(call.actor()).await?;
+        // Those who make many at once are counted one after the other.
+        if !account::hold(&mut change, by).await? {
+            return Err(Refused::Gone);
+        }
+        let owned = store::count_owned(change.tx(), by, &owner()).await?;
+        if owned >= i64::from(MOST_OWNED) {
+            return Err(Refused::TooMany { max: MOST_OWNED });
+        }
+        let above = match parent {
+            None => None,
+            Some(id) => {
+                let above = shape::hold_parent(&mut change, id).await?;
+                Standing::look(&mut change, by, id).await?.may(WRITES)?;
+                Some(above)
+            }
+        };
+        let new = New {
+            site,
+            name: &body.name,
+            slug: body.slug.clone(),
+            description: &description,
+            parent: above.as_ref(),
+            owner: by,
+            max_depth,
+        };
+        let made = organization::create(&mut change, new).await?;
+        organization::edit(&mut change, made.id, &edit).await?;
+        conclude(change, Outcome::Changed).await?;
+        Ok(made.id)
+    });
+    let id = made.await.map_err(about_parent)?;
+    let made = organization::by_id(&call.app.db, id).await?.ok_or(Refused::Gone)?;
+    Ok(Created(one(&call.app, site, made, Some(owner())).await?))
+}
+
+/// Which organizations, in which order.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "OrganizationQuery")]
+struct ListQuery {
+    #[schemars(flatten)]
+    paging: Paging,
+    /// Part of the name or of the slug.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    search: Option<String>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    is_active: Option<bool>,
+    /// Those directly below the one with this id.
+    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    parent: Option<Named>,
+    /// Any of `name`, `slug`, `created_at` and `is_active`, joined by commas; with a `-` before one the other
+    /// way round.
+    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    ordering: Ordering,
+}
+
+impl FromFields for ListQuery {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let paging = Paging::exact(fields);
+        let search = fields.optional("search").or_blank().text();
+        let is_active = fields.optional("is_active").flag();
+        let parent = fields.optional("parent").parsed(Named::parse);
+        let ordering = Ordering::from_fields(fields, &["name", "slug", "created_at", "is_active"]);
+        Some(Self { paging, search, is_active, parent, ordering })
+    }
+}
+
+async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Paged<Shown>>, ApiError> {
+    enabled(&call)?;
+    let account = &call.person()?.account;
+    let part = query.search.as_deref().unwrap_or_default().to_lowercase();
+    let below = match query.parent {
+        None => None,
+        Some(named) => Some(named.find(&call).await?.map(|own| own.id)),
+    };
+    let mut found = store::of_account(&call.app.db, account.id).await?;
+    found.retain(|(own, _)| {
+        let is_found = own.slug.as_str().contains(&part) || own.name.to_lowercase().contains(&part);
+        is_found
+            && query.is_active.is_none_or(|wanted| own.is_active == wanted)
+            && below.is_none_or(|id| id.is_some() && own.parent == id)
+    });
+    query.ordering.sort(&mut found, |field, (left, _), (right, _)| match field {
+        "slug" => left.slug.as_str().cmp(right.slug.as_str()),
+        "created_at" => left.created_at.cmp(&right.created_at),
+        "is_active" => left.is_active.cmp(&right.is_active),
+        _ => left.name.cmp(&right.name),
+    });
+    let found = found.into_iter().map(|(own, role)| (own, Some(role))).collect();
+    let shown = shown(&call.app, account.site, found).await?;
+    query.paging.cut(&call, shown).map(Json)
+}
+
+async fn detail(call: Call, _: Nothing) -> Result<Json<Shown>, ApiError> {
+    let own = there(&call).await?;
+    let role = role_there(&call, own.id)?;
+    Ok(Json(one(&call.app, own.site, own, Some(role)).await?))
+}
+
+/// An organization and those below it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "OrganizationTree")]
+struct Branch {
+    id: String,
+    name: String,
+    slug: String,
+    depth: u32,
+    is_root: bool,
+    member_count: i64,
+    children: Vec<Branch>,
+}
+
+async fn tree(call: Call, _: Nothing) -> Result<Json<Branch>, ApiError> {
+    let own = there(&call).await?;
+    role_there(&call, own.id)?;
+    let top = highest(&call, own).await?;
+    let mut levels = vec![vec![top]];
+    let mut left = MOST_SHOWN;
+    while let Some(level) = levels.last().filter(|level| !level.is_empty()) {
+        let parents: Vec<Id> = level.iter().map(|own| own.id).collect();
+        let below = store::below(&call.app.db, &parents, left).await?;
+        left = left.saturating_sub(u32::try_from(below.len()).unwrap_or(u32::MAX));
+        levels.push(below);
+    }
+    let ids: Vec<Id> = levels.iter().flatten().map(|own| own.id).collect();
+    let counts: HashMap<Id, i64> = store::count_members_of(&call.app.db, &ids).await?.into_iter().collect();
+    let mut children: HashMap<Option<Id>, Vec<Branch>> = HashMap::new();
+    // From below: whatever belongs under something is there before it.
+    for own in levels.into_iter().rev().flatten() {
+        let branch = Branch {
+            id: own.number.to_string(),
+            name: own.name,
+            slug: own.slug.to_string(),
+            depth: own.depth,
+            is_root: own.depth == 0,
+            member_count: counts.get(&own.id).copied().unwrap_or_default(),
+            children: children.remove(&Some(own.id)).unwrap_or_default(),
+        };
+        children.entry(own.parent).or_default().push(branch);
+    }
+    let top = children.into_values().flatten().next();
+    top.map(Json).ok_or_else(|| Refused::Gone.into())
+}
+
+/// The highest organization on the way up that the caller belongs to.
+async fn highest(call: &Call, own: Organization) -> Result<Organization, ApiError> {
+    if !call.app.config().organizations.inherit_roles {
+        return Ok(own);
+    }
+    let memberships = &call.person()?.memberships;
+    let place = directory::read(&call.app.db, own.site, &own.slug).await?.ok_or(Refused::Gone)?;
+    let is_mine = |id: &&Id| memberships.iter().any(|held| held.organization == **id);
+    match place.above.iter().rev().find(is_mine) {
+        Some(id) => Ok(organization::by_id(&call.app.db, *id).await?.ok_or(Refused::Gone)?),
+        None => Ok(own),
+    }
+}
+
+/// What is new. What is left out stays.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "OrganizationUpdate")]
+struct UpdateBody {
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// A JSON object, in the place of the one that is there.
+    #[schemars(with = "Option<Value>", skip_serializing_if = "Option::is_none")]
+    metadata: Option<String>,
+    /// How many may belong to it; 0 for any number.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    max_members: Option<u32>,
+}
+
+impl FromFields for UpdateBody {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let name = fields.optional("name").max(NAME_MAX).text();
+        let description = fields.optional("description").max(DESCRIPTION_MAX).or_blank().text();
+        let metadata = metadata(fields);
+        let max_members = max_members(fields);
+        Some(Self { name, description, metadata, max_members })
+    }
+}
+
+async fn update(call: Call, Json(body): Json<UpdateBody>) -> Result<Json<Shown>, ApiError> {
+    let (by, own) = (caller(&call)?, there(&call).await?);
+    let UpdateBody { name, description, metadata, max_members } = body;
+    let edit = Edit { name, description, metadata, max_members };
+    let written = again(|| async {
+        let mut change = call.app.change(call.actor()).await?;
+        let standing = Standing::take(&mut change, by, own.id).await?;
+        standing.may(WRITES).map_err(|_| Refused::LacksRole("an owner or an administrator"))?;
+        let outcome = organization::edit(&mut change, own.id, &edit).await?;
+        conclude(change, outcome).await
+    });
+    written.await?;
+    afterwards(&call, own.id).await
+}
+
+async fn afterwards(call: &Call, id: Id) -> Result<Json<Shown>, ApiError> {
+    seen(call, id, role_there(call, id).ok()).await
+}
+
+/// An organization as somebody sees it who is this there.
+pub(super) async fn seen(call: &Call, id: Id, role: Option<Code>) -> Result<Json<Shown>, ApiError> {
+    let own = organization::by_id(&call.app.db, id).await?.ok_or(Refused::Gone)?;
+    Ok(Json(one(&call.app, own.site, own, role).await?))
+}
+
+/// Where an organization is to stand.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "OrganizationMove")]
+struct MoveBody {
+    /// The id of the one that it belongs under from now on; null for none.
+    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    parent_id: Option<Named>,
+}
+
+impl FromFields for MoveBody {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let is_root = fields.is_null("parent_id");
+        let parent_id = Named::from_body(fields, "parent_id");
+        if parent_id.is_none() && !is_root && fields.problems().is_empty() {
+            fields.problem("parent_id", "This field is required; null for none above.");
+            return None;
+        }
+        Some(Self { parent_id })
+    }
+}
+
+async fn relocate(call: Call, Json(body): Json<MoveBody>) -> Result<Json<Shown>, ApiError> {
+    let (by, own) = (caller(&call)?, there(&call).await?);
+    let parent = match body.parent_id {
+        None => None,
+        Some(named) => Some(named.find(&call).await?.ok_or_else(no_parent)?.id),
+    };
+    let max_depth = call.app.config().organizations.max_depth;
+    let written = again(|| async {
+        let mut change = call.app.change(call.actor()).await?;
+        shape::take_turn(&mut change).await?;
+        let standing = Standing::take(&mut change, by, own.id).await?;
+        standing.may(MOVES).map_err(|_| Refused::LacksRole("an owner"))?;
+        // Who stands above has rights in what stands below: neither is given nor taken behind their backs.
+        for above in [standing.organization.parent, parent].into_iter().flatten() {
+            Standing::look(&mut change, by, above).await?.may(WRITES)?;
+        }
+        let outcome = organization::move_to(&mut change, own.id, parent, max_depth).await?;
+        conclude(change, outcome).await
+    });
+    written.await.map_err(about_parent)?;
+    afterwards(&call, own.id).await
+}
+
+/// What became of it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "OrganizationDeleted")]
+struct Deleted {
+    message: &'static str,
+}
+
+async fn delete(call: Call, _: Nothing) -> Result<Json<Deleted>, ApiError> {
+    let (by, own) = (caller(&call)?, there(&call).await?);
+    let deleted = again(|| async {
+        let mut change = call.app.change(call.actor()).await?;
+        shape::take_turn(&mut change).await?;
+        Standing::take(&mut change, by, own.id).await?.own()?;
+        organization::delete(&mut change, own.id).await?;
+        conclude(change, Outcome::Changed).await
+    });
+    deleted.await?;
+    Ok(Json(Deleted { message: "Organization deleted successfully" }))
+}

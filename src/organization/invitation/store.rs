@@ -1,0 +1,212 @@
+//! The SQL of invitations.
+//!
+//! Law: an invitation ends by one conditional write, whose row count decides; what was read before does not.
+
+use super::{Invitation, Status};
+use crate::base::{Email, Id, Number, Timestamp};
+use crate::crypto::token::TokenDigest;
+use crate::policy::Code;
+use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
+
+/// A row as it is written.
+#[derive(FromRow)]
+pub(super) struct Row {
+    id: Id,
+    number: Number,
+    site_id: Id,
+    organization_id: Id,
+    email: Email,
+    role_code: Code,
+    pub status: String,
+    invited_by: Option<Id>,
+    days: i64,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl Row {
+    /// What it is at this moment. A word of a newer version is over.
+    pub(super) fn read(self, now: Timestamp) -> Invitation {
+        let written = Status::named(&self.status).unwrap_or(Status::Revoked);
+        let is_late = written == Status::Pending && self.expires_at <= now;
+        Invitation {
+            id: self.id,
+            number: self.number,
+            site: self.site_id,
+            organization: self.organization_id,
+            email: self.email,
+            role: self.role_code,
+            status: if is_late { Status::Expired } else { written },
+            invited_by: self.invited_by,
+            days: u32::try_from(self.days).unwrap_or(1),
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+        }
+    }
+}
+
+fn rows() -> Stmt {
+    sql(
+        "SELECT id, number, site_id, organization_id, email, role_code, status, invited_by, days, created_at, \
+         expires_at FROM invitation WHERE",
+    )
+}
+
+/// Which invitations are looked for.
+#[derive(Debug, Clone, Default)]
+pub struct Sought {
+    pub status: Option<Status>,
+    pub email: Option<Email>,
+    pub before: Option<i64>,
+}
+
+pub(super) async fn list(
+    mut src: impl Source,
+    organization: Id,
+    sought: &Sought,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Row>, Error> {
+    let mut stmt = rows().push("organization_id = ?").bind(organization);
+    stmt = match sought.status {
+        None => stmt,
+        Some(Status::Pending) => stmt.push("AND status = 'pending' AND expires_at > ?").bind(now),
+        Some(Status::Expired) => {
+            stmt.push("AND (status = 'expired' OR (status = 'pending' AND expires_at <= ?))").bind(now)
+        }
+        Some(other) => stmt.push("AND status = ?").bind(other.name()),
+    };
+    let stmt = stmt.and_if(sought.email.as_ref(), "email = ?").and_if(sought.before, "number < ?");
+    src.all(stmt.push("ORDER BY number DESC LIMIT ?").bind(limit)).await
+}
+
+pub(super) async fn by_number(
+    mut src: impl Source,
+    organization: Id,
+    number: Number,
+) -> Result<Option<Row>, Error> {
+    let stmt = rows().push("organization_id = ? AND number = ?").bind(organization);
+    src.optional(stmt.bind(number)).await
+}
+
+pub(super) async fn by_id(mut src: impl Source, id: Id) -> Result<Option<Row>, Error> {
+    src.optional(rows().push("id = ?").bind(id)).await
+}
+
+pub(super) async fn by_token(mut src: impl Source, digest: &TokenDigest) -> Result<Option<Row>, Error> {
+    src.optional(rows().push("token_hash = ?").bind(digest.as_str())).await
+}
+
+pub(super) async fn insert(tx: &mut Tx, new: &Invitation, digest: &TokenDigest) -> Result<(), Error> {
+    let insert = sql("INSERT INTO invitation (id, number, site_id, organization_id, email, role_code, \
+                      token_hash, status, invited_by, days, sends, sent_at, created_at, expires_at) \
+                      VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, 1, ?, ?, ?)")
+    .bind(new.id)
+    .bind(new.number)
+    .bind(new.site)
+    .bind(new.organization)
+    .bind(&new.email)
+    .bind(&new.role)
+    .bind(digest.as_str())
+    .bind(new.invited_by)
+    .bind(new.days)
+    .bind(new.created_at)
+    .bind(new.created_at)
+    .bind(new.expires_at);
+    tx.execute(insert).await.map(drop)
+}
+
+/// Ends the open invitations of an organization to an address; how many there were.
+pub(super) async fn replace(
+    tx: &mut Tx,
+    organization: Id,
+    email: &Email,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let update = sql("UPDATE invitation SET status = 'expired', ended_at = ? WHERE organization_id = ? \
+                      AND email = ? AND status = 'pending'");
+    tx.execute(update.bind(now).bind(organization).bind(email)).await
+}
+
+/// How many invitations of an organization went to an address since then.
+pub(super) async fn lately(
+    tx: &mut Tx,
+    organization: Id,
+    email: &Email,
+    since: Timestamp,
+) -> Result<i64, Error> {
+    let count =
+        sql("SELECT COUNT(*) FROM invitation WHERE organization_id = ? AND email = ? AND sent_at > ?");
+    let (count,): (i64,) = tx.one(count.bind(organization).bind(email).bind(since)).await?;
+    Ok(count)
+}
+
+/// How many invitations of an organization are open.
+pub(super) async fn open(tx: &mut Tx, organization: Id, now: Timestamp) -> Result<i64, Error> {
+    let count = sql("SELECT COUNT(*) FROM invitation WHERE organization_id = ? AND status = 'pending' \
+                     AND expires_at > ?");
+    let (count,): (i64,) = tx.one(count.bind(organization).bind(now)).await?;
+    Ok(count)
+}
+
+/// Puts another token in the place of the one that was sent, if it is open and was not sent too often or a
+/// moment ago.
+pub(super) async fn resend(
+    tx: &mut Tx,
+    id: Id,
+    digest: &TokenDigest,
+    (now, until): (Timestamp, Timestamp),
+    most: i64,
+    before: Timestamp,
+) -> Result<u64, Error> {
+    let update = sql("UPDATE invitation SET token_hash = ?, sends = sends + 1, sent_at = ?, expires_at = ? \
+                      WHERE id = ? AND status = 'pending' AND sends < ? AND sent_at <= ?");
+    let update = update.bind(digest.as_str()).bind(now).bind(until).bind(id).bind(most).bind(before);
+    tx.execute(update).await
+}
+
+pub(super) async fn sends(tx: &mut Tx, id: Id) -> Result<i64, Error> {
+    let (sends,): (i64,) = tx.one(sql("SELECT sends FROM invitation WHERE id = ?").bind(id)).await?;
+    Ok(sends)
+}
+
+/// Ends an invitation that is open; how many that were.
+pub(super) async fn end(tx: &mut Tx, id: Id, status: Status, now: Timestamp) -> Result<u64, Error> {
+    let update = sql("UPDATE invitation SET status = ?, ended_at = ? WHERE id = ? AND status = 'pending'");
+    let update = update.bind(status.name()).bind(now).bind(id);
+    // What is taken back may have been over already.
+    let update = match status {
+        Status::Revoked => update,
+        _ => update.push("AND expires_at > ?").bind(now),
+    };
+    tx.execute(update).await
+}
+
+pub(super) async fn end_all(tx: &mut Tx, organization: Id, now: Timestamp) -> Result<u64, Error> {
+    let update = sql("UPDATE invitation SET status = 'revoked', ended_at = ? WHERE organization_id = ? \
+                      AND status = 'pending'");
+    tx.execute(update.bind(now).bind(organization)).await
+}
+
+pub(super) async fn end_all_to(tx: &mut Tx, role: &Code, now: Timestamp) -> Result<(), Error> {
+    let update = sql("UPDATE invitation SET status = 'revoked', ended_at = ? WHERE role_code = ? \
+                      AND status = 'pending'");
+    tx.execute(update.bind(now).bind(role)).await.map(drop)
+}
+
+/// Forgets what has been over since then.
+pub(super) async fn forget(tx: &mut Tx, organization: Id, before: Timestamp) -> Result<(), Error> {
+    let delete = sql("DELETE FROM invitation WHERE organization_id = ? AND expires_at < ?");
+    tx.execute(delete.bind(organization).bind(before)).await.map(drop)
+}
+
+pub(super) async fn forget_inviter(tx: &mut Tx, inviter: Id) -> Result<(), Error> {
+    // Without an inviter it would be an operator's.
+    let delete = sql("DELETE FROM invitation WHERE invited_by = ?").bind(inviter);
+    tx.execute(delete).await.map(drop)
+}
+
+pub(super) async fn forget_address(tx: &mut Tx, site: Id, email: &Email) -> Result<(), Error> {
+    let delete = sql("DELETE FROM invitation WHERE site_id = ? AND email = ?").bind(site).bind(email);
+    tx.execute(delete).await.map(drop)
+}

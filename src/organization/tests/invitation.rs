@@ -1,0 +1,174 @@
+//! Invitations on every store: what opens them, what ends them, and many at once.
+
+use std::time::Duration;
+
+use super::standing::{app_with_roles, join, person};
+use super::*;
+use crate::account;
+use crate::base::Email;
+use crate::crypto::token::Token;
+use crate::organization::invitation::{
+    Invitation, NewInvitation, Sought, Status, accept, by_number, decline, for_person, invite, resend, revoke,
+};
+
+async fn invited(
+    app: &App,
+    by: Option<Id>,
+    organization: Id,
+    email: &str,
+    role: &str,
+) -> Result<(Invitation, Token), Refused> {
+    let all = seed::definitions().under(&app.config().definitions);
+    let actor = by.map_or_else(Actor::command_line, |id| Actor::new(crate::audit::Who::Account(id)));
+    let (email, role) = (Email::parse(email).unwrap(), code(role));
+    loop {
+        let outcome = async {
+            let mut change = app.change(actor.clone()).await?;
+            let new = NewInvitation { organization, email: &email, role: &role, days: 7 };
+            let made = invite(&mut change, &all, new).await?;
+            change.commit().await?;
+            Ok(made)
+        };
+        match outcome.await {
+            Err(Refused::Store(Error::Busy)) => {}
+            other => break other,
+        }
+    }
+}
+
+async fn opened(app: &App, token: &Token, person: Id) -> Option<Invitation> {
+    let person = account::by_id(&app.db, person).await.unwrap().unwrap();
+    for_person(&app.db, token.expose(), &person, app.now()).await.unwrap()
+}
+
+async fn accepted(app: &App, invitation: &Invitation, person: Id) -> Result<(), Refused> {
+    change!(app, |change| accept(&mut change, invitation, person))
+}
+
+async fn status(app: &App, own: &Invitation) -> Status {
+    by_number(&app.db, own.organization, own.number, app.now()).await.unwrap().unwrap().status
+}
+
+crate::on_every_store! {
+    async fn an_invitation_is_for_one_address_and_counts_once(store: TestStore) {
+        let app = app_with_roles(store).await;
+        let (ada, bob, eve) = (person(&app, "ada").await, person(&app, "bob").await, person(&app, "eve").await);
+        let acme = make(&app, new("Acme", ada)).await.unwrap().id;
+        let (made, token) = invited(&app, Some(ada), acme, "bob@example.com", "admin").await.unwrap();
+        assert!(opened(&app, &token, eve).await.is_none(), "it is for somebody else");
+        assert_eq!(accepted(&app, &made, eve).await, Err(Refused::NoInvitation));
+        let own = opened(&app, &token, bob).await.unwrap();
+        let tries = (0..64).map(|_| accepted(&app, &own, bob));
+        let outcomes = join_all(tries).await;
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+        assert!(outcomes.iter().all(|one| matches!(one, Ok(()) | Err(Refused::InvitationOver))), "{outcomes:?}");
+        assert_eq!(roles(&app, acme).await.len(), 2);
+        assert_eq!(status(&app, &made).await, Status::Accepted);
+        let again = invited(&app, Some(ada), acme, "BOB@example.com", "member").await;
+        assert_eq!(again.map(drop), Err(Refused::AlreadyMember));
+    }
+
+    async fn time_another_one_and_a_no_end_it(store: TestStore) {
+        let app = app_with_roles(store).await;
+        let (ada, bob) = (person(&app, "ada").await, person(&app, "bob").await);
+        let acme = make(&app, new("Acme", ada)).await.unwrap().id;
+        let (first, old) = invited(&app, Some(ada), acme, "bob@example.com", "member").await.unwrap();
+        let (second, token) = invited(&app, Some(ada), acme, "bob@example.com", "viewer").await.unwrap();
+        assert_eq!((status(&app, &first).await, status(&app, &second).await), (Status::Expired, Status::Pending));
+        assert_eq!(accepted(&app, &opened(&app, &old, bob).await.unwrap(), bob).await, Err(Refused::InvitationOver));
+        assert_eq!(change!(app, |change| resend(&mut change, &second)), Err(Refused::InvitedOften));
+        app.clock.advance(Duration::from_hours(24 * 7));
+        assert_eq!(status(&app, &second).await, Status::Expired);
+        assert_eq!(accepted(&app, &second, bob).await, Err(Refused::InvitationOver));
+        change!(app, |change| resend(&mut change, &second)).unwrap();
+        assert!(opened(&app, &token, bob).await.is_none(), "what was sent before opens nothing");
+        assert_eq!(status(&app, &second).await, Status::Pending);
+        change!(app, |change| decline(&mut change, &second)).unwrap();
+        assert_eq!(status(&app, &second).await, Status::Declined);
+        assert_eq!(accepted(&app, &second, bob).await, Err(Refused::InvitationOver));
+        let (third, _) = invited(&app, Some(ada), acme, "bob@example.com", "viewer").await.unwrap();
+        change!(app, |change| revoke(&mut change, &third)).unwrap();
+        assert_eq!(accepted(&app, &third, bob).await, Err(Refused::InvitationOver));
+        assert_eq!(change!(app, |change| revoke(&mut change, &third)), Err(Refused::InvitationOver));
+        let (fourth, _) = invited(&app, Some(ada), acme, "bob@example.com", "viewer").await.unwrap();
+        change!(app, |change| delete(&mut change, acme)).unwrap();
+        assert_eq!(status(&app, &fourth).await, Status::Revoked);
+        assert_eq!(accepted(&app, &fourth, bob).await, Err(Refused::InvitationOver));
+        assert_eq!(memberships(&app.db, bob).await.unwrap(), []);
+    }
+
+    async fn it_is_worth_what_its_inviter_may_give_now(store: TestStore) {
+        let app = app_with_roles(store).await;
+        let (ada, bob, cat) = (person(&app, "ada").await, person(&app, "bob").await, person(&app, "cat").await);
+        let acme = make(&app, new("Acme", ada)).await.unwrap().id;
+        join(&app, acme, bob, "admin").await;
+        let (made, _) = invited(&app, Some(bob), acme, "cat@example.com", "admin").await.unwrap();
+        make_role(&app, acme, bob, "member").await.unwrap();
+        assert_eq!(accepted(&app, &made, cat).await, Err(Refused::InvitationOver), "he invites nobody any more");
+        make_role(&app, acme, bob, "admin").await.unwrap();
+        remove(&app, acme, bob).await.unwrap();
+        assert_eq!(accepted(&app, &made, cat).await, Err(Refused::InvitationOver), "he is gone");
+        let (made, _) = invited(&app, None, acme, "cat@example.com", "owner").await.unwrap();
+        accepted(&app, &made, cat).await.unwrap();
+        assert_eq!(roles(&app, acme).await.len(), 2, "an operator's stands by itself");
+    }
+
+    async fn an_address_that_was_not_proved_or_is_another_ones_now_accepts_nothing(store: TestStore) {
+        let app = app_with_roles(store).await;
+        let ada = person(&app, "ada").await;
+        let acme = make(&app, new("Acme", ada)).await.unwrap().id;
+        let new = crate::account::NewAccount {
+            email: Some(Email::parse("dan@example.com").unwrap()),
+            ..crate::account::NewAccount::of(DEFAULT_SITE)
+        };
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        let dan = account::create(&mut change, &new, crate::audit::How::Administrator).await.unwrap().id;
+        change.commit().await.unwrap();
+        let (made, token) = invited(&app, Some(ada), acme, "dan@example.com", "member").await.unwrap();
+        assert!(opened(&app, &token, dan).await.is_some());
+        assert_eq!(accepted(&app, &made, dan).await, Err(Refused::AddressNotProved));
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        account::verify(&mut change, dan, account::Channel::Email, crate::audit::How::Administrator).await.unwrap();
+        change.commit().await.unwrap();
+        accepted(&app, &made, dan).await.unwrap();
+    }
+
+    async fn an_address_is_not_flooded(store: TestStore) {
+        let app = app_with_roles(store).await;
+        let ada = person(&app, "ada").await;
+        let acme = make(&app, new("Acme", ada)).await.unwrap().id;
+        for _ in 0..5 {
+            invited(&app, Some(ada), acme, "new@example.com", "member").await.unwrap();
+        }
+        let sixth = invited(&app, Some(ada), acme, "new@example.com", "member").await;
+        assert_eq!(sixth.map(drop), Err(Refused::InvitedOften));
+        app.clock.advance(Duration::from_hours(25));
+        let (made, _) = invited(&app, Some(ada), acme, "new@example.com", "member").await.unwrap();
+        for _ in 0..4 {
+            app.clock.advance(Duration::from_mins(2));
+            change!(app, |change| resend(&mut change, &made)).unwrap();
+        }
+        app.clock.advance(Duration::from_mins(2));
+        assert_eq!(change!(app, |change| resend(&mut change, &made)), Err(Refused::InvitedOften));
+        let open = Sought { status: Some(Status::Pending), ..Sought::default() };
+        let open = crate::organization::invitation::list(&app.db, acme, &open, app.now(), 100).await.unwrap();
+        assert_eq!(open.len(), 1);
+    }
+
+    async fn no_invitation_is_left_of_who_goes(store: TestStore) {
+        let app = app_with_roles(store).await;
+        let (ada, bob) = (person(&app, "ada").await, person(&app, "bob").await);
+        let acme = make(&app, new("Acme", ada)).await.unwrap().id;
+        join(&app, acme, bob, "admin").await;
+        let (to_bob, _) = invited(&app, Some(ada), make(&app, new("Other", ada)).await.unwrap().id, "bob@example.com", "member").await.unwrap();
+        let (by_bob, _) = invited(&app, Some(bob), acme, "cat@example.com", "member").await.unwrap();
+        let own = account::by_id(&app.db, bob).await.unwrap().unwrap();
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        account::set_ban(&mut change, bob, account::Ban::Imposed).await.unwrap();
+        crate::organization::invitation::erase(&mut change, &own).await.unwrap();
+        change.commit().await.unwrap();
+        for gone in [to_bob, by_bob] {
+            assert!(by_number(&app.db, gone.organization, gone.number, app.now()).await.unwrap().is_none());
+        }
+    }
+}
