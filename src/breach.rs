@@ -105,7 +105,8 @@ fn client(app: &App, settings: &BreachCheck) -> Result<reqwest::Client, tls::Unu
     {
         return Ok(client.clone());
     }
-    let made = reach::builder(Reach::of(settings.allow_private), None, settings.timeout)?;
+    let authorities = settings.authorities.as_deref();
+    let made = reach::builder(Reach::of(settings.allow_private), authorities, settings.timeout)?;
     let made = made.build().map_err(|_| "its HTTP client cannot be made")?;
     *known = Some((settings.clone(), made.clone()));
     Ok(made)

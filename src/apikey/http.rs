@@ -129,7 +129,7 @@ pub struct NewBody {
     /// Codes of permissions that I hold now. None: it opens only what asks for no permission.
     #[schemars(with = "Option<Vec<String>>", skip_serializing_if = "Option::is_none")]
     scopes: Option<Vec<Code>>,
-    /// Seconds: 90 days if absent, a year at most.
+    /// Seconds: 90 days if absent, a year at most, where the configuration says nothing else.
     #[schemars(with = "Option<u64>", range(min = 1))]
     #[schemars(rename = "expires_in", skip_serializing_if = "Option::is_none")]
     lifetime: Option<Duration>,
@@ -281,6 +281,9 @@ impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::TooMany => Self::new(ErrorCode::TooManyApiKeys),
+            Refused::TooLong(longest) => {
+                Self::invalid("expires_in", &[format!("{} seconds at most.", longest.as_secs())])
+            }
             Refused::Gone => Self::internal("the account of a session is gone"),
             Refused::Store(cause) => cause.into(),
         }

@@ -27,10 +27,8 @@ pub use http::{NewBody, make, revoke_own, rows};
 pub const PREFIX: &str = "portcullis_";
 /// The length of a key's text.
 pub const TEXT_LEN: usize = PREFIX.len() + 43;
-/// The longest life of a key.
+/// The longest life of a key, whatever the configuration says.
 pub const LONGEST: Duration = Duration::from_hours(365 * 24);
-/// The life of a key that names none.
-const USUAL: Duration = Duration::from_hours(90 * 24);
 /// How many keys of one account may be alive.
 pub const MOST: usize = 100;
 /// From how many keys one statement takes a permission.
@@ -78,7 +76,7 @@ pub struct New {
     pub name: String,
     /// Codes that the human holds; whoever calls this has checked it.
     pub scopes: Vec<Code>,
-    /// At most [`LONGEST`].
+    /// At most `accounts.api_keys.max_lifetime`.
     pub lifetime: Option<Duration>,
 }
 
@@ -87,6 +85,8 @@ pub struct New {
 pub enum Refused {
     /// [`MOST`] are alive.
     TooMany,
+    /// So long a life is none that the configuration allows; this is the longest.
+    TooLong(Duration),
     /// The account is gone.
     Gone,
     Store(Error),
@@ -104,6 +104,11 @@ impl From<Error> for Refused {
 /// [`Refused`]; the change is then not to be committed.
 pub async fn create(change: &mut Change<'_>, new: New) -> Result<(ApiKey, Secret<String>), Refused> {
     let now = change.now();
+    let settings = change.app().config().accounts.api_keys;
+    let lifetime = new.lifetime.unwrap_or(settings.default_lifetime);
+    if lifetime > settings.max_lifetime {
+        return Err(Refused::TooLong(settings.max_lifetime));
+    }
     // The account's row first, so that of many at once no more than there may be are made.
     if !account::hold(change, new.account).await? {
         return Err(Refused::Gone);
@@ -124,7 +129,7 @@ pub async fn create(change: &mut Change<'_>, new: New) -> Result<(ApiKey, Secret
         hint: text.expose().chars().take(HINT_LEN).collect(),
         scopes,
         created_at: now,
-        expires_at: now.plus(new.lifetime.unwrap_or(USUAL).min(LONGEST)),
+        expires_at: now.plus(lifetime),
         revoked_at: None,
         last_used_at: None,
     };
@@ -187,6 +192,16 @@ pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
 /// The keys of an account, the newest first, those that were over lately included.
 pub async fn of_account(src: impl Source, account: Id) -> Result<Vec<ApiKey>, Error> {
     store::of_account(src, account).await
+}
+
+/// The newest keys of everybody.
+pub async fn list(src: impl Source, limit: u32) -> Result<Vec<ApiKey>, Error> {
+    store::list(src, limit).await
+}
+
+/// A key by its number, dead or alive.
+pub async fn by_number(src: impl Source, number: Number) -> Result<Option<ApiKey>, Error> {
+    store::by_number(src, number).await
 }
 
 /// A key, dead or alive.

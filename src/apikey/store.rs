@@ -90,6 +90,22 @@ pub(super) async fn by_id(mut src: impl Source, id: Id) -> Result<Option<ApiKey>
     Ok(Some(row.with(scopes.into_iter().map(|(code,)| code).collect())))
 }
 
+pub(super) async fn by_number(mut src: impl Source, number: Number) -> Result<Option<ApiKey>, Error> {
+    let id: Option<(Id,)> = src.optional(sql("SELECT id FROM api_key WHERE number = ?").bind(number)).await?;
+    match id {
+        Some((id,)) => by_id(src, id).await,
+        None => Ok(None),
+    }
+}
+
+/// The newest ones of all accounts.
+pub(super) async fn list(mut src: impl Source, limit: u32) -> Result<Vec<ApiKey>, Error> {
+    let rows: Vec<Row> = src.all(select().push("ORDER BY number DESC, id LIMIT ?").bind(limit)).await?;
+    let stmt = sql("SELECT key_id, code FROM api_key_scope WHERE key_id IN");
+    let scopes = src.all::<(Id, Code)>(stmt.list(rows.iter().map(|row| row.id))).await?;
+    Ok(with_scopes(rows, scopes))
+}
+
 pub(super) async fn by_digest(mut src: impl Source, digest: &str) -> Result<Option<(Id, Id)>, Error> {
     src.optional(sql("SELECT id, account_id FROM api_key WHERE digest = ?").bind(digest)).await
 }
@@ -99,17 +115,20 @@ pub(super) async fn of_account(mut src: impl Source, account: Id) -> Result<Vec<
     let rows: Vec<Row> = src.all(stmt).await?;
     let stmt = sql("SELECT key_id, code FROM api_key_scope WHERE key_id IN \
                     (SELECT id FROM api_key WHERE account_id = ?)");
+    let scopes = src.all::<(Id, Code)>(stmt.bind(account)).await?;
+    Ok(with_scopes(rows, scopes))
+}
+
+fn with_scopes(rows: Vec<Row>, all: Vec<(Id, Code)>) -> Vec<ApiKey> {
     let mut scopes: HashMap<Id, Vec<Code>> = HashMap::new();
-    for (key, code) in src.all::<(Id, Code)>(stmt.bind(account)).await? {
+    for (key, code) in all {
         scopes.entry(key).or_default().push(code);
     }
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            let own = scopes.remove(&row.id);
-            row.with(own.unwrap_or_default())
-        })
-        .collect())
+    let with = |row: Row| {
+        let own = scopes.remove(&row.id);
+        row.with(own.unwrap_or_default())
+    };
+    rows.into_iter().map(with).collect()
 }
 
 pub(super) async fn note_use(tx: &mut Tx, id: Id, at: Timestamp) -> Result<(), Error> {

@@ -48,15 +48,20 @@ on_every_store! {
         let (key, text) = make(&app, ada, &["reports.write", "reports.read", "reports.read"], None).await.unwrap();
         assert!(text.expose().len() == TEXT_LEN && text.expose().starts_with(&key.hint));
         assert_eq!(key.scopes, [code("reports.read"), code("reports.write")]);
-        assert_eq!(key.expires_at, app.now().plus(USUAL));
+        assert_eq!(key.expires_at, app.now().plus(Duration::from_hours(90 * 24)));
         let digest = TokenDigest::of(text.expose());
         assert_eq!(by_digest(&app.db, digest.as_str()).await.unwrap(), Some((key.id, ada)));
         assert_eq!(by_digest(&app.db, text.expose()).await.unwrap(), None);
         assert_eq!(by_id(&app.db, key.id).await.unwrap(), Some(key.clone()));
         let rows = format!("{:?}", crate::audit::tail(&app.db, 0, 100).await.unwrap());
         assert!(rows.contains("api_key_created") && rows.contains("reports.read") && !rows.contains(text.expose()));
-        let (other, _) = make(&app, ada, &[], Some(Duration::from_hours(9999 * 24))).await.unwrap();
+        let too_long = make(&app, ada, &[], Some(LONGEST + Duration::from_secs(1))).await;
+        assert!(matches!(too_long, Err(Refused::TooLong(LONGEST))), "{too_long:?}");
+        let (other, _) = make(&app, ada, &[], Some(LONGEST)).await.unwrap();
         assert_eq!(other.expires_at, app.now().plus(LONGEST));
+        assert_eq!(by_number(&app.db, other.number).await.unwrap(), Some(other.clone()));
+        assert_eq!(list(&app.db, 1).await.unwrap(), [other.clone()]);
+        assert_eq!(list(&app.db, 9).await.unwrap(), [other.clone(), key.clone()]);
         assert_eq!(of_account(&app.db, ada).await.unwrap(), [other, key], "the newest first");
         assert_eq!(of_account(&app.db, Id::from_u128(7)).await.unwrap(), []);
     }

@@ -5,6 +5,7 @@
 //! standard input. Results, remarks and exit codes are as `out` says.
 
 mod agent;
+mod apikey;
 mod app;
 mod approvals;
 mod audit;
@@ -82,6 +83,7 @@ enum Command {
     Role(role::Role),
     Group(group::Group),
     Agent(agent::Agent),
+    Apikey(apikey::Keys),
     Approvals(approvals::Approvals),
     Keys(keys::Keys),
     Audit(audit::Audit),
@@ -131,6 +133,7 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Role(command) => command.run(config, out),
         Command::Group(command) => command.run(config, out),
         Command::Agent(command) => command.run(config, out),
+        Command::Apikey(command) => command.run(config, out),
         Command::Approvals(command) => command.run(config, out),
         Command::Keys(command) => command.run(config, out),
         Command::Audit(command) => command.run(config, out),

@@ -1,20 +1,26 @@
 //! `accounts`, `applications`, `api`: who may register and log in, and where that happens.
 //! Law: what weakens a login is refused here, or named under `insecure`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::file::Files;
 use super::insecure::{Insecure, Permitted};
 use super::login::check_link;
-use super::notice::is_here;
+use super::notice::{authorities, is_here};
 use super::place::Place;
 use super::problem::Report;
 use super::scalar::{As, Size, Span};
 
 /// The longest that somebody who chooses a password waits for the service that is asked about it.
 const BREACH_WITHIN: Duration = Duration::from_secs(10);
+
+/// The shortest and the longest that a key of somebody's program may live.
+const KEY_MIN: Duration = Duration::from_mins(1);
+const KEY_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// The longest that somebody waits for their account to go.
 const GRACE_MAX: Duration = Duration::from_hours(365 * 24);
@@ -36,6 +42,33 @@ pub struct Accounts {
     #[schemars(length(min = 1, max = 64))]
     pub totp_issuer: String,
     pub deletion: Deletion,
+    pub api_keys: ApiKeys,
+}
+
+/// Keys that people make for programs of theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeys {
+    /// How long a key lives that names no end.
+    #[serde(with = "As::<Span>")]
+    pub default_lifetime: Duration,
+    /// How long any may live.
+    #[serde(with = "As::<Span>")]
+    pub max_lifetime: Duration,
+}
+
+impl ApiKeys {
+    fn check(self, place: &Place, report: &mut Report) {
+        let max = place.key("max_lifetime");
+        if self.max_lifetime < KEY_MIN || self.max_lifetime > KEY_MAX {
+            report.problem(&max, "between 1m and 365d");
+        }
+        if self.default_lifetime < KEY_MIN || self.default_lifetime > self.max_lifetime {
+            report
+                .problem(&place.key("default_lifetime"), "between 1m and `max_lifetime`")
+                .hint("a key that names no end must have one that is allowed");
+        }
+    }
 }
 
 /// What happens when somebody wants their account gone.
@@ -79,6 +112,12 @@ pub struct BreachCheck {
     pub on_unavailable: OnUnavailable,
     /// Whether it may be at a private address.
     pub allow_private: bool,
+    /// PEM: whose certificates are believed beside those that the system trusts.
+    ca_file: Option<PathBuf>,
+    /// PEM.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub authorities: Option<Vec<u8>>,
 }
 
 /// What becomes of what cannot be judged.
@@ -92,7 +131,8 @@ pub enum OnUnavailable {
 }
 
 impl BreachCheck {
-    fn check(&self, place: &Place, report: &mut Report) {
+    fn check(&mut self, place: &Place, files: &Files<'_>, report: &mut Report) {
+        self.authorities = authorities(self.ca_file.as_ref(), place, files, report);
         let parsed = self.url.parse::<http::Uri>().ok();
         let host = parsed.as_ref().and_then(http::Uri::host).filter(|host| !host.is_empty());
         let scheme = parsed.as_ref().and_then(http::Uri::scheme_str);
@@ -138,6 +178,8 @@ pub struct Registration {
     /// Whether `register/` with `login: true` answers with tokens. That tells a taken e-mail
     /// address from a free one.
     pub log_in_at_once: bool,
+    /// Whether everybody who makes an account for themselves gets an organization of their own with it.
+    pub workspace: bool,
 }
 
 /// What a password must be, and how it is kept.
@@ -261,7 +303,7 @@ pub enum Docs {
 }
 
 impl Accounts {
-    pub(super) fn check(&self, report: &mut Report, permitted: &mut Permitted) {
+    pub(super) fn check(&mut self, files: &Files<'_>, report: &mut Report, permitted: &mut Permitted) {
         let place = Place::root().key("accounts");
         let password = &self.password;
         if password.min_length < 8 && !permitted.has(Insecure::WeakPasswords) {
@@ -286,10 +328,11 @@ impl Accounts {
         {
             report.problem(&place.key("totp_issuer"), "between 1 and 64 letters, and no colon");
         }
-        if let Some(breach) = &self.breach_check {
-            breach.check(&place.key("breach_check"), report);
+        if let Some(breach) = &mut self.breach_check {
+            breach.check(&place.key("breach_check"), files, report);
         }
         self.deletion.check(&place.key("deletion"), report, permitted);
+        self.api_keys.check(&place.key("api_keys"), report);
         let lockout = place.key("lockout");
         if self.lockout.locked_for.is_zero() {
             report.problem(&lockout.key("for"), "a lock that does not last stops nobody");

@@ -38,6 +38,7 @@ mod seal;
 mod sms;
 mod social;
 mod storage;
+mod template;
 mod token;
 mod tree;
 pub mod upstream;
@@ -77,6 +78,7 @@ pub use seal::{NoSealKey, SEAL_KEY_LEN, make_seal_key, seal_key};
 pub use sms::{Sms, SmsVia, Twilio};
 pub use social::{Link, Provider, ProviderKind};
 pub use storage::{Database, Keys, Shared, Store};
+pub use template::{CODES as CODE_TEMPLATES, Template, fill};
 pub use token::{Algorithm, Claim, Claims, Sessions, Tokens, WhenFull};
 pub use upstream::{
     Assertion, Balance, Breaker, Health, Server, Timeouts, Upstream, UpstreamHost, UpstreamTls,
@@ -104,6 +106,8 @@ pub struct Config {
     pub mail: Option<Mail>,
     pub sms: Option<Sms>,
     pub webhooks: Vec<Webhook>,
+    /// Words in place of the gateway's own, by notice.
+    pub templates: BTreeMap<String, Template>,
     /// What the file declares, by itself: the layer above the seeds and the store.
     pub definitions: Definitions,
     pub upstreams: BTreeMap<String, Upstream>,

@@ -25,6 +25,7 @@ use super::rights::{Organizations, RawGroup, RawOrganizations, RawPermission, Ra
 use super::route::{RawRoute, Route, Surroundings};
 use super::sms::RawSms;
 use super::storage::{Keys, RawShared, RawStore};
+use super::template::{self, Template};
 use super::token::{Sessions, Tokens};
 use super::upstream::{RawUpstream, Upstream};
 use super::{Config, held, overlap, storage};
@@ -59,6 +60,8 @@ pub(super) struct Raw {
     sms: Option<RawSms>,
     /// Programs that are told what happened.
     webhooks: Vec<RawWebhook>,
+    /// What mail and text messages say in place of the gateway's own words, by notice.
+    templates: BTreeMap<String, Template>,
     /// Permissions beside the seeded ones.
     permissions: Vec<RawPermission>,
     /// Roles beside the seeded ones.
@@ -147,6 +150,7 @@ impl Raw {
             mail,
             sms,
             webhooks,
+            templates: self.templates,
             definitions,
             upstreams,
             routes,
@@ -175,9 +179,18 @@ impl Raw {
         Files::check_mode(&self.keys.seal_file, &root.key("keys").key("seal_file"), report, permitted);
         self.tokens.check(report, permitted);
         self.sessions.check(&self.tokens, report);
-        self.accounts.check(report, permitted);
+        self.accounts.check(files, report, permitted);
+        if self.accounts.registration.workspace && !self.organizations.enabled {
+            report
+                .problem(
+                    &root.key("accounts").key("registration").key("workspace"),
+                    "there are no organizations",
+                )
+                .hint("write `organizations: { enabled: true }`");
+        }
         self.login.check(files, report, permitted);
         self.api.check(report);
+        template::check(&self.templates, report);
         self.audit.check(report);
         self.retention.check(report);
         self.limits.check(report);

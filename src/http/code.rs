@@ -160,6 +160,8 @@ codes! {
 
     // Accounts that go.
     NoDeletionPending = BAD_REQUEST "NO_PENDING_DELETION" "No active deletion requests found",
+    /// What nobody confirmed is not carried out.
+    DeletionNotConfirmed = BAD_REQUEST "REQUEST_NOT_CONFIRMED" "Only confirmed requests can be processed.",
     DeletionTokenInvalid = BAD_REQUEST "INVALID_TOKEN" "Invalid or expired confirmation token",
     /// Others would be left in organizations that nobody owns.
     SoleOwner = CONFLICT "SOLE_OWNER" "You are the only owner of organizations that others belong to. Make somebody else owner first",

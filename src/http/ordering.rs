@@ -34,6 +34,12 @@ impl Ordering {
         Self(by)
     }
 
+    /// The fields, each with whether it goes backwards, for a list that the store sorts.
+    #[must_use]
+    pub fn by(&self) -> &[(&'static str, bool)] {
+        &self.0
+    }
+
     /// Sorts a list in memory; `compare` knows the fields.
     pub fn sort<T>(&self, all: &mut [T], compare: impl Fn(&str, &T, &T) -> Order) {
         all.sort_by(|left, right| {

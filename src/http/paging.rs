@@ -69,23 +69,48 @@ impl Paging {
     /// 404 where the list has no such page.
     pub fn cut<T>(&self, call: &Call, all: Vec<T>) -> Result<Paged<T>, ApiError> {
         let (count, size) = (all.len(), self.page_size);
-        let total = count.div_ceil(size).max(1);
+        let before = self.number(count)?.saturating_sub(1) * size;
+        self.page(call, count, all.into_iter().skip(before).take(size).collect())
+    }
+
+    /// Where the page begins in a list of so many that is not in memory, and how many are on it.
+    ///
+    /// # Errors
+    /// 404 where the list has no such page.
+    pub fn window(&self, count: usize) -> Result<(usize, usize), ApiError> {
+        Ok((self.number(count)?.saturating_sub(1) * self.page_size, self.page_size))
+    }
+
+    /// The page whose rows were read as [`Self::window`] says.
+    ///
+    /// # Errors
+    /// 404 where the list has no such page.
+    pub fn page<T>(&self, call: &Call, count: usize, results: Vec<T>) -> Result<Paged<T>, ApiError> {
+        let (page, total) = (self.number(count)?, self.total(count));
+        let place = |page: usize| place(call, page);
+        Ok(Paged {
+            count,
+            page,
+            page_size: self.page_size,
+            total_pages: total,
+            next: (page < total).then(|| place(page + 1)).transpose()?,
+            previous: (page > 1).then(|| place(page - 1)).transpose()?,
+            results,
+        })
+    }
+
+    fn total(&self, count: usize) -> usize {
+        count.div_ceil(self.page_size).max(1)
+    }
+
+    fn number(&self, count: usize) -> Result<usize, ApiError> {
+        let total = self.total(count);
         let page = match self.page.as_deref() {
             None => Some(1),
             Some("last") => Some(total),
             Some(text) => text.parse().ok().filter(|page| (1..=total).contains(page)),
         };
-        let page = page.ok_or_else(|| ApiError::new(ErrorCode::NotFound).saying("Invalid page."))?;
-        let place = |page: usize| place(call, page);
-        Ok(Paged {
-            count,
-            page,
-            page_size: size,
-            total_pages: total,
-            next: (page < total).then(|| place(page + 1)).transpose()?,
-            previous: (page > 1).then(|| place(page - 1)).transpose()?,
-            results: all.into_iter().skip((page - 1) * size).take(size).collect(),
-        })
+        page.ok_or_else(|| ApiError::new(ErrorCode::NotFound).saying("Invalid page."))
     }
 }
 

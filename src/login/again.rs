@@ -59,6 +59,9 @@ impl Given {
     }
 }
 
+/// What is said where neither a password nor a code in its place came.
+pub(super) const EITHER_ASKED: &str = "Current password or a valid OTP code is required";
+
 /// How lately a second factor must have been proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lately {
@@ -159,10 +162,7 @@ async fn prove_login(
         }
         (_, Some(digits)) => initial::prove_code(call, account, digits).await.map(Some),
         (_, None) => match first {
-            First::Password => {
-                let text = "Current password or a valid OTP code is required";
-                Err(ApiError::new(ErrorCode::ReauthRequired).saying(text))
-            }
+            First::Password => Err(ApiError::new(ErrorCode::ReauthRequired).saying(EITHER_ASKED)),
             First::Nothing => Ok(None),
             First::LogIn => Err(ApiError::new(ErrorCode::ReauthenticationRequired)),
         },

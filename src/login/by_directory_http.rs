@@ -10,6 +10,7 @@ use super::by_password::{Refused as Login, Visit};
 use super::connections::{Shown, connect, proved};
 use super::http::{LOGIN_CODES, LOGIN_EVENTS, carrier, cookies, device, refuse_foreign, refused_login};
 use super::input::{code, device_info};
+use super::newcomer::EVENTS as NEWCOMER_EVENTS;
 use super::show::Tokens;
 use crate::base::{Secret, Timestamp};
 use crate::crypto::password::MAX_BYTES;
@@ -35,6 +36,7 @@ pub(super) fn rows() -> Vec<Row> {
             ])
             .audited(LOGIN_EVENTS)
             .audited(&["account_created", "social_connected"])
+            .audited(NEWCOMER_EVENTS)
             .about("Log in with user name and password of the directory"),
         post("/ldap/link/", link)
             .person()

@@ -7,6 +7,7 @@
 use super::by_password::{self, Entered, Visit, note_refusal, open, standing};
 use super::by_proof::let_in;
 use super::lockout::{Door, closed_until, note_failure};
+use super::newcomer::give_workspace;
 use super::second::{self, Trial};
 use super::{Rights, claims_of};
 use crate::account::{self, Account, Field, NewAccount, Reference, Target, WriteError};
@@ -289,7 +290,7 @@ async fn sign_up(app: &App, guest: &Guest, visit: &Visit) -> Result<Option<Arriv
     let (role, rights) = role(app);
     // Before the change: what somebody new holds is known without looking.
     let nobody = Account::imagined(&new, app.new_id(), app.now());
-    let claims = claims_of(app, &nobody, &rights).await?;
+    let mut claims = claims_of(app, &nobody, &rights).await?;
     let mut change = app.change(visit.actor.clone()).await?;
     let mut account = match account::create(&mut change, &new, How::Owner).await {
         Ok(account) => account,
@@ -302,6 +303,7 @@ async fn sign_up(app: &App, guest: &Guest, visit: &Visit) -> Result<Option<Arriv
         Err(NotConnected::Taken) => return Ok(None),
         Err(NotConnected::Store(cause)) => return Err(cause.into()),
     }
+    give_workspace(&mut change, &account, &mut claims).await?;
     if let Some(role) = role {
         let definitions = app.catalogue().definitions().clone();
         let granted = rbac::grant(&mut change, &definitions, account.id, &Granted::Role(role)).await;

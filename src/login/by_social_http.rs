@@ -42,7 +42,7 @@ const CODES: &[Code] = &[
     Code::LoginFailed,
 ];
 /// Beside those of every login.
-const EVENTS: &[&str] = &["account_created", "social_connected"];
+const EVENTS: &[&str] = &["account_created", "social_connected", "organization_created", "member_added"];
 
 /// The endpoints of social login.
 pub(super) fn rows() -> Vec<Row> {

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::again::EITHER_ASKED;
 use super::by_password::{self, Entered};
 use super::http::{locked, reauthenticate, refused_login};
+use super::initial::prove_code;
 use super::lockout::Attempt;
 use super::second::{self, Closed};
 use super::step::{Step, step_of};
@@ -20,6 +22,7 @@ use crate::audit::EndReason;
 use crate::base::Secret;
 use crate::factor::{self, Accepted, Code, Enrolment};
 use crate::http::{ApiError, Call, ErrorCode};
+use crate::otp::{self, Digits};
 use crate::principal::Scope;
 use crate::session::{self, Device, Pair, Session, StartError};
 
@@ -101,10 +104,23 @@ pub async fn turn_second_factor_off(
     call: &Call,
     code: &Code,
     password: Option<Secret<String>>,
+    login_code: Option<&Digits>,
 ) -> Result<(), ApiError> {
     let account = account_of(call).await?;
-    reauthenticate(call, &account, password).await?;
+    let proof = match (password, login_code) {
+        (None, Some(digits)) => Some(prove_code(call, &account, digits).await?),
+        (None, None) if account.password_hash.is_some() => {
+            return Err(ApiError::new(ErrorCode::ReauthRequired).saying(EITHER_ASKED));
+        }
+        (password, _) => reauthenticate(call, &account, password).await.map(|()| None)?,
+    };
+    // Holds the account's row.
     let mut change = spent(call, &account, code, Accepted::Any).await?;
+    if let Some(proof) = proof
+        && !otp::spend(&mut change, &proof).await?
+    {
+        return Err(ApiError::new(ErrorCode::LoginCodeRequired));
+    }
     if !factor::disable(&mut change, &account).await? {
         return Err(ApiError::new(ErrorCode::InvalidCode));
     }

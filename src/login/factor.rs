@@ -21,6 +21,7 @@ use crate::crypto::password::MAX_BYTES;
 use crate::factor::{self, Code, Enrolment, NotNow};
 use crate::http::reply::WithCookies;
 use crate::http::{ApiError, Bucket, Call, ErrorCode, Fields, FromFields, Json, Nothing, Row, get, post};
+use crate::otp::Digits;
 use crate::principal::Scope;
 
 const WARNING: &str = "Save the backup codes securely. They will not be shown again.";
@@ -82,10 +83,12 @@ pub(super) fn rows() -> Vec<Row> {
                 E::ReauthRequired,
                 E::InvalidPassword,
                 E::PasswordlessAccount,
+                E::LoginCodeRequired,
                 E::AccountLocked,
                 E::Overloaded,
             ])
             .audited(&["2fa_disabled", "2fa_backup_used", "session_ended", "login_failed", "account_locked"])
+            .audited(&["code_refused"])
             .about("Turn my second factor off"),
         post("/2fa/backup-codes/", backup_codes)
             .person()
@@ -140,12 +143,16 @@ struct Disable {
     code: Option<Code>,
     #[schemars(skip_serializing_if = "Option::is_none")]
     password: Option<Secret<String>>,
+    /// In its place: six digits, from `login/otp/request/`.
+    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    otp_code: Option<Digits>,
 }
 
 impl FromFields for Disable {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         let (code, password) = (code(fields, "code"), password(fields));
-        Some(Self { code, password })
+        let otp_code = fields.optional("otp_code").or_null().parsed(Digits::parse);
+        Some(Self { code, password, otp_code })
     }
 }
 
@@ -257,7 +264,7 @@ struct Disabled {
 
 async fn disable(call: Call, Json(body): Json<Disable>) -> Result<Json<Disabled>, ApiError> {
     let code = body.code.ok_or_else(no_code)?;
-    turn_second_factor_off(&call, &code, body.password).await?;
+    turn_second_factor_off(&call, &code, body.password, body.otp_code.as_ref()).await?;
     Ok(Json(Disabled { message: "2FA disabled successfully", is_enabled: false }))
 }
 

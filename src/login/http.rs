@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::again::EITHER_ASKED;
 use super::breached::breached;
 use super::by_password::{self, Identifier, Visitor, log_in};
 use super::input::{LoginEmail, LoginPhone, PasswordChange, PasswordStrength, Refresh};
@@ -95,10 +96,11 @@ pub(super) fn rows() -> Vec<Row> {
                 Code::PasswordReused,
                 Code::PasswordBreached,
                 Code::PasswordlessAccount,
+                Code::LoginCodeRequired,
                 Code::AccountLocked,
                 Code::Overloaded,
             ])
-            .audited(&["password_change", "session_ended", "login_failed", "account_locked"])
+            .audited(&["password_change", "session_ended", "login_failed", "account_locked", "code_refused"])
             .about("Change my password; every session of mine ends"),
         post("/password/strength/", password_strength)
             .open()
@@ -282,9 +284,12 @@ async fn change_password(
 /// What the endpoint answers.
 pub async fn change_own_password(call: &Call, wish: PasswordChange) -> Result<Strength, ApiError> {
     let (account, now) = (call.person()?.account.id, call.app.now());
-    let (present, new) = (wish.current_password, wish.new_password);
-    let wish = Wish { account, present, new, actor: call.actor() };
-    password::change(&call.app, wish).await.map_err(|refused| refused_change(refused, now))
+    let (present, code, new) = (wish.current_password, wish.otp_code, wish.new_password);
+    let wish = Wish { account, present, code, new, actor: call.actor() };
+    password::change(&call.app, wish).await.map_err(|refused| match refused {
+        password::Refused::NotAsked => ApiError::new(Code::ReauthRequired).saying(EITHER_ASKED),
+        refused => refused_change(refused, now),
+    })
 }
 
 async fn password_strength(
@@ -368,6 +373,7 @@ fn refused_change(refused: password::Refused, now: Timestamp) -> ApiError {
         },
         Refused::NotAsked => ApiError::new(Code::ReauthRequired),
         Refused::Wrong => ApiError::new(Code::InvalidPassword),
+        Refused::NoCode => ApiError::new(Code::LoginCodeRequired),
         Refused::Passwordless => ApiError::new(Code::PasswordlessAccount),
         Refused::Locked { until } => locked(Some(until), now),
         Refused::Reused => ApiError::new(Code::PasswordReused),

@@ -76,7 +76,7 @@ pub async fn set_first_password(call: &Call, wish: Wanted) -> Result<(), ApiErro
 
 /// Why there is no first password.
 #[derive(Debug)]
-enum Refused {
+pub(super) enum Refused {
     HasOne,
     /// Not a code that was sent to log in with, or none.
     NoCode,
@@ -132,7 +132,7 @@ pub(super) async fn prove_code(call: &Call, account: &Account, digits: &Digits) 
     prove(&call.app, account, Some(digits.clone()), &call.actor()).await.map_err(refused)
 }
 
-async fn prove(
+pub(super) async fn prove(
     app: &App,
     account: &Account,
     digits: Option<Digits>,

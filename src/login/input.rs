@@ -10,6 +10,7 @@ use crate::crypto::password::MAX_BYTES;
 use crate::factor::Code;
 use crate::http::fields::WHOLE;
 use crate::http::{Fields, FromFields};
+use crate::otp::Digits;
 use crate::session::{Device, MAX_DEVICE_LEN};
 
 const NAME_MAX: usize = 100;
@@ -204,6 +205,9 @@ impl FromFields for Refresh {
 pub struct PasswordChange {
     #[schemars(skip_serializing_if = "Option::is_none")]
     pub(super) current_password: Option<Secret<String>>,
+    /// In its place: six digits, from `login/otp/request/`.
+    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    pub(super) otp_code: Option<Digits>,
     pub(super) new_password: Secret<String>,
 }
 
@@ -211,8 +215,9 @@ impl FromFields for PasswordChange {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         let current = fields.optional("current_password").max(MAX_BYTES).or_null().or_blank().secret();
         let current_password = current.filter(|password| !password.expose().is_empty());
+        let otp_code = fields.optional("otp_code").or_null().parsed(Digits::parse);
         let new_password = fields.required("new_password").max(MAX_BYTES).secret();
-        Some(Self { current_password, new_password: new_password? })
+        Some(Self { current_password, otp_code, new_password: new_password? })
     }
 }
 

@@ -25,6 +25,7 @@ mod http;
 mod initial;
 mod input;
 mod lockout;
+mod newcomer;
 mod passkey_http;
 mod password;
 mod register;

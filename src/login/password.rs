@@ -4,6 +4,7 @@
 //! about either; the present one is asked for at a door of its own. Changing a password ends every
 //! session of the account, the one that asked included.
 
+use super::initial;
 use super::lockout::{Door, Knock, knock, note_failure};
 use crate::account::{self, Account, MustChange, NewPassword, PasswordHash};
 use crate::app::App;
@@ -13,6 +14,7 @@ use crate::breach;
 use crate::config::{CharacterClass, Config, Password, PasswordRules};
 use crate::crypto::password::policy::{Class, Owner, Policy, Rules, Strength, Weakness};
 use crate::crypto::password::{Match, Overloaded};
+use crate::otp::{self, Digits, Proof};
 use crate::session::Method;
 use crate::store::Error;
 
@@ -67,6 +69,8 @@ pub(super) enum Refused {
     NotAsked,
     /// The present password is another one.
     Wrong,
+    /// The code in its place is none that was sent to log in with.
+    NoCode,
     /// There is no present password.
     Passwordless,
     Locked {
@@ -96,6 +100,8 @@ impl From<Overloaded> for Refused {
 pub(super) struct Wish {
     pub(super) account: Id,
     pub(super) present: Option<Secret<String>>,
+    /// Stands for it where it is not given.
+    pub(super) code: Option<Digits>,
     pub(super) new: Secret<String>,
     pub(super) actor: Actor,
 }
@@ -112,7 +118,14 @@ pub(super) async fn change(app: &App, wish: Wish) -> Result<Strength, Refused> {
         return Err(Refused::Weak(weaknesses));
     }
     let strength = Strength::of(policy.score(wish.new.expose(), &owner));
-    let was = reauthenticate(app, &account, wish.present, &wish.actor).await?;
+    let was = account.password_hash.as_ref().ok_or(Refused::Passwordless)?;
+    let proof = match (wish.present, wish.code) {
+        (None, Some(digits)) => Some(code_of(app, &account, &digits, &wish.actor).await?),
+        (present, _) => {
+            reauthenticate(app, &account, present, &wish.actor).await?;
+            None
+        }
+    };
     let history = history_of(&config, &account);
     if is_used::<Refused>(app, account.id, Some(was), &wish.new, history).await? {
         return Err(Refused::Reused);
@@ -120,6 +133,12 @@ pub(super) async fn change(app: &App, wish: Wish) -> Result<Strength, Refused> {
     breach::check(app, &wish.new).await.map_err(Refused::Breached)?;
     let hash = PasswordHash::new(app.hasher.hash(wish.new).await?);
     let mut change = app.change(wish.actor).await?;
+    // The account's row first, as everywhere where both are written.
+    if let Some(proof) = &proof
+        && !(account::hold(&mut change, account.id).await? && otp::spend(&mut change, proof).await?)
+    {
+        return Err(Refused::NoCode);
+    }
     let new =
         NewPassword { was: Some(was), hash: &hash, must_change: MustChange::No, how: How::Owner, history };
     if !account::set_password(&mut change, account.id, new).await? {
@@ -128,6 +147,14 @@ pub(super) async fn change(app: &App, wish: Wish) -> Result<Strength, Refused> {
     }
     change.commit().await?;
     Ok(strength)
+}
+
+/// The proof by a code to log in with that was sent to the account's number.
+async fn code_of(app: &App, account: &Account, digits: &Digits, actor: &Actor) -> Result<Proof, Refused> {
+    initial::prove(app, account, Some(digits.clone()), actor).await.map_err(|refused| match refused {
+        initial::Refused::Store(cause) => Refused::Store(cause),
+        _ => Refused::NoCode,
+    })
 }
 
 /// How many former passwords may not come back. One that somebody else chose may not stay.

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use serde_json::Map;
 
 use super::by_password::Entered;
+use super::newcomer::give_workspace;
 use super::{Rights, claims_of};
 use crate::account::{self, Account, NewAccount, PasswordHash, Reference, Target, WriteError};
 use crate::app::{App, Change};
@@ -162,7 +163,7 @@ impl From<Error> for Failed {
 async fn create(app: &App, newcomer: &Newcomer, new: &NewAccount) -> Result<Registered, Failed> {
     let config = app.config();
     let logs_in = newcomer.then == Then::LogIn && config.accounts.registration.log_in_at_once;
-    let claims = if logs_in {
+    let mut claims = if logs_in {
         // Before the change: what somebody new holds is known without looking.
         let nobody = Account::imagined(new, app.new_id(), app.now());
         claims_of(app, &nobody, &Rights::default()).await?
@@ -175,6 +176,7 @@ async fn create(app: &App, newcomer: &Newcomer, new: &NewAccount) -> Result<Regi
         Err(WriteError::Taken(_)) => return Err(Failed::Taken),
         Err(WriteError::Store(cause)) => return Err(cause.into()),
     };
+    give_workspace(&mut change, &account, &mut claims).await?;
     for contact in [Contact::Email, Contact::Phone] {
         if let Some(target) = account.has(contact) {
             otp::ask(&mut change, &account, &target).await?;

@@ -6,6 +6,7 @@
 use super::breached::breached;
 use super::http::{carrier, cookies, device, refuse_foreign, refuse_weak};
 use super::input::Register;
+use super::newcomer;
 use super::password::policy_of;
 use super::register::{self, Newcomer, Registered, Then};
 use super::show::Registration;
@@ -20,6 +21,7 @@ pub(super) fn rows() -> Vec<Row> {
             .limit(Bucket::Register)
             .codes(&[Code::RegistrationClosed, Code::CsrfFailed, Code::PasswordBreached, Code::Overloaded])
             .audited(&["account_created", "registration_repeated", "code_sent", "login"])
+            .audited(newcomer::EVENTS)
             .about("Register an account"),
     ]
 }

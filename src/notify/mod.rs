@@ -20,6 +20,7 @@ pub mod testing;
 mod tests;
 pub mod tls;
 mod webhook;
+mod words;
 
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ use crate::store::Error;
 pub use check::{Checked, check};
 pub use courier::{Courier, LOOK_EVERY};
 pub use webhook::signature;
+pub use words::Words;
 
 /// How long it is tried to tell something at all.
 pub const TRIED_FOR: Duration = Duration::from_hours(24);
@@ -112,10 +114,20 @@ struct Entry<'a> {
 /// Puts a mail into the outbox, unless mail is not configured. The same occasion reaches the same
 /// person once, however often this is called.
 pub async fn write_to(change: &mut Change<'_>, occasion: &Occasion, letter: Letter) -> Result<(), Error> {
+    write_as(change, occasion, letter, &Words::of(occasion.notice)).await
+}
+
+/// The same in the words of the template of this name.
+pub async fn write_as(
+    change: &mut Change<'_>,
+    occasion: &Occasion,
+    letter: Letter,
+    words: &Words<'_>,
+) -> Result<(), Error> {
     if change.app().config().mail.is_none() {
         return Ok(());
     }
-    let Letter { account, to, subject, text } = letter;
+    let Letter { account, to, subject, text } = words.letter(change.app(), letter);
     let content = Content::Mail { to: to.to_string(), subject: one_line(&subject), text };
     let entry = Entry { occasion, channel: Channel::Mail, target: "", account: Some(account), content };
     enter(change, entry).await
@@ -148,10 +160,20 @@ pub async fn mailed_since(
 
 /// Puts a text message into the outbox, unless none can be sent. Told once, as mail is.
 pub async fn text_to(change: &mut Change<'_>, occasion: &Occasion, message: Message) -> Result<(), Error> {
+    text_as(change, occasion, message, &Words::of(occasion.notice)).await
+}
+
+/// The same in the words of the template of this name.
+pub async fn text_as(
+    change: &mut Change<'_>,
+    occasion: &Occasion,
+    message: Message,
+    words: &Words<'_>,
+) -> Result<(), Error> {
     if change.app().config().sms.is_none() {
         return Ok(());
     }
-    let Message { account, to, text } = message;
+    let Message { account, to, text } = words.message(change.app(), message);
     let content = Content::Sms { to: to.to_string(), text };
     let entry = Entry { occasion, channel: Channel::Sms, target: "", account: Some(account), content };
     enter(change, entry).await

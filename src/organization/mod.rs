@@ -261,6 +261,7 @@ pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Refused> 
                 Ok(()) | Err(Refused::NotAMember) => {}
                 Err(Refused::LastOwner) if store::is_alone(change.tx(), organization, account).await? => {
                     close(change, organization).await?;
+                    store::forget_name(change.tx(), organization).await?;
                 }
                 Err(refused) => return Err(refused),
             }

@@ -274,6 +274,12 @@ pub(super) async fn is_anyone(mut src: impl Source, role: &Code) -> Result<bool,
     Ok(src.optional::<(Id,)>(one).await?.is_some())
 }
 
+/// Forgets what an organization was called that was somebody's alone who is gone: it may be their name.
+pub(super) async fn forget_name(tx: &mut Tx, id: Id) -> Result<(), Error> {
+    let update = sql("UPDATE organization SET name = '-', description = '' WHERE id = ?");
+    tx.execute(update.bind(id)).await.map(drop)
+}
+
 /// Switches an organization off.
 pub(super) async fn switch_off(tx: &mut Tx, id: Id, now: Timestamp) -> Result<(), Error> {
     let update = sql("UPDATE organization SET is_active = ?, updated_at = ? WHERE id = ?");

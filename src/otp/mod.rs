@@ -20,9 +20,9 @@ use crate::account::{Account, Target};
 use crate::app::{App, Change};
 use crate::audit::{AccountEvent, Actor, Contact, Event};
 use crate::base::{Id, Secret, Timestamp};
-use crate::config::Notice;
+use crate::config::{CODE_TEMPLATES, Notice};
 use crate::crypto::token::{Token, TokenDigest};
-use crate::notify::{self, Letter, Message, Occasion};
+use crate::notify::{self, Letter, Message, Occasion, Words};
 use crate::store::{Error, FromRow, Source};
 
 pub use contact::ask;
@@ -31,7 +31,7 @@ pub use http::{confirm_contact, rows, send_contact_code};
 
 /// Wrong tries before a code is worth nothing.
 const TRIES: i64 = 5;
-/// Codes that one account is sent on one channel for one purpose before [`FORGOTTEN_AFTER`].
+/// Codes that one account is sent on one channel for one purpose, and one address or number to be proved, before [`FORGOTTEN_AFTER`].
 const SENDS: i64 = 5;
 /// The shortest time between two of them.
 pub const COOL_DOWN: Duration = Duration::from_mins(1);
@@ -60,6 +60,17 @@ impl Purpose {
             Self::Reset => "reset",
             Self::Login => "login",
             Self::Link => "link",
+        }
+    }
+
+    /// The template of what it is told by.
+    const fn template(self) -> &'static str {
+        let [contact, reset, login, link] = CODE_TEMPLATES;
+        match self {
+            Self::Contact => contact,
+            Self::Reset => reset,
+            Self::Login => login,
+            Self::Link => link,
         }
     }
 }
@@ -185,13 +196,15 @@ pub async fn send(change: &mut Change<'_>, errand: &Errand<'_>) -> Result<Sent, 
     let link_digest = link_digest.as_ref().map(TokenDigest::as_str);
     let (code_digest, target) = (code_digest.as_str(), to.as_str());
     let new = store::New { sent, code_digest, link_digest, application, target, now };
+    if !store::may_send(change.tx(), which, &new).await? {
+        let stored = store::find(change.tx(), which).await?;
+        return Err(too_soon(stored.map(|stored| (stored.sends, stored.sent_at, stored.forget_at)), now));
+    }
+    if purpose == Purpose::Contact {
+        note_target(change, account.site, to).await?;
+    }
     if store::replace(change.tx(), which, &new).await? == 0 {
-        let until = match store::find(change.tx(), which).await? {
-            Some(stored) if stored.sends >= SENDS => stored.forget_at,
-            Some(stored) => stored.sent_at.plus(COOL_DOWN),
-            None => now.plus(COOL_DOWN),
-        };
-        return Err(NotSent::TooSoon { until });
+        return Err(too_soon(None, now));
     }
     let occasion = Occasion {
         notice: Notice::Code,
@@ -211,17 +224,49 @@ pub async fn send(change: &mut Change<'_>, errand: &Errand<'_>) -> Result<Sent, 
                 }
             };
             let letter = Letter { account: account.id, to: email.clone(), subject, text };
-            notify::write_to(change, &occasion, letter).await?;
+            let until = words::clock(until);
+            let link = link.as_ref().map_or("", |link| link.expose().as_str());
+            let code = if matches!(form, Form::Link { .. }) { "" } else { digits.expose() };
+            let facts = [("code", code), ("link", link), ("until", until.as_str())];
+            let words = Words::with(purpose.template(), Notice::Code, &facts);
+            notify::write_as(change, &occasion, letter, &words).await?;
         }
         Target::Phone(phone) => {
             let text = words::message(host, &digits);
             let message = Message { account: account.id, to: phone.clone(), text };
-            notify::text_to(change, &occasion, message).await?;
+            let until = words::clock(sent.expires_at);
+            let facts = [("code", digits.expose()), ("link", ""), ("until", until.as_str())];
+            let words = Words::with(purpose.template(), Notice::Code, &facts);
+            notify::text_as(change, &occasion, message, &words).await?;
         }
     }
     let (purpose, contact) = (purpose.name(), to.contact());
     change.record(AccountEvent::CodeSent { account: account.id, purpose, contact }).await?;
     Ok(sent)
+}
+
+/// Counts a code that is to prove an address or number by where it goes: anybody can write down somebody
+/// else's, in as many accounts as they like.
+async fn note_target(change: &mut Change<'_>, site: Id, to: &Target) -> Result<(), NotSent> {
+    use crate::crypto::digest::{hex, hmac_sha256};
+    let now = change.now();
+    let key = change.app().seal.derive("targets of codes");
+    let text = format!("{site}:{}:{}", to.contact().name(), to.as_str());
+    let digest = hex(&hmac_sha256(key.expose(), text.as_bytes()));
+    if store::note_target(change.tx(), &digest, now).await? > 0 {
+        return Ok(());
+    }
+    Err(too_soon(store::target(change.tx(), &digest).await?, now))
+}
+
+/// When the next may be sent where so many were, the last one then, and all are forgotten then.
+fn too_soon(counted: Option<(i64, Timestamp, Timestamp)>, now: Timestamp) -> NotSent {
+    let until = match counted {
+        Some((sends, _, forget_at)) if sends >= SENDS => forget_at,
+        Some((_, sent_at, _)) => sent_at.plus(COOL_DOWN),
+        None => now.plus(COOL_DOWN),
+    };
+    NotSent::TooSoon { until }
 }
 
 /// What a link proves that was sent and neither used nor replaced, and whose time is not over.
@@ -360,7 +405,9 @@ fn digest(app: &App, which: Which, id: Id, digits: &Digits) -> String {
 pub async fn sweep(app: &App) -> Result<u64, Error> {
     let retention = &app.config().retention;
     let mut tx = app.db.begin().await?;
-    let gone = store::sweep(&mut tx, app.now().minus(retention.otp_codes), retention.batch).await?;
+    let before = app.now().minus(retention.otp_codes);
+    let gone = store::sweep(&mut tx, before, retention.batch).await?;
+    let targets = store::sweep_targets(&mut tx, before, retention.batch).await?;
     tx.commit().await?;
-    Ok(gone)
+    Ok(gone + targets)
 }

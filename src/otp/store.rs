@@ -29,12 +29,12 @@ fn at(stmt: Stmt, which: Which) -> Stmt {
         .bind(which.channel.name())
 }
 
-/// Puts a code in the place of the one before; 0 where it is too soon, or there were enough.
+/// Puts a code in the place of the one before; 0 where it is too soon, or there were enough. [`may_send`] comes
+/// before it.
 ///
 /// `forget_at` is written last because MySQL, unlike the others, reads what it has written already.
 pub(super) async fn replace(tx: &mut Tx, which: Which, new: &New<'_>) -> Result<u64, Error> {
     let (now, forget_at) = (new.now, new.now.plus(FORGOTTEN_AFTER));
-    prepare(tx, which, new).await?;
     let stmt = sql(
         "UPDATE one_time_code SET id = ?, code_digest = ?, link_digest = ?, application_id = ?, target = ?, \
                     sent_at = ?, expires_at = ?, used_at = NULL,",
@@ -55,6 +55,57 @@ pub(super) async fn replace(tx: &mut Tx, which: Which, new: &New<'_>) -> Result<
     .bind(forget_at);
     let stmt = at(stmt, which).push("AND (forget_at <= ? OR (sends < ? AND sent_at <= ?))").bind(now);
     tx.execute(stmt.bind(SENDS).bind(now.minus(COOL_DOWN))).await
+}
+
+/// Whether a code may be sent in the place of the one before, and nobody else sends one until the change ends.
+pub(super) async fn may_send(tx: &mut Tx, which: Which, new: &New<'_>) -> Result<bool, Error> {
+    prepare(tx, which, new).await?;
+    let stmt = at(sql("UPDATE one_time_code SET sends = sends"), which);
+    let stmt = stmt.push("AND (forget_at <= ? OR (sends < ? AND sent_at <= ?))").bind(new.now).bind(SENDS);
+    Ok(tx.execute(stmt.bind(new.now.minus(COOL_DOWN))).await? > 0)
+}
+
+/// Counts what is sent to one address or number for whomever; 0 where it is too soon, or there was enough.
+pub(super) async fn note_target(tx: &mut Tx, digest: &str, now: Timestamp) -> Result<u64, Error> {
+    let never = Timestamp::from_millis(0);
+    let begin = sql("INSERT INTO code_target (digest, sends, sent_at, forget_at) VALUES (?, 0, ?, ?)")
+        .bind(digest)
+        .bind(never)
+        .bind(never);
+    tx.execute(begin.upsert(&["digest"], &[])).await?;
+    let stmt = sql("UPDATE code_target SET sent_at = ?,")
+        .bind(now)
+        .push("sends = CASE WHEN forget_at <= ? THEN 1 ELSE sends + 1 END,")
+        .bind(now)
+        .push("forget_at = CASE WHEN forget_at <= ? THEN ? ELSE forget_at END")
+        .bind(now)
+        .bind(now.plus(FORGOTTEN_AFTER))
+        .push("WHERE digest = ? AND (forget_at <= ? OR (sends < ? AND sent_at <= ?))")
+        .bind(digest)
+        .bind(now)
+        .bind(SENDS)
+        .bind(now.minus(COOL_DOWN));
+    tx.execute(stmt).await
+}
+
+/// How often something was sent there, when last, and when that is forgotten.
+pub(super) async fn target(
+    mut src: impl Source,
+    digest: &str,
+) -> Result<Option<(i64, Timestamp, Timestamp)>, Error> {
+    src.optional(sql("SELECT sends, sent_at, forget_at FROM code_target WHERE digest = ?").bind(digest)).await
+}
+
+/// Removes some of the counts that were forgotten before a moment; how many.
+pub(super) async fn sweep_targets(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64, Error> {
+    let over = sql("SELECT digest FROM code_target WHERE forget_at < ? LIMIT ?").bind(before).bind(most);
+    let over: Vec<(String,)> = tx.all(over).await?;
+    let over = over.iter().map(|(digest,)| digest.as_str());
+    // One that counts again in the meantime stays.
+    tx.execute(
+        sql("DELETE FROM code_target WHERE forget_at < ?").bind(before).push("AND digest IN").list(over),
+    )
+    .await
 }
 
 /// Makes sure that there is a row to write into. One that was just made holds no code and counts

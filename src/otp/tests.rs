@@ -119,6 +119,64 @@ fn other(code: &Digits, add: u32) -> Digits {
 const NOBODY: Id = Id::from_u128(9);
 
 on_every_store! {
+    async fn what_is_sent_to_one_address_is_limited_whoever_asks(store: TestStore) {
+        let scene = Scene::on(store, BOTH).await;
+        let app = &scene.app;
+        let victim = Target::Email(email("victim@example.com"));
+        let mut people = Vec::new();
+        for number in 0..12 {
+            people.push(person(app, &format!("p{number}@example.com"), None).await);
+        }
+        let ask = async |account: &Account, to: &Target| {
+            let mut change = app.change(Actor::system()).await.unwrap();
+            let errand = Errand { account, purpose: Purpose::Contact, to, form: Form::Code };
+            let sent = send(&mut change, &errand).await?;
+            change.commit().await?;
+            Ok::<Sent, NotSent>(sent)
+        };
+        let racing = join_all(people[..8].iter().map(|account| ask(account, &victim))).await;
+        assert_eq!(racing.iter().filter(|sent| sent.is_ok()).count(), 1, "{racing:?}");
+        let began = app.now();
+        for (account, number) in people[8..].iter().zip(1..) {
+            assert!(matches!(ask(account, &victim).await, Err(NotSent::TooSoon { until }) if until == app.now().plus(COOL_DOWN)));
+            app.clock.advance(COOL_DOWN);
+            assert!(ask(account, &victim).await.is_ok(), "{number}");
+        }
+        app.clock.advance(COOL_DOWN);
+        let other = person(app, "q@example.com", None).await;
+        let enough = ask(&other, &victim).await;
+        assert!(matches!(enough, Err(NotSent::TooSoon { until }) if until == began.plus(FORGOTTEN_AFTER)), "{enough:?}");
+        // Who was refused may be sent one elsewhere, and nobody else is held up.
+        assert!(ask(&other, &Target::Email(email("q@example.com"))).await.is_ok());
+        assert!(scene.send(Contact::Email).await.is_ok());
+        assert_eq!(waiting(app).await.iter().filter(|one| one.to == "victim@example.com").count(), 5);
+        app.clock.advance(FORGOTTEN_AFTER);
+        assert!(ask(&other, &victim).await.is_ok());
+        let rows: Vec<(String,)> = (&app.db).all(sql("SELECT digest FROM code_target")).await.unwrap();
+        assert!(rows.iter().all(|(digest,)| digest.len() == 64), "no address is kept: {rows:?}");
+        app.clock.advance(FORGOTTEN_AFTER + app.config().retention.otp_codes + Duration::from_secs(1));
+        while sweep(app).await.unwrap() > 0 {}
+        let (left,): (i64,) = (&app.db).one(sql("SELECT COUNT(*) FROM code_target")).await.unwrap();
+        assert_eq!(left, 0);
+    }
+
+    async fn who_is_sent_no_code_at_another_address_keeps_the_one_before(store: TestStore) {
+        let scene = Scene::on(store, BOTH).await;
+        let app = &scene.app;
+        let code = scene.code(Contact::Email).await;
+        let other = person(app, "eve@example.com", None).await;
+        let to = Target::Email(email("new@example.com"));
+        let mut change = app.change(Actor::system()).await.unwrap();
+        ask(&mut change, &other, &to).await.unwrap();
+        change.commit().await.unwrap();
+        app.clock.advance(COOL_DOWN.saturating_sub(Duration::from_secs(1)));
+        let mut change = app.change(Actor::system()).await.unwrap();
+        account::edit(&mut change, scene.account.id, &[Field::Bio("hi".to_owned())]).await.unwrap();
+        ask(&mut change, &scene.account, &to).await.unwrap();
+        change.commit().await.unwrap();
+        assert!(scene.check(Contact::Email, &code).await.is_ok());
+    }
+
     async fn a_code_proves_the_address_that_it_went_to_and_is_used_by_that(store: TestStore) {
         let scene = Scene::on(store, BOTH).await;
         let code = scene.code(Contact::Email).await;

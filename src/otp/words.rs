@@ -101,7 +101,7 @@ pub(super) fn masked(target: &crate::account::Target) -> String {
 }
 
 /// `2026-11-20 10:15`.
-fn clock(at: Timestamp) -> String {
+pub(super) fn clock(at: Timestamp) -> String {
     let text = at.rfc3339();
     text.get(..16).unwrap_or(&text).replace('T', " ")
 }

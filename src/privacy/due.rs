@@ -11,7 +11,7 @@ use super::{Deletion, NotErased, Status, store, words};
 use crate::account;
 use crate::app::App;
 use crate::audit::{self, Actor, How, PrivacyEvent};
-use crate::base::Slug;
+use crate::base::{Id, Slug};
 use crate::store::{Error, again};
 
 /// How many one turn does.
@@ -24,71 +24,106 @@ pub(super) const LOOK_AFTER: Duration = Duration::from_mins(1);
 
 /// Deletes the accounts whose time has come; how many.
 pub async fn delete_due(app: &App) -> Result<u32, Error> {
-    let mut gone = 0;
-    for deletion in store::due(&app.db, Status::Confirmed, app.now(), AT_ONCE).await? {
-        match again(|| delete(app, &deletion)).await {
-            Ok(true) => gone += 1,
-            Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(account = %deletion.account, %error, "an account was not deleted");
-            }
-        }
-    }
-    for deletion in store::due(&app.db, Status::Completed, app.now(), AT_ONCE).await? {
+    let turn = delete_due_of(app, None, &Actor::system()).await?;
+    for deletion in store::due(&app.db, None, Status::Completed, app.now(), AT_ONCE).await? {
         let mut tx = app.db.begin().await?;
         audit::erase(&mut tx, deletion.account).await?;
         store::close(&mut tx, deletion.id).await?;
         tx.commit().await?;
     }
-    Ok(gone)
+    Ok(turn.gone)
 }
 
-async fn delete(app: &App, deletion: &Deletion) -> Result<bool, Error> {
-    let mut change = app.change(Actor { site: deletion.site, ..Actor::system() }).await?;
+/// What became of what was due.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) gone: u32,
+    /// Something stands in the way, which the trail says.
+    pub(super) held_back: u32,
+}
+
+/// Deletes accounts whose time has come, of one site or of all; `by` is whoever says that it is time to look.
+pub(super) async fn delete_due_of(app: &App, site: Option<Id>, by: &Actor) -> Result<Turn, Error> {
+    let mut turn = Turn::default();
+    for deletion in store::due(&app.db, site, Status::Confirmed, app.now(), AT_ONCE).await? {
+        let by = || Actor { site: deletion.site, ..by.clone() };
+        match again(|| delete(app, &deletion, by())).await {
+            Ok(Done::Gone) => turn.gone += 1,
+            Ok(Done::HeldBack) => turn.held_back += 1,
+            Ok(Done::Nothing) => {}
+            Err(error) => {
+                turn.held_back += 1;
+                tracing::warn!(account = %deletion.account, %error, "an account was not deleted");
+            }
+        }
+    }
+    Ok(turn)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    Gone,
+    HeldBack,
+    Nothing,
+}
+
+pub(super) async fn delete(app: &App, deletion: &Deletion, by: Actor) -> Result<Done, Error> {
+    let mut change = app.change(by).await?;
     if !deletion.is_ordered && !account::hold(&mut change, deletion.account).await? {
         // Whoever stopped it may have done so because it is not its person who wants it gone.
         if wait_on(&mut change, deletion).await? {
             change.commit().await?;
         }
-        return Ok(false);
+        return Ok(Done::Nothing);
     }
-    let Some(person) = account::by_id(change.tx(), deletion.account).await? else { return Ok(false) };
+    let Some(person) = account::by_id(change.tx(), deletion.account).await? else { return Ok(Done::Nothing) };
     match erase(&mut change, &person, How::Rule).await {
         Ok(()) => {}
-        Err(NotErased::Gone) => return Ok(false),
+        Err(NotErased::Gone) => return Ok(Done::Nothing),
         Err(NotErased::Store(cause)) => return Err(cause),
         Err(NotErased::SoleOwner(organizations)) => {
             drop(change);
-            return hold_back(app, deletion, &organizations).await.map(|()| false);
+            return hold_back(app, deletion, Obstacle::SoleOwner(organizations))
+                .await
+                .map(|()| Done::HeldBack);
         }
         Err(NotErased::LastSuperuser) => {
             drop(change);
-            return hold_back(app, deletion, &[]).await.map(|()| false);
+            return hold_back(app, deletion, Obstacle::LastSuperuser).await.map(|()| Done::HeldBack);
         }
     }
     let (now, account) = (change.now(), deletion.account);
-    // Called off a moment ago, or done by another replica: then nothing happened here.
-    if store::complete(change.tx(), deletion.id, now, now.plus(LOOK_AFTER)).await? == 0 {
-        return Ok(false);
+    // Called off or put off since the list was read, or done by another replica: then nothing happened here.
+    if store::complete(change.tx(), deletion.id, now, now.plus(LOOK_AFTER), Some(now)).await? == 0 {
+        return Ok(Done::Nothing);
     }
     change.record(PrivacyEvent::DeletionCompleted { account, deletion: deletion.id }).await?;
     change.commit().await?;
-    Ok(true)
+    Ok(Done::Gone)
 }
 
-/// Says what stands in the way, these organizations or that nobody else is a superuser, and tries again
-/// tomorrow. Its person is told the first time.
-async fn hold_back(app: &App, deletion: &Deletion, organizations: &[Slug]) -> Result<(), Error> {
+/// What stands in the way.
+enum Obstacle {
+    /// These organizations would be left to others without an owner.
+    SoleOwner(Vec<Slug>),
+    /// Nobody else is a superuser.
+    LastSuperuser,
+}
+
+/// Says what stands in the way, and tries again tomorrow. Its person is told the first time.
+async fn hold_back(app: &App, deletion: &Deletion, obstacle: Obstacle) -> Result<(), Error> {
     let mut change = app.change(Actor { site: deletion.site, ..Actor::system() }).await?;
     let now = change.now();
     if store::hold_back(change.tx(), deletion, now, now.plus(TRY_AGAIN_AFTER)).await? == 0 {
         return Ok(());
     }
-    let (account, organizations) =
-        (deletion.account, organizations.iter().map(ToString::to_string).collect::<Vec<_>>());
-    let (why, told) = match organizations.as_slice() {
-        [] => ("last_superuser", "nobody else is a superuser".to_owned()),
-        owned => ("sole_owner", format!("nobody else owns: {}", owned.join(", "))),
+    let account = deletion.account;
+    let (why, told, organizations) = match obstacle {
+        Obstacle::LastSuperuser => ("last_superuser", "nobody else is a superuser".to_owned(), Vec::new()),
+        Obstacle::SoleOwner(slugs) => {
+            let owned: Vec<String> = slugs.iter().map(ToString::to_string).collect();
+            ("sole_owner", format!("nobody else owns: {}", owned.join(", ")), owned)
+        }
     };
     tracing::warn!(%account, ?organizations, why, "an account is not deleted: nobody could take its place");
     if deletion.held_back_at.is_none()

@@ -78,6 +78,6 @@ pub async fn erase_now(change: &mut Change<'_>, person: &Account, how: How) -> R
     new.is_ordered = true;
     confirmed(change, &mut new, now).await?;
     erase(change, person, how).await?;
-    store::complete(change.tx(), new.id, now, now.plus(LOOK_AFTER)).await?;
+    store::complete(change.tx(), new.id, now, now.plus(LOOK_AFTER), None).await?;
     Ok(change.record(PrivacyEvent::DeletionCompleted { account, deletion: new.id }).await?)
 }

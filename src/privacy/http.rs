@@ -18,8 +18,7 @@ use crate::login::{self, Given, Lately, PROOF_CODES, PROOF_EVENTS, Place};
 const TOKEN_MAX: usize = 128;
 
 /// Endpoints for people about themselves.
-#[must_use]
-pub fn rows() -> Vec<Row> {
+pub(super) fn rows() -> Vec<Row> {
     vec![
         post("/request-account-deletion/", request)
             .person()

@@ -10,6 +10,7 @@ mod due;
 mod erase;
 mod export;
 mod http;
+mod office;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -30,9 +31,17 @@ use crate::store::{Error, FromRow, Source};
 pub use due::{delete_due, sweep};
 pub use erase::{NotErased, erase_now};
 pub use export::{SHOWN_ROWS, export};
-pub use http::{Proved, Wanted, ask, hand_over, keep, rows};
+pub use http::{Proved, Wanted, ask, hand_over, keep};
 pub use wait::react;
 pub use words::PAGE;
+
+/// Every endpoint of this slice.
+#[must_use]
+pub fn rows() -> Vec<crate::http::Row> {
+    let mut rows = http::rows();
+    rows.extend(office::rows());
+    rows
+}
 
 /// The series of the numbers that wires show.
 const SERIES: &str = "account_deletion";
@@ -96,6 +105,11 @@ pub struct Deletion {
     pub held_back_at: Option<Timestamp>,
     pub completed_at: Option<Timestamp>,
     pub cancelled_at: Option<Timestamp>,
+    /// From where its person asked; nothing once the account is gone.
+    pub address: Option<String>,
+    /// Who carried it out before its time, and why.
+    pub processed_by: Option<Id>,
+    pub notes: String,
 }
 
 /// Why an account is not to go.
@@ -132,6 +146,7 @@ pub async fn request(change: &mut Change<'_>, account: Id, reason: String) -> Re
     call_off(change, account).await?;
     let mut new = begun(change, &person, reason).await?;
     new.application = change.actor().application;
+    new.address = change.actor().address.map(|address| address.to_string());
     let Some(to) = words::reached(change.app(), &person) else {
         let due_at = due_at(change);
         confirmed(change, &mut new, due_at).await?;
@@ -185,6 +200,9 @@ async fn begun(change: &mut Change<'_>, person: &Account, reason: String) -> Res
         held_back_at: None,
         completed_at: None,
         cancelled_at: None,
+        address: None,
+        processed_by: None,
+        notes: String::new(),
     })
 }
 

@@ -4,7 +4,7 @@
 //! it was left.
 
 use super::{Deletion, Status};
-use crate::base::{Id, Timestamp};
+use crate::base::{Id, Number, Timestamp};
 use crate::crypto::token::TokenDigest;
 use crate::store::{Error, Source, Stmt, Tx, sql};
 use crate::text_column;
@@ -13,7 +13,8 @@ text_column!(Status, Status::from_name);
 
 fn select() -> Stmt {
     sql("SELECT id, number, site_id AS site, account_id AS account, application_id AS application, status, \
-         reason, is_ordered, requested_at, confirmed_at, due_at, held_back_at, completed_at, cancelled_at \
+         reason, is_ordered, requested_at, confirmed_at, due_at, held_back_at, completed_at, cancelled_at, \
+         address, processed_by, notes \
          FROM account_deletion")
 }
 
@@ -24,8 +25,8 @@ pub(super) async fn insert(
 ) -> Result<(), Error> {
     let stmt = sql(
         "INSERT INTO account_deletion (id, number, site_id, account_id, application_id, status, token_digest, \
-         token_ends_at, reason, is_ordered, requested_at, confirmed_at, due_at, try_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         token_ends_at, reason, is_ordered, requested_at, confirmed_at, due_at, try_at, address, notes) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '')",
     )
     .bind(new.id)
     .bind(new.number)
@@ -40,7 +41,8 @@ pub(super) async fn insert(
     .bind(new.requested_at)
     .bind(new.confirmed_at)
     .bind(new.due_at)
-    .bind(new.due_at);
+    .bind(new.due_at)
+    .bind(new.address.as_deref());
     tx.execute(stmt).await.map(drop)
 }
 
@@ -53,6 +55,73 @@ pub(super) async fn of_account(mut src: impl Source, account: Id) -> Result<Vec<
 pub(super) async fn open_of(mut src: impl Source, account: Id) -> Result<Vec<Deletion>, Error> {
     let stmt = select().push("WHERE account_id = ? AND status IN ('confirmation_sent', 'confirmed')");
     src.all(stmt.bind(account).push("ORDER BY number, id")).await
+}
+
+/// What somebody looks for who watches over the deletions of a site.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sought {
+    pub account: Option<Id>,
+    pub status: Option<Status>,
+    /// Asked for at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Asked for before this one.
+    pub until: Option<Timestamp>,
+}
+
+impl Sought {
+    fn narrow(self, stmt: Stmt, site: Id) -> Stmt {
+        stmt.push("WHERE site_id = ?")
+            .bind(site)
+            .and_if(self.account, "account_id = ?")
+            .and_if(self.status.map(Status::name), "status = ?")
+            .and_if(self.since, "requested_at >= ?")
+            .and_if(self.until, "requested_at < ?")
+    }
+}
+
+/// How many there are.
+pub(super) async fn count(mut src: impl Source, site: Id, sought: Sought) -> Result<i64, Error> {
+    let (count,): (i64,) = src.one(sought.narrow(sql("SELECT COUNT(*) FROM account_deletion"), site)).await?;
+    Ok(count)
+}
+
+/// Some of them, sorted by these fields.
+pub(super) async fn sought(
+    mut src: impl Source,
+    site: Id,
+    sought: Sought,
+    by: &[(&'static str, bool)],
+    (offset, limit): (u32, u32),
+) -> Result<Vec<Deletion>, Error> {
+    let mut stmt = sought.narrow(select(), site).push("ORDER BY");
+    for field in by {
+        stmt = stmt.push(match field {
+            // What has no such moment yet comes last on every database.
+            ("confirmed_at", false) => "CASE WHEN confirmed_at IS NULL THEN 1 ELSE 0 END, confirmed_at,",
+            ("confirmed_at", true) => "CASE WHEN confirmed_at IS NULL THEN 1 ELSE 0 END, confirmed_at DESC,",
+            ("grace_period_ends_at", false) => "CASE WHEN due_at IS NULL THEN 1 ELSE 0 END, due_at,",
+            ("grace_period_ends_at", true) => "CASE WHEN due_at IS NULL THEN 1 ELSE 0 END, due_at DESC,",
+            (_, false) => "requested_at, number,",
+            (_, true) => "requested_at DESC, number DESC,",
+        });
+    }
+    src.all(stmt.push("number, id LIMIT ? OFFSET ?").bind(limit).bind(offset)).await
+}
+
+/// The one of a site with this number.
+pub(super) async fn by_number(
+    mut src: impl Source,
+    site: Id,
+    number: Number,
+) -> Result<Option<Deletion>, Error> {
+    src.optional(select().push("WHERE site_id = ? AND number = ?").bind(site).bind(number)).await
+}
+
+/// Notes who carries it out, and why; 0 where nobody confirmed it, or it is over.
+pub(super) async fn process(tx: &mut Tx, id: Id, by: Id, notes: &str) -> Result<u64, Error> {
+    let stmt = sql("UPDATE account_deletion SET processed_by = ?, notes = ? \
+                    WHERE id = ? AND status = 'confirmed'");
+    tx.execute(stmt.bind(by).bind(notes).bind(id)).await
 }
 
 pub(super) async fn by_id(mut src: impl Source, id: Id) -> Result<Option<Deletion>, Error> {
@@ -86,16 +155,24 @@ pub(super) async fn cancel(tx: &mut Tx, id: Id, now: Timestamp) -> Result<u64, E
     tx.execute(stmt.bind(now).bind(id)).await
 }
 
-/// Notes that the account is gone, and when to look for what was written of it meanwhile.
-pub(super) async fn complete(tx: &mut Tx, id: Id, now: Timestamp, look_at: Timestamp) -> Result<u64, Error> {
+/// Notes that the account is gone, and when to look for what was written of it meanwhile; 0 where it is over,
+/// or is not due by `due_by`.
+pub(super) async fn complete(
+    tx: &mut Tx,
+    id: Id,
+    now: Timestamp,
+    look_at: Timestamp,
+    due_by: Option<Timestamp>,
+) -> Result<u64, Error> {
     let stmt = sql("UPDATE account_deletion SET status = 'completed', completed_at = ?, try_at = ? \
                     WHERE id = ? AND status = 'confirmed'");
-    tx.execute(stmt.bind(now).bind(look_at).bind(id)).await
+    tx.execute(stmt.bind(now).bind(look_at).bind(id).and_if(due_by, "due_at <= ?")).await
 }
 
 /// Forgets why anybody of this account wanted to go.
 pub(super) async fn forget_reasons(tx: &mut Tx, account: Id) -> Result<(), Error> {
-    let stmt = sql("UPDATE account_deletion SET reason = '', token_digest = NULL WHERE account_id = ?");
+    let stmt = sql("UPDATE account_deletion SET reason = '', token_digest = NULL, address = NULL \
+                    WHERE account_id = ?");
     tx.execute(stmt.bind(account)).await.map(drop)
 }
 
@@ -123,12 +200,13 @@ pub(super) async fn put_off(tx: &mut Tx, id: Id, due_at: Timestamp) -> Result<u6
 /// have been written about since.
 pub(super) async fn due(
     mut src: impl Source,
+    site: Option<Id>,
     status: Status,
     now: Timestamp,
     limit: u32,
 ) -> Result<Vec<Deletion>, Error> {
-    let stmt = select().push("WHERE status = ? AND try_at <= ? ORDER BY try_at, id LIMIT ?");
-    src.all(stmt.bind(status.name()).bind(now).bind(limit)).await
+    let stmt = select().push("WHERE status = ? AND try_at <= ?").bind(status.name()).bind(now);
+    src.all(stmt.and_if(site, "site_id = ?").push("ORDER BY try_at, id LIMIT ?").bind(limit)).await
 }
 
 /// It needs no looking at any more.

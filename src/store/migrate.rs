@@ -54,6 +54,7 @@ pub const FILES: &[File] = files! {
     "0024_deletion_order"
     "0025_rights"
     "0026_audit_address"
+    "0027_deletion_office"
     "0028_organization"
     "0029_invitation"
     "0030_account_search"

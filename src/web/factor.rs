@@ -267,7 +267,7 @@ pub(super) async fn turn_off(call: Call, form: Form) -> Result<Reply, ApiError> 
         return Ok(lead_to(SECOND_FACTOR));
     }
     let turned = match Code::read(form.text("code")) {
-        Some(code) => login::turn_second_factor_off(&call, &code, step::password(&form)).await,
+        Some(code) => login::turn_second_factor_off(&call, &code, step::password(&form), None).await,
         None => Err(ApiError::new(ErrorCode::CodeRequired)),
     };
     match turned {

@@ -80,7 +80,7 @@ fn doors() -> Vec<Row> {
             .page()
             .limit(Bucket::Login)
             .audited(LOGIN_EVENTS)
-            .audited(&["account_created", "social_connected"])
+            .audited(&["account_created", "social_connected", "organization_created", "member_added"])
             .about("Log in with a password of the directory"),
         get("/magic-link/verify/", link::look)
             .open()
@@ -112,13 +112,13 @@ fn doors() -> Vec<Row> {
             .page()
             .limit(Bucket::Login)
             .audited(LOGIN_EVENTS)
-            .audited(&["account_created", "social_connected"])
+            .audited(&["account_created", "social_connected", "organization_created", "member_added"])
             .about("Come back from a provider"),
         post("/portcullis/social/finish/", social::finish)
             .page()
             .limit(Bucket::Login)
             .audited(LOGIN_EVENTS)
-            .audited(&["account_created", "social_connected"])
+            .audited(&["account_created", "social_connected", "organization_created", "member_added"])
             .about("The code of a second factor, after coming back"),
         get(deletion::PAGE, deletion::look).page().about("Confirm that an account is to be deleted"),
         post(deletion::PAGE, deletion::confirm)

@@ -12,6 +12,7 @@ use crate::codes::{Post, code_in, text_of};
 use crate::support::people::{PASSWORD, User};
 use crate::support::raw::Answer;
 use crate::support::replica::until;
+use crate::support::tls::{self, Pair};
 use crate::support::{Act, Seen, Upstream};
 
 const KNOWN: &str = "Known-horse-7-staple";
@@ -194,4 +195,27 @@ async fn a_service_that_is_down_slow_or_lying_is_none() {
     assert_eq!((reset.status, &reset.json()["password_safe"]), (200, &json!(false)), "{}", reset.text());
     let eve = refusing.gateway.user("eve", &refusing.keys).await;
     assert!(refusing.is_in(&eve).await);
+}
+
+#[tokio::test]
+async fn a_service_of_ones_own_is_believed_by_the_authority_that_is_named_and_by_no_other() {
+    let ranges = Upstream::start(answer).await;
+    let pair = Pair::for_name("localhost");
+    let secure = tls::in_front_of(ranges.address, &pair, None).await;
+    let folder = tempfile::tempdir().unwrap();
+    pair.write(folder.path(), "own");
+    Pair::for_name("localhost").write(folder.path(), "other");
+    let url = format!("https://localhost:{}", secure.port());
+    let by =
+        |name: &str| format!(", on_unavailable: refuse, ca_file: '{}'", folder.path().join(name).display());
+    let own = Post::start(&yaml(&url, &by("own.crt"))).await;
+    is_breached(&own.register("bob", KNOWN).await);
+    assert_eq!(own.register("bob", FINE).await.status, 201);
+    let count = ranges.count();
+    for more in [by("other.crt"), ", on_unavailable: refuse".to_owned()] {
+        let strange = Post::start(&yaml(&url, &more)).await;
+        let refused = strange.register("bob", FINE).await;
+        assert_eq!((refused.status, refused.code().as_str()), (503, "SERVICE_UNAVAILABLE"), "{more}");
+    }
+    assert_eq!(ranges.count(), count, "nothing was asked of a stranger");
 }

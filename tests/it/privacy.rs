@@ -31,13 +31,13 @@ fn token_in(text: &str) -> String {
 }
 
 impl Post {
-    async fn status_of(&self, user: &User) -> Value {
+    pub async fn status_of(&self, user: &User) -> Value {
         let lines = [&self.keys.lines()[..], &[user.bearer(), elsewhere()]].concat();
         self.gateway.call("GET", "/account-deletion-status/", &lines, &Value::Null).await.json()
     }
 
     /// Asks with the password; the token of the mail with this number.
-    async fn leave(&self, user: &User, number: usize) -> String {
+    pub async fn leave(&self, user: &User, number: usize) -> String {
         let body = json!({"password": PASSWORD, "reason": "bye"});
         let asked = self.call(Some(user), "/request-account-deletion/", body).await;
         assert_eq!(asked.status, 201, "{}", asked.text());

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use portcullis::base::{Id, Phone};
+use portcullis::factor::Seed;
 use serde_json::{Value, json};
 
 use crate::codes::{Post, code_in, text_of};
@@ -83,4 +84,66 @@ async fn somebody_without_a_password_logs_in_by_text_message_ends_sessions_and_s
     for code in ["login_code_requested", "new_device_detected", "session_ended", "password_change"] {
         assert!(trail.iter().any(|found| found == code), "{code} in {trail:?}");
     }
+}
+
+#[tokio::test]
+async fn a_code_that_was_sent_stands_for_the_password_where_it_is_asked_for_again() {
+    let post = Post::start("login: { otp: { log_in: true } }\n").await;
+    let id = post.gateway.account("ada", |new| new.phone = Some(Phone::parse("+33612345678").unwrap())).await;
+    let ada = post.gateway.log_in("ada", id, &post.keys).await;
+    let told = |answer: &Answer| (answer.status, answer.code());
+    let new = "Another-horse-7-staple";
+    let change = async |body: Value| post.call(Some(&ada), "/password/change/", body).await;
+    let none = change(json!({"new_password": new})).await;
+    assert_eq!(told(&none), (400, "REAUTH_REQUIRED".to_owned()));
+    assert_eq!(none.json()["error"], "Current password or a valid OTP code is required");
+    let code = post.code_to_log_in(1).await;
+    let other = if code == "000000" { "000001" } else { "000000" };
+    let wrong = change(json!({"otp_code": other, "new_password": new})).await;
+    assert_eq!(told(&wrong), (400, "OTP_REQUIRED".to_owned()));
+    // A password that is given and wrong is not helped by a code, which is not looked at.
+    let both = change(json!({"current_password": "wrong", "otp_code": code, "new_password": new})).await;
+    assert_eq!(told(&both), (400, "INVALID_PASSWORD".to_owned()));
+    let weak = change(json!({"otp_code": code, "new_password": "short"})).await;
+    assert_eq!(told(&weak), (400, "VALIDATION_ERROR".to_owned()));
+    let uses = (0..4).map(|n| change(json!({"otp_code": code, "new_password": format!("{new}{n}")})));
+    let answers = futures::future::join_all(uses).await;
+    let won: Vec<usize> = (0..4).filter(|n| answers[*n].status == 200).collect();
+    assert_eq!(won.len(), 1, "once: {:?}", answers.iter().map(told).collect::<Vec<_>>());
+    assert_eq!(post.ask("GET", "/me/", &ada).await.status, 401, "every session ends");
+    let body = json!({"email": "ada@example.com", "password": format!("{new}{}", won[0])});
+    assert_eq!(post.call(None, "/login/email/", body).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_second_factor_is_turned_off_with_a_code_in_place_of_a_password_that_nobody_has() {
+    let post = Post::start("login: { otp: { log_in: true } }\n").await;
+    post.gateway
+        .account("ada", |new| {
+            (new.password_hash, new.phone) = (None, Some(Phone::parse("+33612345678").unwrap()));
+        })
+        .await;
+    let code = post.code_to_log_in(1).await;
+    let ada = user_of(&post.enter(&code, "v=1|os=linux|device=desktop").await);
+    let begun = post.call(Some(&ada), "/2fa/setup/", json!({})).await;
+    assert_eq!(begun.status, 200, "{}", begun.text());
+    let seed = Seed::parse(begun.json()["secret"].as_str().unwrap()).unwrap();
+    let now = || seed.code_at(post.gateway.running.app.now()).expose().clone();
+    let ada = user_of(&post.call(Some(&ada), "/2fa/confirm/", json!({"code": now()})).await);
+    let off = async |body: Value| post.call(Some(&ada), "/2fa/disable/", body).await;
+    let code = post.code_to_log_in(2).await;
+    let other = if code == "000000" { "000001" } else { "000000" };
+    for (body, expected) in [
+        (json!({"otp_code": code}), "CODE_REQUIRED"),
+        (json!({"code": now()}), "PASSWORDLESS_ACCOUNT_USE_SET_INITIAL_PASSWORD"),
+        (json!({"code": now(), "otp_code": other}), "OTP_REQUIRED"),
+        (json!({"code": "000000", "otp_code": code}), "INVALID_CODE"),
+    ] {
+        assert_eq!(off(body).await.code(), expected);
+    }
+    let done = off(json!({"code": now(), "otp_code": code})).await;
+    assert_eq!((done.status, &done.json()["is_enabled"]), (200, &json!(false)), "{}", done.text());
+    let again =
+        post.call(Some(&ada), "/password/set-initial/", json!({"otp_code": code, "new_password": PASSWORD}));
+    assert_eq!(again.await.code(), "OTP_REQUIRED", "it was used up");
 }

@@ -259,7 +259,7 @@ async fn whoever_comes_from_tenxyte_keeps_password_rights_and_organizations_on_m
 }
 
 /// Its tables, as far as they are read.
-const TENXYTE: [&str; 16] = [
+const TENXYTE: [&str; 15] = [
     "CREATE TABLE users (id BIGINT PRIMARY KEY, email VARCHAR(191), phone_country_code VARCHAR(5), \
      phone_number VARCHAR(20), password VARCHAR(128) NOT NULL, first_name VARCHAR(100) NOT NULL, \
      last_name VARCHAR(100) NOT NULL, is_email_verified BOOLEAN NOT NULL, is_phone_verified BOOLEAN NOT NULL, \
@@ -287,7 +287,6 @@ const TENXYTE: [&str; 16] = [
     "INSERT INTO organization_roles VALUES (1, 'owner'), (2, 'member'), (3, 'sorcerer')",
     "INSERT INTO organization_memberships VALUES (1, 1, 1, 1, 'active'), (2, 1, 6, 2, 'active'), \
      (3, 1, 2, 2, 'pending'), (4, 2, 1, 1, 'active'), (5, 2, 4, 3, 'active'), (6, 3, 5, 1, 'active')",
-    "UPDATE organizations SET description = '' WHERE id = 4",
 ];
 
 /// A row of its users: number, address, name, and what is so of them.
@@ -315,7 +314,7 @@ fn tenxyte_user(number: i64, name: &str, words: &[&str], hash: &str) -> portcull
     .bind(is("staff"))
     .bind(is("superuser"))
     .bind((!is("by_phone")).then_some(name))
-    .bind(false)
+    .bind(is("must_change"))
 }
 
 async fn whoever_comes_from_tenxyte(dialect: Dialect) {
@@ -333,7 +332,7 @@ async fn whoever_comes_from_tenxyte(dialect: Dialect) {
         (3, "eve", &["banned", "superuser"]),
         (4, "kim", &["locked", "verified"]),
         (5, "lee", &["deleted"]),
-        (6, "max", &["by_phone", "verified"]),
+        (6, "max", &["by_phone", "verified", "must_change"]),
     ] {
         tx.execute(tenxyte_user(number, name, words, &hash)).await.unwrap();
     }
@@ -383,6 +382,12 @@ async fn whoever_comes_from_tenxyte(dialect: Dialect) {
     assert_eq!(shown(&place, "eve@example.com")["superuser"], false);
     let max = shown(&place, "+33612345678");
     assert!(max["permissions"].to_string().contains("users.view") && max["phone_verified"] == true, "{max}");
+    assert_eq!((&max["must_change_password"], &ada["must_change_password"]), (&json!(true), &json!(false)));
+    let profile = place.run("user export ada@example.com").json()["user_info"].clone();
+    assert_eq!(
+        (&profile["bio"], &profile["timezone"], &profile["language"]),
+        (&json!("knits"), &json!("Europe/Paris"), &json!("fr"))
+    );
     let members = async |slug: &str| {
         let slug = Slug::parse(slug).unwrap();
         let db = shared.store.db();

@@ -13,6 +13,7 @@ mod demo;
 mod explained;
 mod gateway;
 mod import;
+mod keys;
 mod killed;
 mod obeyed;
 mod people;

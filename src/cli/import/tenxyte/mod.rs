@@ -45,8 +45,11 @@ async fn read_from(db: &Db) -> Result<Found, Error> {
     let mut remarks = Vec::new();
     let profiles = match store::profiles(db).await {
         Ok(profiles) => profiles,
-        Err(Error::Broken { .. }) => {
-            remarks.push("user names and profiles: this version of Tenxyte keeps none".to_owned());
+        Err(Error::Broken { cause }) => {
+            remarks.push(format!(
+                "user names, profiles and who must choose another password: this version of Tenxyte keeps none, or they \
+                 cannot be read ({cause})"
+            ));
             Vec::new()
         }
         Err(cause) => return Err(cause),

@@ -1,0 +1,120 @@
+//! Organizations that come with accounts, where the configuration says so (contract section 13).
+//! Law: who has the account has the organization, and a name that is taken makes neither.
+
+use portcullis::account::{self, Reference};
+use portcullis::audit::How;
+use portcullis::base::Email;
+use portcullis::config;
+use portcullis::organization;
+use portcullis::privacy;
+use portcullis::store::{DEFAULT_SITE, Source as _, sql};
+use serde_json::{Value, json};
+
+use crate::codes::Post;
+use crate::support::people::PASSWORD;
+
+const YAML: &str = "accounts: { registration: { workspace: true } }\n";
+
+async fn all(post: &Post) -> Vec<(String, String)> {
+    let found = organization::list(&post.gateway.running.app.db, DEFAULT_SITE).await.unwrap();
+    found.into_iter().map(|one| (one.slug.to_string(), one.name)).collect()
+}
+
+#[tokio::test]
+async fn who_registers_gets_an_organization_in_the_same_change_and_who_is_there_already_none() {
+    let post = Post::start(YAML).await;
+    let body = |email: &str, name: &str| json!({"email": email, "password": PASSWORD, "first_name": name});
+    let made = post.call(None, "/register/", body("ada@example.com", "Ada")).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let reference = Reference::Email(Email::parse("ada@example.com").unwrap());
+    let db = &post.gateway.running.app.db;
+    let ada = account::find(db, DEFAULT_SITE, &reference).await.unwrap().unwrap();
+    let slug = format!("workspace-{}", ada.number);
+    assert_eq!(all(&post).await, [(slug.clone(), "Ada's Workspace".to_owned())]);
+    let held = organization::memberships(db, ada.id).await.unwrap();
+    assert_eq!((held.len(), held[0].role.as_str()), (1, "owner"));
+    let again = post.call(None, "/register/", body("ada@example.com", "Eve")).await;
+    assert_eq!((again.status, all(&post).await.len()), (201, 1));
+    let trail = post.codes_of_the_trail().await;
+    for code in ["account_created", "organization_created", "member_added"] {
+        assert_eq!(trail.iter().filter(|found| *found == code).count(), 1, "{code} in {trail:?}");
+    }
+    // All of one request, so of one change.
+    let rows = portcullis::audit::tail(db, 0, 100).await.unwrap();
+    let of = |code: &str| rows.iter().find(|row| row.code == code).unwrap().request_id.clone().unwrap();
+    assert_eq!(of("account_created"), of("organization_created"));
+
+    // Somebody called theirs so before, and somebody has no name.
+    let next = format!("workspace-{}", ada.number.0 + 1);
+    post.gateway.organization(&next, ada.id, None).await;
+    assert_eq!(
+        post.call(None, "/register/", json!({"email": "bob@example.com", "password": PASSWORD})).await.status,
+        201
+    );
+    let names: Vec<String> = all(&post).await.into_iter().map(|(_, name)| name).collect();
+    assert!(names.contains(&"bob's Workspace".to_owned()), "{names:?}");
+
+    // What is called after somebody is called after nobody once they are gone.
+    let bob = Reference::Email(Email::parse("bob@example.com").unwrap());
+    let gone = post.gateway.change(async |change| {
+        let person = account::find(change.tx(), DEFAULT_SITE, &bob).await.unwrap().unwrap();
+        privacy::erase_now(change, &person, How::Administrator).await.is_ok()
+    });
+    assert!(gone.await);
+    let (left,): (i64,) = (&post.gateway.running.app.db)
+        .one(sql("SELECT COUNT(*) FROM organization WHERE name LIKE '%bob%'"))
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn nobody_gets_one_where_the_configuration_does_not_say_so() {
+    let post = Post::start("").await;
+    let body = json!({"email": "ada@example.com", "password": PASSWORD});
+    assert_eq!(post.call(None, "/register/", body).await.status, 201);
+    assert_eq!(all(&post).await, []);
+}
+
+#[tokio::test]
+async fn a_token_names_the_organization_that_came_with_its_account() {
+    let more = "accounts: { registration: { workspace: true, log_in_at_once: true } }\n\
+                tokens: { claims: { include: [account_id] } }\n";
+    let post = Post::start(more).await;
+    let body = json!({"email": "ada@example.com", "password": PASSWORD, "login": true});
+    let made = post.call(None, "/register/", body).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let access = made.json()["access_token"].as_str().expect("a token").to_owned();
+    let payload = portcullis::crypto::digest::unbase64url(access.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&payload).unwrap();
+    let own = organization::list(&post.gateway.running.app.db, DEFAULT_SITE).await.unwrap();
+    assert_eq!(claims["account_id"], json!(own[0].id));
+}
+
+#[test]
+fn organizations_that_are_switched_off_come_with_nobody() {
+    let yaml = format!("preset: development\norganizations: {{ enabled: false }}\n{YAML}");
+    let refused = config::load_text(&yaml).err().expect("a problem").to_string();
+    assert!(refused.contains("accounts.registration.workspace"), "{refused}");
+}
+
+#[tokio::test]
+async fn mail_and_text_messages_say_what_the_configuration_says() {
+    let templates = "templates:\n  account.code.contact: { subject: 'Code von {host}', mail: \"Hier {code} bis {until}. {unknown word}\", message: 'SMS {code}' }\n  \
+                     account.registration_repeated: { mail: \"{text}-- Acme\" }\n";
+    let post = Post::start(templates).await;
+    let body = json!({"email": "ada@example.com", "phone_country_code": "33", "phone_number": "612345678", "password": PASSWORD});
+    assert_eq!(post.call(None, "/register/", body.clone()).await.status, 201);
+    let letter = post.letter(1).await;
+    let text = crate::codes::text_of(&letter);
+    let code = crate::codes::code_in(&text);
+    assert!(text.starts_with(&format!("Hier {code} bis 20")) && text.contains("{unknown word}"), "{text}");
+    assert!(letter.text.contains("Subject: Code von "), "{}", letter.text);
+    let (_, message) = post.message(1).await;
+    assert_eq!(message, format!("SMS {}", crate::codes::code_in(&message)));
+    let ada = post.gateway.log_in("ada", portcullis::base::Id::from_u128(0), &post.keys).await;
+    assert_eq!(post.call(Some(&ada), "/otp/verify/email/", json!({"code": code})).await.status, 200);
+    assert_eq!(post.call(None, "/register/", body).await.status, 201);
+    let told = crate::codes::text_of(&post.letter(2).await);
+    assert!(told.contains("Somebody tried to register") && told.trim_end().ends_with("-- Acme"), "{told}");
+}
