@@ -19,8 +19,8 @@ use crate::store::{Error, FromRow, Source};
 
 pub use flag::{Flag, Lowered, lower, raise};
 pub use record::{
-    Account, Channel, Field, MustChange, NewAccount, NotAReference, NotAUsername, PasswordHash, Reference,
-    Standing, Target, Username,
+    Account, Channel, Field, Lock, MustChange, NewAccount, NotAReference, NotAUsername, PasswordHash,
+    Reference, Standing, Target, Username,
 };
 #[cfg(test)]
 pub(crate) use search::crowd;

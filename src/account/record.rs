@@ -68,6 +68,12 @@ pub enum Standing {
     },
 }
 
+/// An administrator's lock; without an end it holds until it is lifted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lock {
+    pub until: Option<Timestamp>,
+}
+
 impl Account {
     /// Whether it may log in and be spoken for at this moment.
     #[must_use]
@@ -78,18 +84,18 @@ impl Account {
             Standing::Banned
         } else if !self.is_active {
             Standing::Inactive
-        } else if let Some(until) = self.lock(now) {
+        } else if let Some(Lock { until }) = self.lock(now) {
             Standing::Locked { until }
         } else {
             Standing::Good
         }
     }
 
-    /// Whether an administrator's lock holds at this moment, and until when: `Some(None)` has no end.
+    /// The administrator's lock, if one holds at this moment.
     #[must_use]
-    pub fn lock(&self, now: Timestamp) -> Option<Option<Timestamp>> {
+    pub fn lock(&self, now: Timestamp) -> Option<Lock> {
         let holds = self.is_locked && self.locked_until.is_none_or(|until| until > now);
-        holds.then_some(self.locked_until)
+        holds.then_some(Lock { until: self.locked_until })
     }
 
     /// An account that is not in any store: what `new` would become. For answers that must not

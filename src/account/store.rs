@@ -313,30 +313,29 @@ async fn hold_superusers(tx: &mut Tx) -> Result<(), Error> {
     tx.execute(hold.bind(true)).await.map(drop)
 }
 
+/// Whether a row is a superuser's who can log in: those whose [`Standing`](super::Standing) is good.
+const CAN_LOG_IN: &str = "is_superuser = ? AND is_active = ? AND is_banned = ? \
+                          AND (is_locked = ? OR locked_until <= ?) AND deleted_at IS NULL";
+
+/// Goes on with [`CAN_LOG_IN`].
+fn can_log_in(stmt: Stmt, now: Timestamp) -> Stmt {
+    stmt.push(CAN_LOG_IN).bind(true).bind(true).bind(false).bind(false).bind(now)
+}
+
 /// The same write where another superuser of the site can log in.
 fn beside_another(stmt: Stmt, id: Id, now: Timestamp) -> Stmt {
     // DISTINCT makes MySQL read them before it writes into the same table.
-    stmt.push(
-        "AND EXISTS (SELECT 1 FROM (SELECT DISTINCT id, site_id FROM account WHERE is_superuser = ? \
-         AND is_active = ? AND is_banned = ? AND (is_locked = ? OR locked_until <= ?) \
-         AND deleted_at IS NULL) others WHERE others.id <> ? AND others.site_id = account.site_id)",
-    )
-    .bind(true)
-    .bind(true)
-    .bind(false)
-    .bind(false)
-    .bind(now)
-    .bind(id)
+    let stmt = stmt.push("AND EXISTS (SELECT 1 FROM (SELECT DISTINCT id, site_id FROM account WHERE");
+    let stmt = can_log_in(stmt, now);
+    stmt.push(") others WHERE others.id <> ? AND others.site_id = account.site_id)").bind(id)
 }
 
 /// Whether nobody but this superuser of a site could log in.
 pub(super) async fn is_last_superuser(mut src: impl Source, id: Id, now: Timestamp) -> Result<bool, Error> {
     let stmt = sql("SELECT COUNT(*) FROM account WHERE id = ? AND is_superuser = ? AND deleted_at IS NULL \
-                    AND NOT EXISTS (SELECT 1 FROM account others WHERE others.is_superuser = ? \
-                    AND others.is_active = ? AND others.is_banned = ? \
-                    AND (others.is_locked = ? OR others.locked_until <= ?) AND others.deleted_at IS NULL \
-                    AND others.id <> account.id AND others.site_id = account.site_id)");
-    let stmt = stmt.bind(id).bind(true).bind(true).bind(true).bind(false).bind(false).bind(now);
+                    AND NOT EXISTS (SELECT 1 FROM account others WHERE others.id <> account.id \
+                    AND others.site_id = account.site_id AND");
+    let stmt = can_log_in(stmt.bind(id).bind(true), now).push(")");
     let (count,): (i64,) = src.one(stmt).await?;
     Ok(count > 0)
 }
@@ -348,10 +347,8 @@ pub(super) async fn known(mut src: impl Source, site: Id, ids: &[Id]) -> Result<
 
 pub(super) async fn has_superuser(tx: &mut Tx, site: Id, now: Timestamp) -> Result<bool, Error> {
     hold_superusers(tx).await?;
-    let one = sql("SELECT number FROM account WHERE site_id = ? AND is_superuser = ? AND is_active = ? \
-                   AND is_banned = ? AND (is_locked = ? OR locked_until <= ?) AND deleted_at IS NULL \
-                   ORDER BY number LIMIT 1");
-    let one = one.bind(site).bind(true).bind(true).bind(false).bind(false).bind(now);
+    let one = can_log_in(sql("SELECT number FROM account WHERE site_id = ? AND").bind(site), now);
+    let one = one.push("ORDER BY number LIMIT 1");
     Ok(tx.optional::<(Number,)>(one).await?.is_some())
 }
 

@@ -9,8 +9,8 @@ use crate::app::testing::{TestApp, With};
 use crate::audit::{self, Actor};
 use crate::base::{Email, Phone};
 use crate::on_every_store;
-use crate::store::DEFAULT_SITE;
 use crate::store::testing::TestStore;
+use crate::store::{DEFAULT_SITE, sql};
 
 fn ada() -> NewAccount {
     NewAccount {
@@ -79,6 +79,26 @@ on_every_store! {
         assert_eq!(list(&app.db, DEFAULT_SITE, 10, 0).await.unwrap().len(), 1);
         assert_eq!(list(&app.db, DEFAULT_SITE, 10, 1).await.unwrap().len(), 0);
         assert_eq!(codes(&app).await, ["account_created"]);
+    }
+
+    async fn a_superuser_counts_where_their_standing_is_good(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let now = app.now();
+        let moment = |millis: i64| Some(Timestamp::from_millis(now.as_millis() + millis));
+        for case in 0..32_u32 {
+            let site = Id::from_u128(1000 + u128::from(case));
+            let own = make(&app, &NewAccount { is_superuser: true, ..NewAccount::of(site) }).await.unwrap();
+            let is_set = |bit: u32| case & (1 << bit) != 0;
+            let until = [None, moment(-1), moment(0), moment(1)][(case >> 3) as usize];
+            let mut tx = app.db.begin().await.unwrap();
+            let stmt = sql("UPDATE account SET is_active = ?, is_banned = ?, is_locked = ?, locked_until = ? WHERE id = ?");
+            let stmt = stmt.bind(is_set(0)).bind(is_set(1)).bind(is_set(2)).bind(until).bind(own.id);
+            tx.execute(stmt).await.unwrap();
+            tx.commit().await.unwrap();
+            let is_good = read(&app, &own).await.standing(now) == Standing::Good;
+            let mut change = app.change(Actor::command_line()).await.unwrap();
+            assert_eq!(has_superuser(&mut change, site).await.unwrap(), is_good, "{case}");
+        }
     }
 
     async fn of_twenty_registrations_of_one_address_one_is_made(store: TestStore) {

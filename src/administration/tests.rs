@@ -8,7 +8,7 @@ use crate::app::testing::{TestApp, With};
 use crate::audit::Actor;
 use crate::base::Id;
 use crate::on_every_store;
-use crate::policy::Code;
+use crate::policy::{Code, seed};
 use crate::rbac::{self, Granted};
 use crate::store::testing::TestStore;
 use crate::store::{DEFAULT_SITE, sql};
@@ -76,11 +76,11 @@ on_every_store! {
         crowd(&app.db, DEFAULT_SITE, 1, 300).await;
         crowd(&app.db, Id::from_u128(77), 1001, 20).await;
         let editor = Granted::Role(Code::parse("editor").unwrap());
-        let catalogue = app.catalogue();
+        let definitions = seed::definitions();
         let mut change = app.change(Actor::system()).await.unwrap();
-        for number in (50..=300).step_by(50).chain([1005]) {
-            let id = Id::from_u128(u128::from(number as u64) << 64);
-            rbac::grant(&mut change, catalogue.definitions(), id, &editor).await.unwrap();
+        for number in (50_u64..=300).step_by(50).chain([1005]) {
+            let id = Id::from_u128(u128::from(number) << 64);
+            rbac::grant(&mut change, &definitions, id, &editor).await.unwrap();
         }
         change.commit().await.unwrap();
         let role = Some(Code::parse("editor").unwrap());

@@ -42,7 +42,7 @@ pub(super) fn rows() -> Vec<Row> {
             ),
         row(del("/admin/users/{id}/", remove), "users.delete")
             .codes(&[ErrorCode::SoleOwner])
-            .audited(&["account_deleted", "deletion_completed"])
+            .audited(&["account_deleted", "deletion_request_processed"])
             .about("Delete somebody, with everything that is kept of them, at once and for good"),
         row(post("/admin/users/{id}/ban/", ban), "users.ban")
             .codes(&[ErrorCode::AlreadyBanned])

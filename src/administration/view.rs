@@ -116,7 +116,7 @@ impl Detail {
             last_name: own.last_name.clone(),
             is_active: own.is_active,
             is_locked: own.lock(now).is_some(),
-            locked_until: own.lock(now).flatten().map(Timestamp::rfc3339),
+            locked_until: own.lock(now).and_then(|lock| lock.until).map(Timestamp::rfc3339),
             is_banned: own.is_banned,
             is_deleted: own.deleted_at.is_some(),
             deleted_at: own.deleted_at.map(Timestamp::rfc3339),

@@ -20,7 +20,6 @@ mod administrators;
 mod authority;
 mod define;
 mod http;
-pub mod org_role;
 mod people;
 mod store;
 #[cfg(test)]
@@ -28,7 +27,7 @@ mod tests;
 
 pub use administrators::keep_one;
 pub use authority::Authority;
-pub use define::{give, take};
+pub use define::{give, org_role, take};
 pub use http::rows;
 pub use people::{brought_by, grants_of, holders, holders_after};
 

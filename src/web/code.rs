@@ -38,7 +38,7 @@ async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
     if !login::codes_are_open(&call.app) {
         return Ok(trouble(StatusCode::NOT_FOUND));
     }
-    Ok(asking(StatusCode::OK, &next_of(&call.head.query), None, html! {}))
+    Ok(asking(StatusCode::OK, &next_of(&call.head.query), None, &html! {}))
 }
 
 /// The two fields in which a number is typed.
@@ -54,7 +54,7 @@ pub(super) fn phone_fields(form: Option<&Form>) -> Markup {
     }
 }
 
-fn asking(status: StatusCode, next: &str, form: Option<&Form>, said: Markup) -> Reply {
+fn asking(status: StatusCode, next: &str, form: Option<&Form>, said: &Markup) -> Reply {
     let content = html! {
         div.narrow {
             h1 { "Log in by text message" }
@@ -85,7 +85,7 @@ async fn send(call: Call, form: Form) -> Result<Reply, ApiError> {
         Ok(()) => Ok(typing(StatusCode::OK, &form, false, None)),
         Err(error) => {
             let (status, said) = refusal::told(error)?;
-            Ok(asking(status, next, Some(&form), said.shown()))
+            Ok(asking(status, next, Some(&form), &said.shown()))
         }
     }
 }

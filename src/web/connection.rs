@@ -99,7 +99,10 @@ async fn row(
 ) -> Result<Markup, ApiError> {
     let app = &call.app;
     let config = app.config();
-    let label = config.login.social.get(&one.provider).map_or(one.provider.as_str(), |known| known.label());
+    let label = match config.login.social.get(&one.provider) {
+        Some(known) => known.label(),
+        None => one.provider.as_str(),
+    };
     let is_last = login::is_only_way_in(app, &app.db, own, all, one.id).await?;
     let id = format!("unlink-{}", one.id);
     Ok(html! {

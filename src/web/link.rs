@@ -4,22 +4,20 @@
 //! it names an application by its keys, which no such program has. The token stands in the form and in
 //! no address from then on; what is not a token of ours is not written into a page.
 
-use ::http::header::{HeaderValue, REFERRER_POLICY, RETRY_AFTER};
+use ::http::header::{HeaderValue, REFERRER_POLICY};
 use ::http::{Method, StatusCode};
 use maud::html;
 use schemars::JsonSchema;
 
 use super::HOME;
 use super::form::{self, Form};
-use super::layout::{lead_to, page, trouble};
-use super::login::channel;
-use super::step;
+use super::layout::{page, trouble};
+use super::login::{Turned, inside};
 use crate::base::{Email, Secret};
 use crate::factor::Code;
-use crate::http::cookie::SetCookie;
-use crate::http::{ApiError, Call, Fields, FromFields, Nothing, Query, Reply, error};
+use crate::http::{ApiError, Call, Fields, FromFields, Nothing, Query, Reply};
 use crate::login::{self, Follower, Place, Refused};
-use crate::session::{self, Device, MAX_DEVICE_LEN};
+use crate::session::{Device, MAX_DEVICE_LEN};
 
 /// Where the form goes.
 pub(super) const ENTER: &str = "/portcullis/link/";
@@ -75,43 +73,16 @@ pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
         address: call.head.client,
         actor: call.actor(),
     };
-    let app = &call.app;
-    match login::follow(app, follower).await {
-        Ok(entered) => {
-            let (value, good_for) =
-                session::page_cookie(&app.seal, app.random.as_ref(), &entered.session, app.now());
-            lead_to(step::first(&entered.session, HOME)).with_cookie(&SetCookie::session(
-                channel(&call),
-                value,
-                good_for,
-            ))
-        }
+    match login::follow(&call.app, follower).await {
+        Ok(entered) => inside(&call, &entered, HOME),
         Err(Refused::Wrong | Refused::Inactive | Refused::Banned) => Ok(over()),
-        Err(Refused::SecondFactorNeeded) => {
-            let text = "This account has a second factor. Enter a code of it.";
-            Ok(button(StatusCode::UNAUTHORIZED, &token, Ask::Code, Some(text)))
-        }
-        Err(Refused::SecondFactorWrong) => {
-            let text = "The code is wrong, or was used before. Wait for the next one.";
-            Ok(button(StatusCode::UNAUTHORIZED, &token, Ask::Code, Some(text)))
-        }
-        Err(Refused::Locked { until }) => {
-            let text = "Too many attempts, or this account was locked. Try again later.";
-            let reply = button(StatusCode::LOCKED, &token, Ask::Nothing, Some(text));
-            let wait = until.map(|until| error::whole_seconds(until.since(app.now())).max(1));
-            Ok(match wait {
-                Some(wait) => reply.with(RETRY_AFTER, HeaderValue::from(wait)),
-                None => reply,
-            })
-        }
-        Err(Refused::SessionLimit | Refused::DeviceLimit) => {
-            let text = "You are logged in in too many places. Log out somewhere else first.";
-            Ok(button(StatusCode::FORBIDDEN, &token, Ask::Nothing, Some(text)))
-        }
-        Err(refused @ (Refused::Overloaded | Refused::NoKey | Refused::Store(_))) => {
-            tracing::warn!(request_id = call.head.request_id, ?refused, "nobody can log in to pages");
-            Ok(trouble(StatusCode::SERVICE_UNAVAILABLE))
-        }
+        Err(refused) => Ok(match Turned::away(&call, refused, "Enter a code of it.") {
+            Some(turned) => {
+                let ask = if turned.is_coded { Ask::Code } else { Ask::Nothing };
+                turned.when(button(turned.status, &token, ask, Some(&turned.text)))
+            }
+            None => trouble(StatusCode::SERVICE_UNAVAILABLE),
+        }),
     }
 }
 

@@ -13,7 +13,7 @@ use super::form::Form;
 use super::layout::{Viewer, lead_to, page};
 use super::password::PASSWORD;
 use super::{refusal, visit};
-use crate::account::Account;
+use crate::account::{Account, Username};
 use crate::audit::Contact;
 use crate::base::json::strict;
 use crate::http::{ApiError, Bucket, Call, ErrorCode, Nothing, Reply, Row, get, post, read_form};
@@ -100,7 +100,7 @@ async fn whole(
 type Line<'a> = (&'static str, &'static str, &'static str, usize, &'a str);
 
 fn lines(own: &Account) -> [Line<'_>; 5] {
-    let username = own.username.as_ref().map_or("", |name| name.as_str());
+    let username = own.username.as_ref().map_or("", Username::as_str);
     [
         ("first_name", "First name", "given-name", 100, &own.first_name),
         ("last_name", "Last name", "family-name", 100, &own.last_name),

@@ -38,10 +38,10 @@ async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
     if !is_open(&call.app) {
         return Ok(trouble(StatusCode::NOT_FOUND));
     }
-    Ok(asking(&call, StatusCode::OK, None, html! {}))
+    Ok(asking(&call, StatusCode::OK, None, &html! {}))
 }
 
-fn asking(call: &Call, status: StatusCode, form: Option<&Form>, said: Markup) -> Reply {
+fn asking(call: &Call, status: StatusCode, form: Option<&Form>, said: &Markup) -> Reply {
     let text = |name: &str| form.map_or("", |form| form.text(name)).to_owned();
     let content = html! {
         div.narrow {
@@ -75,7 +75,7 @@ async fn register(call: Call, form: Form) -> Result<Reply, ApiError> {
     }
     if !is_twice(&form) {
         let said = html! { p.problem role="alert" { "You typed two different passwords." } };
-        return Ok(asking(&call, StatusCode::BAD_REQUEST, Some(&form), said));
+        return Ok(asking(&call, StatusCode::BAD_REQUEST, Some(&form), &said));
     }
     let mut given = form.given(&["first_name", "last_name", "email", "new_password"]);
     if let Some(password) = given.remove("new_password") {
@@ -89,7 +89,7 @@ async fn register(call: Call, form: Form) -> Result<Reply, ApiError> {
         Ok(()) => Ok(done(&call)),
         Err(error) => {
             let (status, said) = refusal::told(error)?;
-            Ok(asking(&call, status, Some(&form), said.shown()))
+            Ok(asking(&call, status, Some(&form), &said.shown()))
         }
     }
 }

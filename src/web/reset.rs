@@ -75,17 +75,17 @@ async fn show(call: Call, Query(followed): Query<Followed>) -> Result<Reply, Api
     }
     Ok(match followed.token {
         Some(token) if is_token(token.expose()) => {
-            choosing(&call, StatusCode::OK, &by_link(&token), html! {})
+            choosing(&call, StatusCode::OK, &by_link(&token), &html! {})
         }
         Some(_) => {
             let said = html! { p.problem role="alert" { "That link is not whole. Ask for another one." } };
-            asking(&call, StatusCode::BAD_REQUEST, None, said)
+            asking(&call, StatusCode::BAD_REQUEST, None, &said)
         }
-        None => asking(&call, StatusCode::OK, None, html! {}),
+        None => asking(&call, StatusCode::OK, None, &html! {}),
     })
 }
 
-fn asking(call: &Call, status: StatusCode, form: Option<&Form>, said: Markup) -> Reply {
+fn asking(call: &Call, status: StatusCode, form: Option<&Form>, said: &Markup) -> Reply {
     let email = form.map_or("", |form| form.text("email"));
     let by_phone = form.is_some_and(|form| form.has("phone_number"));
     let (by_mail, by_text) =
@@ -128,11 +128,11 @@ async fn send(call: Call, form: Form) -> Result<Reply, ApiError> {
     match sent {
         Ok(()) => {
             let said = html! { p { "If there is an account of yours, a message is on its way." } };
-            Ok(choosing(&call, StatusCode::OK, &by_code(&form), said))
+            Ok(choosing(&call, StatusCode::OK, &by_code(&form), &said))
         }
         Err(error) => {
             let (status, said) = refusal::told(error)?;
-            Ok(asking(&call, status, Some(&form), said.shown()))
+            Ok(asking(&call, status, Some(&form), &said.shown()))
         }
     }
 }
@@ -154,7 +154,7 @@ fn by_code(form: &Form) -> Markup {
     }
 }
 
-fn choosing(call: &Call, status: StatusCode, proof: &Markup, said: Markup) -> Reply {
+fn choosing(call: &Call, status: StatusCode, proof: &Markup, said: &Markup) -> Reply {
     let content = html! {
         div.narrow {
             h1 { "Choose a new password" }
@@ -180,7 +180,7 @@ async fn confirm(call: Call, form: Form) -> Result<Reply, ApiError> {
     if !is_twice(&form) {
         let said =
             html! { p.problem role="alert" { "You typed two different passwords. Nothing was changed." } };
-        return Ok(choosing(&call, StatusCode::BAD_REQUEST, &proof, said));
+        return Ok(choosing(&call, StatusCode::BAD_REQUEST, &proof, &said));
     }
     let names = ["email", "phone_country_code", "phone_number", "otp_code", "token", "new_password"];
     let done = match read_form(form.given(&names)) {
@@ -192,11 +192,11 @@ async fn confirm(call: Call, form: Form) -> Result<Reply, ApiError> {
         Err(error) if error.code() == ErrorCode::ResetFailed => {
             let text = "The code or link is wrong, was used before, or its time is over.";
             let said = html! { p.problem role="alert" { (text) } };
-            Ok(choosing(&call, StatusCode::BAD_REQUEST, &proof, said))
+            Ok(choosing(&call, StatusCode::BAD_REQUEST, &proof, &said))
         }
         Err(error) => {
             let (status, said) = refusal::told(error)?;
-            Ok(choosing(&call, status, &proof, said.shown()))
+            Ok(choosing(&call, status, &proof, &said.shown()))
         }
     }
 }

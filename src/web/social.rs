@@ -19,7 +19,7 @@ use crate::http::{ApiError, Call, Nothing, Reply, form as fields};
 use crate::login::{
     CameBack, SocialNothing, SocialOutcome, begin_social, finish_social, return_from_provider,
 };
-use crate::session::{self, Device};
+use crate::session::Device;
 use crate::social::{GOOD_FOR, PENDING_FOR};
 
 /// The buttons of the login page.
@@ -89,13 +89,11 @@ fn device(call: &Call) -> Device {
 }
 
 fn told(call: &Call, outcome: SocialOutcome) -> Result<Reply, ApiError> {
-    let (app, channel) = (&call.app, channel(call));
+    let channel = channel(call);
     match outcome {
         SocialOutcome::In { session, next } => {
-            let (value, good_for) = session::page_cookie(&app.seal, app.random.as_ref(), &session, app.now());
-            lead_to(step::first(&session, local(&next)))
-                .with_cookie(&SetCookie::session(channel, value, good_for))?
-                .with_cookie(&SetCookie::forget_social(channel))
+            let way = lead_to(step::first(&session, local(&next)));
+            step::moved(call, Ok(way), Some(&session))?.with_cookie(&SetCookie::forget_social(channel))
         }
         SocialOutcome::CodeNeeded { kept, is_wrong } => {
             code_page(is_wrong).with_cookie(&SetCookie::social(channel, kept, PENDING_FOR))

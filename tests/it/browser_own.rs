@@ -1,6 +1,6 @@
-//! The pages about oneself in a real browser that runs no script: profile, password, API keys, data and
-//! linked accounts, on a desk and on a phone, by keyboard. Law: nothing that they need is refused by their own
-//! policy, and nothing is wider than the screen.
+//! The pages about oneself in a real browser that runs no script: profile, password, API keys, data, linked
+//! accounts, and the ways in, on a desk and on a phone, by keyboard. Law: nothing that they need is refused by
+//! their own policy, and nothing is wider than the screen.
 
 use std::sync::Arc;
 
@@ -144,6 +144,82 @@ async fn data_and_password(tab: &mut Tab, device: &str, base: &str) {
     shown(tab, &format!("{device}-password-changed")).await;
     let refused: Vec<_> = tab.complaints.iter().filter(|text| !text.contains("status of 40")).collect();
     assert!(refused.is_empty(), "{refused:?}");
+}
+
+/// Every way in that a page has, as far as somebody comes who has nothing to type from a message.
+async fn come_in(device: &str, width: u32) {
+    let clock = Arc::new(TestClock::at(SystemClock.now()));
+    let acme = Provider::start(clock.clone()).await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let base = format!("http://127.0.0.1:{port}");
+    let yaml = format!(
+        "listen: {{ public: '127.0.0.1:{port}', admin: '127.0.0.1:0' }}
+public_url: '{base}'
+mail: {{ via: console }}
+sms: {{ via: console }}
+accounts: {{ registration: {{ open: true }} }}
+login:
+  otp: {{ log_in: true }}
+  magic_link: {{ targets: ['{base}/api/v1/auth/magic-link/verify/'] }}
+  social:\n{}",
+        acme.yaml("acme", ", label: 'Acme & Co'")
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let _gateway = Gateway::start_by(clock, folder, &yaml).await.unwrap_or_else(|error| panic!("{error}"));
+    let mut tab = Tab::open(width, 800).await;
+    tab.go(&format!("{base}/portcullis/login/")).await;
+    shown(&mut tab, &format!("{device}-ways")).await;
+    for (way, button, fields, said) in [
+        (
+            "Send me a link by mail",
+            "Send me a link",
+            vec![("email", "ada@example.com")],
+            "a link is on its way",
+        ),
+        (
+            "Send me a code by text message",
+            "Send me a code",
+            vec![("country", "33"), ("number", "612345678")],
+            "a code is on its way",
+        ),
+        (
+            "I forgot my password",
+            "Send me a code",
+            vec![("email", "ada@example.com")],
+            "a message is on its way",
+        ),
+        (
+            "I have no account yet",
+            "Register",
+            vec![("email", "ada@example.com"), ("new", PASSWORD), ("again", PASSWORD)],
+            "A mail is on its way to you.",
+        ),
+    ] {
+        tab.go(&format!("{base}/portcullis/login/")).await;
+        tab.tab_to(way).await;
+        tab.press_on("Enter").await;
+        let name = way.rsplit(' ').next().unwrap();
+        shown(&mut tab, &format!("{device}-way-{name}")).await;
+        for (field, text) in fields {
+            tab.read(&format!("document.querySelector('#{field}').focus()")).await;
+            tab.write(text).await;
+        }
+        tab.tab_to(button).await;
+        tab.press_on("Enter").await;
+        says(&mut tab, said).await;
+        shown(&mut tab, &format!("{device}-way-{name}-sent")).await;
+    }
+    assert!(tab.complaints.is_empty(), "{:?}", tab.complaints);
+}
+
+#[tokio::test]
+async fn somebody_comes_in_by_every_way_at_a_desk() {
+    come_in("desk", 1100).await;
+}
+
+#[tokio::test]
+async fn somebody_comes_in_by_every_way_on_a_phone() {
+    come_in("phone", 360).await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::support::raw::Answer;
 use crate::support::{Gateway, Upstream};
 
 pub struct Scene {
-    pub upstream: Upstream,
+    _upstream: Upstream,
     pub gateway: Gateway,
     pub keys: Keys,
     /// Owns `acme`.
@@ -52,7 +52,7 @@ impl Scene {
         let rival = gateway.organization("rival", eve.id, None).await;
         gateway.join(acme, bob.id, "admin").await;
         gateway.join(acme, cat.id, "member").await;
-        Self { upstream, gateway, keys, ada, bob, cat, eve, acme, rival }
+        Self { _upstream: upstream, gateway, keys, ada, bob, cat, eve, acme, rival }
     }
 
     pub async fn call(&self, user: &User, slug: &str, what: &str, body: Value) -> Answer {

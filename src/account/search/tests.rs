@@ -21,6 +21,7 @@ const ALL: [SortBy; 7] = [
 ];
 
 async fn person(app: &TestApp, email: &str, first: &str, last: &str) -> Id {
+    app.clock.advance(std::time::Duration::from_millis(1));
     let mut change = app.change(Actor::system()).await.unwrap();
     let new = NewAccount {
         email: Email::parse(email).ok(),
@@ -35,12 +36,10 @@ async fn person(app: &TestApp, email: &str, first: &str, last: &str) -> Id {
 
 /// Two dozen people of every kind: some without an address, some logged in, some shut out, many alike.
 async fn people(app: &TestApp) -> usize {
-    for number in 0..24_u64 {
+    for number in 0..24_usize {
         let email =
             if number % 5 == 0 { String::new() } else { format!("p{:02}@example.com", number * 7 % 24) };
-        let id =
-            person(app, &email, ["ada", "bob", ""][number as usize % 3], ["x", "y"][number as usize % 2])
-                .await;
+        let id = person(app, &email, ["ada", "bob", ""][number % 3], ["x", "y"][number % 2]).await;
         if number % 4 == 0 {
             app.clock.advance(std::time::Duration::from_secs(1));
         }

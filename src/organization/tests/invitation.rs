@@ -19,7 +19,7 @@ async fn invited(
     role: &str,
 ) -> Result<(Invitation, Token), Refused> {
     let all = seed::definitions().under(&app.config().definitions);
-    let actor = by.map_or_else(Actor::command_line, |id| Actor::new(crate::audit::Who::Account(id)));
+    let actor = by.map_or_else(Actor::command_line, |id| Actor::new(audit::Who::Account(id)));
     let (email, role) = (Email::parse(email).unwrap(), code(role));
     loop {
         let outcome = async {
@@ -117,18 +117,18 @@ crate::on_every_store! {
         let app = app_with_roles(store).await;
         let ada = person(&app, "ada").await;
         let acme = make(&app, new("Acme", ada)).await.unwrap().id;
-        let new = crate::account::NewAccount {
+        let new = account::NewAccount {
             email: Some(Email::parse("dan@example.com").unwrap()),
-            ..crate::account::NewAccount::of(DEFAULT_SITE)
+            ..account::NewAccount::of(DEFAULT_SITE)
         };
         let mut change = app.change(Actor::command_line()).await.unwrap();
-        let dan = account::create(&mut change, &new, crate::audit::How::Administrator).await.unwrap().id;
+        let dan = account::create(&mut change, &new, audit::How::Administrator).await.unwrap().id;
         change.commit().await.unwrap();
         let (made, token) = invited(&app, Some(ada), acme, "dan@example.com", "member").await.unwrap();
         assert!(opened(&app, &token, dan).await.is_some());
         assert_eq!(accepted(&app, &made, dan).await, Err(Refused::AddressNotProved));
         let mut change = app.change(Actor::command_line()).await.unwrap();
-        account::verify(&mut change, dan, account::Channel::Email, crate::audit::How::Administrator).await.unwrap();
+        account::verify(&mut change, dan, account::Channel::Email, audit::How::Administrator).await.unwrap();
         change.commit().await.unwrap();
         accepted(&app, &made, dan).await.unwrap();
     }

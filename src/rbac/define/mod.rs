@@ -5,6 +5,7 @@
 //! is removed is taken from everyone and everything that had it, so that whoever uses the code again
 //! begins with nobody.
 
+pub mod org_role;
 pub(super) mod store;
 
 use std::collections::BTreeMap;

@@ -154,7 +154,7 @@ fn the_mail_in_the_log_of_the_demo_leads_to_the_page_of_what_waits() {
         {
             break (log, last);
         }
-        assert!(start.elapsed() < FIRST_WITHIN, "no mail leads to {page}: {log}");
+        assert!(start.elapsed() < Duration::from_secs(20), "no mail leads to {page}: {log}");
         std::thread::sleep(Duration::from_millis(50));
     };
     for part in ["ada@example.com", "finance-agent-v2", "An agent asks for your approval"] {

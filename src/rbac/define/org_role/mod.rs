@@ -5,16 +5,15 @@
 
 mod store;
 
-use super::authority::Authority;
-use super::{Granted, Outcome, Refused};
 use crate::app::Change;
 use crate::audit::{Redefined, RightsEvent};
 use crate::policy::definition::{ManagedBy, OrgRole};
 use crate::policy::{Code, Grant, seed};
+use crate::rbac::{Authority, Granted, Outcome, Refused};
 use crate::store::{Error, GivenUp, Source};
 
-pub use super::define::Made;
-pub(super) use store::definitions;
+pub use super::Made;
+pub(in crate::rbac) use store::definitions;
 
 /// How many there are at most, of those that are made here.
 pub const MOST: usize = 500;
