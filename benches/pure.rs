@@ -103,7 +103,7 @@ fn policies(criterion: &mut Criterion) {
             is_email_verified: true,
             is_phone_verified: false,
         }),
-        organization: Organization::Named { here: Some(&owner), above: &[] },
+        organization: Organization::Named { here: Some(&owner), above: &[], plan: "", status: "" },
         application: None,
         param: &|_| None,
     };

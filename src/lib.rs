@@ -17,7 +17,7 @@
 //!   `store.rs`. `shared` is the only one that names Redis. `config` alone reads files and the
 //!   environment (and `cli`, for files named on the command line; `store`, for its own database
 //!   file and for where its tests find their servers).
-//! - A slice (`account` … `trail`) never reads another slice's tables: it calls that slice's
+//! - A slice (`account` … `administration`) never reads another slice's tables: it calls that slice's
 //!   functions, and only those of slices above it.
 //! - Nothing before `http` knows an HTTP status. Nothing between `http` and `gate` knows a route.
 //! - No globals: state comes in through `&App` or the request's own context.

@@ -355,12 +355,12 @@ pub fn react<'c>(change: &'c mut Change<'_>, event: &'c Event) -> BoxFuture<'c, 
     Box::pin(async move {
         match event {
             Event::Application(ApplicationEvent::Deleted { application, .. }) => {
-                for of in store::open_of(change.tx(), store::Of::Application(*application)).await? {
+                for of in store::open_of(change.tx(), store::OF_APPLICATION, *application).await? {
                     revoke(change, of).await?;
                 }
             }
             Event::Organization(OrganizationEvent::Deleted { organization }) => {
-                for of in store::open_of(change.tx(), store::Of::Organization(*organization)).await? {
+                for of in store::open_of(change.tx(), store::OF_ORGANIZATION, *organization).await? {
                     revoke(change, of).await?;
                 }
             }

@@ -358,21 +358,15 @@ pub(super) async fn unprove_passkeys(tx: &mut Tx, account: Id) -> Result<(), Err
     tx.execute(stmt.bind(false).bind(account).bind(by)).await.map(drop)
 }
 
-/// Through or for what something was delegated.
-pub(super) enum Of {
-    Application(Id),
-    Organization(Id),
-}
+/// Through an application, or for an organization.
+pub(super) const OF_APPLICATION: &str = "application_id = ?";
+pub(super) const OF_ORGANIZATION: &str = "organization_id = ?";
 
 /// What was delegated so, and has not ended.
-pub(super) async fn open_of(mut src: impl Source, of: Of) -> Result<Vec<Delegation>, Error> {
+pub(super) async fn open_of(tx: &mut Tx, so: &'static str, id: Id) -> Result<Vec<Delegation>, Error> {
     let open = sql("SELECT id, account_id, application_id, organization_id FROM agent_token WHERE");
-    let open = match of {
-        Of::Application(id) => open.push("application_id = ?").bind(id),
-        Of::Organization(id) => open.push("organization_id = ?").bind(id),
-    };
-    let open = open.push("AND status IN ('ACTIVE', 'SUSPENDED') ORDER BY id");
-    let open: Vec<(Id, Id, Option<Id>, Option<Id>)> = src.all(open).await?;
+    let open = open.push(so).bind(id).push("AND status IN ('ACTIVE', 'SUSPENDED') ORDER BY id");
+    let open: Vec<(Id, Id, Option<Id>, Option<Id>)> = tx.all(open).await?;
     let of = |(token, account, application, organization)| Delegation {
         token,
         account,
@@ -439,19 +433,17 @@ pub(super) async fn erase(tx: &mut Tx, account: Id) -> Result<(), Error> {
 pub(super) async fn sweep(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64, Error> {
     let over = sql("SELECT id FROM agent_token WHERE expires_at < ? LIMIT ?").bind(before).bind(most);
     let over: Vec<(Id,)> = tx.all(over).await?;
+    let ids = || over.iter().map(|(id,)| *id);
     // An agent may report every second for as long as it lives, so reports go by themselves, and first.
     let reports = sql("SELECT token_id, key_digest FROM agent_report WHERE token_id IN");
-    let reports = reports.list(over.iter().map(|(id,)| *id)).push("LIMIT ?").bind(most);
+    let reports = reports.list(ids()).push("LIMIT ?").bind(most);
     let reports: Vec<(Id, String)> = tx.all(reports).await?;
     if let Some((token, _)) = reports.first() {
         let of_one = reports.iter().filter(|(of, _)| of == token).map(|(_, digest)| digest.as_str());
         let delete = sql("DELETE FROM agent_report WHERE token_id = ? AND key_digest IN").bind(*token);
         return tx.execute(delete.list(of_one)).await;
     }
-    for what in
-        ["DELETE FROM agent_token_permission WHERE token_id IN", "DELETE FROM agent_usage WHERE token_id IN"]
-    {
-        tx.execute(sql(what).list(over.iter().map(|(id,)| *id))).await?;
-    }
-    tx.execute(sql("DELETE FROM agent_token WHERE id IN").list(over.iter().map(|(id,)| *id))).await
+    tx.execute(sql("DELETE FROM agent_token_permission WHERE token_id IN").list(ids())).await?;
+    tx.execute(sql("DELETE FROM agent_usage WHERE token_id IN").list(ids())).await?;
+    tx.execute(sql("DELETE FROM agent_token WHERE id IN").list(ids())).await
 }

@@ -20,6 +20,7 @@ use crate::http::{
 };
 use crate::login;
 use crate::policy::Code;
+use crate::session;
 
 const NAME_MAX: usize = 100;
 const SCOPES_MAX: usize = 200;
@@ -202,7 +203,8 @@ async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<Made>, 
     let account = account::by_id(&call.app.db, person.account.id).await?;
     let account = account.ok_or_else(|| ApiError::internal("the account of a session is gone"))?;
     login::step_up(&call, &account, body.password.clone()).await?;
-    let (key, text) = make(&call, body).await?;
+    let sid = call.person()?.session.sid;
+    let (key, text) = make(&call, body, sid).await?;
     Ok(Created(Made {
         message: "API key created",
         api_key: Shown::of(&key, call.app.now()),
@@ -224,16 +226,22 @@ fn refuse_missing(call: &Call, wish: &NewBody) -> Result<(), ApiError> {
     Err(ApiError::new(ErrorCode::PermissionDenied).saying(text).with("missing", missing))
 }
 
-/// Makes a key for the caller, who has proved just now who they are: that is asked for where this is called.
+/// Makes a key for the caller, who has proved just now who they are, in the session `sid`: that is asked for
+/// where this is called. Proving it with a second factor began a session in the place of the caller's.
 ///
 /// # Errors
 /// What the endpoint answers.
-pub async fn make(call: &Call, wish: NewBody) -> Result<(ApiKey, Secret<String>), ApiError> {
+pub async fn make(call: &Call, wish: NewBody, sid: Id) -> Result<(ApiKey, Secret<String>), ApiError> {
     refuse_missing(call, &wish)?;
     let NewBody { name, scopes, lifetime, password: _ } = wish;
     let new = New { account: call.person()?.account.id, name, scopes: scopes.unwrap_or_default(), lifetime };
     let mut change = call.app.change(call.actor()).await?;
     let made = super::create(&mut change, new).await?;
+    // The account's row is held: what ended the session meanwhile was before this.
+    let now = change.now();
+    if !session::by_id(change.tx(), sid).await?.is_some_and(|own| own.is_alive(now)) {
+        return Err(ApiError::new(ErrorCode::Unauthorized).saying("Invalid or expired token"));
+    }
     change.commit().await?;
     Ok(made)
 }

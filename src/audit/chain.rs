@@ -5,6 +5,7 @@
 //! so two changes never wait for each other in a circle because of it.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -19,6 +20,8 @@ use crate::store::{Error, Source, Tx};
 pub const USER_AGENT_MAX: usize = 500;
 const REQUEST_ID_MAX: usize = 64;
 const PAGE: u32 = 1000;
+/// More than the clocks of gateways are apart, and than any change takes.
+const CLOCKS_APART: Duration = Duration::from_mins(5);
 /// The code of the row that tells what was pruned.
 const PRUNED: &str = "audit_pruned";
 
@@ -265,19 +268,24 @@ pub async fn kept(
     }
 }
 
-/// Where the chain ends now and when that row was written, both taken from a row that is what was hashed:
-/// whoever may write to the store could otherwise have any time signed.
+/// Where the chain ends now and when that row was written, both taken from a row that is what was hashed and
+/// is not much older than the one before it: whoever may write to the store could otherwise have any time
+/// signed, and have the row taken for one whose time is over.
 pub(super) async fn end(mut source: impl Source) -> Result<(Head, Timestamp), Broken> {
     let head = store::head(&mut source).await?;
     if head.seq == 0 {
         return Ok((head, Timestamp::from_millis(0)));
     }
-    // What was committed since is behind it.
-    let rows = store::links(source, head.seq - 1, 1).await?;
+    // What was committed since is behind these; the one before may have been pruned.
+    let rows = store::links(source, head.seq - 2, 2).await?;
     let at = |finding| Broken::At { seq: head.seq, finding };
-    let row = rows.first().filter(|row| row.seq == head.seq).ok_or(at(Finding::Missing))?;
+    let row = rows.iter().find(|row| row.seq == head.seq).ok_or(at(Finding::Missing))?;
     if row.hash != head.hash {
         return Err(at(Finding::Unlinked));
+    }
+    let before = rows.iter().find(|before| before.seq < head.seq);
+    if before.is_some_and(|before| row.happened_at.plus(CLOCKS_APART) < before.happened_at) {
+        return Err(at(Finding::Changed));
     }
     let written_at = row.happened_at;
     match wrong_in_itself(row) {

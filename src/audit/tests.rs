@@ -200,6 +200,22 @@ on_every_store! {
         three_rows(&store).await;
         let said = SignedHead::of(&seal, &*store).await.unwrap();
         assert_eq!(said.written_at, Timestamp::from_millis(1_800_000_000_000));
+        // Hashed anew by the rules that everybody can read, and so old that it could be removed as if its time were over.
+        let mut tx = store.begin().await.unwrap();
+        let event = ApplicationEvent::Created { application: Id::from_u128(9), name: "old".to_owned() }.into();
+        let old = Noted { actor: Actor::system(), at: Timestamp::from_millis(0), event };
+        append(&mut tx, &[old], &SeededRandom::new(5)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(verify(&*store).await.unwrap().end.seq, 4, "nothing in the store shows it");
+        let backdated = SignedHead::of(&seal, &*store).await;
+        assert_eq!(backdated, Err(Broken::At { seq: 4, finding: Finding::Changed }));
+        let mut tx = store.begin().await.unwrap();
+        for delete in ["DELETE FROM audit WHERE seq = 4", "DELETE FROM audit_personal WHERE seq = 4"] {
+            tx.execute(sql(delete)).await.unwrap();
+        }
+        let back = sql("UPDATE change_counter SET last_seq = 3, last_hash = ? WHERE id = 1");
+        tx.execute(back.bind(&said.head.hash)).await.unwrap();
+        tx.commit().await.unwrap();
         // An entry that says it is old could be removed as if its time were over.
         falsify(&store, sql("UPDATE audit SET happened_at = 0 WHERE seq = 3")).await;
         let old = SignedHead::of(&seal, &*store).await;

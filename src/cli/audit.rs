@@ -77,6 +77,8 @@ impl Tail {
     }
 }
 
+/// What a gateway writes beside each head, in its log.
+const HEAD_LINE: &str = "the audit trail ends here";
 /// How often `--follow` looks, and how many entries it takes at once.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const AT_ONCE: u32 = 500;
@@ -122,7 +124,7 @@ impl Verify {
             texts.extend(heads_of(&text).map(str::to_owned));
             if texts.len() == before {
                 let log = log.display();
-                return Err(Failure::problem(format!("{log} has no line \"the audit trail ends here\"")));
+                return Err(Failure::problem(format!("{log} has no line \"{HEAD_LINE}\"")));
             }
         }
         if texts.is_empty() {
@@ -148,10 +150,14 @@ fn read(log: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// What looks like a signed head in a log of either form.
+/// What the lines of a log in either form say of the trail's end. Whatever people send, in a path say, is no
+/// such line: a path has no spaces.
 fn heads_of(log: &str) -> impl Iterator<Item = &str> {
-    log.split(|at: char| !(at.is_ascii_alphanumeric() || at == '.'))
-        .filter(|word| word.starts_with("v1.") && word.split('.').count() == 5)
+    let lines = log.lines().filter(|line| line.contains(HEAD_LINE));
+    lines.filter_map(|line| {
+        line.split(|at: char| !(at.is_ascii_alphanumeric() || at == '.'))
+            .find(|word| word.starts_with("v1.") && word.split('.').count() == 5)
+    })
 }
 
 /// What was found of a trail that is whole.

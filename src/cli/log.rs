@@ -4,7 +4,7 @@
 //! Law: whoever has something to say never waits for the log. A thread of its own writes it, and
 //! what a stuck output does not take is lost.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -40,7 +40,10 @@ pub fn begin(telemetry: &Telemetry) -> Log {
     // Without its thread nothing is logged, and the gateway serves all the same.
     drop(std::thread::Builder::new().name("log".to_owned()).spawn(move || write(&receiver, io::stderr())));
     let log = Log(sender.clone());
-    let lines = fmt().with_writer(move || Line(sender.clone())).with_env_filter(EnvFilter::new(level));
+    // Colours are for people who look on: in a file they stand between the words of a line.
+    let is_seen = io::stderr().is_terminal();
+    let lines = fmt().with_writer(move || Line(sender.clone())).with_ansi(is_seen);
+    let lines = lines.with_env_filter(EnvFilter::new(level));
     // An error means that a log was begun before.
     drop(match telemetry.log {
         LogForm::Json => lines.json().try_init(),

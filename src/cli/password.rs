@@ -47,7 +47,7 @@ impl FromStdin {
         if !std::io::stdin().is_terminal() {
             return Err(Failure::usage("nobody can be asked here: use --password-stdin"));
         }
-        note(format_args!("A password has:\n  {}", policy.requirements().join("\n  ").to_lowercase()));
+        note(format_args!("What a password has to be:\n  {}", policy.requirements().join("\n  ")));
         until_good(policy, owner, ask, note)
     }
 

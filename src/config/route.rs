@@ -25,6 +25,7 @@ use crate::policy::{Allow, Code, Definitions, Host, Methods, Pattern};
 /// One route of the file.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the file")]
 pub(super) struct RawRoute {
     /// What logs, metrics and refusals call it.
     pub name: String,
@@ -200,6 +201,7 @@ pub enum RouteAudit {
 
 /// One route.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the file")]
 pub struct Route {
     pub name: String,
     pub host: Option<Host>,

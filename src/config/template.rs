@@ -135,16 +135,10 @@ pub fn fill<'a>(text: &str, value: impl Fn(&str) -> Option<&'a str>) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         all.push_str(before);
-        match after.split_once('}').and_then(|(word, after)| value(word).map(|value| (value, after))) {
-            Some((value, after)) => {
-                all.push_str(value);
-                rest = after;
-            }
-            None => {
-                all.push('{');
-                rest = after;
-            }
-        }
+        let filled = after.split_once('}').and_then(|(word, after)| value(word).map(|value| (value, after)));
+        let (said, after) = filled.unwrap_or(("{", after));
+        all.push_str(said);
+        rest = after;
     }
     all + rest
 }

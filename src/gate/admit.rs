@@ -146,11 +146,8 @@ impl Asking<'_> {
         if caller.is_none() {
             application::check_required(route, application.as_deref())?;
         }
-        // Keys of applications are headers of ours as well.
         let is_somebodys = caller.is_some() || application.is_some();
-        if is_somebodys && head.presented.authorization.is_none() {
-            answer.keep_private();
-        }
+        answer.keep_private(is_somebodys && head.presented.authorization.is_none());
         let cookie_until = caller.as_ref().and_then(|caller| caller.cookie_until);
         laps.end_of(Stage::Authenticate);
         // A token opens only what it was issued for: its application, and everything or one purpose.

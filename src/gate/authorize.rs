@@ -75,10 +75,21 @@ impl Asked<'_> {
     }
 
     /// A refusal by the policy, unless its route only counts those. What a credential lacks is never
-    /// tolerated: somebody must be signed in, and a key reaches as far as it reaches.
+    /// tolerated: somebody must be signed in, and freshly or twice where that is asked for, and a key reaches
+    /// as far as it reaches. Nor is what the policy could not be asked about, whatever else it says no to.
     fn tolerated(&self, world: &Arc<World>, refusal: Rejection) -> Result<Permit, Rejection> {
+        let allow = &self.route.allow;
         let is_person = self.caller.is_some_and(|caller| caller.narrow.is_none());
         if !(self.route.rule.shadow && is_person && self.agent.is_none()) {
+            return Err(refusal);
+        }
+        if allow.asks_application() && self.application.is_none() {
+            return Err(Rejection::ApplicationMissing);
+        }
+        if allow.asks_organization() && self.organization.is_none() {
+            return Err(Rejection::OrganizationMissing);
+        }
+        if self.with_facts(|facts| allow.is_login_too_weak(facts)) {
             return Err(refusal);
         }
         Ok(Permit::grant(world, self.route, self.found()).in_shadow(Some(refusal.label())))

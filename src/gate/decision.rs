@@ -130,9 +130,10 @@ impl Answer {
         self.granted.as_ref()
     }
 
-    /// It is for whom no `Authorization` tells a shared cache of.
-    pub fn keep_private(&mut self) {
-        self.is_for_one = true;
+    /// Whether it is for somebody whom no `Authorization` tells a shared cache of: a cookie and keys of ours,
+    /// an application's too, say nothing to caches.
+    pub fn keep_private(&mut self, is_for_one: bool) {
+        self.is_for_one = is_for_one;
     }
 
     pub fn pace(&mut self, pace: Option<Pace>) {

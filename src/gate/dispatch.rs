@@ -53,10 +53,11 @@ pub(super) async fn dispatch(
     if row.access() == Access::Page { as_page(reply) } else { reply }
 }
 
-/// A refusal as people read it, with the headers that say when to come back.
+/// A refusal as people read it, with the headers that say when to come back. JSON that is none is a file
+/// that somebody asked for.
 fn as_page(reply: Reply) -> Reply {
     let is_page = |kind: &HeaderValue| !kind.as_bytes().starts_with(b"application/json");
-    if reply.headers.get(CONTENT_TYPE).is_none_or(is_page) {
+    if reply.status.is_success() || reply.headers.get(CONTENT_TYPE).is_none_or(is_page) {
         return reply;
     }
     let mut page = web::trouble(reply.status);

@@ -160,6 +160,8 @@ codes! {
 
     // Accounts that go.
     NoDeletionPending = BAD_REQUEST "NO_PENDING_DELETION" "No active deletion requests found",
+    /// Whoever stopped an account may have done so because its deletion is not its person's wish.
+    AccountStopped = CONFLICT "ACCOUNT_STOPPED" "This account may not be used, so its deletion waits. Let its person back first, or delete the account",
     /// What nobody confirmed is not carried out.
     DeletionNotConfirmed = BAD_REQUEST "REQUEST_NOT_CONFIRMED" "Only confirmed requests can be processed.",
     DeletionTokenInvalid = BAD_REQUEST "INVALID_TOKEN" "Invalid or expired confirmation token",

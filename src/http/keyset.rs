@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::call::Call;
 use super::error::ApiError;
@@ -70,6 +71,8 @@ impl Onward {
     pub fn place<T: DeserializeOwned>(&self) -> Result<Option<T>, ApiError> {
         let Some(text) = &self.after else { return Ok(None) };
         let place = unbase64url(text).and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let place =
+            place.filter(|place| !has_null(place)).and_then(|place| serde_json::from_value(place).ok());
         place.map(Some).ok_or_else(Self::elsewhere)
     }
 
@@ -97,6 +100,16 @@ impl Onward {
         let place = next.map(serde_json::to_vec).transpose().map_err(ApiError::internal)?;
         let next = place.map(|place| link(call, "after", Some(&base64url(&place)))).transpose()?;
         Ok(Keyset { count: None, page_size: self.page_size, next, previous: None, results })
+    }
+}
+
+/// Whether a text in it has a character that no store takes.
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(members) => members.iter().any(has_null),
+        Value::Object(members) => members.values().any(has_null),
+        _ => false,
     }
 }
 

@@ -34,8 +34,10 @@ pub enum Bucket {
     Rights,
     /// Every endpoint at which those who look after people change somebody's account.
     Users,
-    /// Inviting people, and answering.
+    /// Inviting people.
     Invitation,
+    /// Accepting and declining.
+    InvitationAnswer,
 }
 
 const fn window(limit: u32, per: Duration) -> Window {
@@ -66,6 +68,7 @@ impl Bucket {
             Self::Rights => "rights",
             Self::Users => "users",
             Self::Invitation => "invitation",
+            Self::InvitationAnswer => "invitation_answer",
         }
     }
 
@@ -75,7 +78,7 @@ impl Bucket {
         match self {
             Self::Login => &const { [window(5, MINUTE), window(20, HOUR)] },
             Self::Register | Self::PasswordReset => &const { [window(3, HOUR), window(10, DAY)] },
-            Self::Refresh | Self::Logout => &const { [window(30, MINUTE)] },
+            Self::Refresh | Self::Logout | Self::InvitationAnswer => &const { [window(30, MINUTE)] },
             Self::Password | Self::LinkVerify => &const { [window(10, MINUTE)] },
             Self::LinkRequest => &const { [window(3, HOUR)] },
             Self::OtpRequest => &const { [window(5, HOUR)] },

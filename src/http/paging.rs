@@ -114,6 +114,20 @@ impl Paging {
     }
 }
 
+impl<T> Paged<T> {
+    /// What stands on the page, to be put into words.
+    pub fn take_results(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.results)
+    }
+
+    /// The same page with what is shown of that.
+    #[must_use]
+    pub fn of<U>(self, results: Vec<U>) -> Paged<U> {
+        let Self { count, page, page_size, total_pages, next, previous, .. } = self;
+        Paged { count, page, page_size, total_pages, next, previous, results }
+    }
+}
+
 /// Where another page of the same list is. The first needs no number.
 fn place(call: &Call, page: usize) -> Result<String, ApiError> {
     let page = (page > 1).then(|| page.to_string());

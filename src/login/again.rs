@@ -6,6 +6,7 @@
 
 use schemars::JsonSchema;
 
+use super::by_proof::spend_own;
 use super::enrol::{FRESH_FOR, spent};
 use super::http::reauthenticate;
 use super::initial;
@@ -16,7 +17,7 @@ use crate::base::Secret;
 use crate::crypto::password::MAX_BYTES;
 use crate::factor::{Accepted, Code};
 use crate::http::{ApiError, Call, ErrorCode, Fields};
-use crate::otp::{self, Digits, Proof};
+use crate::otp::{Digits, Proof};
 
 /// The refusals of whoever does not prove it.
 pub const PROOF_CODES: &[ErrorCode] = &[
@@ -140,7 +141,7 @@ pub async fn prove_whole<'a>(
         return Err(ApiError::new(ErrorCode::Unauthorized).saying("Invalid or expired token"));
     }
     if let Some(proof) = proof
-        && !otp::spend(&mut change, &proof).await?
+        && !spend_own(&mut change, &proof).await?
     {
         return Err(ApiError::new(ErrorCode::LoginCodeRequired));
     }

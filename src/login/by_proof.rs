@@ -88,9 +88,7 @@ async fn enter(
     proof: &Proof,
     trial: Option<Trial>,
 ) -> Result<Entered, Refused> {
-    let use_up = async |change: &mut Change<'_>| {
-        Ok(is_still_theirs(change, proof).await? && otp::spend(change, proof).await?)
-    };
+    let use_up = async |change: &mut Change<'_>| Ok(spend_own(change, proof).await?);
     let_in(app, visit, account, trial, use_up).await
 }
 
@@ -129,6 +127,11 @@ pub(super) async fn let_in(
     let mut account = account.clone();
     account.last_login_at = Some(session.started_at);
     Ok(Entered { account, rights, session, pair })
+}
+
+/// Uses up what was sent to somebody whose row is held, if it went where they are reached at this moment.
+pub(super) async fn spend_own(change: &mut Change<'_>, proof: &Proof) -> Result<bool, Error> {
+    Ok(is_still_theirs(change, proof).await? && otp::spend(change, proof).await?)
 }
 
 /// Whether what the proof was sent to is the account's, and confirmed, at this moment: it may have got

@@ -21,7 +21,7 @@ use crate::http::{
 };
 use crate::passkey;
 use crate::session;
-use crate::social::{self, Connection, Identity, NotConnected, Whose};
+use crate::social::{self, Connection, Identity, NotConnected, Owner, Whose};
 use crate::store::{Error, Source};
 
 pub(super) fn rows() -> Vec<Row> {
@@ -166,20 +166,27 @@ pub(super) async fn connect(
     name: &str,
     identity: &Identity,
 ) -> Result<Created<Shown>, ApiError> {
-    let made = connected(&call.app, call.actor(), (account.site, account.id), name, identity).await?;
+    let owner = Owner { account: account.id, session: call.person()?.session.sid };
+    let made = connected(&call.app, call.actor(), account.site, owner, name, identity).await?;
     Ok(Created(Shown::of(&call.app, &made)))
 }
 
-/// Lets an identity open an account of a site, for its owner, who has just proved who they are.
+/// Lets an identity open an account of a site, for its owner, who has just proved who they are: in a session
+/// that goes on yet, for a provider may have taken its time, and whoever was logged out meanwhile adds no way in.
 pub(super) async fn connected(
     app: &App,
     actor: Actor,
-    (site, account): (Id, Id),
+    site: Id,
+    Owner { account, session }: Owner,
     name: &str,
     identity: &Identity,
 ) -> Result<Connection, ApiError> {
     let mut change = app.change(actor).await?;
     held(&mut change, account).await?;
+    let (own, now) = (session::by_id(change.tx(), session).await?, change.now());
+    if !own.is_some_and(|own| own.account == account && own.is_alive(now)) {
+        return Err(ApiError::new(Code::Unauthorized).saying("Invalid or expired token"));
+    }
     match social::connect(&mut change, (site, account), name, identity, Whose::Account).await {
         Ok(_) => {}
         Err(NotConnected::Taken) => return Err(ApiError::new(Code::SocialAlreadyLinked)),

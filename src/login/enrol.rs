@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::again::EITHER_ASKED;
 use super::by_password::{self, Entered};
+use super::by_proof::spend_own;
 use super::http::{locked, reauthenticate, refused_login};
 use super::initial::prove_code;
 use super::lockout::Attempt;
@@ -22,7 +23,7 @@ use crate::audit::EndReason;
 use crate::base::Secret;
 use crate::factor::{self, Accepted, Code, Enrolment};
 use crate::http::{ApiError, Call, ErrorCode};
-use crate::otp::{self, Digits};
+use crate::otp::Digits;
 use crate::principal::Scope;
 use crate::session::{self, Device, Pair, Session, StartError};
 
@@ -117,7 +118,7 @@ pub async fn turn_second_factor_off(
     // Holds the account's row.
     let mut change = spent(call, &account, code, Accepted::Any).await?;
     if let Some(proof) = proof
-        && !otp::spend(&mut change, &proof).await?
+        && !spend_own(&mut change, &proof).await?
     {
         return Err(ApiError::new(ErrorCode::LoginCodeRequired));
     }

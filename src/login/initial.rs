@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::breached::breached;
+use super::by_proof::spend_own;
 use super::http::refuse_weak;
 use super::password::{owner_of, policy_of};
 use crate::account::{self, Account, MustChange, NewPassword, PasswordHash};
@@ -112,7 +113,7 @@ async fn set(app: &App, account: &Account, wanted: Wanted, actor: Actor) -> Resu
     let hash = PasswordHash::new(app.hasher.hash(wanted.new_password).await?);
     let mut change = app.change(actor).await?;
     // The account's row first, as everywhere where both are written.
-    if !account::hold(&mut change, account.id).await? || !otp::spend(&mut change, &proof).await? {
+    if !account::hold(&mut change, account.id).await? || !spend_own(&mut change, &proof).await? {
         return Err(Refused::NoCode);
     }
     let (how, history) = (How::Owner, settings.history);

@@ -1,7 +1,7 @@
 //! What somebody gets who has just made an account for themselves.
 //!
-//! Law: it belongs to the change in which the account comes to be: whoever has the one has the other. What it
-//! is called on the wire tells nothing about its owner but a number.
+//! Law: it belongs to the change in which the account comes to be: whoever has the one has the other. Its
+//! slug is nobody's to guess, and its name is one that its owner gave or says nothing about them.
 
 use serde_json::{Map, Value, json};
 
@@ -28,27 +28,27 @@ pub(super) async fn give_workspace(
         return Ok(());
     }
     let name = name_of(account);
-    let number = account.number;
-    // Somebody may have called theirs so; nobody has this id.
-    for slug in [format!("workspace-{number}"), format!("workspace-{}", account.id)] {
-        let slug = Slug::parse(&slug).map_err(|_| broken("a number and an id are slugs"))?;
-        let (site, owner) = (account.site, account.id);
-        let max_depth = config.organizations.max_depth;
-        let slug = Some(slug);
-        let new = New { site, name: &name, slug, description: "", parent: None, owner, max_depth };
-        match organization::create(change, new).await {
-            Ok(made) => {
-                if claims.contains_key("account_id") {
-                    claims.insert("account_id".to_owned(), json!(made.id));
-                }
-                return Ok(());
+    // No number: numbers come one after the other, and somebody else could call theirs so before.
+    let slug = Slug::parse(&format!("workspace-{}", account.id)).map_err(|_| broken("an id is a slug"))?;
+    let new = New {
+        site: account.site,
+        name: &name,
+        slug: Some(slug),
+        description: "",
+        parent: None,
+        owner: account.id,
+        max_depth: config.organizations.max_depth,
+    };
+    match organization::create(change, new).await {
+        Ok(made) => {
+            if claims.contains_key("account_id") {
+                claims.insert("account_id".to_owned(), json!(made.id));
             }
-            Err(Refused::SlugTaken(_)) => {}
-            Err(Refused::Store(cause)) => return Err(cause),
-            Err(refused) => return Err(broken(&refused.to_string())),
+            Ok(())
         }
+        Err(Refused::Store(cause)) => Err(cause),
+        Err(refused) => Err(broken(&refused.to_string())),
     }
-    Err(Error::Busy)
 }
 
 fn broken(why: &str) -> Error {
@@ -56,9 +56,6 @@ fn broken(why: &str) -> Error {
 }
 
 fn name_of(account: &Account) -> String {
-    let first = account.first_name.trim();
-    let local = account.email.as_ref().and_then(|email| email.as_str().split('@').next()).unwrap_or_default();
-    let name = [first, local].into_iter().find(|name| !name.is_empty()).unwrap_or("My");
-    let name: String = name.chars().take(NAME_MAX).collect();
-    if name == "My" { "My Workspace".to_owned() } else { format!("{name}'s Workspace") }
+    let first: String = account.first_name.trim().chars().take(NAME_MAX).collect();
+    if first.is_empty() { "My Workspace".to_owned() } else { format!("{first}'s Workspace") }
 }

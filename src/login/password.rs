@@ -4,6 +4,7 @@
 //! about either; the present one is asked for at a door of its own. Changing a password ends every
 //! session of the account, the one that asked included.
 
+use super::by_proof::spend_own;
 use super::initial;
 use super::lockout::{Door, Knock, knock, note_failure};
 use crate::account::{self, Account, MustChange, NewPassword, PasswordHash};
@@ -14,7 +15,7 @@ use crate::breach;
 use crate::config::{CharacterClass, Config, Password, PasswordRules};
 use crate::crypto::password::policy::{Class, Owner, Policy, Rules, Strength, Weakness};
 use crate::crypto::password::{Match, Overloaded};
-use crate::otp::{self, Digits, Proof};
+use crate::otp::{Digits, Proof};
 use crate::session::Method;
 use crate::store::Error;
 
@@ -126,16 +127,17 @@ pub(super) async fn change(app: &App, wish: Wish) -> Result<Strength, Refused> {
             None
         }
     };
+    // First what says nothing about the account: whoever holds no more than a code learns no password by it.
+    breach::check(app, &wish.new).await.map_err(Refused::Breached)?;
     let history = history_of(&config, &account);
     if is_used::<Refused>(app, account.id, Some(was), &wish.new, history).await? {
         return Err(Refused::Reused);
     }
-    breach::check(app, &wish.new).await.map_err(Refused::Breached)?;
     let hash = PasswordHash::new(app.hasher.hash(wish.new).await?);
     let mut change = app.change(wish.actor).await?;
     // The account's row first, as everywhere where both are written.
     if let Some(proof) = &proof
-        && !(account::hold(&mut change, account.id).await? && otp::spend(&mut change, proof).await?)
+        && !(account::hold(&mut change, account.id).await? && spend_own(&mut change, proof).await?)
     {
         return Err(Refused::NoCode);
     }

@@ -138,11 +138,12 @@ pub(super) async fn confirm(
         return Err(Refused::Wrong);
     };
     judge(app, &new, &owner_of(&account))?;
+    // First what says nothing about the account.
+    let safety = breach::check(app, &new).await.map_err(Refused::Breached)?;
     let (was, history) = (account.password_hash.as_ref(), history_of(&app.config(), &account));
     if is_used::<Refused>(app, account.id, was, &new, history).await? {
         return Err(Refused::Reused);
     }
-    let safety = breach::check(app, &new).await.map_err(Refused::Breached)?;
     let hash = PasswordHash::new(app.hasher.hash(new).await?);
     write(app, &account, &proof, &target, &hash, actor).await?;
     Ok(safety)

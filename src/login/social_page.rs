@@ -165,9 +165,9 @@ async fn link(app: &App, back: CameBack<'_>, owner: Owner, identity: &Identity) 
         (person.account.id, person.session.sid, person.session.scope) == (owner.account, owner.session, None)
     };
     let Some(person) = back.person.filter(is_owner) else { return Ok(Outcome::Nothing(Nothing::NotYou)) };
-    let ids = (person.account.site, person.account.id);
-    match connected(app, back.actor, ids, back.provider, identity).await {
+    match connected(app, back.actor, person.account.site, owner, back.provider, identity).await {
         Ok(_) => Ok(Outcome::Linked),
+        Err(error) if error.code() == ErrorCode::Unauthorized => Ok(Outcome::Nothing(Nothing::NotYou)),
         Err(error) if error.code() == ErrorCode::SocialAlreadyLinked => Ok(Outcome::Nothing(Nothing::Taken)),
         Err(error) => Err(error),
     }

@@ -6,9 +6,11 @@
 
 use std::sync::Arc;
 
+use crate::account::Standing as Condition;
 use crate::app::Change;
 use crate::audit::OrganizationEvent;
 use crate::base::{Id, Number, Slug, Timestamp};
+use crate::crypto::digest;
 use crate::policy::definition::{Definitions, ManagedBy};
 use crate::policy::{Code, seed};
 use crate::principal::Membership;
@@ -225,6 +227,7 @@ pub async fn set_role(
     }
     let now = change.now();
     if store::set_role(change.tx(), organization, account, role, now).await? {
+        invitation::withdraw(change, organization, account).await?;
         let role = role.clone();
         change.record(OrganizationEvent::MemberRoleChanged { organization, account, role }).await?;
     }
@@ -239,7 +242,8 @@ pub async fn remove_member(change: &mut Change<'_>, organization: Id, account: I
         return Err(Refused::NotAMember);
     }
     change.record(OrganizationEvent::MemberRemoved { organization, account }).await?;
-    Ok(())
+    // Nobody comes back by what was sent before.
+    Ok(invitation::withdraw(change, organization, account).await?)
 }
 
 /// The organizations that would be left to others without an owner if this account went, by slug.
@@ -257,13 +261,15 @@ pub async fn erase(change: &mut Change<'_>, account: Id) -> Result<(), Refused> 
         let now = change.now();
         let is_active = store::hold(change.tx(), organization, now).await?;
         if is_active {
-            match refuse_last_owner(change, organization, account).await {
-                Ok(()) | Err(Refused::NotAMember) => {}
-                Err(Refused::LastOwner) if store::is_alone(change.tx(), organization, account).await? => {
-                    close(change, organization).await?;
-                    store::forget_name(change.tx(), organization).await?;
+            let (role, owner) = (store::role_of(change.tx(), organization, account).await?, owner());
+            // As `orphans` tells it: whether an owner who stays could log in is no reason to keep this one.
+            let others = store::others_with(change.tx(), organization, account, &owner).await?;
+            if role == Some(owner) && others.is_empty() {
+                if !store::is_alone(change.tx(), organization, account).await? {
+                    return Err(Refused::LastOwner);
                 }
-                Err(refused) => return Err(refused),
+                close(change, organization).await?;
+                store::forget_name(change.tx(), organization).await?;
             }
         }
         if store::remove_member(change.tx(), organization, account).await? {
@@ -294,9 +300,26 @@ async fn refuse_last_owner(change: &mut Change<'_>, organization: Id, account: I
     match store::role_of(change.tx(), organization, account).await? {
         None => Err(Refused::NotAMember),
         Some(role) if role != owner => Ok(()),
-        Some(_) if store::others_with(change.tx(), organization, account, &owner).await? > 0 => Ok(()),
+        Some(_) if is_another_owner_left(change, organization, account, &owner).await? => Ok(()),
         Some(_) => Err(Refused::LastOwner),
     }
+}
+
+/// Whether somebody else owns it who can act: who is locked, banned or gone is nobody's other one.
+async fn is_another_owner_left(
+    change: &mut Change<'_>,
+    organization: Id,
+    account: Id,
+    owner: &Code,
+) -> Result<bool, Refused> {
+    let now = change.now();
+    for other in store::others_with(change.tx(), organization, account, owner).await? {
+        let person = crate::account::by_id(change.tx(), other).await?;
+        if person.is_none_or(|person| person.standing(now) == Condition::Good) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Refuses one more where as many belong to it as may. Whoever asks holds the organization.
@@ -340,19 +363,29 @@ async fn admit(
         return Err(Refused::AlreadyMember);
     }
     change.record(OrganizationEvent::MemberAdded { organization, account, role }).await?;
-    Ok(())
+    Ok(invitation::withdraw(change, organization, account).await?)
 }
 
+/// How many numbers are tried behind a name.
+const FEW_NUMBERS: u32 = 10;
+
 /// How often another slug is tried for a name that many use at this moment.
-const SLUG_TRIES: u32 = 100;
+const SLUG_TRIES: u32 = 30;
 
 /// A slug made from a name, with a number where others have it already.
 async fn free_slug(change: &mut Change<'_>, site: Id, name: &str) -> Result<Slug, Refused> {
     let stem = stem_of(name).ok_or(Refused::BadName)?;
-    let taken = store::slugs_from(change.tx(), site, &stem).await?;
-    let numbered = (1..).map(|n: u32| format!("{stem}-{n}"));
-    let free = std::iter::once(stem.clone()).chain(numbered).find(|slug| !taken.contains(slug));
-    free.and_then(|slug| Slug::parse(&slug).ok()).ok_or(Refused::BadName)
+    let numbered = (1..FEW_NUMBERS).map(|n| format!("{stem}-{n}"));
+    let few: Vec<String> = std::iter::once(stem.clone()).chain(numbered).collect();
+    let taken = store::slugs_of(change.tx(), site, &few).await?;
+    let free = few.into_iter().find(|slug| !taken.contains(slug));
+    // Of a name that very many had, no more is looked for: the work is the same for everybody.
+    let free = free.unwrap_or_else(|| {
+        let mut drawn = [0; 6];
+        change.app().random.fill(&mut drawn);
+        format!("{stem}-{}", digest::hex(&drawn))
+    });
+    Slug::parse(&free).map_err(|_| Refused::BadName)
 }
 
 /// The letters and digits of a name in lower case, with `-` between runs of them.

@@ -50,6 +50,8 @@ pub enum Refused {
     LacksRole(&'static str),
     /// The role is more than who gives or takes it holds there.
     Exceeds(Code),
+    /// Nobody comes to own an organization without having been asked.
+    OwnsUnasked,
     /// There is none, or it is for somebody else.
     NoInvitation,
     /// It was used, replaced or taken back, or its time is over.
@@ -83,6 +85,7 @@ impl fmt::Display for Refused {
             Self::Lacks(code) => write!(f, "the permission {code} is required in the organization"),
             Self::LacksRole(who) => write!(f, "only {who} may do that"),
             Self::Exceeds(code) => write!(f, "the org role {code} is more than you hold yourself"),
+            Self::OwnsUnasked => f.write_str("an owner is invited, or is a member first"),
             Self::NoInvitation => f.write_str("there is no such invitation"),
             Self::InvitationOver => {
                 f.write_str("the invitation was used, replaced or taken back, or its time is over")

@@ -82,11 +82,10 @@ pub(super) async fn children(mut src: impl Source, parents: &[Id]) -> Result<Vec
     Ok(src.all::<(Id,)>(rows).await?.into_iter().map(|(id,)| id).collect())
 }
 
-/// The slugs of a site that begin with `stem`, whether active or not: they stay taken.
-pub(super) async fn slugs_from(mut src: impl Source, site: Id, stem: &str) -> Result<Vec<String>, Error> {
-    // A stem is letters, digits and `-`: no character of it means anything to LIKE.
-    let rows = sql("SELECT slug FROM organization WHERE site_id = ? AND slug LIKE ?");
-    let rows = src.all::<(String,)>(rows.bind(site).bind(format!("{stem}%"))).await?;
+/// Those of these slugs that a site has, whether active or not: they stay taken.
+pub(super) async fn slugs_of(mut src: impl Source, site: Id, slugs: &[String]) -> Result<Vec<String>, Error> {
+    let rows = sql("SELECT slug FROM organization WHERE site_id = ? AND slug IN").bind(site);
+    let rows = src.all::<(String,)>(rows.list(slugs.iter().map(String::as_str))).await?;
     Ok(rows.into_iter().map(|(slug,)| slug).collect())
 }
 
@@ -181,17 +180,17 @@ pub(super) async fn role_of(
     Ok(row.map(|(role,)| role))
 }
 
-/// How many accounts but this one have a role in an organization.
+/// The accounts but this one that have a role in an organization, so many as are worth looking at.
 pub(super) async fn others_with(
     mut src: impl Source,
     organization: Id,
     account: Id,
     role: &Code,
-) -> Result<i64, Error> {
-    let count = sql("SELECT COUNT(*) FROM membership WHERE organization_id = ? AND account_id <> ? \
-                     AND role_code = ? AND status = 'active'");
-    let (count,): (i64,) = src.one(count.bind(organization).bind(account).bind(role)).await?;
-    Ok(count)
+) -> Result<Vec<Id>, Error> {
+    let rows = sql("SELECT account_id FROM membership WHERE organization_id = ? AND account_id <> ? \
+                    AND role_code = ? AND status = 'active' ORDER BY account_id LIMIT 1000");
+    let rows = src.all::<(Id,)>(rows.bind(organization).bind(account).bind(role)).await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// Inserts a membership unless the account has one; whether it was inserted.
@@ -305,6 +304,13 @@ pub(super) async fn count_owned(mut src: impl Source, account: Id, owner: &Code)
     let count = sql("SELECT COUNT(*) FROM membership m JOIN organization o ON o.id = m.organization_id \
                      WHERE m.account_id = ? AND m.role_code = ? AND m.status = 'active' AND o.is_active = ?");
     let (count,): (i64,) = src.one(count.bind(account).bind(owner).bind(true)).await?;
+    Ok(count)
+}
+
+/// How many organizations an account has made since then, active or not.
+pub(super) async fn count_made(mut src: impl Source, account: Id, since: Timestamp) -> Result<i64, Error> {
+    let count = sql("SELECT COUNT(*) FROM organization WHERE created_by = ? AND created_at > ?");
+    let (count,): (i64,) = src.one(count.bind(account).bind(since)).await?;
     Ok(count)
 }
 

@@ -200,7 +200,8 @@ pub async fn send(change: &mut Change<'_>, errand: &Errand<'_>) -> Result<Sent, 
         let stored = store::find(change.tx(), which).await?;
         return Err(too_soon(stored.map(|stored| (stored.sends, stored.sent_at, stored.forget_at)), now));
     }
-    if purpose == Purpose::Contact {
+    // What an account has is nobody else's, and what is sent there tells nothing about anybody's.
+    if purpose == Purpose::Contact && account.has(to.contact()).as_ref() != Some(to) {
         note_target(change, account.site, to).await?;
     }
     if store::replace(change.tx(), which, &new).await? == 0 {
@@ -245,8 +246,8 @@ pub async fn send(change: &mut Change<'_>, errand: &Errand<'_>) -> Result<Sent, 
     Ok(sent)
 }
 
-/// Counts a code that is to prove an address or number by where it goes: anybody can write down somebody
-/// else's, in as many accounts as they like.
+/// Counts a code for an address or number that is only wished for by where it goes: anybody can wish for
+/// somebody else's, in as many accounts as they like.
 async fn note_target(change: &mut Change<'_>, site: Id, to: &Target) -> Result<(), NotSent> {
     use crate::crypto::digest::{hex, hmac_sha256};
     let now = change.now();

@@ -160,6 +160,34 @@ on_every_store! {
         assert_eq!(left, 0);
     }
 
+    async fn wishes_neither_hold_up_who_has_an_address_nor_learn_of_them(store: TestStore) {
+        let scene = Scene::on(store, BOTH).await;
+        let app = &scene.app;
+        let to = Target::Email(email("victim@example.com"));
+        let eve = person(app, "eve@example.com", None).await;
+        let sent = async |account: &Account| {
+            let mut change = app.change(Actor::system()).await.unwrap();
+            let errand = Errand { account, purpose: Purpose::Contact, to: &to, form: Form::Code };
+            let sent = send(&mut change, &errand).await?;
+            change.commit().await?;
+            Ok::<Sent, NotSent>(sent)
+        };
+        for _ in 0..SENDS {
+            sent(&eve).await.unwrap();
+            app.clock.advance(COOL_DOWN);
+        }
+        assert!(sent(&eve).await.is_err());
+        let victim = person(app, "victim@example.com", None).await;
+        assert!(sent(&victim).await.is_ok(), "whoever registers is sent a code");
+        // What went to the one who has it is not seen by another who wishes for it.
+        let mallory = person(app, "mallory@example.com", None).await;
+        app.clock.advance(FORGOTTEN_AFTER);
+        assert!(sent(&mallory).await.is_ok());
+        app.clock.advance(COOL_DOWN);
+        assert!(sent(&victim).await.is_ok());
+        assert!(sent(&mallory).await.is_ok(), "a moment after the other");
+    }
+
     async fn who_is_sent_no_code_at_another_address_keeps_the_one_before(store: TestStore) {
         let scene = Scene::on(store, BOTH).await;
         let app = &scene.app;

@@ -173,6 +173,30 @@ impl CompiledAllow {
         asks
     }
 
+    /// Whether some condition asks about an application.
+    #[must_use]
+    pub fn asks_application(&self) -> bool {
+        let mut asks = false;
+        if let Some(test) = &self.test {
+            test.written.visit(&mut |condition| asks |= matches!(condition, Condition::Application(_)));
+        }
+        asks
+    }
+
+    /// Whether some condition asks for a better login than the caller's: a second factor, a fresher one, or
+    /// another scope.
+    #[must_use]
+    pub fn is_login_too_weak(&self, facts: &Facts<'_>) -> bool {
+        let mut is_weak = false;
+        if let Some(test) = &self.test {
+            test.written.visit(&mut |condition| {
+                let asks = matches!(condition, Condition::Mfa | Condition::MaxAge(_) | Condition::Scope(_));
+                is_weak |= asks && plain(condition, facts) != Answer::Yes;
+            });
+        }
+        is_weak
+    }
+
     /// Decides.
     #[must_use]
     pub fn judge(&self, facts: &Facts<'_>) -> Judgement {

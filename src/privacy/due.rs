@@ -12,6 +12,7 @@ use crate::account;
 use crate::app::App;
 use crate::audit::{self, Actor, How, PrivacyEvent};
 use crate::base::{Id, Slug};
+use crate::rbac::Leaving;
 use crate::store::{Error, again};
 
 /// How many one turn does.
@@ -69,6 +70,9 @@ pub(super) enum Done {
 
 pub(super) async fn delete(app: &App, deletion: &Deletion, by: Actor) -> Result<Done, Error> {
     let mut change = app.change(by).await?;
+    let Some(person) = account::by_id(change.tx(), deletion.account).await? else { return Ok(Done::Nothing) };
+    // The turn to change rights before the account's row, as everywhere.
+    let leaving = Leaving::take(&mut change, &person).await?;
     if !deletion.is_ordered && !account::hold(&mut change, deletion.account).await? {
         // Whoever stopped it may have done so because it is not its person who wants it gone.
         if wait_on(&mut change, deletion).await? {
@@ -76,7 +80,6 @@ pub(super) async fn delete(app: &App, deletion: &Deletion, by: Actor) -> Result<
         }
         return Ok(Done::Nothing);
     }
-    let Some(person) = account::by_id(change.tx(), deletion.account).await? else { return Ok(Done::Nothing) };
     match erase(&mut change, &person, How::Rule).await {
         Ok(()) => {}
         Err(NotErased::Gone) => return Ok(Done::Nothing),
@@ -91,6 +94,10 @@ pub(super) async fn delete(app: &App, deletion: &Deletion, by: Actor) -> Result<
             drop(change);
             return hold_back(app, deletion, Obstacle::LastSuperuser).await.map(|()| Done::HeldBack);
         }
+    }
+    if !leaving.leaves_one(&mut change).await? {
+        drop(change);
+        return hold_back(app, deletion, Obstacle::LastAdministrator).await.map(|()| Done::HeldBack);
     }
     let (now, account) = (change.now(), deletion.account);
     // Called off or put off since the list was read, or done by another replica: then nothing happened here.
@@ -108,6 +115,8 @@ enum Obstacle {
     SoleOwner(Vec<Slug>),
     /// Nobody else is a superuser.
     LastSuperuser,
+    /// Nobody else could manage rights.
+    LastAdministrator,
 }
 
 /// Says what stands in the way, and tries again tomorrow. Its person is told the first time.
@@ -120,6 +129,9 @@ async fn hold_back(app: &App, deletion: &Deletion, obstacle: Obstacle) -> Result
     let account = deletion.account;
     let (why, told, organizations) = match obstacle {
         Obstacle::LastSuperuser => ("last_superuser", "nobody else is a superuser".to_owned(), Vec::new()),
+        Obstacle::LastAdministrator => {
+            ("last_administrator", "nobody else could manage rights".to_owned(), Vec::new())
+        }
         Obstacle::SoleOwner(slugs) => {
             let owned: Vec<String> = slugs.iter().map(ToString::to_string).collect();
             ("sole_owner", format!("nobody else owns: {}", owned.join(", ")), owned)

@@ -2,8 +2,9 @@
 //! (contract section 23).
 //!
 //! Law: who asks sees the deletions of the own site and no others. Nobody is erased whose own wish was not
-//! confirmed, nor by anybody who at that moment may not; words typed out stand before what cannot be undone,
-//! and what guards the last superuser and organizations without an owner holds here too.
+//! confirmed or who was stopped, nor by anybody who at that moment may not or holds less. Words typed out stand
+//! before what cannot be undone, and what guards the last superuser, the last who manages rights and
+//! organizations without an owner holds here too.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -21,7 +22,7 @@ use crate::http::{
     ApiError, Bucket, Call, ErrorCode as Code, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging,
     Query, Row, get, post,
 };
-use crate::rbac::Authority;
+use crate::rbac::{self, Authority};
 use crate::store::{Error, GivenUp, again};
 
 /// What somebody types who means it.
@@ -53,8 +54,11 @@ pub(super) fn rows() -> Vec<Row> {
                 Code::NotFound,
                 Code::ConfirmationRequired,
                 Code::DeletionNotConfirmed,
+                Code::PermissionDenied,
+                Code::AccountStopped,
                 Code::SoleOwner,
                 Code::LastSuperuser,
+                Code::LastAdministrator,
             ])
             .strict()
             .audited(&["account_deleted", PROCESSED])
@@ -244,6 +248,7 @@ impl FromFields for Meant {
 /// The account is gone.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DeletionProcessed")]
+#[expect(clippy::struct_field_names, reason = "the contract's names")]
 struct Processed {
     message: &'static str,
     deletion_completed: bool,
@@ -267,6 +272,7 @@ async fn process(call: Call, Json(body): Json<Meant>) -> Result<Json<Processed>,
     let user_notified = match erased {
         Ok(is_told) => is_told,
         Err(NotProcessed::NotConfirmed) => return Err(unconfirmed(named(&call).await?.status)),
+        Err(NotProcessed::Stopped) => return Err(ApiError::new(Code::AccountStopped)),
         Err(NotProcessed::Refused(refused)) => return Err(refused.into()),
         Err(NotProcessed::NotAllowed(refused)) => return Err(refused.into()),
     };
@@ -290,8 +296,10 @@ enum NotProcessed {
     /// Its person has not confirmed it, or it is over.
     NotConfirmed,
     Refused(Refused),
-    /// The caller may not any more.
-    NotAllowed(crate::rbac::Refused),
+    /// The account may not be used, maybe because the wish is not its person's.
+    Stopped,
+    /// The caller may not, or nobody could manage rights any more.
+    NotAllowed(rbac::Refused),
 }
 
 impl From<Error> for NotProcessed {
@@ -303,7 +311,7 @@ impl From<Error> for NotProcessed {
 impl GivenUp for NotProcessed {
     fn is_given_up(&self) -> bool {
         match self {
-            Self::NotConfirmed => false,
+            Self::NotConfirmed | Self::Stopped => false,
             Self::Refused(refused) => matches!(refused, Refused::Store(cause) if cause.is_given_up()),
             Self::NotAllowed(refused) => refused.is_given_up(),
         }
@@ -313,12 +321,20 @@ impl GivenUp for NotProcessed {
 /// Erases the account; whether its person could be told.
 async fn carry_out(call: &Call, found: &Deletion, (by, notes): (Id, &str)) -> Result<bool, NotProcessed> {
     let mut change = call.app.change(call.actor()).await?;
-    Authority::take(&mut change, by, &[PROCESS]).await.map_err(NotProcessed::NotAllowed)?;
+    let authority = Authority::take(&mut change, by, &[PROCESS]).await.map_err(NotProcessed::NotAllowed)?;
     let (now, account) = (change.now(), found.account);
     let person = account::by_id(change.tx(), account).await?.ok_or(NotProcessed::NotConfirmed)?;
     let is_told = words::reached(&call.app, &person).is_some();
-    if found.status != Status::Confirmed {
+    // Gone meanwhile, by whomever: then it is not confirmed any more.
+    if found.status != Status::Confirmed || person.deleted_at.is_some() {
         return Err(NotProcessed::NotConfirmed);
+    }
+    // Nobody takes from somebody who holds more the time in which they may change their mind.
+    let held = authority.reaches(&mut change, &person).await.map_err(NotProcessed::NotAllowed)?;
+    if !found.is_ordered && !account::hold(&mut change, account).await? {
+        let now = account::by_id(change.tx(), account).await?;
+        let is_gone = now.is_none_or(|now| now.deleted_at.is_some());
+        return Err(if is_gone { NotProcessed::NotConfirmed } else { NotProcessed::Stopped });
     }
     // What was called off meanwhile takes all of it back.
     erase(&mut change, &person, How::Administrator).await?;
@@ -327,6 +343,7 @@ async fn carry_out(call: &Call, found: &Deletion, (by, notes): (Id, &str)) -> Re
     {
         return Err(NotProcessed::NotConfirmed);
     }
+    rbac::keep_one(&mut change, &authority, &held).await.map_err(NotProcessed::NotAllowed)?;
     change.record(PrivacyEvent::DeletionCompleted { account, deletion: found.id }).await?;
     change.commit().await?;
     Ok(is_told)

@@ -123,9 +123,11 @@ impl Ctx {
 
     /// What came of the attempt; told at once, for an answer may have no end.
     pub(super) fn came_to(&mut self, outcome: Outcome) {
-        self.attempt.outcome = Some(outcome);
+        let before = self.attempt.outcome.replace(outcome);
+        // Who was answered has tried; what breaks later is nobody's try.
+        let tries = self.attempt.tries.filter(|_| before.is_none());
         if let Some(forward) = &self.forward {
-            forward.upstream.note(outcome, self.attempt.tries);
+            forward.upstream.note(outcome, tries);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::authority::{alone, is_super_admin};
 use super::{Authority, Granted, Refused, store};
-use crate::account;
+use crate::account::{self, Account};
 use crate::app::Change;
 use crate::base::Id;
 use crate::policy::Catalogue;
@@ -22,6 +22,39 @@ pub async fn keep_one(change: &mut Change<'_>, by: &Authority, held: &Assignment
         return Ok(());
     }
     Err(Refused::LastAdministrator)
+}
+
+/// Somebody who is about to go, by nobody's hand.
+#[derive(Debug)]
+pub struct Leaving {
+    definitions: Definitions,
+    is_administrator: bool,
+    site: Id,
+}
+
+impl Leaving {
+    /// Takes the turn to change rights and looks at what somebody holds who is about to go.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn take(change: &mut Change<'_>, account: &Account) -> Result<Self, Error> {
+        let now = change.now();
+        super::define::store::take_turn(change.tx(), now).await?;
+        let config = change.app().config();
+        let definitions = super::definitions(change.tx(), &config.definitions).await?;
+        let catalogue = Catalogue::build(definitions.clone(), 0);
+        let held = super::assignments(change.tx(), account.id).await?;
+        let is_administrator = is_super_admin(&catalogue, &catalogue.rights(&held));
+        Ok(Self { definitions, is_administrator, site: account.site })
+    }
+
+    /// Whether somebody could still manage rights, now that they are gone.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn leaves_one(self, change: &mut Change<'_>) -> Result<bool, Error> {
+        Ok(!self.is_administrator || are_left(change, self.definitions, self.site).await?)
+    }
 }
 
 /// Whether a superuser, or somebody with the role that holds everything, could log in. Whoever asks has the

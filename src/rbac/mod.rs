@@ -25,11 +25,11 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use administrators::keep_one;
+pub use administrators::{Leaving, keep_one};
 pub use authority::Authority;
 pub use define::{give, org_role, take};
 pub use http::rows;
-pub use people::{brought_by, grants_of, holders, holders_after};
+pub use people::{Holders, brought_by, defined_twice, grants_of, holders, holders_after, orphans};
 
 /// How many accounts one statement takes something from.
 const PAGE: usize = 200;
@@ -394,36 +394,6 @@ pub async fn holders_of(app: &App, mut src: impl Source, role: &Code) -> Result<
         holders.extend(store::accounts_with(&mut src, granted).await?);
     }
     Ok(holders)
-}
-
-/// How many accounts were granted something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holders {
-    pub granted: Granted,
-    pub accounts: i64,
-}
-
-/// What accounts were granted and nothing defines: it gives them nothing, and an operator should
-/// know.
-pub async fn orphans(src: impl Source, definitions: &Definitions) -> Result<Vec<Holders>, Error> {
-    let mut holders = store::holders(src).await?;
-    holders.retain(|one| !one.granted.is_defined_in(definitions));
-    Ok(holders)
-}
-
-/// What the configuration file defines though it was made here before: the file decides what it brings,
-/// and whoever was given it has it. An operator should know, for somebody may have guessed the name.
-pub async fn defined_twice(mut src: impl Source, overlay: &Definitions) -> Result<Vec<Holders>, Error> {
-    let here = store::definitions(&mut src).await?;
-    let permissions = here.permissions.into_keys().map(Granted::Permission);
-    let all = permissions.chain(here.roles.into_keys().map(Granted::Role));
-    let all = all.chain(here.groups.into_keys().map(Granted::Group));
-    let holders = store::holders(src).await?;
-    let counted = |granted: Granted| {
-        let held = holders.iter().find(|one| one.granted == granted);
-        Holders { accounts: held.map_or(0, |held| held.accounts), granted }
-    };
-    Ok(all.filter(|granted| granted.is_defined_in(overlay)).map(counted).collect())
 }
 
 fn group_for(definitions: &Definitions, code: &Code, granted: &Granted) -> Result<Granted, Refused> {

@@ -4,6 +4,8 @@
 //! shown here opens anything. Ending a session of somebody who holds more is refused within the transaction
 //! that would end it.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -23,6 +25,8 @@ use crate::store::{Error, GivenUp, again};
 
 /// How many sessions one page looks through.
 const MOST: usize = 2000;
+/// How many are read at once.
+const CHUNK: usize = 250;
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
@@ -257,17 +261,22 @@ impl Page<'_> {
         after: Option<Listed>,
         is_wanted: impl Fn(&session::Row) -> bool + Send + Sync,
     ) -> Result<(Vec<session::Row>, Option<Listed>), ApiError> {
-        let wanted = self.size + 1;
+        // One more than the page, which tells whether there is another.
+        let mut wanted = self.size + 1;
         let (mut at, mut seen) = (after, 0);
         let mut found: Vec<session::Row> = Vec::new();
         loop {
             let rows = self.read(at, u32::try_from(wanted).unwrap_or(u32::MAX)).await?;
             let is_end = rows.len() < wanted;
             seen += rows.len();
-            let names = Names::of_sessions(&self.call.app, self.site, &rows).await?;
+            wanted = CHUNK.max(self.size + 1);
+            let whose: BTreeSet<Id> = rows.iter().map(|row| row.account).collect();
+            let whose: Vec<Id> = whose.into_iter().collect();
+            let known = account::known(&self.call.app.db, self.site, &whose).await?;
+            let known: BTreeSet<Id> = known.into_iter().map(|known| known.id).collect();
             for row in rows {
                 let here = self.place(&row);
-                if names.account(Some(row.account)).is_some() && is_wanted(&row) {
+                if known.contains(&row.account) && is_wanted(&row) {
                     if found.len() == self.size {
                         let next = found.last().map(|last| self.place(last));
                         return Ok((found, next));

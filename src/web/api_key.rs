@@ -190,7 +190,8 @@ async fn create(call: Call, form: Form) -> Result<Reply, ApiError> {
         Err(error) => return refused(&call, &viewer, error, &form).await,
     };
     let viewer = moved.as_ref().map_or(viewer.clone(), |to| viewer.within(&call.app, to.id));
-    let reply = match apikey::make(&call, wish).await {
+    let sid = moved.as_ref().map_or(call.person()?.session.sid, |to| to.id);
+    let reply = match apikey::make(&call, wish, sid).await {
         Ok((key, text)) => Ok(made(&viewer, &key, &text)),
         Err(error) => refused(&call, &viewer, error, &form).await,
     };

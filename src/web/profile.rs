@@ -72,7 +72,7 @@ async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
         Ok(viewer) => viewer,
         Err(reply) => return Ok(*reply),
     };
-    let said = SAID.iter().find(|(word, _)| *word == call.head.query).map(|(_, text)| Said::Done(*text));
+    let said = SAID.iter().find(|(word, _)| *word == call.head.query).map(|(_, text)| Said::Done(text));
     whole(&call, &viewer, StatusCode::OK, said, None).await
 }
 

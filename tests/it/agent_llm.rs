@@ -60,7 +60,7 @@ async fn model_at(place: &str) -> (Upstream, Scene) {
 /// The routes to a model at this address.
 pub fn routes(model: SocketAddr) -> String {
     format!(
-        "upstreams: {{ up: {{ servers: ['{}'], breaker: 'off' }} }}
+        "upstreams: {{ up: {{ servers: ['{model}'], breaker: 'off' }} }}
 routes:
   - name: models
     match: {{ path: '/v1/**' }}
@@ -85,8 +85,7 @@ routes:
       permission: reports.read
       hold: always
       cost: {{ llm: openai, prices: {{ m: {{ input: 1, output: 100 }} }}, output_max: 500 }}
-",
-        model
+"
     )
 }
 

@@ -318,19 +318,23 @@ async fn a_sign_of_life_at_the_last_moment_is_in_time_and_one_after_it_is_not() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_is_set_back_gives_nobody_more_time() {
     let upstream = Upstream::echo().await;
-    let held = "  - { name: held, match: { path: '/held/{id}' }, upstream: up, allow: signed_in, agents: { permission: reports.read, hold: always, decide_within: 2s, execute_within: 2s } }\n";
+    let held = "  - { name: held, match: { path: '/held/{id}' }, upstream: up, allow: signed_in, agents: { permission: reports.read, hold: always, decide_within: 4s, execute_within: 4s } }\n";
     let scene = scene(&format!("{}{held}", routes(&upstream))).await;
-    let silent = reader(&json!({"dead_mans_switch": {"heartbeat_required_every": 2}}));
+    let silent = reader(&json!({"dead_mans_switch": {"heartbeat_required_every": 4}}));
     let (silent_id, silent) = scene.mint(&silent).await;
-    let brief = scene.mint(&reader(&json!({"expires_in": 2}))).await.1;
+    let brief = scene.mint(&reader(&json!({"expires_in": 4}))).await.1;
     let token = scene.mint(&reader(&json!({}))).await.1;
     let pending = scene.hold("/held/1", &token, "1").await;
     let approved = scene.approved("/held/2", &token, "2").await;
+    // A clock that stands still has been going on since it was told last: from here on, however long all of
+    // this took.
+    scene.clock.advance(Duration::from_millis(1));
+    assert_eq!(scene.state(silent_id).await.0, "ACTIVE");
     scene.clock.set(scene.clock.now().minus(Duration::from_hours(1)));
     for token in [&silent, &brief] {
         assert_eq!(scene.ask("/reports/7", token, &[]).await.status, 200, "its time has not passed");
     }
-    tokio::time::sleep(Duration::from_millis(2_200)).await;
+    tokio::time::sleep(Duration::from_millis(4_200)).await;
     assert!(matches!(scene.ask("/reports/7", &silent, &[]).await.status, 403));
     assert_eq!(scene.state(silent_id).await, ("SUSPENDED".to_owned(), json!("HEARTBEAT_MISSING")));
     assert_eq!(scene.ask("/reports/7", &brief, &[]).await.status, 403);

@@ -219,3 +219,25 @@ async fn a_service_of_ones_own_is_believed_by_the_authority_that_is_named_and_by
     }
     assert_eq!(ranges.count(), count, "nothing was asked of a stranger");
 }
+
+#[tokio::test]
+async fn whoever_holds_no_more_than_a_code_learns_no_password_by_it() {
+    let ranges = Upstream::start(|seen| {
+        let digest = digest(PASSWORD);
+        let is_it = seen.target().ends_with(&format!("/range/{}", &digest[..5]));
+        Act::ok(if is_it {
+            format!("{}:9", &digest[5..])
+        } else {
+            "0018A45C4D1DEF81644B54AB7F969B88D65:3".to_owned()
+        })
+    })
+    .await;
+    let post = Post::start(&yaml(&format!("http://{}", ranges.address), "")).await;
+    let ada = post.gateway.user("ada", &post.keys).await;
+    // It is the present password, and known: that it is known is said of any.
+    let change = json!({"current_password": PASSWORD, "new_password": PASSWORD});
+    assert_eq!(post.call(Some(&ada), "/password/change/", change).await.code(), "PASSWORD_BREACHED");
+    let code = post.code_that_resets().await;
+    let reset = json!({"email": "ada@example.com", "otp_code": code, "new_password": PASSWORD});
+    assert_eq!(post.call(None, "/password/reset/confirm/", reset).await.code(), "PASSWORD_BREACHED");
+}

@@ -46,7 +46,7 @@ async fn says(tab: &mut Tab, text: &str) {
 
 async fn live(device: &str, width: u32) {
     let (gateway, _acme) = gateway().await;
-    let ada = gateway.account("ada", |new| new.first_name = "Ada".to_owned()).await;
+    let ada = gateway.account("ada", |new| "Ada".clone_into(&mut new.first_name)).await;
     for code in ["reports.read", "invoices.of_every_department_in_the_company.write", "pay"] {
         gateway.grant(ada, permission(code)).await;
     }

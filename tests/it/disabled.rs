@@ -79,10 +79,10 @@ impl Scene {
             "    emails: verified\n    link: verified\n    newcomers: refused\n  otp: {{ log_in: true }}\n  \
              magic_link: {{ targets: ['{PAGE}'] }}\n  \
              passkeys: {{ rp_id: example.com, origins: ['https://app.example.com'] }}\n  social:\n{}",
-            acme.yaml("acme", ", link: verified, newcomers: refused")
+            acme.yaml("acme", ", link: verified")
         );
         let yaml = format!(
-            "{TRUSTING}{}permissions: [ {{ code: reports.read }} ]
+            "{TRUSTING}accounts: {{ registration: {{ open: false }} }}\n{}permissions: [ {{ code: reports.read }} ]
 sessions: {{ max: 50, devices: 50 }}
 mail: {{ via: smtp, host: 127.0.0.1, port: {}, tls: none, from: gw@example.com }}
 sms: {{ via: twilio, account: AC42, token_file: '{}', from: '+15005550006', api: 'http://{}' }}

@@ -6,6 +6,7 @@
 
 mod account_page;
 mod administration;
+mod administration_last;
 mod agent;
 mod agent_again;
 mod agent_approver;

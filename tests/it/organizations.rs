@@ -28,7 +28,8 @@ pub struct Scene {
 pub fn yaml(upstream: &Upstream) -> String {
     format!(
         "{TRUSTING}
-organizations: {{ roles: [ {{ code: buyer, permissions: [shop.buy] }} ] }}
+organizations: {{ roles: [
+  {{ code: buyer, permissions: [shop.buy] }}, {{ code: guard, permissions: [users.ban] }} ] }}
 upstreams: {{ up: {{ servers: ['{}'] }} }}
 routes:
   - {{ name: member, match: {{ path: /member }}, upstream: up, allow: {{ org: member }} }}
@@ -400,9 +401,12 @@ async fn plan_and_status_open_routes_from_the_next_request_on() {
 #[tokio::test]
 async fn what_was_delegated_for_an_organization_ends_with_it() {
     let scene = Scene::new().await;
-    scene.gateway.grant(scene.ada.id, permission("users.ban")).await;
+    let dan = scene.gateway.user("dan", &scene.keys).await;
+    // Wherever the delegation is for an organization, what is delegated is held there.
+    scene.gateway.join(scene.acme, dan.id, "guard").await;
+    scene.gateway.grant(dan.id, permission("users.ban")).await;
     let token = async |body: Value| {
-        let made = scene.ok(&scene.ada, "", "POST /ai/tokens/", body).await;
+        let made = scene.ok(&dan, "", "POST /ai/tokens/", body).await;
         made["token"].as_str().unwrap().to_owned()
     };
     let (for_acme, for_none) = (

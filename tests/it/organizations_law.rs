@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::codes::Post;
 use crate::on_one_and_on_two;
 use crate::organizations::{ADD, INVITE, Scene, UPDATE, member, removal, told, yaml};
-use crate::support::people::{User, elsewhere, permission};
+use crate::support::people::{TRUSTING, User, elsewhere, permission};
 use crate::support::replica::until;
 use crate::support::{Gateway, Replicas, Upstream};
 
@@ -99,7 +99,7 @@ async fn org_roles_are_made_by_those_who_reach_everywhere() {
     let all = scene.ok(&scene.cat, "", "GET /org-roles/", Value::Null).await;
     let names: Vec<&str> =
         all.as_array().unwrap().iter().map(|role| role["code"].as_str().unwrap()).collect();
-    assert_eq!(names, ["admin", "member", "owner", "viewer", "buyer"], "by name");
+    assert_eq!(names, ["admin", "member", "owner", "viewer", "buyer", "guard"], "by name");
     let body = json!({"code": "auditor", "name": "Auditor", "permissions": ["org.read", "reports.*"]});
     for code in ["roles.create", "roles.update", "roles.delete"] {
         scene.gateway.grant(scene.ada.id, permission(code)).await;
@@ -137,13 +137,64 @@ async fn org_roles_are_made_by_those_who_reach_everywhere() {
 }
 
 #[tokio::test]
+async fn a_tenant_below_a_shared_root_does_not_reach_its_sibling() {
+    let scene = Scene::new().await;
+    let dan = scene.gateway.user("dan", &scene.keys).await;
+    scene.gateway.organization("own", dan.id, Some("acme")).await;
+    let other = scene.gateway.organization("other", scene.eve.id, Some("acme")).await;
+    let before = dump(&scene.gateway, other).await;
+    for stranger in [&scene.eve, &scene.ada, &scene.bob] {
+        let body = json!({"user_id": stranger.id.to_string(), "role_code": "member"});
+        assert_eq!(scene.refused(&dan, "own", ADD, body).await, told(404, "NOT_FOUND"), "beside or above");
+    }
+    // Who stands above may know those below, and makes nobody an owner who was not asked.
+    let body = |role: &str| json!({"user_id": dan.id.to_string(), "role_code": role});
+    assert_eq!(scene.refused(&scene.ada, "acme", ADD, body("owner")).await, told(403, "PERMISSION_DENIED"));
+    scene.ok(&scene.ada, "acme", ADD, body("member")).await;
+    assert_eq!(dump(&scene.gateway, other).await, before);
+}
+
+#[tokio::test]
+async fn making_and_deleting_organizations_is_bounded() {
+    let scene = Scene::new().await;
+    let dan = scene.gateway.user("dan", &scene.keys).await;
+    let mut slugs = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let made = scene.ok(&dan, "", "POST /organizations/", json!({"name": "a"})).await;
+        let slug = made["slug"].as_str().unwrap().to_owned();
+        scene.ok(&dan, &slug, "DELETE /organizations/delete/", Value::Null).await;
+        assert!(slugs.insert(slug), "a slug stays taken");
+    }
+    let more = scene.refused(&dan, "", "POST /organizations/", json!({"name": "b"})).await;
+    assert_eq!(more, told(409, "TOO_MANY_ORGANIZATIONS"));
+}
+
+#[tokio::test]
+async fn nobody_takes_a_plan_along() {
+    let scene = Scene::new().await;
+    let terms = portcullis::organization::Terms {
+        plan: Some("gold".to_owned()),
+        status: Some("suspended".to_owned()),
+    };
+    scene
+        .gateway
+        .change(async |change| portcullis::organization::set_terms(change, scene.acme, &terms).await.unwrap())
+        .await;
+    let acme = scene.ok(&scene.bob, "acme", "GET /organizations/detail/", Value::Null).await["id"].clone();
+    let mine =
+        scene.ok(&scene.bob, "", "POST /organizations/", json!({"name": "Mine", "parent_id": acme})).await;
+    assert_eq!((&mine["plan"], &mine["status"]), (&json!("gold"), &json!("suspended")));
+    let desk = json!({"name": "Desk", "parent_id": mine["id"]});
+    scene.ok(&scene.bob, "", "POST /organizations/", desk).await;
+    let moved = scene.ok(&scene.bob, "mine", "POST /organizations/move/", json!({"parent_id": null})).await;
+    assert_eq!((&moved["plan"], &moved["status"]), (&json!(""), &json!("suspended")));
+    let desk = scene.ok(&scene.bob, "desk", "GET /organizations/detail/", Value::Null).await;
+    assert_eq!((&desk["plan"], &desk["status"]), (&json!(""), &json!("suspended")), "with all below it");
+}
+
+#[tokio::test]
 async fn where_organizations_are_off_there_are_none() {
-    let upstream = Upstream::echo().await;
-    let yaml = format!(
-        "{}upstreams: {{ up: {{ servers: ['{}'] }} }}\norganizations: {{ enabled: false }}\n",
-        crate::support::people::TRUSTING,
-        upstream.address
-    );
+    let yaml = format!("{TRUSTING}organizations: {{ enabled: false }}\n");
     let gateway = Gateway::start(&yaml).await;
     let keys = gateway.application("console", &[]).await;
     let ada = gateway.user("ada", &keys).await;
@@ -160,7 +211,7 @@ async fn where_organizations_are_off_there_are_none() {
 }
 
 struct Town {
-    town: Replicas,
+    replicas: Replicas,
     _upstream: Upstream,
     keys: crate::support::people::Keys,
 }
@@ -170,7 +221,7 @@ impl Town {
         let upstream = Upstream::echo().await;
         let town = Replicas::on(dialect, &yaml(&upstream)).await;
         let keys = town.here.application("console", &[]).await;
-        Self { town, _upstream: upstream, keys }
+        Self { replicas: town, _upstream: upstream, keys }
     }
 
     async fn call(&self, number: usize, user: &User, slug: &str, what: &str, body: Value) -> (u16, String) {
@@ -179,7 +230,7 @@ impl Town {
         if !slug.is_empty() {
             lines.push(format!("X-Org-Slug: {slug}"));
         }
-        let answer = self.town.nth(number).call(method, path, &lines, &body).await;
+        let answer = self.replicas.nth(number).call(method, path, &lines, &body).await;
         let code = if answer.status < 300 { String::new() } else { answer.code() };
         (answer.status, code)
     }
@@ -190,11 +241,11 @@ on_one_and_on_two! {
         let town = Town::new(dialect).await;
         let mut owners = Vec::new();
         for number in 0..8 {
-            owners.push(town.town.here.user(&format!("owner{number}"), &town.keys).await);
+            owners.push(town.replicas.here.user(&format!("owner{number}"), &town.keys).await);
         }
-        let acme = town.town.here.organization("acme", owners[0].id, None).await;
+        let acme = town.replicas.here.organization("acme", owners[0].id, None).await;
         for owner in &owners[1..] {
-            town.town.here.join(acme, owner.id, "owner").await;
+            town.replicas.here.join(acme, owner.id, "owner").await;
         }
         let last = &owners[7];
         until(std::time::Duration::from_secs(5), "the other one knows", async || {
@@ -214,18 +265,18 @@ on_one_and_on_two! {
             assert!(status < 500 || status == 503, "{status} {code}");
         }
         let owned = sql("SELECT COUNT(*) FROM membership WHERE organization_id = ? AND role_code = 'owner'");
-        let (left,): (i64,) = (&town.town.here.running.app.db).one(owned.bind(acme)).await.unwrap();
+        let (left,): (i64,) = (&town.replicas.here.running.app.db).one(owned.bind(acme)).await.unwrap();
         assert!(left >= 1, "nobody owns it");
     }
 
     async fn an_invitation_that_many_accept_at_once_counts_once(dialect: Dialect) {
         let town = Town::new(dialect).await;
-        let ada = town.town.here.user("ada", &town.keys).await;
-        let bob = town.town.here.user("bob", &town.keys).await;
-        town.town.here.organization("acme", ada.id, None).await;
+        let ada = town.replicas.here.user("ada", &town.keys).await;
+        let bob = town.replicas.here.user("bob", &town.keys).await;
+        town.replicas.here.organization("acme", ada.id, None).await;
         let lines = [vec![ada.bearer(), "X-Org-Slug: acme".to_owned()], town.keys.lines().to_vec()].concat();
         let body = json!({"email": "bob@example.com", "role_code": "admin"});
-        let made = town.town.here.call("POST", "/organizations/invitations/", &lines, &body).await;
+        let made = town.replicas.here.call("POST", "/organizations/invitations/", &lines, &body).await;
         assert_eq!(made.status, 201, "{}", made.text());
         let token = made.json()["token"].clone();
         let tries = (0..64).map(|n| {
@@ -237,17 +288,17 @@ on_one_and_on_two! {
         assert_eq!(outcomes.iter().filter(|(status, _)| *status == 200).count(), 1, "{outcomes:?}");
         assert!(outcomes.iter().all(|(status, _)| matches!(status, 200 | 410 | 503)), "{outcomes:?}");
         let count = sql("SELECT COUNT(*) FROM membership WHERE account_id = ?").bind(bob.id);
-        let (count,): (i64,) = (&town.town.here.running.app.db).one(count).await.unwrap();
+        let (count,): (i64,) = (&town.replicas.here.running.app.db).one(count).await.unwrap();
         assert_eq!(count, 1);
     }
 
     async fn a_role_that_was_changed_here_counts_there(dialect: Dialect) {
         let town = Town::new(dialect).await;
-        let ada = town.town.here.user("ada", &town.keys).await;
-        let bob = town.town.here.user("bob", &town.keys).await;
-        let acme = town.town.here.organization("acme", ada.id, None).await;
-        town.town.here.join(acme, bob.id, "member").await;
-        let opens = async || town.town.there.get_as(&bob, "/admin", &["X-Org-Slug: acme"]).await.status == 200;
+        let ada = town.replicas.here.user("ada", &town.keys).await;
+        let bob = town.replicas.here.user("bob", &town.keys).await;
+        let acme = town.replicas.here.organization("acme", ada.id, None).await;
+        town.replicas.here.join(acme, bob.id, "member").await;
+        let opens = async || town.replicas.there.get_as(&bob, "/admin", &["X-Org-Slug: acme"]).await.status == 200;
         let soon = std::time::Duration::from_secs(5);
         until(soon, "he is known", async || town.call(1, &bob, "acme", "GET /organizations/detail/", Value::Null).await.0 == 200).await;
         assert!(!opens().await);

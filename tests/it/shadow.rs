@@ -15,6 +15,10 @@ upstreams: {{ up: {{ servers: ['{}'] }} }}
 routes:
   - {{ name: tried, match: {{ path: /tried }}, upstream: up, allow: {{ role: auditor }}, shadow: true, agents: {{ permission: content.view }} }}
   - {{ name: ours, match: {{ path: /ours }}, upstream: up, allow: {{ org: member }}, shadow: true }}
+  - {{ name: tenant, match: {{ path: /tenant }}, upstream: up, allow: {{ all: [ {{ role: auditor }}, {{ org: member }} ] }}, shadow: true }}
+  - {{ name: keyed, match: {{ path: /keyed }}, upstream: up, allow: {{ any: [ {{ role: auditor }}, {{ application: console }} ] }}, shadow: true }}
+  - {{ name: safe, match: {{ path: /safe }}, upstream: up, allow: {{ all: [ {{ role: auditor }}, {{ mfa: true }} ] }}, shadow: true }}
+  - {{ name: fresh, match: {{ path: /fresh }}, upstream: up, allow: {{ all: [ {{ role: auditor }}, {{ max_age: 1h }} ] }}, shadow: true }}
   - {{ name: strict, match: {{ path: /strict }}, upstream: up, allow: {{ role: auditor }} }}
   - {{ name: old, match: {{ path: '/old/**' }}, upstream: up, allow: signed_in, rewrite: {{ strip_prefix: /old }} }}
 ",
@@ -77,4 +81,30 @@ async fn what_a_credential_lacks_is_refused_in_shadow_mode_too() {
     let foreign = gateway.get_as(&eve, "/ours", &["X-Org-Slug: nowhere"]).await;
     assert_eq!((foreign.status, foreign.code().as_str()), (404, ErrorCode::OrgNotFound.as_str()));
     assert_eq!(upstream.count(), 0);
+}
+
+/// Found by reading: a no to one condition hid that another one could not be asked at all.
+#[tokio::test]
+async fn what_a_policy_could_not_be_asked_about_is_refused_in_shadow_mode_too() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&yaml(&upstream)).await;
+    let keys = gateway.application("console", &[]).await;
+    let (ada, eve) = (gateway.user("ada", &keys).await, gateway.user("eve", &keys).await);
+    gateway.grant(ada.id, role("auditor")).await;
+    for user in [&ada, &eve] {
+        assert_eq!(gateway.get_as(user, "/tenant", &[]).await.status, 400, "no organization is named");
+        assert_eq!(
+            gateway.get_as(user, "/safe", &[]).await.code(),
+            if user.id == ada.id { "MFA_REQUIRED" } else { "ROLE_REQUIRED" }
+        );
+    }
+    let keyless = gateway.get_as(&eve, "/keyed", &[]).await;
+    assert_eq!(keyless.status, 401, "{}", keyless.text());
+    assert_eq!(gateway.get_as(&ada, "/keyed", &[]).await.status, 200, "her role is enough");
+    assert_eq!(
+        gateway.get_as(&eve, "/fresh", &[]).await.status,
+        200,
+        "her login is fresh, and the role is only counted"
+    );
+    assert_eq!(upstream.count(), 2);
 }

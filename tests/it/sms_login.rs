@@ -147,3 +147,19 @@ async fn a_second_factor_is_turned_off_with_a_code_in_place_of_a_password_that_n
         post.call(Some(&ada), "/password/set-initial/", json!({"otp_code": code, "new_password": PASSWORD}));
     assert_eq!(again.await.code(), "OTP_REQUIRED", "it was used up");
 }
+
+#[tokio::test]
+async fn a_code_for_a_number_that_is_not_theirs_any_more_stands_for_nothing() {
+    let post = Post::start("login: { otp: { log_in: true } }\n").await;
+    let id = post.gateway.account("ada", |new| new.phone = Some(Phone::parse("+33612345678").unwrap())).await;
+    let ada = post.gateway.log_in("ada", id, &post.keys).await;
+    let code = post.code_to_log_in(1).await;
+    let lines = [&post.keys.lines()[..], &[ada.bearer()]].concat();
+    let wish = json!({"phone_country_code": "33", "phone_number": "698765432", "current_password": PASSWORD});
+    assert_eq!(post.gateway.call("PATCH", "/me/", &lines, &wish).await.status, 200);
+    let confirm = json!({"code": code_in(&post.message(2).await.1)});
+    assert_eq!(post.call(Some(&ada), "/otp/verify/phone/", confirm).await.status, 200);
+    let body = json!({"otp_code": code, "new_password": "Another-horse-7-staple"});
+    let refused = post.call(Some(&ada), "/password/change/", body).await;
+    assert_eq!((refused.status, refused.code()), (400, "OTP_REQUIRED".to_owned()));
+}

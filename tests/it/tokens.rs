@@ -1,4 +1,5 @@
 //! Logins in lists, and ended by those who watch over a site (contract section 22), on the running gateway.
+//! Law: nobody ends the login of somebody who holds more, and nothing of another site is seen.
 
 use serde_json::{Value, json};
 

@@ -60,7 +60,9 @@ fn like(place: &str, shown: &Value, came: &Value) {
         (Value::Array(shown), Value::Array(all)) => {
             if let Some(shown) = shown.first() {
                 assert!(!all.is_empty(), "{place} is empty");
-                all.iter().for_each(|one| like(&format!("{place}[]"), shown, one));
+                for one in all {
+                    like(&format!("{place}[]"), shown, one);
+                }
             }
         }
         _ => assert_eq!(kind(shown), kind(came), "{place}: {came}"),

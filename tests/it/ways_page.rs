@@ -50,7 +50,7 @@ async fn foreign_is_refused(gateway: &Gateway, path: &str) {
 
 #[tokio::test]
 async fn what_is_not_open_has_no_page_and_no_way_to_it() {
-    let yaml = format!("{TRUSTING}accounts: {{ registration: {{ open: false }} }}\n");
+    let yaml = format!("{TRUSTING}mail: null\nsms: null\naccounts: {{ registration: {{ open: false }} }}\n");
     let gateway = Gateway::start(&yaml).await;
     let browser = Browser::new(&gateway);
     let page = browser.get(LOGIN).await.text();

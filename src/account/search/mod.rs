@@ -299,7 +299,8 @@ fn words_of(own: &Account) -> BTreeSet<String> {
     let name = plain(&format!("{} {}", own.first_name, own.last_name));
     let ends = name.match_indices([' ', '-', '\'', '’']).map(|(at, sign)| at + sign.len());
     all.extend(ends.filter_map(|at| name.get(at..)).map(str::to_owned));
-    all.insert(name);
+    // The first name alone: so it was written down of those who were there before there were words.
+    all.extend([plain(&own.first_name), name]);
     all.retain(|word| !word.is_empty());
     all
 }

@@ -110,7 +110,7 @@ fn asked_for(config: &Config) -> BTreeSet<Code> {
         if let Allow::When(condition) = &route.allow {
             condition.visit(&mut |condition| match condition {
                 Condition::Permission(code) | Condition::OrgPermission(code) => {
-                    _ = asked.insert(code.clone())
+                    _ = asked.insert(code.clone());
                 }
                 _ => {}
             });

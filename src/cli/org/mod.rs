@@ -225,6 +225,9 @@ async fn add(
     let account = office.person(&member.user).await?;
     let definitions = office.definitions().await?;
     let mut change = office.change().await?;
+    if !account::hold(&mut change, account.id).await? {
+        return Err(Failure::problem("the account may not act now, or is gone"));
+    }
     let added = organization::add_member(&mut change, &definitions, organization.id, account.id, role).await;
     match added {
         // What the refused attempt left open must not be part of the second one.

@@ -5,6 +5,7 @@ mod cookie;
 mod factor;
 mod keyless;
 mod link;
+mod linked;
 mod lock;
 mod password;
 mod reset;

@@ -1,7 +1,10 @@
 //! Open sessions as their people see them: listed, and ended one by one.
 
 use super::*;
+use crate::http::ErrorCode;
+use crate::login::connections::connected;
 use crate::on_every_store;
+use crate::social::{self, Address, Identity, Owner};
 
 impl Scene {
     async fn log_in_on(&self, device: &str) -> Answer {
@@ -49,6 +52,30 @@ on_every_store! {
         assert_eq!(scene.live(&ada).await, 0);
         let ended = scene.codes().await.into_iter().filter(|code| code == "session_ended").count();
         assert_eq!(ended, 3);
+    }
+
+    async fn what_ended_while_a_provider_was_asked_links_nothing(store: TestStore) {
+        let scene = Scene::on(store, "").await;
+        let ada = scene.ada().await;
+        let entered = scene.log_in_on("v=1|os=linux").await;
+        let sid: Id = entered.text("session_id").parse().unwrap();
+        let identity = |subject: &str| Identity {
+            issuer: "https://id.example.com".to_owned(),
+            subject: subject.to_owned(),
+            address: Address::None,
+            first_name: String::new(),
+            last_name: String::new(),
+        };
+        let link = async |subject: &str| {
+            let owner = Owner { account: ada.id, session: sid };
+            connected(&scene.app, Actor::system(), ada.site, owner, "acme", &identity(subject)).await
+        };
+        assert!(link("one").await.is_ok());
+        let mut change = scene.app.change(Actor::system()).await.unwrap();
+        session::log_out_everywhere(&mut change, ada.id).await.unwrap();
+        change.commit().await.unwrap();
+        assert_eq!(link("two").await.err().map(|refused| refused.code()), Some(ErrorCode::Unauthorized));
+        assert_eq!(social::connections(&scene.app.db, ada.id).await.unwrap().len(), 1);
     }
 
     async fn nobody_sees_or_ends_what_is_somebody_elses(store: TestStore) {

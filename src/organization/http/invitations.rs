@@ -42,6 +42,7 @@ pub(super) fn rows() -> Vec<Row> {
                 ErrorCode::OrgPermissionRequired,
                 ErrorCode::PermissionDenied,
                 ErrorCode::AlreadyMember,
+                ErrorCode::EmailNotVerified,
                 ErrorCode::InvitedTooOften,
             ])
             .strict()
@@ -65,7 +66,7 @@ pub(super) fn rows() -> Vec<Row> {
             .about("Take an open invitation back"),
         post("/organizations/invitations/accept/", accept)
             .person()
-            .limit(Bucket::Invitation)
+            .limit(Bucket::InvitationAnswer)
             .codes(&answers)
             .codes(&[ErrorCode::EmailNotVerified, ErrorCode::AlreadyMember, ErrorCode::MemberLimitReached])
             .strict()
@@ -73,7 +74,7 @@ pub(super) fn rows() -> Vec<Row> {
             .about("Accept an invitation to your own, confirmed address"),
         post("/organizations/invitations/decline/", decline)
             .person()
-            .limit(Bucket::Invitation)
+            .limit(Bucket::InvitationAnswer)
             .codes(&answers)
             .strict()
             .audited(&["invitation_ended"])

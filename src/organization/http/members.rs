@@ -1,7 +1,7 @@
 //! The rows of `organizations/members/`: who belongs to an organization, and as what.
 //!
-//! Law: only who is in the same tree already, or whom the caller may look at anyway, is made a member
-//! outright; everybody else is invited, and nobody learns here who exists. What somebody is changes only in
+//! Law: only who belongs to it, above it or below it already, or whom the caller may look at anyway, is made a
+//! member outright, and nobody an owner; everybody else is invited, and nobody learns here who exists. What somebody is changes only in
 //! the hands of those who reach what they were and what they become; leaving is everybody's own.
 
 use schemars::JsonSchema;
@@ -16,7 +16,7 @@ use crate::http::{
     ApiError, Bucket, Call, Created, Cursor, ErrorCode, Fields, FromFields, Json, Keyset, Nothing, Query,
     Row, del, get, patch, post,
 };
-use crate::organization::{self, ACTIVE, Organization, Refused, Standing, directory, store};
+use crate::organization::{self, ACTIVE, Organization, Refused, Standing, directory, owner, store};
 use crate::policy::Code;
 use crate::rbac::Outcome;
 use crate::store::again;
@@ -52,7 +52,7 @@ pub(super) fn rows() -> Vec<Row> {
             ])
             .strict()
             .audited(&["member_added"])
-            .about("Make somebody of the same tree a member"),
+            .about("Make somebody a member who belongs to the same line of organizations"),
         patch("/organizations/members/{id}/", update)
             .person()
             .limit(Bucket::Rights)
@@ -175,11 +175,19 @@ async fn add(call: Call, Json(body): Json<AddBody>) -> Result<Created<MemberShow
     };
     let added = again(|| async {
         let mut change = call.app.change(call.actor()).await?;
+        // Before the organization: who is being erased, or may not act, comes in nowhere meanwhile.
+        let is_here = match user.as_ref().filter(|_| is_known) {
+            Some(user) => account::hold(&mut change, user.id).await?,
+            None => false,
+        };
         let standing = Standing::take(&mut change, by, own.id).await?;
         standing.may(INVITES)?;
         // Who may not invite learns nothing about anybody.
-        let Some(user) = user.as_ref().filter(|_| is_known) else { return Err(Refused::NotAMember) };
+        let Some(user) = user.as_ref().filter(|_| is_here) else { return Err(Refused::NotAMember) };
         standing.reach(&body.role_code)?;
+        if body.role_code == owner() {
+            return Err(Refused::OwnsUnasked);
+        }
         let all = standing.definitions();
         organization::add_member(&mut change, all, own.id, user.id, &body.role_code).await?;
         conclude(change, Outcome::Changed).await?;
@@ -192,18 +200,24 @@ async fn add(call: Call, Json(body): Json<AddBody>) -> Result<Created<MemberShow
     Ok(Created(member(&call, &own, added?).await?))
 }
 
-/// Whether the caller may know that somebody is there: of the same tree, or by a right to look at people.
+/// Whether the caller may know that somebody is there: of the organization, of one below it, of one above it that
+/// the caller belongs to as well, or by a right to look at people. Who stands beside it is a stranger.
 async fn may_know(call: &Call, own: &Organization, user: &Account) -> Result<bool, ApiError> {
     let principal = call.person()?;
     let views = Code::parse("users.view").is_ok_and(|code| principal.rights.holds_code(&code));
     if views || user.id == principal.account.id {
         return Ok(true);
     }
-    let root = root_of(call, own).await?;
+    let place = directory::read(&call.app.db, own.site, &own.slug).await?.ok_or(Refused::Gone)?;
+    let is_callers = |id: &Id| principal.memberships.iter().any(|held| held.organization == *id);
+    let mut line: Vec<Id> = place.above.into_iter().filter(is_callers).collect();
+    line.push(own.id);
     for held in organization::memberships(&call.app.db, user.id).await?.iter().take(FEW) {
+        if line.contains(&held.organization) {
+            return Ok(true);
+        }
         let place = directory::read(&call.app.db, own.site, &held.slug).await?;
-        let top = place.map(|place| place.above.last().copied().unwrap_or(place.organization.id));
-        if top == Some(root) {
+        if place.is_some_and(|place| place.above.contains(&own.id)) {
             return Ok(true);
         }
     }
@@ -212,11 +226,6 @@ async fn may_know(call: &Call, own: &Organization, user: &Account) -> Result<boo
 
 /// How many memberships of somebody are looked at.
 const FEW: usize = 200;
-
-async fn root_of(call: &Call, own: &Organization) -> Result<Id, ApiError> {
-    let place = directory::read(&call.app.db, own.site, &own.slug).await?.ok_or(Refused::Gone)?;
-    Ok(place.above.last().copied().unwrap_or(own.id))
-}
 
 async fn member(call: &Call, own: &Organization, account: Id) -> Result<MemberShown, ApiError> {
     let sought = store::Sought { account: Some(account), role: None, before: None };

@@ -6,6 +6,7 @@
 mod invitations;
 mod members;
 mod roles;
+mod tree;
 mod trees;
 mod view;
 
@@ -171,6 +172,9 @@ impl From<Refused> for ApiError {
             Refused::Exceeds(code) => Self::new(ErrorCode::PermissionDenied)
                 .saying("Nobody gives or takes a role that exceeds what they hold themselves")
                 .with("missing", vec![format!("org_role {code}")]),
+            Refused::OwnsUnasked => {
+                Self::new(ErrorCode::PermissionDenied).saying("An owner is invited, or is a member first")
+            }
             Refused::NoInvitation => Self::new(ErrorCode::InvitationNotFound),
             Refused::InvitationOver => Self::new(ErrorCode::InvitationOver),
             Refused::InvitedOften => Self::new(ErrorCode::InvitedTooOften),

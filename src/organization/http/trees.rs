@@ -3,24 +3,25 @@
 //! Law: below an organization only those put another one who may change that one, and nobody takes one away
 //! from under it behind its back. A tree is shown from the highest place on that the caller belongs to.
 
-use std::collections::HashMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::tree::tree;
 use super::view::{Shown, one, shown};
 use super::{
     DESCRIPTION_MAX, NAME_MAX, Named, THERE, about_parent, caller, conclude, enabled, no_parent, role_there,
     there,
 };
 use crate::account;
-use crate::base::{Id, Slug};
+use crate::base::{Id, Slug, Timestamp};
 use crate::http::{
     ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging,
     Query, Row, del, get, patch, post,
 };
-use crate::organization::{self, Edit, New, Organization, Refused, Standing, directory, owner, shape, store};
+use crate::organization::{self, Edit, New, Refused, Standing, owner, shape, store};
 use crate::policy::Code;
 use crate::rbac::Outcome;
 use crate::store::again;
@@ -31,8 +32,10 @@ const WRITES: &str = "org.settings.write";
 const MOVES: &str = "org.move";
 /// How many organizations one person owns at most.
 const MOST_OWNED: u32 = 100;
-/// How many organizations a tree shows.
-const MOST_SHOWN: u32 = 1_000;
+/// How many one person makes in a day, and ever.
+const MOST_IN_A_DAY: u32 = 50;
+const MOST_EVER: u32 = 1_000;
+const DAY: Duration = Duration::from_hours(24);
 /// The longest metadata, as text.
 const METADATA_MAX: usize = 16 * 1024;
 
@@ -171,6 +174,15 @@ async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<Shown>,
         if owned >= i64::from(MOST_OWNED) {
             return Err(Refused::TooMany { max: MOST_OWNED });
         }
+        // What was switched off keeps its slug and its row: making and deleting is bounded too.
+        let day = change.now().minus(DAY);
+        let (lately, ever) = (
+            store::count_made(change.tx(), by, day).await?,
+            store::count_made(change.tx(), by, Timestamp::from_millis(0)).await?,
+        );
+        if lately >= i64::from(MOST_IN_A_DAY) || ever >= i64::from(MOST_EVER) {
+            return Err(Refused::TooMany { max: MOST_OWNED });
+        }
         let above = match parent {
             None => None,
             Some(id) => {
@@ -251,73 +263,15 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Paged<S
         _ => left.name.cmp(&right.name),
     });
     let found = found.into_iter().map(|(own, role)| (own, Some(role))).collect();
-    let shown = shown(&call.app, account.site, found).await?;
-    query.paging.cut(&call, shown).map(Json)
+    let mut page = query.paging.cut(&call, found)?;
+    let shown = shown(&call.app, account.site, page.take_results()).await?;
+    Ok(Json(page.of(shown)))
 }
 
 async fn detail(call: Call, _: Nothing) -> Result<Json<Shown>, ApiError> {
     let own = there(&call).await?;
     let role = role_there(&call, own.id)?;
     Ok(Json(one(&call.app, own.site, own, Some(role)).await?))
-}
-
-/// An organization and those below it.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "OrganizationTree")]
-struct Branch {
-    id: String,
-    name: String,
-    slug: String,
-    depth: u32,
-    is_root: bool,
-    member_count: i64,
-    children: Vec<Branch>,
-}
-
-async fn tree(call: Call, _: Nothing) -> Result<Json<Branch>, ApiError> {
-    let own = there(&call).await?;
-    role_there(&call, own.id)?;
-    let top = highest(&call, own).await?;
-    let mut levels = vec![vec![top]];
-    let mut left = MOST_SHOWN;
-    while let Some(level) = levels.last().filter(|level| !level.is_empty()) {
-        let parents: Vec<Id> = level.iter().map(|own| own.id).collect();
-        let below = store::below(&call.app.db, &parents, left).await?;
-        left = left.saturating_sub(u32::try_from(below.len()).unwrap_or(u32::MAX));
-        levels.push(below);
-    }
-    let ids: Vec<Id> = levels.iter().flatten().map(|own| own.id).collect();
-    let counts: HashMap<Id, i64> = store::count_members_of(&call.app.db, &ids).await?.into_iter().collect();
-    let mut children: HashMap<Option<Id>, Vec<Branch>> = HashMap::new();
-    // From below: whatever belongs under something is there before it.
-    for own in levels.into_iter().rev().flatten() {
-        let branch = Branch {
-            id: own.number.to_string(),
-            name: own.name,
-            slug: own.slug.to_string(),
-            depth: own.depth,
-            is_root: own.depth == 0,
-            member_count: counts.get(&own.id).copied().unwrap_or_default(),
-            children: children.remove(&Some(own.id)).unwrap_or_default(),
-        };
-        children.entry(own.parent).or_default().push(branch);
-    }
-    let top = children.into_values().flatten().next();
-    top.map(Json).ok_or_else(|| Refused::Gone.into())
-}
-
-/// The highest organization on the way up that the caller belongs to.
-async fn highest(call: &Call, own: Organization) -> Result<Organization, ApiError> {
-    if !call.app.config().organizations.inherit_roles {
-        return Ok(own);
-    }
-    let memberships = &call.person()?.memberships;
-    let place = directory::read(&call.app.db, own.site, &own.slug).await?.ok_or(Refused::Gone)?;
-    let is_mine = |id: &&Id| memberships.iter().any(|held| held.organization == **id);
-    match place.above.iter().rev().find(is_mine) {
-        Some(id) => Ok(organization::by_id(&call.app.db, *id).await?.ok_or(Refused::Gone)?),
-        None => Ok(own),
-    }
 }
 
 /// What is new. What is left out stays.
@@ -378,24 +332,26 @@ struct MoveBody {
     /// The id of the one that it belongs under from now on; null for none.
     #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
     parent_id: Option<Named>,
+    #[schemars(skip)]
+    is_root: bool,
 }
 
 impl FromFields for MoveBody {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         let is_root = fields.is_null("parent_id");
         let parent_id = Named::from_body(fields, "parent_id");
-        if parent_id.is_none() && !is_root && fields.problems().is_empty() {
-            fields.problem("parent_id", "This field is required; null for none above.");
-            return None;
-        }
-        Some(Self { parent_id })
+        Some(Self { parent_id, is_root })
     }
 }
 
 async fn relocate(call: Call, Json(body): Json<MoveBody>) -> Result<Json<Shown>, ApiError> {
     let (by, own) = (caller(&call)?, there(&call).await?);
     let parent = match body.parent_id {
-        None => None,
+        None if body.is_root => None,
+        None => {
+            let missing = "This field is required; null for none above.".to_owned();
+            return Err(ApiError::invalid("parent_id", &[missing]));
+        }
         Some(named) => Some(named.find(&call).await?.ok_or_else(no_parent)?.id),
     };
     let max_depth = call.app.config().organizations.max_depth;
@@ -405,14 +361,30 @@ async fn relocate(call: Call, Json(body): Json<MoveBody>) -> Result<Json<Shown>,
         let standing = Standing::take(&mut change, by, own.id).await?;
         standing.may(MOVES).map_err(|_| Refused::LacksRole("an owner"))?;
         // Who stands above has rights in what stands below: neither is given nor taken behind their backs.
-        for above in [standing.organization.parent, parent].into_iter().flatten() {
+        if let Some(above) = standing.organization.parent {
+            let above = Standing::look(&mut change, by, above).await;
+            above.and_then(|above| above.may(WRITES)).map_err(lacks_above)?;
+        }
+        if let Some(above) = parent {
             Standing::look(&mut change, by, above).await?.may(WRITES)?;
         }
         let outcome = organization::move_to(&mut change, own.id, parent, max_depth).await?;
+        if outcome == Outcome::Changed {
+            // Nobody takes along what an organization above pays for.
+            shape::take_plan_from(&mut change, own.id, parent).await?;
+        }
         conclude(change, outcome).await
     });
     written.await.map_err(about_parent)?;
     afterwards(&call, own.id).await
+}
+
+/// Below which organization one's own stands is no secret: who has nothing to do with that one lacks the right.
+fn lacks_above(refused: Refused) -> Refused {
+    match (refused, Code::parse(WRITES)) {
+        (Refused::Gone, Ok(code)) => Refused::Lacks(code),
+        (other, _) => other,
+    }
 }
 
 /// What became of it.

@@ -32,6 +32,8 @@ const SENDS: i64 = 5;
 const PAUSE: Duration = Duration::from_mins(1);
 /// How many invitations of one organization to one address there may be in a day.
 const A_DAY: i64 = 5;
+/// How many mails one address gets in a day from all organizations together.
+const MAILS_A_DAY: i64 = 20;
 /// How many invitations of an organization may be open at once.
 const OPEN: i64 = 1_000;
 const DAY: Duration = Duration::from_hours(24);
@@ -109,6 +111,13 @@ pub async fn invite(
     hold(change, organization).await?;
     let Some(own) = base::by_id(change.tx(), organization).await? else { return Err(Refused::Gone) };
     super::refuse_undefined(change, definitions, new.role).await?;
+    if let Some(inviter) = change.actor().who.account() {
+        // The mail says who invites: nobody does so under an address that is not known to be theirs.
+        let own = account::by_id(change.tx(), inviter).await?;
+        if !own.is_some_and(|own| own.email.is_some() && own.is_email_verified) {
+            return Err(Refused::AddressNotProved);
+        }
+    }
     let reference = account::Reference::Email(new.email.clone());
     if let Some(known) = account::find(change.tx(), own.site, &reference).await?
         && base::role_of(change.tx(), organization, known.id).await?.is_some()
@@ -120,6 +129,7 @@ pub async fn invite(
     if lately >= A_DAY || store::open(change.tx(), organization, now).await? >= OPEN {
         return Err(Refused::InvitedOften);
     }
+    refuse_flood(change, own.site, new.email).await?;
     if store::replace(change.tx(), organization, new.email, now).await? > 0 {
         ended(change, organization, Status::Expired).await?;
     }
@@ -151,6 +161,7 @@ pub async fn resend(change: &mut Change<'_>, invitation: &Invitation) -> Result<
     let Some(own) = base::by_id(change.tx(), organization).await? else { return Err(Refused::Gone) };
     let token = Token::generate(change.app().random.as_ref());
     let until = now.plus(DAY * invitation.days);
+    refuse_flood(change, own.site, &invitation.email).await?;
     let (digest, times) = (token.digest(), (now, until));
     let sent = store::resend(change.tx(), invitation.id, &digest, times, SENDS, now.minus(PAUSE)).await?;
     if sent == 0 {
@@ -200,17 +211,14 @@ pub async fn accept(change: &mut Change<'_>, invitation: &Invitation, person: Id
         return Err(Refused::AddressNotProved);
     }
     hold(change, organization).await.map_err(over)?;
-    let definitions = match invitation.invited_by {
-        Some(inviter) => {
-            let standing = Standing::look(change, inviter, organization).await.map_err(over)?;
-            standing.may(INVITES).map_err(over)?;
-            standing.reach(&invitation.role).map_err(over)?;
-            standing.definitions().clone()
-        }
-        None => {
-            let config = change.app().config();
-            rbac::definitions(change.tx(), &config.definitions).await?
-        }
+    let definitions = if let Some(inviter) = invitation.invited_by {
+        let standing = Standing::look(change, inviter, organization).await.map_err(over)?;
+        standing.may(INVITES).map_err(over)?;
+        standing.reach(&invitation.role).map_err(over)?;
+        standing.definitions().clone()
+    } else {
+        let config = change.app().config();
+        rbac::definitions(change.tx(), &config.definitions).await?
     };
     end(change, invitation.id, organization, Status::Accepted).await?;
     let by = invitation.invited_by;
@@ -248,13 +256,36 @@ pub(super) async fn end_all_to(change: &mut Change<'_>, role: &Code) -> Result<(
     store::end_all_to(change.tx(), role, now).await
 }
 
-/// Forgets who was invited by this address, and by whom, of a person who goes.
+/// Forgets whom a person invited who goes, and who invited them: by an address that they proved, or others'
+/// invitations would end by somebody who only said that it was theirs.
 pub async fn erase(change: &mut Change<'_>, person: &account::Account) -> Result<(), Error> {
+    let mut open = store::open_by(change.tx(), person.id).await?;
     store::forget_inviter(change.tx(), person.id).await?;
-    match &person.email {
-        Some(email) => store::forget_address(change.tx(), person.site, email).await,
-        None => Ok(()),
+    if let Some(email) = person.email.as_ref().filter(|_| person.is_email_verified) {
+        open.extend(store::open_to(change.tx(), person.site, email).await?);
+        store::forget_address(change.tx(), person.site, email).await?;
     }
+    for organization in open {
+        ended(change, organization, Status::Revoked).await?;
+    }
+    Ok(())
+}
+
+/// Ends what is open for somebody who came in, went, or became something else there.
+pub(super) async fn withdraw(change: &mut Change<'_>, organization: Id, person: Id) -> Result<(), Error> {
+    let (now, person) = (change.now(), account::by_id(change.tx(), person).await?);
+    let Some(email) = person.and_then(|person| person.email) else { return Ok(()) };
+    if store::withdraw(change.tx(), organization, &email, now).await? > 0 {
+        ended(change, organization, Status::Revoked).await?;
+    }
+    Ok(())
+}
+
+/// Refuses one more mail to an address that got enough of them today, from whatever organizations.
+async fn refuse_flood(change: &mut Change<'_>, site: Id, email: &Email) -> Result<(), Refused> {
+    let since = change.now().minus(DAY);
+    let sent: i64 = store::sent_to(change.tx(), site, email, since).await?.iter().sum();
+    if sent < MAILS_A_DAY { Ok(()) } else { Err(Refused::InvitedOften) }
 }
 
 /// An organization's invitations, the latest first.

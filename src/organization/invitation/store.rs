@@ -128,6 +128,45 @@ pub(super) async fn replace(
     tx.execute(update.bind(now).bind(organization).bind(email)).await
 }
 
+/// Takes back what is open for an address; how much there was.
+pub(super) async fn withdraw(
+    tx: &mut Tx,
+    organization: Id,
+    email: &Email,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let update = sql("UPDATE invitation SET status = 'revoked', ended_at = ? WHERE organization_id = ? \
+                      AND email = ? AND status = 'pending'");
+    tx.execute(update.bind(now).bind(organization).bind(email)).await
+}
+
+/// How often each of the invitations was sent that went to an address since then.
+pub(super) async fn sent_to(
+    tx: &mut Tx,
+    site: Id,
+    email: &Email,
+    since: Timestamp,
+) -> Result<Vec<i64>, Error> {
+    let rows = sql("SELECT sends FROM invitation WHERE site_id = ? AND email = ? AND sent_at > ? LIMIT 100");
+    let rows = tx.all::<(i64,)>(rows.bind(site).bind(email).bind(since)).await?;
+    Ok(rows.into_iter().map(|(sends,)| sends).collect())
+}
+
+/// The organizations of the open invitations that somebody sent.
+pub(super) async fn open_by(tx: &mut Tx, inviter: Id) -> Result<Vec<Id>, Error> {
+    let rows = sql("SELECT organization_id FROM invitation WHERE invited_by = ? AND status = 'pending'");
+    let rows = tx.all::<(Id,)>(rows.bind(inviter).push("ORDER BY id")).await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// The organizations of the open invitations to an address.
+pub(super) async fn open_to(tx: &mut Tx, site: Id, email: &Email) -> Result<Vec<Id>, Error> {
+    let rows = sql("SELECT organization_id FROM invitation WHERE site_id = ? AND email = ? \
+                    AND status = 'pending' ORDER BY id");
+    let rows = tx.all::<(Id,)>(rows.bind(site).bind(email)).await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
 /// How many invitations of an organization went to an address since then.
 pub(super) async fn lately(
     tx: &mut Tx,

@@ -131,6 +131,26 @@ pub async fn move_to(
     Ok(Outcome::Changed)
 }
 
+/// Gives an organization that was moved, and all below it, the plan of the one that it stands below now; none
+/// where that is none. What it is to the operator stays: nobody shakes off a suspension.
+pub(super) async fn take_plan_from(
+    change: &mut Change<'_>,
+    organization: Id,
+    parent: Option<Id>,
+) -> Result<(), Refused> {
+    let above = match parent {
+        Some(id) => base::by_id(change.tx(), id).await?,
+        None => None,
+    };
+    let plan = above.map(|above| above.plan).unwrap_or_default();
+    let mut all = store::levels_below(change.tx(), organization).await?.concat();
+    all.push(organization);
+    if store::set_plan(change.tx(), &all, &plan).await? > 0 {
+        updated(change, organization, vec!["plan"]).await?;
+    }
+    Ok(())
+}
+
 /// Whether going up from `above` leads to the organization.
 async fn refuse_circle(
     change: &mut Change<'_>,

@@ -88,3 +88,13 @@ pub(super) async fn set_depth(tx: &mut Tx, ids: &[Id], depth: u32) -> Result<(),
     }
     Ok(())
 }
+
+/// Gives these organizations a plan; how many had another one.
+pub(super) async fn set_plan(tx: &mut Tx, ids: &[Id], plan: &str) -> Result<u64, Error> {
+    let mut changed = 0;
+    for page in ids.chunks(PAGE) {
+        let update = sql("UPDATE organization SET plan = ? WHERE plan <> ?").bind(plan).bind(plan);
+        changed += tx.execute(update.push("AND id IN").list(page.iter().copied())).await?;
+    }
+    Ok(changed)
+}

@@ -171,4 +171,60 @@ crate::on_every_store! {
             assert!(by_number(&app.db, gone.organization, gone.number, app.now()).await.unwrap().is_none());
         }
     }
+
+    async fn who_was_thrown_out_does_not_come_back_by_what_was_sent_before(store: TestStore) {
+        let app = app_with_roles(store).await;
+        let (ada, bob) = (person(&app, "ada").await, person(&app, "bob").await);
+        let acme = make(&app, new("Acme", ada)).await.unwrap().id;
+        let (made, _) = invited(&app, Some(ada), acme, "bob@example.com", "admin").await.unwrap();
+        join(&app, acme, bob, "member").await;
+        assert_eq!(status(&app, &made).await, Status::Revoked, "who came in needs none");
+        remove(&app, acme, bob).await.unwrap();
+        assert_eq!(accepted(&app, &made, bob).await, Err(Refused::InvitationOver));
+        assert_eq!(memberships(&app.db, bob).await.unwrap(), []);
+    }
+
+    async fn nobody_invites_under_an_address_that_is_not_known_to_be_theirs(store: TestStore) {
+        let app = app_with_roles(store).await;
+        let new = account::NewAccount {
+            email: Some(Email::parse("ceo@example.com").unwrap()),
+            ..account::NewAccount::of(DEFAULT_SITE)
+        };
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        let ceo = account::create(&mut change, &new, audit::How::Administrator).await.unwrap().id;
+        change.commit().await.unwrap();
+        let acme = make(&app, super::new("Acme", ceo)).await.unwrap().id;
+        let sent = invited(&app, Some(ceo), acme, "new@example.com", "member").await;
+        assert_eq!(sent.map(drop), Err(Refused::AddressNotProved));
+    }
+
+    async fn an_address_is_not_flooded_from_many_organizations(store: TestStore) {
+        let app = app_with_roles(store).await;
+        let ada = person(&app, "ada").await;
+        let mut outcomes = Vec::new();
+        for number in 0..5 {
+            let own = make(&app, new(&format!("Acme {number}"), ada)).await.unwrap().id;
+            for _ in 0..5 {
+                outcomes.push(invited(&app, Some(ada), own, "new@example.com", "member").await.map(drop));
+            }
+        }
+        assert!(outcomes[..20].iter().all(Result::is_ok), "{outcomes:?}");
+        assert!(outcomes[20..].iter().all(|one| *one == Err(Refused::InvitedOften)), "{outcomes:?}");
+    }
+
+    async fn an_address_that_nobody_proved_ends_nobodys_invitation(store: TestStore) {
+        let app = app_with_roles(store).await;
+        let ada = person(&app, "ada").await;
+        let acme = make(&app, new("Acme", ada)).await.unwrap().id;
+        let (made, _) = invited(&app, Some(ada), acme, "dan@example.com", "member").await.unwrap();
+        let new = account::NewAccount {
+            email: Some(Email::parse("dan@example.com").unwrap()),
+            ..account::NewAccount::of(DEFAULT_SITE)
+        };
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        let liar = account::create(&mut change, &new, audit::How::Administrator).await.unwrap();
+        crate::organization::invitation::erase(&mut change, &liar).await.unwrap();
+        change.commit().await.unwrap();
+        assert_eq!(status(&app, &made).await, Status::Pending);
+    }
 }

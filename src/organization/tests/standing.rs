@@ -95,4 +95,17 @@ crate::on_every_store! {
         change.commit().await.unwrap();
         assert_eq!(look(ada).await, Err(Refused::Gone), "who is banned changes nothing");
     }
+
+    async fn an_owner_who_may_not_act_is_nobodys_other_one(store: TestStore) {
+        let app = app_with_roles(store).await;
+        let (ada, bob) = (person(&app, "ada").await, person(&app, "bob").await);
+        let acme = make(&app, new("Acme", ada)).await.unwrap().id;
+        join(&app, acme, bob, "owner").await;
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        account::set_ban(&mut change, bob, account::Ban::Imposed).await.unwrap();
+        change.commit().await.unwrap();
+        assert_eq!(remove(&app, acme, ada).await, Err(Refused::LastOwner));
+        assert_eq!(make_role(&app, acme, ada, "member").await, Err(Refused::LastOwner));
+        remove(&app, acme, bob).await.unwrap();
+    }
 }

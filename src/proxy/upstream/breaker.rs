@@ -221,7 +221,8 @@ impl Breaker {
     }
 
     /// Takes note of an outcome; returns the new state if it changed. While some try, only what they found
-    /// counts: what others are told comes from before.
+    /// counts: what others are told comes from before. An answer counts from whoever tried since it opened,
+    /// or a server slower than the pause would never be back.
     pub(super) fn note(
         &self,
         outcome: Outcome,
@@ -235,7 +236,7 @@ impl Breaker {
             (State::Trying(_), Outcome::Answered) => {
                 return Some(self.enter(&mut state, State::Closed { failures: VecDeque::new() }));
             }
-            (State::Trying(_), Outcome::Failed) => true,
+            (State::Trying(round), Outcome::Failed) => tries == Some(Try(round.number)),
             (State::Closed { failures }, Outcome::Failed) => {
                 failures.retain(|at| now.saturating_duration_since(*at) < self.within);
                 failures.push_back(now);
@@ -368,9 +369,12 @@ mod tests {
         let second = tries(&breaker, Brings::All, now + PAUSE);
         breaker.gives_back(first, Brings::All, now + PAUSE);
         breaker.is_whole(first, now + 2 * PAUSE);
+        assert_eq!(breaker.note(Outcome::Failed, Some(first), now + PAUSE), None, "that was a round ago");
         assert_eq!(breaker.lets_through(Brings::All, now + PAUSE), None);
         breaker.gives_back(second, Brings::All, now + PAUSE);
         tries(&breaker, Brings::All, now + PAUSE);
+        let slow = breaker.note(Outcome::Answered, Some(first), now + PAUSE);
+        assert_eq!(slow, Some(metrics::Breaker::Closed), "a slow server is back, too");
     }
 
     #[test]

@@ -141,7 +141,7 @@ async fn t13_a_wide_rate_counts_a_second_until_all_of_it_is_a_minute_old(mut tim
     let lasted = began.elapsed();
     assert!(!refused.is_allowed && refused.retry_after <= MINUTE + SECOND, "{refused:?}");
     assert!(refused.retry_after + lasted >= MINUTE, "the strict side: {refused:?} after {lasted:?}");
-    time.later(MINUTE - AIR).await;
+    time.later(MINUTE.saturating_sub(AIR)).await;
     assert_eq!(time.passing(601, 5).await, 0, "nothing is a minute old");
     time.later(AIR + lasted + SECOND).await;
     assert_eq!(time.passing(601, 610).await, 601);
@@ -152,7 +152,7 @@ async fn breaches_are_forgotten_after_an_hour_one_by_one(mut time: Time) {
     assert_eq!((breach(&time).await, breach(&time).await), (1, 2));
     time.later(HOUR / 2).await;
     assert_eq!(breach(&time).await, 3);
-    time.later(HOUR / 2 - AIR).await;
+    time.later((HOUR / 2).saturating_sub(AIR)).await;
     assert_eq!(breach(&time).await, 4, "an hour is not over");
     time.later(AIR + SECOND).await;
     assert_eq!(breach(&time).await, 3, "of the first two it is");
@@ -164,7 +164,7 @@ async fn t14_failures_are_forgotten_a_day_after_the_last_one(mut time: Time) {
     let fail = async |time: &Time| time.shared.fail(blame()).await;
     assert_eq!((fail(&time).await, fail(&time).await), (Ok(1), Ok(2)));
     for failures in [3, 4] {
-        time.later(24 * HOUR - AIR).await;
+        time.later((24 * HOUR).saturating_sub(AIR)).await;
         assert_eq!(time.ask(9, 1).await.standing.failures, failures - 1);
         assert_eq!(fail(&time).await, Ok(failures), "the day begins anew with each");
     }

@@ -149,7 +149,8 @@ async fn a_crowd_that_sleeps_costs_little_and_leaves_nothing() {
         crowd.extend(join_all(some).await);
     }
     let full = scene.vitals();
-    let each = (full.kib - before.kib) / count;
+    // What the allocator gave back meanwhile may be more than the crowd costs.
+    let each = full.kib.saturating_sub(before.kib) / count;
     assert!(each <= 24, "{each} KiB for each of {count}: {before:?}, {full:?}");
     others_are_served(address, Duration::from_millis(500)).await;
     drop(crowd);

@@ -1,4 +1,5 @@
 //! `portcullis test` and `portcullis coverage` as an operator or a pipeline runs them.
+//! Law: the exit code says what a pipeline has to know.
 
 use serde_json::json;
 

@@ -146,9 +146,9 @@ fn the_mail_in_the_log_of_the_demo_leads_to_the_page_of_what_waits() {
     let said = run(&script[..=asked].join("\n"));
     let page = said.lines().last().expect("its address");
     let start = Instant::now();
+    let link = Regex::new("http://[0-9.:]+/portcullis/approvals/[0-9a-z-]+/").expect("a pattern");
     let (letter, link) = loop {
         let log = std::fs::read_to_string(logs.path().join("log")).expect("the log");
-        let link = Regex::new("http://[0-9.:]+/portcullis/approvals/[0-9a-z-]+/").expect("a pattern");
         if let Some(last) = link.find_iter(&log).map(|found| found.as_str().to_owned()).last()
             && last == page
         {

@@ -1,4 +1,5 @@
 //! API keys of people, as an operator sees and ends them beside a running gateway.
+//! Law: what is ended there opens nothing from the next request on.
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@
 //! nothing of ours was a 5xx, and the audit chain is whole. Minutes of it in `make test-long`, or as many seconds as
 //! `PORTCULLIS_SOAK_SECONDS` says.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -263,7 +264,9 @@ impl Scene {
             self.upstream.forget();
             if begun.elapsed() >= span * samples / 12 {
                 samples += 1;
-                println!("after {:?}: {} KiB, {} files", begun.elapsed(), self.kib(), self.files());
+                let (spent, kib, files) = (begun.elapsed(), self.kib(), self.files());
+                writeln!(std::io::stderr(), "after {spent:?}: {kib} KiB, {files} files")
+                    .expect("somebody looks on");
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
         }

@@ -130,7 +130,8 @@ async fn a_fresh_beginning_that_somebody_removed_is_found_by_an_older_line_of_th
     place.run("user create zoe@example.com --no-password").good();
     let new = signed(&place).await;
     let log = format!(
-        "10:00:00 INFO the audit trail ends here seq=3 signed={old}\n{{\"message\":\"x v1.2.3\",\"signed\":\"{new}\"}}\n"
+        "10:00:00 INFO the audit trail ends here seq=3 signed={old}\n{{\"path\":\"/v1.a.b.c.d\"}}\n\
+         {{\"message\":\"the audit trail ends here\",\"signed\":\"{new}\"}}\n"
     );
     place.write("gateway.log", &log);
     let path = place.path().join("gateway.log").display().to_string();
