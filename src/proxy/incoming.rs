@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ::http::{HeaderName, HeaderValue};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use pingora::ErrorType;
 use pingora::proxy::Session;
 
 use super::ctx::Incoming;
@@ -97,10 +98,19 @@ impl Body<'_> {
     async fn piece(&mut self, max: u64) -> Result<Option<Bytes>, BodyTrouble> {
         let read = tokio::time::timeout(self.pace.pause, self.session.read_request_body());
         let piece = read.await.map_err(|_| BodyTrouble::TooSlow)?;
-        let piece = piece.map_err(|_| BodyTrouble::Broken)?;
+        let piece = piece.map_err(|error| trouble(error.etype()))?;
         let length = piece.as_ref().map_or(0, Bytes::len);
         self.incoming.take(length, max, self.pace, Instant::now())?;
         Ok(piece)
+    }
+}
+
+/// What is wrong with a body that cannot be read. The framework counts the same pause as [`Pace`] does,
+/// and on a busy machine its clock can be heard first.
+fn trouble(error: &ErrorType) -> BodyTrouble {
+    match error {
+        ErrorType::ReadTimedout => BodyTrouble::TooSlow,
+        _ => BodyTrouble::Broken,
     }
 }
 
@@ -143,6 +153,12 @@ mod tests {
         assert_eq!(incoming.take(10, 10, PACE, now), Ok(()));
         assert_eq!(incoming.take(0, 10, PACE, now), Ok(()));
         assert_eq!(incoming.take(1, 10, PACE, now), Err(BodyTrouble::TooLarge));
+    }
+
+    #[test]
+    fn a_pause_that_the_framework_noticed_first_is_a_pause_too() {
+        assert_eq!(trouble(&ErrorType::ReadTimedout), BodyTrouble::TooSlow);
+        assert_eq!(trouble(&ErrorType::ConnectionClosed), BodyTrouble::Broken);
     }
 
     #[test]

@@ -115,14 +115,11 @@ impl Wire {
         }
     }
 
-    /// Reads and drops what the client is still sending, for a moment.
+    /// Reads and drops what the client is still sending, for a moment. That nothing has come says nothing
+    /// about what is on its way; a client that is done closes, which ends this at once.
     async fn linger(&mut self) {
         let mut scratch = [0; 4096];
         let mut left = LINGER_BYTES;
-        // Nothing unread: the usual case costs one look.
-        if matches!(self.tcp.try_read(&mut scratch), Err(_) | Ok(0)) {
-            return;
-        }
         let drain = async {
             while left > 0 {
                 match self.tcp.read(&mut scratch).await {

@@ -5,6 +5,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::support::gateway::open_to;
 use crate::support::raw::get;
 use crate::support::replica::until;
@@ -272,15 +274,19 @@ async fn a_body_has_its_size_whether_announced_or_not() {
     assert_eq!(exchange(gateway.public(), fits).await.unwrap().status, 200);
 }
 
-#[tokio::test]
-async fn a_large_body_refused_early_still_gets_its_answer() {
-    let upstream = Upstream::echo().await;
-    let gateway = Gateway::start(&format!(
+async fn of_one_path(upstream: &Upstream) -> Gateway {
+    Gateway::start(&format!(
         "upstreams: {{ up: {{ servers: ['{}'] }} }}\n\
          routes: [ {{ name: one, match: {{ path: /one }}, upstream: up, allow: anyone }} ]\n",
         upstream.address
     ))
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn a_large_body_refused_early_still_gets_its_answer() {
+    let upstream = Upstream::echo().await;
+    let gateway = of_one_path(&upstream).await;
     for size in [1_000, 100_000, 200_000] {
         let request = format!(
             "POST /two HTTP/1.1\r\nHost: gw.test\r\nContent-Length: {size}\r\n\r\n{}",
@@ -288,6 +294,26 @@ async fn a_large_body_refused_early_still_gets_its_answer() {
         );
         assert_eq!(exchange(gateway.public(), request).await.unwrap().status, 404, "{size}");
     }
+}
+
+#[tokio::test]
+async fn a_client_that_is_still_sending_when_it_is_refused_is_not_reset() {
+    let upstream = Upstream::echo().await;
+    let gateway = of_one_path(&upstream).await;
+    let mut stream = tokio::net::TcpStream::connect(gateway.public()).await.unwrap();
+    let head = "POST /two HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 900000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // All that was sent is read and refused; what follows is on its way.
+    stream.readable().await.unwrap();
+    for _ in 0..5 {
+        stream.write_all(&[b'x'; 1000]).await.expect("nobody closes on what is on its way");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stream.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an end, not a reset");
+    assert!(answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(upstream.count(), 0);
 }
 
 #[tokio::test]
