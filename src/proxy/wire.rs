@@ -46,6 +46,15 @@ pub(super) struct Wire {
     patience: Duration,
     /// Since when it does.
     stuck: Option<Pin<Box<Sleep>>>,
+    /// Everything was said.
+    parting: Option<Box<Parting>>,
+}
+
+/// How long and how much is still read of what a client sends that has had its last answer.
+#[derive(Debug)]
+struct Parting {
+    until: Pin<Box<Sleep>>,
+    left: usize,
 }
 
 impl Wire {
@@ -61,6 +70,7 @@ impl Wire {
             pulse,
             patience,
             stuck: None,
+            parting: None,
         }
     }
 
@@ -117,19 +127,21 @@ impl Wire {
 
     /// Reads and drops what the client is still sending, for a moment. That nothing has come says nothing
     /// about what is on its way; a client that is done closes, which ends this at once.
-    async fn linger(&mut self) {
-        let mut scratch = [0; 4096];
-        let mut left = LINGER_BYTES;
-        let drain = async {
-            while left > 0 {
-                match self.tcp.read(&mut scratch).await {
-                    Ok(0) | Err(_) => return,
-                    Ok(count) => left = left.saturating_sub(count),
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let parting = self.parting.get_or_insert_with(|| {
+            Box::new(Parting { until: Box::pin(tokio::time::sleep(LINGER_FOR)), left: LINGER_BYTES })
+        });
+        while parting.left > 0 && parting.until.as_mut().poll(cx).is_pending() {
+            let mut scratch = [0; 4096];
+            let mut read = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut read)) {
+                Ok(()) if !read.filled().is_empty() => {
+                    parting.left = parting.left.saturating_sub(read.filled().len());
                 }
+                Ok(()) | Err(_) => break,
             }
-        };
-        // A client that never stops is cut off here.
-        let _ = tokio::time::timeout(LINGER_FOR, drain).await;
+        }
+        Poll::Ready(())
     }
 }
 
@@ -183,7 +195,10 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_gathered(cx))?;
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        if self.parting.is_none() {
+            ready!(Pin::new(&mut self.tcp).poll_shutdown(cx))?;
+        }
+        self.poll_linger(cx).map(Ok)
     }
 }
 
@@ -191,9 +206,7 @@ impl AsyncWrite for Wire {
 impl Shutdown for Wire {
     async fn shutdown(&mut self) {
         // The client may be gone already: there is nobody left to tell.
-        if AsyncWriteExt::shutdown(self).await.is_ok() {
-            self.linger().await;
-        }
+        let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 

@@ -169,7 +169,10 @@ async fn again(
     token: &RefreshToken,
     used_at: Timestamp,
 ) -> Result<Refreshed, RefreshError> {
-    let is_in_grace = used_at.plus(attempt.tokens.refresh_grace) > change.now();
+    // A change's time is that of its beginning: one that waited for the other may be the older one, and
+    // without a grace it must not seem to be in time.
+    let grace = attempt.tokens.refresh_grace;
+    let is_in_grace = !grace.is_zero() && used_at.plus(grace) > change.now();
     if is_in_grace && !store::is_used(change.tx(), session.id, token.generation + 1).await? {
         let successor = token
             .successor

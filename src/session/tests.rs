@@ -135,6 +135,15 @@ on_every_store! {
         assert_eq!(scene.codes().await[1..], ["login", "token_refresh", "refresh_reuse"]);
     }
 
+    async fn where_there_is_no_grace_not_even_a_change_that_began_earlier_is_in_it(store: TestStore) {
+        let scene = Scene::on(store, "preset: medium\ntokens: { refresh_grace: 0s }").await;
+        let (_, pair) = scene.log_in().await;
+        let now = scene.app.clock.now();
+        scene.refresh(&pair.refresh).await.unwrap();
+        scene.app.clock.set(now.minus(Duration::from_millis(5)));
+        assert!(matches!(scene.refresh(&pair.refresh).await, Err(RefreshError::Reused)));
+    }
+
     async fn a_grandparent_is_reuse_even_within_the_grace(store: TestStore) {
         let scene = Scene::on(store, MEDIUM).await;
         let (_, pair) = scene.log_in().await;

@@ -1,4 +1,4 @@
-//! The examples of the contract (sections 18, 20 and 23), as `transcript` compares them.
+//! The examples of the contract (sections 14, 18, 20 and 23), as `transcript` compares them.
 //! Law: a field that the contract shows is there, with the type that it has there.
 
 use portcullis::account::{self, Reference};
@@ -7,6 +7,7 @@ use portcullis::store::DEFAULT_SITE;
 use serde_json::{Value, json};
 
 use crate::codes::text_of;
+use crate::support::authenticator::{Authenticator, Twist};
 use crate::support::people::permission;
 use crate::transcript::{Client, PASSWORD, alice, user};
 
@@ -34,6 +35,38 @@ async fn a_profile() {
     moved["verification_required"]["email_changed"] = json!(true);
     let body = json!({"email": "carol2@example.com", "current_password": PASSWORD});
     client.says("PATCH /me/", body, 200, moved).await;
+}
+
+#[tokio::test]
+async fn passkeys() {
+    let client = alice().await;
+    let asked = json!({"challenge_id": "1", "options": ""});
+    let begun = client.says("POST /webauthn/register/begin/", json!({}), 200, asked.clone()).await;
+    let complete = "POST /webauthn/register/complete/";
+    let missing = json!({"challenge_id": begun["challenge_id"]});
+    client.refused(complete, missing, 400, "credential is required", "MISSING_FIELDS").await;
+    let mut device = Authenticator::new();
+    let credential = device.create(&begun["options"], &Twist::default());
+    let body =
+        json!({"challenge_id": begun["challenge_id"], "credential": credential, "device_name": "Soft Key"});
+    let shown = json!({"message": "=Passkey registered successfully",
+        "credential": {"id": "1", "device_name": "=Soft Key", "created_at": "2026"}});
+    client.says(complete, body, 201, shown).await;
+    let listed = json!({"count": 1, "credentials": [{"id": null, "device_name": "=Soft Key", "created_at": "2026",
+        "last_used_at": null, "transports": [""]}]});
+    let listed = client.says("GET /webauthn/credentials/", Value::Null, 200, listed).await;
+    let begun = client.says("POST /webauthn/authenticate/begin/", json!({}), 200, asked).await;
+    let complete = "POST /webauthn/authenticate/complete/";
+    let missing = json!({"challenge_id": begun["challenge_id"]});
+    client.refused(complete, missing, 400, "credential is required", "MISSING_FIELDS").await;
+    let answer = device.get(&begun["options"], &Twist::default());
+    let body = json!({"challenge_id": begun["challenge_id"], "credential": answer});
+    let shown = json!({"access": "", "refresh": "", "access_token": "", "refresh_token": "", "credential_used": "",
+        "message": "=Authentication successful", "user": {"id": "", "email": "=alice@example.com"}});
+    client.says(complete, body, 200, shown).await;
+    let gone = format!("DELETE /webauthn/credentials/{}/", listed["credentials"][0]["id"]).replace('"', "");
+    client.says(&gone, json!({}), 204, Value::Null).await;
+    client.refused(&gone, json!({}), 404, "Credential not found", "CREDENTIAL_NOT_FOUND").await;
 }
 
 #[tokio::test]
