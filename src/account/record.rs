@@ -260,6 +260,18 @@ pub enum Reference {
     Username(Username),
 }
 
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "{id}"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Email(email) => write!(f, "{email}"),
+            Self::Phone(phone) => write!(f, "{phone}"),
+            Self::Username(username) => write!(f, "{username}"),
+        }
+    }
+}
+
 /// The text names no account in any of the ways there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAReference;

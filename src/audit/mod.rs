@@ -16,7 +16,7 @@ mod tests;
 pub use actor::{Actor, Who};
 pub use chain::{Broken, Finding, Head, Kept, Noted, USER_AGENT_MAX, Whole, append, kept, verify};
 pub use event::{
-    AccountEvent, AgentEvent, ApiKeyEvent, ApplicationEvent, ApprovalEvent, Basis, Contact, Decided,
+    AccountEvent, AgentEvent, ApiKeyEvent, ApplicationEvent, ApprovalEvent, Basis, CODES, Contact, Decided,
     Delegation, EndReason, Event, FactorEvent, How, KeyEvent, LoginFailure, OrganizationEvent, PasskeyEvent,
     PrivacyEvent, Redefined, RightsEvent, SessionEvent, Settled, Step, Suspension, SystemEvent, Verdict,
     Voided,

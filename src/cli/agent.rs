@@ -52,14 +52,18 @@ enum Command {
     /// End an agent token for good
     Revoke(Token),
     /// End every agent token of an account at once
-    Kill {
-        /// E-mail address, phone number, user name, number or id
-        #[arg(required_unless_present = "everyone")]
-        user: Option<account::Reference>,
-        /// The agents of every account
-        #[arg(long, conflicts_with = "user")]
-        everyone: bool,
-    },
+    Kill(Whose),
+}
+
+// One of both, so that a slip of the keyboard is never taken for everybody.
+#[derive(clap::Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Whose {
+    /// E-mail address, phone number, user name, number or id
+    user: Option<account::Reference>,
+    /// The agents of every account
+    #[arg(long)]
+    everyone: bool,
 }
 
 #[derive(clap::Args, Debug)]
@@ -80,7 +84,7 @@ impl Agent {
                 Command::Suspend(token) => suspend(&office, token, out).await,
                 Command::Resume(token) => resume(&office, token, out).await,
                 Command::Revoke(token) => revoke(&office, token, out).await,
-                Command::Kill { user, .. } => kill(&office, user.as_ref(), out).await,
+                Command::Kill(whose) => kill(&office, whose.user.as_ref(), out).await,
             }
         })
     }
@@ -222,5 +226,6 @@ async fn kill(office: &Office, user: Option<&account::Reference>, out: &mut Out)
         count += agent::revoke_all(&mut change, account).await?;
         change.commit().await?;
     }
-    out.line(format_args!("{count} agent tokens revoked"))
+    let tokens = if count == 1 { "token" } else { "tokens" };
+    out.line(format_args!("{count} agent {tokens} revoked"))
 }

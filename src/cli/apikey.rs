@@ -153,7 +153,8 @@ async fn revoke(office: &Office, named: Named, out: &mut Out) -> Result<(), Fail
     let key = found.ok_or_else(missing)?;
     let mut change = office.change().await?;
     if !apikey::revoke(&mut change, &key).await? {
-        return Err(Failure::problem("it is over already; `portcullis apikey list` tells since when"));
+        let since = key.revoked_at.map(|at| format!(", since {}", at.rfc3339())).unwrap_or_default();
+        return Err(Failure::problem(format_args!("it is over already{since}")));
     }
     change.commit().await?;
     out.line("revoked")

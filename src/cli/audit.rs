@@ -1,17 +1,19 @@
 //! `portcullis audit tail`: what happened, newest last, and with `--follow` what happens; `audit verify`:
 //! whether all of it is still there. Rows are read as they are: what was erased stays erased. Beside the id of an
-//! account stands what it is called now.
+//! account or an agent token stands what it is called now.
 
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 
 use super::open;
 use super::out::{AsJson, Failure, Format, Out};
 use crate::account;
+use crate::agent;
 use crate::audit::{self, Broken, Kept, Row, SignedHead, Sought, Whole};
 use crate::base::{Clock as _, Id, SystemClock, Timestamp};
 use crate::config::{self, Config};
@@ -54,7 +56,7 @@ struct Tail {
     #[arg(long, short)]
     follow: bool,
     /// Only this event, say agent_action
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(audit::CODES), hide_possible_values = true)]
     code: Option<String>,
     /// Only what is about this account, by its id
     #[arg(long, value_name = "ID")]
@@ -124,7 +126,11 @@ impl Verify {
             texts.extend(heads_of(&text).map(str::to_owned));
             if texts.len() == before {
                 let log = log.display();
-                return Err(Failure::problem(format!("{log} has no line \"{HEAD_LINE}\"")));
+                return Err(Failure::problem(if text.contains(HEAD_LINE) {
+                    format!("{log} has lines \"{HEAD_LINE}\", and none of them has its `signed` in one piece")
+                } else {
+                    format!("{log} has no line \"{HEAD_LINE}\"")
+                }));
             }
         }
         if texts.is_empty() {
@@ -151,11 +157,14 @@ fn read(log: &Path) -> Result<String, Failure> {
 }
 
 /// What the lines of a log in either form say of the trail's end. Whatever people send, in a path say, is no
-/// such line: a path has no spaces.
+/// such line: a path has no spaces. Logs of before were coloured in files, too: what ends a colour (`ESC[0m`)
+/// stands right before the word then.
 fn heads_of(log: &str) -> impl Iterator<Item = &str> {
     let lines = log.lines().filter(|line| line.contains(HEAD_LINE));
     lines.filter_map(|line| {
-        line.split(|at: char| !(at.is_ascii_alphanumeric() || at == '.'))
+        let words = line.split(|at: char| !(at.is_ascii_alphanumeric() || at == '.'));
+        words
+            .map(|word| word.strip_prefix("0m").unwrap_or(word))
             .find(|word| word.starts_with("v1.") && word.split('.').count() == 5)
     })
 }
@@ -231,7 +240,7 @@ impl Tail {
     }
 }
 
-/// What accounts are called that entries name by their ids, while they are there.
+/// What accounts and agent tokens are called that entries name by their ids, while they are there.
 #[derive(Default)]
 struct Names(HashMap<Id, Option<String>>);
 
@@ -241,11 +250,16 @@ impl Names {
             if self.0.contains_key(&id) {
                 continue;
             }
-            let found = account::by_id(db, id).await?;
-            let name = found.and_then(|found| {
-                let email = found.email.map(|email| email.to_string());
-                email.or_else(|| Some(found.username?.to_string()))
-            });
+            let name = match account::by_id(db, id).await? {
+                Some(found) => {
+                    let email = found.email.map(|email| email.to_string());
+                    email.or_else(|| Some(found.username?.to_string()))
+                }
+                // With its number, by which `portcullis agent show` and `revoke` take it.
+                None => agent::find(db, agent::Reference::Id(id))
+                    .await?
+                    .map(|token| format!("{} #{}", token.agent, token.number)),
+            };
             self.0.insert(id, name);
         }
         Ok(())
@@ -281,4 +295,26 @@ fn show(row: &Row, names: &Names, out: &mut Out) -> Result<(), Failure> {
         row.code,
         facts.collect::<String>()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_of_the_trail_are_found_in_every_form_of_a_log() {
+        let head = "v1.47.1800000000000.abc.def";
+        for line in [
+            format!("INFO portcullis::audit: the audit trail ends here seq=47 signed={head}"),
+            format!(r#"{{"message":"the audit trail ends here","seq":47,"signed":"{head}"}}"#),
+            format!("the audit trail ends here \u{1b}[3msigned\u{1b}[0m\u{1b}[2m=\u{1b}[0m{head}"),
+            format!(
+                "the audit trail ends here \u{1b}[3msigned\u{1b}[0m\u{1b}[2m=\u{1b}[0m{head}\u{1b}[0m more"
+            ),
+        ] {
+            let log = format!("another line with v1.1.2.3.4\n{line}\n");
+            assert_eq!(heads_of(&log).collect::<Vec<_>>(), [head], "{line:?}");
+        }
+        assert_eq!(heads_of("the audit trail ends here seq=47\n").count(), 0);
+    }
 }

@@ -1,4 +1,4 @@
-//! `portcullis check`: says everything that is wrong with the configuration, and with
+//! `portcullis check`: says what is wrong with the configuration, and with
 //! `--effective` every value in effect and where it came from. Nothing is opened but files.
 
 use std::path::Path;
@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use super::out::{AsJson, Failure, Format, Out, note};
 use crate::config::{self, Loaded, Preset, Problem};
 
-/// Check the configuration, and say everything that is wrong with it
+/// Check the configuration, and say what is wrong with it
 ///
-/// Exit code 0 when it can be used, 1 when not; a seal key that is not there is warned of, because another
+/// First everything that cannot be read as what it should be; once all of that is right, everything that does
+/// not fit together. Exit code 0 when it can be used, 1 when not; a seal key that is not there is warned of, because another
 /// machine may have it. Nothing is started or opened.
 #[derive(clap::Args, Debug)]
 pub struct Check {

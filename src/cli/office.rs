@@ -56,7 +56,11 @@ impl Office {
     /// The account that somebody names.
     pub async fn person(&self, reference: &Reference) -> Result<Account, Failure> {
         let found = account::find(&self.app.db, DEFAULT_SITE, reference).await?;
-        found.ok_or_else(|| Failure::problem("there is no such account; `portcullis user list` shows them"))
+        found.ok_or_else(|| {
+            Failure::problem(format_args!(
+                "there is no such account as {reference}; `portcullis user list` shows them"
+            ))
+        })
     }
 
     /// The agent token that somebody names.

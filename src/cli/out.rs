@@ -102,7 +102,7 @@ impl Out {
         self.line(serde_json::to_string(value).map_err(Failure::problem)?)
     }
 
-    /// Rows under a heading, in columns as wide as their widest cell.
+    /// Rows under a heading, in columns as wide as their widest cell. A heading of nothing is left out.
     pub fn table<const N: usize>(&mut self, heading: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
         let mut widths = heading.map(|cell| cell.chars().count());
         for row in rows {
@@ -114,7 +114,9 @@ impl Out {
             let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
             padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
-        self.line(line(heading))?;
+        if heading.iter().any(|cell| !cell.is_empty()) {
+            self.line(line(heading))?;
+        }
         rows.iter().try_for_each(|row| self.line(line(row.each_ref().map(String::as_str))))
     }
 }

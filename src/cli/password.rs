@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Read};
 
 use super::out::{Failure, note};
 use crate::base::Secret;
-use crate::crypto::password::policy::{Owner, Policy, Weakness};
+use crate::crypto::password::policy::{ALSO, Owner, Policy, Weakness};
 
 /// `--password-stdin`, for every command that takes a password.
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -47,7 +47,7 @@ impl FromStdin {
         if !std::io::stdin().is_terminal() {
             return Err(Failure::usage("nobody can be asked here: use --password-stdin"));
         }
-        note(format_args!("What a password has to be:\n  {}", policy.requirements().join("\n  ")));
+        note(format_args!("What a password has to be:\n  {}\n  {ALSO}", policy.requirements().join("\n  ")));
         until_good(policy, owner, ask, note)
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::again::Standing;
 use super::agent::{self, AgentRefusal, Grant, Paid, Trail};
-use super::authenticate::{Caller, authenticate};
+use super::authenticate::{Caller, authenticate, is_of_credential};
 use super::authorize::{Asked, OfAgent, authorize, organization_of};
 use super::body::BodySource;
 use super::decision::{Admitted, Answer, Authorization, Decision, Verdict};
@@ -153,8 +153,8 @@ impl Asking<'_> {
         // A token opens only what it was issued for: its application, and everything or one purpose.
         if let Some(caller) = &caller {
             application::check_match(&caller.snapshot, application.as_deref())?;
-            if caller.scope.is_some() {
-                return Err(Rejection::ScopeInsufficient);
+            if let Some(scope) = caller.scope {
+                return Err(Rejection::ScopeInsufficient(scope));
             }
         }
         // After the caller: what an organization is, is told only to those who belong to it.
@@ -385,7 +385,7 @@ impl Asking<'_> {
         {
             return Err(match permit.agent() {
                 Some(_) => Rejection::Agent(AgentRefusal::Status(Status::Suspended)),
-                None => Rejection::TokenInvalid,
+                None => permit.caller().map_or(Rejection::TokenInvalid, |caller| caller.key.refused()),
             });
         }
         Ok(whole)
@@ -405,7 +405,7 @@ impl Asking<'_> {
         match route.credential {
             CredentialUse::Ignored | CredentialUse::Judged => found,
             CredentialUse::Optional => match found {
-                Err(Rejection::TokenInvalid | Rejection::CookieFromElsewhere) => Ok(None),
+                Err(refusal) if is_of_credential(&refusal) => Ok(None),
                 Ok(Some(caller)) if caller.scope.is_some() => Ok(None),
                 found => found,
             },

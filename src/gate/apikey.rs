@@ -66,7 +66,7 @@ pub(super) async fn find(gate: &Gate, head: &RequestHead, value: &HeaderValue) -
     failures.check(head.client, head.at).map_err(|wait| slow_down(head, wait))?;
     let refused = || {
         failures.count(head.client, head.at);
-        Rejection::TokenInvalid
+        Rejection::ApiKeyInvalid
     };
     if !has_form(value.as_bytes()) {
         return Err(refused());

@@ -41,6 +41,9 @@ pub struct Claims<'a> {
     pub act: Option<Act<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<&'a str>,
+    /// Whether it was proved that the address is the account's; there wherever `email` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email_verified: Option<bool>,
     pub roles: Vec<&'a str>,
     pub permissions: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,6 +220,7 @@ mod tests {
             sid: Some(Id::from_u128(2)),
             act: None,
             email: Some("ada@example.com"),
+            email_verified: Some(false),
             roles: vec!["analyst"],
             permissions: vec!["reports.read"],
             org: Some(7),
@@ -256,6 +260,10 @@ mod tests {
         let told = read(&ring, &value, "reports").unwrap();
         assert_eq!(told["sub"], Id::from_u128(1).to_string());
         assert_eq!((told["org"].as_i64(), told["roles"][0].as_str()), (Some(7), Some("analyst")));
+        assert_eq!(
+            (told["email"].as_str(), told["email_verified"].as_bool()),
+            (Some("ada@example.com"), Some(false))
+        );
         assert_eq!(told["exp"].as_i64().unwrap() - told["iat"].as_i64().unwrap(), 60);
         assert_eq!(read(&ring, &value, "invoices"), Err(jwt::Invalid::Audience));
         assert!(format!("{value:?}").contains("Sensitive"));

@@ -69,6 +69,11 @@ pub(super) async fn authenticate(
     Ok(Some(Caller { snapshot, scope, organization, cookie_until: None }))
 }
 
+/// Whether what was shown is why: a route that asks nobody who they are takes such a caller for nobody.
+pub(super) const fn is_of_credential(refusal: &Rejection) -> bool {
+    matches!(refusal, Rejection::TokenInvalid | Rejection::ApiKeyInvalid | Rejection::CookieFromElsewhere)
+}
+
 /// The snapshot of a caller whose credential was checked at some time.
 pub(super) async fn current(
     gate: &Gate,

@@ -158,8 +158,8 @@ async fn check(
 ) -> Result<(), Rejection> {
     let principal = &caller.snapshot.principal;
     application::check_match(&caller.snapshot, application)?;
-    if caller.scope.is_some_and(|scope| row.admitted() != Some(scope)) {
-        return Err(Rejection::ScopeInsufficient);
+    if let Some(scope) = caller.scope.filter(|scope| row.admitted() != Some(*scope)) {
+        return Err(Rejection::ScopeInsufficient(scope));
     }
     // Contract section 25.3: an unknown organization is 404 wherever it is named.
     let wish = head.presented.org_slug.as_ref().map(text);

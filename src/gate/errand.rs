@@ -155,6 +155,7 @@ const fn lost(rejection: &Rejection) -> Option<Voided> {
             AgentRefusal::Disabled
             | AgentRefusal::Unknown
             | AgentRefusal::Status(_)
+            | AgentRefusal::Spent
             | AgentRefusal::Overdue
             | AgentRefusal::Silent
             | AgentRefusal::Tripped(_) => Some(Voided::AgentStopped),

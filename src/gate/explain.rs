@@ -96,7 +96,14 @@ pub async fn explain(gate: &Gate, question: &Question<'_>) -> Result<Explanation
             told.pass("route", format!("the gateway's own {row:?}"));
             Ok(())
         }
-        Target::WrongMethod(allow) => Err(Rejection::MethodNotAllowed { allow }),
+        Target::WrongMethod(allow) => {
+            // The most specific path decides, and a wider one with the right method is not asked.
+            let most = most_specific(&world, question.host, &path);
+            if !most.is_empty() {
+                told.pass("path", format!("most specific for it: {}", most.join("; ")));
+            }
+            Err(Rejection::MethodNotAllowed { allow })
+        }
         Target::Ambiguous => Err(Rejection::Malformed(Flaw::Target)),
         Target::Nothing => Err(Rejection::NoRoute),
     };
@@ -104,6 +111,18 @@ pub async fn explain(gate: &Gate, question: &Question<'_>) -> Result<Explanation
         told.fail(&refusal);
     }
     Ok(told)
+}
+
+/// The routes that this path is for, each once, with what they take.
+fn most_specific(world: &World, host: &str, path: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for route in rewrite::routes_at(world, host, path) {
+        let one = format!("{} ({} {})", route.rule.name, route.rule.methods, route.rule.path);
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    all
 }
 
 async fn of_route(

@@ -128,13 +128,15 @@ fn assertion(
 
 fn claims_of<'a>(permit: &'a Permit, caller: &'a Snapshot) -> Claims<'a> {
     let organization = permit.organization();
+    let account = &caller.principal.account;
     Claims {
         issuer: &permit.world().config.tokens.issuer,
         upstream: &permit.route().rule.upstream,
         subject: caller.key.account,
         sid: Some(caller.key.sid).filter(|_| caller.agent.is_none() && caller.key.kind == Kind::Session),
         act: caller.agent.as_ref().map(|agent| Act { sub: &agent.token.agent, token: agent.token.number.0 }),
-        email: caller.principal.account.email.as_ref().map(Email::as_str),
+        email: account.email.as_ref().map(Email::as_str),
+        email_verified: account.email.as_ref().map(|_| account.is_email_verified),
         roles: caller.stamps.role_codes.iter().map(Code::as_str).collect(),
         permissions: caller.stamps.permission_codes.iter().map(Code::as_str).collect(),
         org: organization.map(|organization| organization.context.number.0),

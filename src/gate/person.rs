@@ -50,6 +50,14 @@ impl Key {
         Self { kind: Kind::Session, sid, account, application }
     }
 
+    /// What is said to who shows a credential that opens nothing (any more).
+    pub(super) const fn refused(self) -> Rejection {
+        match self.kind {
+            Kind::Session => Rejection::TokenInvalid,
+            Kind::ApiKey => Rejection::ApiKeyInvalid,
+        }
+    }
+
     const fn subject(self) -> Subject {
         match self.kind {
             Kind::Session => Subject::Session(self.sid),
@@ -158,7 +166,7 @@ impl People {
                 return Ok(self.by(catalogue, known));
             }
             Some(Entry::Over(over, until)) if over == seen && now < until => {
-                return Err(Rejection::TokenInvalid);
+                return Err(key.refused());
             }
             _ => {}
         }
@@ -198,10 +206,10 @@ impl People {
             }
             let Some(person) = person else {
                 self.0.insert(key.sid, Entry::Over(seen, now.plus(OVER_FOR)));
-                return Err(Rejection::TokenInvalid);
+                return Err(key.refused());
             };
             if !is_behind(&person, key) || person.session.ends_at <= now {
-                return Err(Rejection::TokenInvalid);
+                return Err(key.refused());
             }
             let snapshot = Arc::new(Snapshot::new(person, catalogue, key, seen));
             self.0.insert(key.sid, Entry::Live(Arc::clone(&snapshot)));

@@ -20,6 +20,7 @@ use crate::http::error;
 use crate::metrics::Dependency;
 use crate::policy::Code;
 use crate::policy::judge::Failure;
+use crate::principal::Scope;
 
 pub use flaw::Flaw;
 pub use silent::Silent;
@@ -62,6 +63,8 @@ pub enum Rejection {
     CredentialMissing,
     /// Malformed, forged, expired, or its session is over. Not told apart.
     TokenInvalid,
+    /// The same of an API key: unknown, over, revoked, or its human may not act. Not told apart either.
+    ApiKeyInvalid,
     /// What an agent shows has not the form of an agent token.
     AgentTokenUnreadable,
     /// An API key where only people and agents may call.
@@ -69,7 +72,7 @@ pub enum Rejection {
     /// The token was issued to another application than the one that presents it.
     ApplicationMismatch,
     /// The token's scope opens other endpoints than this one.
-    ScopeInsufficient,
+    ScopeInsufficient(Scope),
     /// Something about an agent.
     Agent(AgentRefusal),
     /// Something about a request that waits for people.
@@ -148,6 +151,18 @@ fn denied(failure: &Failure) -> Told {
             "This application may not do this", "Call through an application that the route names."),
         "scope" => row("INSUFFICIENT_SCOPE", "token_scope", "Insufficient token scope", "Use a token with the scope."),
         _ => row("PERMISSION_DENIED", "policy", "You do not have permission to perform this action.", ASK),
+    }
+}
+
+/// What a restricted token is there for.
+const fn what_for(scope: Scope) -> &'static str {
+    match scope {
+        Scope::PasswordChangeOnly => {
+            "Choose another password with `password/change/`, or on the page /portcullis/login/, then log in again."
+        }
+        Scope::SecondFactorSetupOnly => {
+            "Set up a second factor with `2fa/setup/` and `2fa/confirm/`, or on the page /portcullis/login/."
+        }
     }
 }
 
@@ -238,14 +253,16 @@ impl Rejection {
                 "Authorization header required", "Log in and send the access token as `Authorization: Bearer <token>`."),
             Self::TokenInvalid => row(S::UNAUTHORIZED, "TOKEN_INVALID", "token",
                 "Invalid or expired token", "Refresh the access token, or log in again."),
+            Self::ApiKeyInvalid => row(S::UNAUTHORIZED, "TOKEN_INVALID", "token",
+                "Invalid or expired token", "Have the key's human make another one: `api-keys/`, or /portcullis/account/keys/."),
             Self::AgentTokenUnreadable => row(S::UNAUTHORIZED, "TOKEN_INVALID", "token",
                 "Invalid or expired token", "Send the whole `token` that minting answered, as `Authorization: AgentBearer <token>`."),
             Self::ApiKeyNotAllowed => row(S::FORBIDDEN, "API_KEY_NOT_ALLOWED", "api_key",
                 "This endpoint is not for API keys", "Log in and send the access token as `Authorization: Bearer <token>`."),
             Self::ApplicationMismatch => row(S::UNAUTHORIZED, "TOKEN_APP_MISMATCH", "application_mismatch",
                 "Token does not match application", "Send the keys of the application that the token was issued to."),
-            Self::ScopeInsufficient => row(S::FORBIDDEN, "INSUFFICIENT_SCOPE", "scope",
-                "Insufficient token scope", "Finish what the restricted token is for, then log in again."),
+            Self::ScopeInsufficient(scope) => row(S::FORBIDDEN, "INSUFFICIENT_SCOPE", "scope",
+                "Insufficient token scope", what_for(*scope)),
             Self::Agent(refusal) => refusal.told(),
             Self::Held(refusal) => refusal.told(),
             Self::ApplicationMissing => row(S::UNAUTHORIZED, "APP_AUTH_REQUIRED", "no_application",
@@ -326,10 +343,13 @@ impl Rejection {
             Self::UpstreamUnavailable | Self::UpstreamBusy | Self::GatewayBusy | Self::TooManyAtOnce => {
                 vec![(RETRY_AFTER, whole_seconds(RETRY_AFTER_SILENCE))]
             }
-            Self::TokenInvalid | Self::AgentTokenUnreadable | Self::ApplicationMismatch => {
+            Self::TokenInvalid
+            | Self::ApiKeyInvalid
+            | Self::AgentTokenUnreadable
+            | Self::ApplicationMismatch => {
                 vec![(WWW_AUTHENTICATE, HeaderValue::from_static(BEARER_INVALID))]
             }
-            Self::ScopeInsufficient => {
+            Self::ScopeInsufficient(_) => {
                 vec![(WWW_AUTHENTICATE, HeaderValue::from_static(BEARER_SCOPE))]
             }
             Self::Denied(failure) if matches!(failure.condition, "mfa" | "max_age") => {

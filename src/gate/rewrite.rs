@@ -61,7 +61,7 @@ pub(super) fn check(
 }
 
 /// The routes of a path, by whichever method.
-fn routes_at(world: &World, host: &str, path: &str) -> impl Iterator<Item = Arc<Route>> {
+pub(super) fn routes_at(world: &World, host: &str, path: &str) -> impl Iterator<Item = Arc<Route>> {
     let methods = Methods::ALL.names().filter_map(|name| Method::from_bytes(name.as_bytes()).ok());
     methods.filter_map(move |method| match world.find(host, path, &method) {
         Target::Route(route, _) => Some(Arc::clone(route)),

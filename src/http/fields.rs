@@ -128,15 +128,29 @@ impl Fields {
     }
 
     fn judge_unknown(&mut self, unknown: Unknown) {
-        for name in std::mem::take(&mut self.given).into_iter().map(|(name, _)| name) {
-            if self.asked.contains(&name.as_str()) {
-                continue;
+        let given = std::mem::take(&mut self.given).into_iter().map(|(name, _)| name);
+        let is_refused = |name: &str| unknown == Unknown::Refused || PRIVILEGED.contains(&name);
+        let refused = given.filter(|name| !self.asked.contains(&name.as_str()) && is_refused(name));
+        let refused: Vec<String> = refused.collect();
+        if refused.is_empty() {
+            return;
+        }
+        let told = self.what_is_offered();
+        refused.iter().for_each(|name| self.problem(name, told.as_str()));
+    }
+
+    /// Whoever misspelt a name looks for the right one; whoever may not set one learns that nobody does.
+    fn what_is_offered(&self) -> String {
+        let mut offered: Vec<&str> = Vec::new();
+        for name in &self.asked {
+            if !offered.contains(name) {
+                offered.push(name);
             }
-            if PRIVILEGED.contains(&name.as_str()) {
-                self.problem(&name, "This field cannot be set here.");
-            } else if unknown == Unknown::Refused {
-                self.problem(&name, "Unknown field.");
-            }
+        }
+        if offered.is_empty() {
+            "Not offered here: nothing is.".to_owned()
+        } else {
+            format!("Not offered here. What is: {}.", offered.join(", "))
         }
     }
 
@@ -376,7 +390,7 @@ mod tests {
             let f = fields(json!({ name: true }));
             assert_eq!(
                 details(f.finish(Unknown::Ignored)),
-                json!({ name: ["This field cannot be set here."] })
+                json!({ name: ["Not offered here: nothing is."] })
             );
         }
         let mut f = fields(json!({"role": "admin"}));
@@ -387,8 +401,15 @@ mod tests {
     #[test]
     fn other_unknown_names_are_ignored_unless_the_row_is_strict() {
         assert!(fields(json!({"colour": 1})).finish(Unknown::Ignored).is_ok());
-        let strict = details(fields(json!({"colour": 1})).finish(Unknown::Refused));
-        assert_eq!(strict, json!({"colour": ["Unknown field."]}));
+        let mut strict = fields(json!({"colour": 1, "role": "x"}));
+        assert!(strict.optional("name").text().is_none() && strict.optional("code").text().is_none());
+        assert!(!strict.is_null("name"));
+        let told = "Not offered here. What is: name, code.";
+        assert_eq!(
+            details(strict.finish(Unknown::Refused)),
+            json!({"colour": [told], "role": [told]}),
+            "a name that would grant something is said to be none in the same words"
+        );
     }
 
     #[test]

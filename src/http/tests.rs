@@ -171,13 +171,22 @@ async fn a_refusal_names_its_code_and_request() {
     );
 }
 
+/// The first thing that is said about a field.
+fn first_of(answer: &Value, field: &str) -> String {
+    answer["details"][field][0].as_str().unwrap_or_default().to_owned()
+}
+
 #[tokio::test]
 async fn fields_that_are_not_offered_are_refused_when_they_would_grant_something() {
     let body = r#"{"email":"a@b.c","password":"right","is_superuser":true,"colour":"red"}"#;
     let (_, answer) = send("/api/login/", JSON, body).await;
-    assert_eq!(answer["details"], json!({"is_superuser": ["This field cannot be set here."]}));
+    assert!(
+        first_of(&answer, "is_superuser").starts_with("Not offered here. What is: email, password"),
+        "{answer}"
+    );
+    assert_eq!(answer["details"].as_object().map(serde_json::Map::len), Some(1), "colour is ignored");
     let (_, answer) = send("/api/strict/", JSON, body).await;
-    assert_eq!(answer["details"]["colour"], json!(["Unknown field."]));
+    assert!(first_of(&answer, "colour").starts_with("Not offered here. What is: "), "{answer}");
 }
 
 #[test]

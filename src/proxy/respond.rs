@@ -72,14 +72,20 @@ fn with_headers(mut reply: Reply, rejection: &Rejection) -> Reply {
     reply
 }
 
+/// The way to the login page, and what a login there is good for.
+const LOG_IN: &str = "<p>In a browser: <a href=\"/portcullis/login/\">log in</a>. That opens the gateway's own pages, \
+    and routes that say <code>browser: true</code>.</p>";
+
 /// Every text in it is ours or a harmless id: nothing to escape.
 fn page(rejection: &Rejection, request_id: &str) -> Reply {
     let status = rejection.status();
     let (text, remedy, code) = (rejection.text(), rejection.remedy(), rejection.code());
+    // A person has no header to send: where nobody is signed in, there is a page to do that.
+    let way = if matches!(rejection, Rejection::CredentialMissing) { LOG_IN } else { "" };
     let body = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{status}</title>\
          <style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem}}\
-         small{{color:#555}}</style><h1>{text}</h1><p>{remedy}</p><p><small>{code} · {request_id}</small></p>"
+         small{{color:#555}}</style><h1>{text}</h1><p>{remedy}</p>{way}<p><small>{code} · {request_id}</small></p>"
     );
     let policy =
         HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
@@ -137,6 +143,14 @@ mod tests {
                     .all(|(name, _)| json.headers.contains_key(name) && page.headers.contains_key(name))
             );
         }
+    }
+
+    #[test]
+    fn a_browser_that_nobody_is_signed_in_with_is_shown_where_to() {
+        let page_of = |rejection: &Rejection| page(rejection, "r-1").body;
+        let has_way = |body: &Bytes| memchr::memmem::find(body, b"href=\"/portcullis/login/\"").is_some();
+        assert!(has_way(&page_of(&Rejection::CredentialMissing)));
+        assert!(!has_way(&page_of(&Rejection::NoRoute)));
     }
 
     #[test]

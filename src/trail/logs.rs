@@ -67,6 +67,10 @@ impl FromFields for ListQuery {
         let cursor = Cursor::from_fields(fields);
         let user_id = fields.optional("user_id").text();
         let action = fields.optional("action").text();
+        let unknown = codes_of(action.as_deref()).find(|code| !audit::CODES.contains(code));
+        if let Some(code) = unknown {
+            fields.problem("action", format!("There is no event \"{code}\"."));
+        }
         let ip_address = address(fields);
         let application_id = fields.optional("application_id").text();
         let agent_token = fields.optional("agent_token").text();
@@ -92,12 +96,15 @@ impl FromFields for ListQuery {
     }
 }
 
+/// The events that are asked for; none: all of them.
+fn codes_of(action: Option<&str>) -> impl Iterator<Item = &str> {
+    action.unwrap_or_default().split(',').map(str::trim).filter(|code| !code.is_empty())
+}
+
 async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Keyset<Entry>>, ApiError> {
     let site = call.person()?.account.site;
-    let action = query.action.as_deref().unwrap_or_default();
-    let codes = action.split(',').map(str::trim).filter(|code| !code.is_empty());
     let search = Search {
-        codes: codes.map(str::to_owned).collect(),
+        codes: codes_of(query.action.as_deref()).map(str::to_owned).collect(),
         account: whom(&call, "user_id", query.user_id.as_deref()).await?,
         agent: agent_named(&call, site, query.agent_token.as_deref()).await?,
         application: application_named(&call, site, query.application_id.as_deref()).await?,

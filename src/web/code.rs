@@ -7,7 +7,7 @@ use ::http::StatusCode;
 use maud::{Markup, html};
 
 use super::form::{self, Form};
-use super::layout::{page, trouble};
+use super::layout::{page, switched_off, trouble};
 use super::login::{Turned, code_field, inside, local, next_of};
 use super::refusal;
 use crate::base::Phone;
@@ -36,7 +36,7 @@ pub(super) fn rows() -> Vec<Row> {
 
 async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
     if !login::codes_are_open(&call.app) {
-        return Ok(trouble(StatusCode::NOT_FOUND));
+        return Ok(switched_off());
     }
     Ok(asking(StatusCode::OK, &next_of(&call.head.query), None, &html! {}))
 }
@@ -119,7 +119,7 @@ async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
         return Ok(form::not_ours(&call));
     }
     if !login::codes_are_open(&call.app) {
-        return Ok(trouble(StatusCode::NOT_FOUND));
+        return Ok(switched_off());
     }
     let mut given = form.given(&["phone_country_code", "phone_number", "otp_code"]);
     given.extend(form.given(&["code"]).remove("code").map(|code| ("totp_code".to_owned(), code)));

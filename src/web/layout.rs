@@ -202,6 +202,16 @@ pub fn trouble(status: StatusCode) -> Reply {
     page(status, title, None, &content)
 }
 
+/// A way in that the configuration leaves closed: whoever comes to it looks for another one.
+pub(super) fn switched_off() -> Reply {
+    let content = html! {
+        h1 { "Not switched on" }
+        p { "Whoever runs this gateway has not switched this on." }
+        p { a href="/portcullis/login/" { "To the login page" } }
+    };
+    page(StatusCode::NOT_FOUND, "Not switched on", None, &content)
+}
+
 fn guarded(mut reply: Reply) -> Reply {
     for (name, value) in HEADERS {
         reply.headers.insert(name, value);

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 
 use super::HOME;
 use super::form::{self, Form};
-use super::layout::{page, trouble};
+use super::layout::{page, switched_off, trouble};
 use super::login::{Turned, inside};
 use crate::base::{Email, Secret};
 use crate::factor::Code;
@@ -90,7 +90,7 @@ pub(super) async fn enter(call: Call, form: Form) -> Result<Reply, ApiError> {
 pub(super) async fn ask(call: Call, _: Nothing) -> Result<Reply, ApiError> {
     Ok(match login::own_link(&call.app) {
         Some(_) => asking(StatusCode::OK, "", None),
-        None => trouble(StatusCode::NOT_FOUND),
+        None => switched_off(),
     })
 }
 

@@ -12,6 +12,7 @@ use super::layout::{Viewer, lead_to, page};
 use super::login::channel;
 use super::{refusal, visit};
 use crate::account::Account;
+use crate::crypto::password::policy::ALSO;
 use crate::http::cookie::SetCookie;
 use crate::http::{ApiError, Bucket, Call, Nothing, Reply, Row, get, post, read_form};
 use crate::login;
@@ -97,7 +98,7 @@ pub(super) fn new_fields(call: &Call) -> Markup {
     html! {
         label for="new" { "New password" }
         input id="new" name="new_password" type="password" autocomplete="new-password" required aria-describedby="rules";
-        ul.hints id="rules" { @for rule in &rules { li { (rule) } } }
+        ul.hints id="rules" { @for rule in &rules { li { (rule) } } li { (ALSO) } }
         label for="again" { "The new one once more" }
         input id="again" name="again" type="password" autocomplete="new-password" required;
     }

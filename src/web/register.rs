@@ -7,7 +7,7 @@ use ::http::StatusCode;
 use maud::{Markup, html};
 
 use super::form::{self, Form};
-use super::layout::{page, trouble};
+use super::layout::{page, switched_off};
 use super::password::{is_twice, new_fields};
 use super::refusal;
 use crate::app::App;
@@ -36,7 +36,7 @@ pub(super) fn is_open(app: &App) -> bool {
 
 async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
     if !is_open(&call.app) {
-        return Ok(trouble(StatusCode::NOT_FOUND));
+        return Ok(switched_off());
     }
     Ok(asking(&call, StatusCode::OK, None, &html! {}))
 }
@@ -71,7 +71,7 @@ async fn register(call: Call, form: Form) -> Result<Reply, ApiError> {
         return Ok(form::not_ours(&call));
     }
     if !is_open(&call.app) {
-        return Ok(trouble(StatusCode::NOT_FOUND));
+        return Ok(switched_off());
     }
     if !is_twice(&form) {
         let said = html! { p.problem role="alert" { "You typed two different passwords." } };

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 
 use super::code::phone_fields;
 use super::form::{self, Form};
-use super::layout::{lead_to, page, trouble};
+use super::layout::{lead_to, page, switched_off};
 use super::link::{is_token, quiet};
 use super::password::{is_twice, new_fields};
 use super::refusal;
@@ -71,7 +71,7 @@ impl FromFields for Followed {
 
 async fn show(call: Call, Query(followed): Query<Followed>) -> Result<Reply, ApiError> {
     if !is_open(&call.app) {
-        return Ok(trouble(StatusCode::NOT_FOUND));
+        return Ok(switched_off());
     }
     Ok(match followed.token {
         Some(token) if is_token(token.expose()) => {

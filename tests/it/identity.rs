@@ -146,6 +146,12 @@ async fn an_assertion_is_verified_with_the_published_keys() {
     let told = claims(&first);
     assert_eq!((&told["sub"], &told["aud"]), (&json!(ada.id), &json!("up")));
     assert_eq!(told["exp"].as_i64().unwrap() - told["iat"].as_i64().unwrap(), 60);
+    assert_eq!((&told["email"], &told["email_verified"]), (&json!("ada@example.com"), &json!(true)));
+    let id = gateway.account("bob", |new| new.is_verified = false).await;
+    let bob = gateway.log_in("bob", id, &keys).await;
+    gateway.get_as(&bob, "/mine", &[]).await;
+    let of_bob = claims(upstream.last().header("x-portcullis-assertion").unwrap());
+    assert_eq!((&of_bob["email"], &of_bob["email_verified"]), (&json!("bob@example.com"), &json!(false)));
     gateway.get_as(&ada, "/mine", &[]).await;
     assert_eq!(upstream.last().header("x-portcullis-assertion"), Some(first.as_str()), "reused");
     gateway.get_as(&ada, "/far", &[]).await;

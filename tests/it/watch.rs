@@ -110,6 +110,9 @@ async fn filters_narrow_the_trail_and_unknown_ones_are_refused() {
     assert!(scene.ids(&format!("/admin/audit-logs/?request_id={request}")).await.contains(&ids(&hers)[1]));
     assert!(scene.ids("/admin/audit-logs/?date_from=2999-01-01").await.is_empty());
     assert!(scene.ids("/admin/audit-logs/?date_to=2001-01-01T00:00:00Z").await.is_empty());
+    let slip = scene.call(&scene.watcher, "GET", "/admin/audit-logs/?action=login,user_locked").await;
+    let told = slip.json()["details"]["action"][0].clone();
+    assert_eq!((slip.status, told), (400, json!("There is no event \"user_locked\".")));
     for (query, field) in [
         ("colour=red", "colour"),
         ("ordering=created_at", "ordering"),

@@ -56,7 +56,9 @@ async fn what_is_not_open_has_no_page_and_no_way_to_it() {
     let page = browser.get(LOGIN).await.text();
     for path in [LINK, CODE, RESET, REGISTER] {
         assert!(!page.contains(path), "{path} in {page}");
-        assert_eq!(browser.get(path).await.status, 404, "{path}");
+        let shut = browser.get(path).await;
+        assert_eq!(shut.status, 404, "{path}");
+        assert!(shut.text().contains("not switched this on") && shut.text().contains(LOGIN), "{path}");
     }
     for path in [LINK, CODE, SEND, ASK, REGISTER] {
         let fields =

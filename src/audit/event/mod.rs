@@ -8,6 +8,7 @@ mod agent;
 mod apikey;
 mod application;
 mod approval;
+mod codes;
 mod factor;
 mod key;
 mod organization;
@@ -24,6 +25,7 @@ pub use agent::{AgentEvent, Basis, Decided, Delegation, Settled, Suspension, Ver
 pub use apikey::ApiKeyEvent;
 pub use application::ApplicationEvent;
 pub use approval::{ApprovalEvent, Step, Voided};
+pub use codes::CODES;
 pub use factor::FactorEvent;
 pub use key::KeyEvent;
 pub use organization::OrganizationEvent;

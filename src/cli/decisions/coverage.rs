@@ -2,12 +2,13 @@
 //!
 //! Law: a permission is held by whoever was granted it, a parent of it, or a role or group that brings it;
 //! superusers hold everything and count for nothing here. It is used where a route, an agent's rule or an
-//! endpoint of the gateway asks for it or for one below it.
+//! endpoint of the gateway asks for it or for one below it. What came with the gateway nobody can remove:
+//! it is counted, shown only where it is asked for, and never decides the exit code.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Case, read_all};
 use crate::cli::office::Office;
@@ -15,19 +16,23 @@ use crate::cli::open;
 use crate::cli::out::{AsJson, Failure, Format, Out};
 use crate::config::Config;
 use crate::policy::allow::{Allow, Condition};
-use crate::policy::definition::Definitions;
+use crate::policy::definition::{Definitions, ManagedBy};
 use crate::policy::{Catalogue, Code};
 use crate::rbac;
 use crate::server;
 
 /// Say which routes no test asks about, and which permissions nobody holds or nothing asks for
 ///
-/// Exit code 0 when there is nothing to say, 1 when there is.
+/// Exit code 0 when there is nothing to say, 1 when there is. Permissions that came with the gateway are only
+/// counted, and do not decide it.
 #[derive(clap::Args, Debug)]
 pub struct Coverage {
     /// YAML files with tests, as `portcullis test` reads them
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Show the permissions that came with the gateway, too
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     json: AsJson,
 }
@@ -35,8 +40,14 @@ pub struct Coverage {
 /// What is missing, each sorted.
 struct Gaps {
     untested: Vec<String>,
-    unheld: Vec<String>,
-    unused: Vec<String>,
+    unheld: Split,
+    unused: Split,
+}
+
+/// Permissions of the file and the store, and those that came with the gateway.
+struct Split {
+    own: Vec<String>,
+    seeded: Vec<String>,
 }
 
 impl Coverage {
@@ -46,28 +57,32 @@ impl Coverage {
             let office = Office::open(path).await?;
             Gaps::of(&office, &cases).await
         })?;
-        let Gaps { untested, unheld, unused } = &gaps;
         match self.json.format() {
-            Format::Json => out.json(&json!({
-                "routes_without_test": untested,
-                "permissions_nobody_holds": unheld,
-                "permissions_nothing_asks_for": unused,
-            }))?,
-            Format::Text => {
-                for (what, all) in [
-                    ("no test asks about the route", untested),
-                    ("nobody holds the permission", unheld),
-                    ("nothing asks for the permission", unused),
-                ] {
-                    all.iter().try_for_each(|name| out.line(format_args!("{what} {name}")))?;
-                }
-            }
+            Format::Json => out.json(&gaps.as_json(self.all))?,
+            Format::Text => gaps.lines(self.all).iter().try_for_each(|line| out.line(line))?,
         }
-        if untested.is_empty() && unheld.is_empty() && unused.is_empty() {
-            Ok(())
-        } else {
-            Err(Failure::Told)
+        if gaps.is_clean() { Ok(()) } else { Err(Failure::Told) }
+    }
+}
+
+impl Split {
+    fn of(all: &Definitions, known: &BTreeSet<Code>) -> Self {
+        let mut split = Self { own: Vec::new(), seeded: Vec::new() };
+        for (code, permission) in all.permissions.iter().filter(|(code, _)| !known.contains(*code)) {
+            let list = match permission.managed_by {
+                ManagedBy::Seed => &mut split.seeded,
+                ManagedBy::Store | ManagedBy::Config => &mut split.own,
+            };
+            list.push(code.to_string());
         }
+        split
+    }
+
+    fn shown(&self, is_all: bool) -> Vec<&str> {
+        let seeded = self.seeded.iter().filter(|_| is_all);
+        let mut shown: Vec<&str> = self.own.iter().chain(seeded).map(String::as_str).collect();
+        shown.sort_unstable();
+        shown
     }
 }
 
@@ -85,11 +100,40 @@ impl Gaps {
         let all = office.definitions().await?;
         let held = held(office, &all).await?;
         let used = with_parents(&all, asked_for(&config));
-        let lacking = |known: &BTreeSet<Code>| {
-            let codes = all.permissions.keys().filter(|code| !known.contains(*code));
-            codes.map(ToString::to_string).collect()
-        };
-        Ok(Self { untested, unheld: lacking(&held), unused: lacking(&used) })
+        Ok(Self { untested, unheld: Split::of(&all, &held), unused: Split::of(&all, &used) })
+    }
+
+    fn is_clean(&self) -> bool {
+        self.untested.is_empty() && self.unheld.own.is_empty() && self.unused.own.is_empty()
+    }
+
+    fn as_json(&self, is_all: bool) -> Value {
+        json!({
+            "routes_without_test": self.untested,
+            "permissions_nobody_holds": self.unheld.shown(is_all),
+            "permissions_nothing_asks_for": self.unused.shown(is_all),
+            "of_the_gateway": {
+                "nobody_holds": self.unheld.seeded.len(),
+                "nothing_asks_for": self.unused.seeded.len(),
+            },
+        })
+    }
+
+    fn lines(&self, is_all: bool) -> Vec<String> {
+        let untested = self.untested.iter().map(|name| format!("no test asks about the route {name}"));
+        let unheld = self.unheld.shown(is_all);
+        let unheld = unheld.iter().map(|code| format!("nobody holds the permission {code}"));
+        let unused = self.unused.shown(is_all);
+        let unused = unused.iter().map(|code| format!("nothing asks for the permission {code}"));
+        let mut lines: Vec<String> = untested.chain(unheld).chain(unused).collect();
+        let (held, asked) = (self.unheld.seeded.len(), self.unused.seeded.len());
+        if !is_all && held + asked > 0 {
+            lines.push(format!(
+                "of the permissions that came with the gateway nobody holds {held}, and nothing asks for {asked} \
+                 (`--all` shows them; they do not count)"
+            ));
+        }
+        lines
     }
 }
 
@@ -130,4 +174,48 @@ fn with_parents(all: &Definitions, mut codes: BTreeSet<Code>) -> BTreeSet<Code> 
         }
     }
     codes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::definition::Permission;
+
+    fn split() -> Split {
+        let mut all = Definitions::default();
+        for (code, managed_by) in [
+            ("seeded", ManagedBy::Seed),
+            ("filed", ManagedBy::Config),
+            ("stored", ManagedBy::Store),
+            ("known", ManagedBy::Config),
+        ] {
+            let (name, description) = (code.to_owned(), String::new());
+            let own = Permission { name, description, parent: None, managed_by };
+            all.permissions.insert(Code::parse(code).unwrap(), own);
+        }
+        Split::of(&all, &BTreeSet::from([Code::parse("known").unwrap()]))
+    }
+
+    #[test]
+    fn what_came_with_the_gateway_is_counted_and_never_decides() {
+        let both = split();
+        assert_eq!(both.shown(false), ["filed", "stored"]);
+        assert_eq!(both.shown(true), ["filed", "seeded", "stored"]);
+        let gaps = Gaps { untested: Vec::new(), unheld: both, unused: split() };
+        assert!(!gaps.is_clean());
+        let seeded = || Split { own: Vec::new(), seeded: vec!["seeded".to_owned()] };
+        let gaps = Gaps { untested: Vec::new(), unheld: seeded(), unused: seeded() };
+        assert!(gaps.is_clean());
+        assert_eq!(gaps.lines(false).len(), 1, "a count");
+        assert!(gaps.lines(false)[0].contains("`--all`"));
+        assert_eq!(
+            gaps.lines(true),
+            ["nobody holds the permission seeded", "nothing asks for the permission seeded"]
+        );
+        let told = gaps.as_json(false);
+        assert_eq!(
+            (&told["permissions_nobody_holds"], &told["of_the_gateway"]["nobody_holds"]),
+            (&json!([]), &json!(1))
+        );
+    }
 }

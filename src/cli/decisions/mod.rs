@@ -126,7 +126,10 @@ impl Table {
     fn read(path: &Path) -> Result<Self, Failure> {
         let told = |cause: &dyn std::fmt::Display| Failure::usage(format!("{}: {cause}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
-        let table: Self = config::read_yaml(&text).map_err(|problem| told(&problem))?;
+        let table: Self = config::read_yaml(&text).map_err(|problem| {
+            let hint = if text.contains("tests:") { "" } else { ": a file of tests begins with `tests:`" };
+            told(&format!("{problem}{hint}"))
+        })?;
         for (at, case) in table.tests.iter().enumerate() {
             if table.tests[..at].iter().any(|other| other.name == case.name) {
                 return Err(told(&format!("two tests are called `{}`", case.name)));

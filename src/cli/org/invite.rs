@@ -3,6 +3,9 @@
 //! Law: an operator's invitation asks for no rights of whoever sent it, and for the same proof of the one
 //! who accepts it.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde_json::{Value, json};
 
 use super::by_slug;
@@ -67,10 +70,37 @@ pub struct Named {
     /// The slug of the organization
     #[arg(value_parser = Slug::parse)]
     organization: Slug,
-    /// The number of the invitation, as `org invitations` lists it
-    invitation: i64,
+    /// The number of the invitation, or the invited address, as `org invitations` lists them
+    invitation: Which,
     #[command(flatten)]
     json: AsJson,
+}
+
+/// An invitation as an operator names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Which {
+    Number(Number),
+    /// The latest one to this address.
+    Email(Email),
+}
+
+impl FromStr for Which {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = text.parse().ok().map(|number| Self::Number(Number(number)));
+        let named = number.or_else(|| Email::parse(text).ok().map(Self::Email));
+        named.ok_or("the number or the address that `portcullis org invitations` lists")
+    }
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Email(email) => write!(f, "of {email}"),
+        }
+    }
 }
 
 impl Named {
@@ -79,7 +109,7 @@ impl Named {
         let mut change = office.change().await?;
         invitation::revoke(&mut change, &found).await.map_err(Failure::problem)?;
         change.commit().await?;
-        self.told(office, "taken back", out).await
+        self.told(office, &found, "taken back", out).await
     }
 
     pub async fn resend(&self, office: &Office, out: &mut Out) -> Result<(), Failure> {
@@ -87,21 +117,36 @@ impl Named {
         let mut change = office.change().await?;
         invitation::resend(&mut change, &found).await.map_err(Failure::problem)?;
         change.commit().await?;
-        self.told(office, "sent again", out).await
+        self.told(office, &found, "sent again", out).await
     }
 
-    async fn told(&self, office: &Office, what: &str, out: &mut Out) -> Result<(), Failure> {
-        let found = self.find(office).await?;
+    async fn told(
+        &self,
+        office: &Office,
+        before: &Invitation,
+        what: &str,
+        out: &mut Out,
+    ) -> Result<(), Failure> {
+        let (db, now) = (&office.app.db, office.app.now());
+        let found = invitation::by_number(db, before.organization, before.number, now).await?;
+        let found = found.as_ref().unwrap_or(before);
         if self.json.format() == Format::Json {
-            return out.json(&shown(&found));
+            return out.json(&shown(found));
         }
         out.line(format_args!("the invitation of {} is {what}", found.email))
     }
 
     async fn find(&self, office: &Office) -> Result<Invitation, Failure> {
         let own = by_slug(office, &self.organization).await?;
-        let number = Number(self.invitation);
-        let found = invitation::by_number(&office.app.db, own.id, number, office.app.now()).await?;
+        let (db, now) = (&office.app.db, office.app.now());
+        let found = match &self.invitation {
+            Which::Number(number) => invitation::by_number(db, own.id, *number, now).await?,
+            Which::Email(email) => {
+                // A new one to the same address ends the one before, so no other can be open.
+                let sought = Sought { email: Some(email.clone()), ..Sought::default() };
+                invitation::list(db, own.id, &sought, now, 1).await?.into_iter().next()
+            }
+        };
         found.ok_or_else(|| Failure::problem(format_args!("there is no invitation {}", self.invitation)))
     }
 }
@@ -133,4 +178,18 @@ pub async fn list(office: &Office, slug: &Slug, format: Format, out: &mut Out) -
         ]
     };
     out.table(["id", "email", "role", "status", "until"], &all.iter().map(row).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invitation_is_named_by_its_number_or_its_address() {
+        assert_eq!("7".parse::<Which>(), Ok(Which::Number(Number(7))));
+        let email = Email::parse("new@example.com").unwrap();
+        assert_eq!("new@example.com".parse::<Which>(), Ok(Which::Email(email)));
+        let told = "nobody".parse::<Which>().unwrap_err();
+        assert!(told.contains("org invitations"), "{told}");
+    }
 }

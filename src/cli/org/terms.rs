@@ -27,7 +27,7 @@ pub struct Set {
     #[arg(long)]
     description: Option<String>,
     /// How many may belong to it; 0 for any number
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = count)]
     max_members: Option<u32>,
     /// What it pays for, in your own word; empty for nothing
     #[arg(long, value_name = "WORD", value_parser = word)]
@@ -37,6 +37,10 @@ pub struct Set {
     status: Option<String>,
     #[command(flatten)]
     json: AsJson,
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("a number from 0, which is any number, to {}", u32::MAX))
 }
 
 /// A plan or a status: short, and to be seen.

@@ -116,8 +116,19 @@ fn plain(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
-        Value::Object(facts) => facts.values().map(plain).collect::<Vec<_>>().join(" "),
+        Value::Object(facts) => {
+            let told = facts.iter().filter(|(_, value)| !value.is_null());
+            told.map(|(name, value)| named(name, value)).collect::<Vec<_>>().join(" ")
+        }
         other => other.to_string(),
+    }
+}
+
+/// A part of something. Of two times nobody could tell which is which: each says what happened then.
+fn named(name: &str, value: &Value) -> String {
+    match name.strip_suffix("_at") {
+        Some(what) => format!("{what} {}", plain(value)),
+        None => plain(value),
     }
 }
 
@@ -165,8 +176,10 @@ mod tests {
 
     #[test]
     fn each_session_has_a_line() {
-        let sessions = ("sessions", json!([{"id": "s1", "method": "password"}, {"id": "s2"}]));
+        let sessions =
+            ("sessions", json!([{"id": "s1", "method": "password"}, {"id": "s2", "address": null}]));
         assert_eq!(lines(&sessions), ["sessions:", "  s1 password", "  s2"]);
+        assert_eq!(plain(&json!({"id": "s1", "started_at": "noon"})), "s1 started noon");
         assert_eq!(lines(&("roles", json!(["a", "b"]))), ["roles: a, b"]);
         assert_eq!(lines(&("sessions", json!([]))), ["sessions:"]);
     }

@@ -162,6 +162,8 @@ impl Strength {
 }
 
 const MIN_DISTINCT: usize = 5;
+/// What every policy refuses beside what [`Policy::requirements`] lists, which is the contract's own list.
+pub const ALSO: &str = "Not a common one, and without the e-mail address in it";
 /// A local part or user name shorter than this stands in many words by chance.
 const MIN_OWN_WORD: usize = 3;
 const RUN: usize = 4;

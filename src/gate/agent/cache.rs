@@ -96,7 +96,7 @@ impl Found {
             Self::Halted(grant) if grant.token.status == Status::Active => {
                 AgentRefusal::Status(Status::Suspended)
             }
-            Self::Halted(grant) => AgentRefusal::Status(grant.token.status),
+            Self::Halted(grant) => AgentRefusal::of_state(grant.token.status, grant.token.suspended_reason),
             Self::Nobody => AgentRefusal::Unknown,
         }))
     }

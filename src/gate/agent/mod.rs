@@ -223,7 +223,7 @@ async fn faulty(gate: &Gate, grant: &Grant, fault: Fault) -> Rejection {
         tracing::warn!(%error, "the end of an agent token was not written");
     }
     Rejection::Agent(match fault {
-        Fault::Status(status) => AgentRefusal::Status(status),
+        Fault::Status(status) => AgentRefusal::of_state(status, grant.token.suspended_reason),
         Fault::Overdue => AgentRefusal::Overdue,
         Fault::Silent => AgentRefusal::Silent,
     })

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::rejection::Told;
 use crate::agent::Status;
+use crate::audit::Suspension;
 use crate::base::MicroUsd;
 use crate::policy::Code;
 
@@ -23,6 +24,8 @@ pub enum AgentRefusal {
     Unknown,
     /// It is suspended, revoked or expired, or its human may not act.
     Status(Status),
+    /// It is suspended because its budget is used up, which no resume mends.
+    Spent,
     /// Its time was over just now.
     Overdue,
     /// Its sign of life is missing just now.
@@ -101,6 +104,14 @@ impl Conjunct {
 }
 
 impl AgentRefusal {
+    /// Why a token in this state opens nothing; `reason` counts where it is suspended.
+    pub(in crate::gate) const fn of_state(status: Status, reason: Option<Suspension>) -> Self {
+        match (status, reason) {
+            (Status::Suspended, Some(Suspension::BudgetExceeded)) => Self::Spent,
+            _ => Self::Status(status),
+        }
+    }
+
     #[rustfmt::skip]
     pub(in crate::gate) fn told(&self) -> Told {
         let row = |code, label, text, remedy| Told { status: StatusCode::FORBIDDEN, code, label, text, remedy };
@@ -114,6 +125,8 @@ impl AgentRefusal {
             Self::Status(Status::Expired) => row("AGENT_TOKEN_STATUS_EXPIRED", "agent_expired", "STATUS_EXPIRED", anew),
             Self::Status(Status::Suspended | Status::Active) => row("AGENT_TOKEN_STATUS_SUSPENDED", "agent_suspended",
                 "STATUS_SUSPENDED", "Ask the human behind the agent to resume the token."),
+            Self::Spent => row("AGENT_TOKEN_STATUS_SUSPENDED", "agent_suspended", "STATUS_SUSPENDED",
+                "Have another token minted: the budget of this one is used up, and a resume adds nothing to it."),
             Self::Overdue => row("AGENT_TOKEN_EXPIRED", "agent_overdue", "EXPIRED", anew),
             Self::Silent => row("AGENT_TOKEN_HEARTBEAT_MISSING", "agent_silent", "HEARTBEAT_MISSING",
                 "Send heartbeats in time; now a human must resume the token."),

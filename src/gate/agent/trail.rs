@@ -123,7 +123,7 @@ impl Trail {
         match refusal {
             Rejection::Limited(_) => Some(Kind::Pace),
             _ if self.is_counted => None,
-            Rejection::Agent(AgentRefusal::Status(_)) => Some(Kind::State),
+            Rejection::Agent(AgentRefusal::Status(_) | AgentRefusal::Spent) => Some(Kind::State),
             _ => Some(Kind::Early),
         }
     }

@@ -111,7 +111,7 @@ fn of_time(told: &mut Told<'_>, token: &AgentToken, now: Timestamp) {
     told.ask(
         "token",
         format!("{} of {}: {}{reason}", token.number.0, token.agent, token.status.name()),
-        or(token.status == Status::Active, AgentRefusal::Status(token.status)),
+        or(token.status == Status::Active, AgentRefusal::of_state(token.status, token.suspended_reason)),
     );
     let expiry = format!("ends {}, {}", token.expires_at.rfc3339(), left(token.expires_at, now));
     told.ask("expiry", expiry, or(token.expires_at > now, AgentRefusal::Overdue));

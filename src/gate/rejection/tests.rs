@@ -9,6 +9,7 @@ fn every_401_says_how_to_authenticate() {
     for rejection in [
         Rejection::CredentialMissing,
         Rejection::TokenInvalid,
+        Rejection::ApiKeyInvalid,
         Rejection::AgentTokenUnreadable,
         Rejection::ApplicationMismatch,
         Rejection::ApplicationMissing,
@@ -32,8 +33,20 @@ fn whoever_has_not_proved_enough_learns_what_to_prove() {
     let late = denied("max_age", Some(Duration::from_mins(5)));
     assert_eq!(challenge(late), bearer("insufficient_user_authentication\", max_age=\"300\""));
     assert_eq!(challenge(denied("mfa", None)), bearer("insufficient_user_authentication\""));
-    assert_eq!(challenge(Rejection::ScopeInsufficient), bearer("insufficient_scope\""));
+    let narrow = Rejection::ScopeInsufficient(Scope::SecondFactorSetupOnly);
+    assert_eq!(challenge(narrow), bearer("insufficient_scope\""));
     assert_eq!(challenge(denied("staff", None)), None);
+}
+
+#[test]
+fn a_remedy_is_of_what_was_shown() {
+    let factor = Rejection::ScopeInsufficient(Scope::SecondFactorSetupOnly).remedy();
+    assert!(factor.contains("2fa/setup/") && factor.contains("2fa/confirm/"), "{factor}");
+    let password = Rejection::ScopeInsufficient(Scope::PasswordChangeOnly).remedy();
+    assert!(password.contains("password/change/") && !password.contains("2fa"), "{password}");
+    let (token, key) = (Rejection::TokenInvalid, Rejection::ApiKeyInvalid);
+    assert_eq!((key.status(), key.code(), key.text()), (token.status(), token.code(), token.text()));
+    assert!(token.remedy().contains("Refresh") && !key.remedy().contains("Refresh"), "{}", key.remedy());
 }
 
 #[test]

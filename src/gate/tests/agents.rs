@@ -228,6 +228,16 @@ async fn a_token_that_may_not_act_is_refused_in_the_words_of_the_contract() {
         setting.agent(&text, token, "ada", |_| {});
         assert_eq!(setting.outcome(&request).await, format!("403 {code}"));
     }
+    for (reason, remedy) in
+        [(Suspension::Manual, "resume the token"), (Suspension::BudgetExceeded, "Have another token minted")]
+    {
+        let (status, suspended_reason) = (Status::Suspended, Some(reason));
+        let token = AgentToken { status, suspended_reason, ..token_of("ada", &["reports"]) };
+        setting.agent(&text, token, "ada", |_| {});
+        let refused = setting.rejection(&request).await;
+        assert_eq!(refused.code(), "AGENT_TOKEN_STATUS_SUSPENDED");
+        assert!(refused.remedy().contains(remedy), "{}", refused.remedy());
+    }
     setting.agent(&text, token_of("ada", &["reports"]), "ada", |_| {});
     for path in ["/people", "/public"] {
         let refused = setting.rejection(&asking(path).agent(&text)).await;

@@ -61,7 +61,9 @@ async fn a_warm_key_costs_no_reading_and_what_ends_it_binds_the_next_request() {
         let known = setting.records.api_keys.lock().unwrap().insert(digest.clone(), (id, None));
         setting.raise(subject);
         for _ in 0..3 {
-            assert_eq!(setting.outcome(&by_key("/mine")).await, "401 TOKEN_INVALID");
+            let refused = setting.rejection(&by_key("/mine")).await;
+            assert_eq!((refused.status().as_u16(), refused.code()), (401, "TOKEN_INVALID"));
+            assert!(refused.remedy().contains("another one"), "{}", refused.remedy());
         }
         setting.records.api_keys.lock().unwrap().insert(digest, known.unwrap());
         setting.raise(subject);

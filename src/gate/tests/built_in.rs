@@ -73,6 +73,8 @@ async fn a_restricted_session_opens_only_what_it_is_for() {
     let ada = member(&setting, "ada", |person| person.session.scope = Some(Scope::PasswordChangeOnly));
     let (status, body) = told(&setting, &ask("GET", "/me/").bearer(&ada)).await;
     assert_eq!((status, &body["code"]), (403, &json!("INSUFFICIENT_SCOPE")));
+    let remedy = body["remedy"].as_str().unwrap_or_default();
+    assert!(remedy.contains("password/change/"), "it says what for: {body}");
     assert_eq!(told(&setting, &ask("POST", "/password/").bearer(&ada)).await.0, 200);
     assert_eq!(told(&setting, &ask("POST", "/ws-ticket/").bearer(&ada)).await.0, 403);
 }

@@ -134,7 +134,7 @@ async fn the_kill_switch_on_the_command_line_ends_streams_and_what_waits() {
         assert_eq!((scene.read(&robot).await.status, state()), (200, json!("pending")));
         let killed = scene.agent(&format!("kill {whom}")).good();
         assert!(is_cut(&mut stream).await, "{whom}");
-        assert_eq!(killed.trim(), "1 agent tokens revoked");
+        assert_eq!(killed.trim(), "1 agent token revoked");
         assert_eq!(state(), "void", "{whom}");
         scene.is_refused(&robot, "AGENT_TOKEN_STATUS_REVOKED").await;
         let path = format!("/api/v1/auth/ai/pending-actions/{named}/confirm/");

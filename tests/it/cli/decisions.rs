@@ -85,6 +85,8 @@ tests:
     ] {
         assert!(outcome.out.lines().any(|own| own == line), "{line}\n{}", outcome.out);
     }
+    let other = place.run("explain POST /reports/7");
+    assert!(other.code == 1 && other.out.contains("most specific for it: reports ("), "{other:?}");
     let told = place.run("test bad.yaml --json").json();
     assert_eq!((&told["failed"], &told["tests"][1]["passed"]), (&json!(3), &json!(false)));
 }
@@ -114,6 +116,7 @@ fn a_table_that_cannot_mean_what_it_says_is_wrong_usage() {
         ("tests: [ { name: a, request: GET /open, as: eve@example.com, expect: pass } ]", "`a`"),
         ("tests: [ { name: a, request: GET /../x, expect: pass } ]", "no gateway takes such a path"),
         ("tests: [", "portcullis"),
+        ("- { name: a, request: GET /open, expect: pass }", "begins with `tests:`"),
     ] {
         place.write("wrong.yaml", text);
         let outcome = place.run("test wrong.yaml");
@@ -134,7 +137,10 @@ fn what_no_test_asks_about_and_permissions_that_mean_nothing_are_told() {
     assert!(has("nothing asks for the permission idle") && has("nobody holds the permission idle"));
     assert!(!has("nothing asks for the permission reports"), "its child is asked for");
     assert!(has("nobody holds the permission reports") && !has("nobody holds the permission reports.read"));
-    assert!(!has("nothing asks for the permission users.view"), "an endpoint of the gateway does");
+    assert!(!has("nobody holds the permission users.view") && outcome.out.contains("`--all` shows them"));
+    let all = place.run("coverage good.yaml --all").out;
+    assert!(all.lines().any(|own| own == "nobody holds the permission users.view"), "{all}");
+    assert!(!all.contains("nothing asks for the permission users.view"), "an endpoint of the gateway does");
     let told = place.run("coverage --json").json();
     assert_eq!(told["routes_without_test"], json!(["open", "own", "reports", "safe", "tried"]));
     place.run("user grant ada@example.com --role super_admin --permission idle").good();
@@ -143,6 +149,22 @@ fn what_no_test_asks_about_and_permissions_that_mean_nothing_are_told() {
         (&told["permissions_nobody_holds"], &told["routes_without_test"]),
         (&json!([]), &json!(["open"]))
     );
+}
+
+#[test]
+fn a_site_whose_own_words_are_all_in_use_comes_clean() {
+    let place = Place::with(&CONFIG.replace(", { code: idle }", ""));
+    place.write("good.yaml", &format!("{GOOD}  - {{ name: the rest, request: GET /open, expect: pass }}\n"));
+    place.run("migrate").good();
+    place.run("user create ada@example.com --no-password").good();
+    assert_eq!(place.run("coverage good.yaml").code, 1, "nobody holds what the file defines");
+    place.run("user grant ada@example.com --role analyst --permission reports").good();
+    for line in ["coverage good.yaml", "coverage good.yaml --all", "coverage good.yaml --json"] {
+        place.run(line).good();
+    }
+    let told = place.run("coverage good.yaml --json").json();
+    assert_eq!(told["permissions_nobody_holds"], json!([]));
+    assert!(told["of_the_gateway"]["nobody_holds"].as_u64().is_some_and(|count| count > 0), "{told}");
 }
 
 #[test]

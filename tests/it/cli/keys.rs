@@ -72,7 +72,9 @@ routes: [ {{ name: mine, match: {{ path: /mine }}, upstream: app, allow: signed_
     assert!(place.run(&format!("apikey revoke {number}")).good().contains("revoked"));
     until(Duration::from_secs(3), "the key is over", async || reached().await == 401).await;
     let id = one["id"].as_str().unwrap();
-    assert!(place.run(&format!("apikey revoke {id}")).bad().contains("over already"));
+    let since = place.run("apikey list --json").json()[0]["revoked_at"].as_str().unwrap().to_owned();
+    let again = place.run(&format!("apikey revoke {id}")).bad();
+    assert!(again.contains("over already") && again.contains(&since), "{again}");
     let states: Vec<Value> = vec![place.run("apikey list --json").json()[0]["state"].clone()];
     assert_eq!(states, [json!("revoked")]);
     assert!(place.run("audit tail").good().contains("api_key_revoked"));

@@ -184,6 +184,8 @@ async fn the_log_says_what_became_of_a_reload_and_why() {
     assert!(told.contains("store"), "{told}");
     let told = reload(&good.replace("name: all", "name: other"), taken, 1).await;
     let sha256 = told.split(|c: char| !c.is_ascii_hexdigit()).find(|word| word.len() == 64);
+    let slip = place.run("audit tail --code config_loaded");
+    assert!(slip.code == 2 && slip.err.contains("config_reloaded"), "{slip:?}");
     let trail = place.run("audit tail --code config_reloaded --json").good();
     assert!(trail.contains(sha256.expect("a digest")) && trail.contains("system"), "{trail}");
     assert_eq!(trail.lines().count(), 1, "what was refused never came into force: {trail}");
