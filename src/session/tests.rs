@@ -10,6 +10,7 @@ use super::*;
 use crate::account::{self, Account, Activity, Ban, NewAccount};
 use crate::app::testing::{TestApp, With};
 use crate::audit::{self, Actor, Subject};
+use crate::base::Clock as _;
 use crate::config::{Config, load_text};
 use crate::crypto::key::{Algorithm, SigningKey};
 use crate::crypto::keyring::{Keyring, Member, Purpose};

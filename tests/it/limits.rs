@@ -369,12 +369,7 @@ async fn a_large_upload_to_a_slow_upstream_waits_instead_of_piling_up() {
     let mut stream = client.into_inner();
     let piece = vec![b'a'; 1 << 20];
     let mut taken = 0;
-    while let Ok(Ok(())) = tokio::time::timeout(
-        Duration::from_millis(500),
-        tokio::io::AsyncWriteExt::write_all(&mut stream, &piece),
-    )
-    .await
-    {
+    while let Ok(Ok(())) = tokio::time::timeout(Duration::from_millis(500), stream.write_all(&piece)).await {
         taken += piece.len();
         assert!(taken < 40 << 20, "the gateway took in {taken} bytes that nobody read");
     }

@@ -13,8 +13,8 @@ use portcullis::base::{Clock as _, SystemClock, TestClock};
 use portcullis::crypto::keyring::Purpose;
 use portcullis::keys;
 use portcullis::organization;
-use portcullis::store::Dialect;
 use portcullis::store::testing::TestStore;
+use portcullis::store::{Dialect, Source as _, sql};
 use serde_json::{Value, json};
 
 use crate::support::people::{Keys, PASSWORD, TRUSTING, User, elsewhere, role};
@@ -295,7 +295,7 @@ async fn a_second_gateway_in_memory_does_not_start_while_the_first_runs() {
         assert!(refused.to_string().contains("another gateway is running on this store"), "{refused}");
         assert_eq!(first.send("GET", "/api/v1/health/", &[]).await.status, 200);
         first.running.shutdown().await;
-        let held = portcullis::store::sql("SELECT COUNT(*) FROM lease WHERE name = 'shared-memory'");
+        let held = sql("SELECT COUNT(*) FROM lease WHERE name = 'shared-memory'");
         let (held,): (i64,) = store.db().one(held).await.unwrap();
         assert_eq!(held, 0, "one that left makes room at once");
         Gateway::start(&yaml).await;
