@@ -147,6 +147,14 @@ fn every_refusal_is_explained() {
 }
 
 #[test]
+fn every_event_of_the_trail_is_documented() {
+    let page = std::fs::read_to_string(root().join("docs/administration.md")).expect("the page is readable");
+    let missing: Vec<_> =
+        portcullis::audit::CODES.iter().filter(|code| !page.contains(&format!("`{code}`"))).collect();
+    assert!(missing.is_empty(), "docs/administration.md does not tell of {missing:?}");
+}
+
+#[test]
 fn the_image_gets_every_file_that_the_build_reads() {
     let root = root();
     let read = |name: &str| std::fs::read_to_string(root.join(name)).expect("the file is readable");
