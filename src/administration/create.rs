@@ -6,8 +6,9 @@
 use schemars::JsonSchema;
 
 use super::NAME_MAX;
+use super::deed::Refused;
 use super::view::Detail;
-use crate::account::{self, Account, NewAccount, PasswordHash, Taken, Username, WriteError};
+use crate::account::{self, Account, NewAccount, PasswordHash, Taken, Username};
 use crate::audit::How;
 use crate::base::{Email, Phone, Secret};
 use crate::crypto::password::MAX_BYTES;
@@ -15,8 +16,8 @@ use crate::crypto::password::policy::Owner;
 use crate::http::fields::WHOLE;
 use crate::http::{ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Row, post};
 use crate::login;
-use crate::rbac::{self, Authority};
-use crate::store::{Error, GivenUp, again};
+use crate::rbac::Authority;
+use crate::store::again;
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
@@ -79,33 +80,6 @@ impl FromFields for NewBody {
     }
 }
 
-enum Refused {
-    Rights(rbac::Refused),
-    Write(WriteError),
-}
-
-impl From<rbac::Refused> for Refused {
-    fn from(refused: rbac::Refused) -> Self {
-        Self::Rights(refused)
-    }
-}
-
-impl From<Error> for Refused {
-    fn from(cause: Error) -> Self {
-        Self::Rights(cause.into())
-    }
-}
-
-impl GivenUp for Refused {
-    fn is_given_up(&self) -> bool {
-        match self {
-            Self::Rights(refused) => refused.is_given_up(),
-            Self::Write(WriteError::Store(cause)) => cause.is_given_up(),
-            Self::Write(WriteError::Taken(_)) => false,
-        }
-    }
-}
-
 async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<Detail>, ApiError> {
     let person = call.person()?;
     let owner = Owner {
@@ -134,12 +108,7 @@ async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<Detail>
         Ok(made)
     })
     .await;
-    let made = made.map_err(|refused| match refused {
-        Refused::Rights(refused) => refused.into(),
-        Refused::Write(WriteError::Store(cause)) => cause.into(),
-        Refused::Write(WriteError::Taken(what)) => taken(what),
-    })?;
-    Ok(Created(Detail::of(&call.app, &made).await?))
+    Ok(Created(Detail::of(&call.app, &made?).await?))
 }
 
 /// What somebody is told who wanted what somebody else has.

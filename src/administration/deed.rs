@@ -29,7 +29,7 @@ pub(super) enum Deed {
 
 /// Why it was not done.
 #[derive(Debug)]
-enum Refused {
+pub(super) enum Refused {
     Rights(rbac::Refused),
     Gone,
     Code(ErrorCode),

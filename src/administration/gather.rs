@@ -1,21 +1,16 @@
 //! One page of people: read from the index that fits best, judged by what no index knows.
 //!
-//! Law: no page looks through more than [`MOST`] accounts. One that finds fewer than it has room for says
-//! where it has come to, and the next one goes on there; so no question makes the store read it whole.
+//! Law: no page looks through more than [`LOOKED_THROUGH`](crate::http::LOOKED_THROUGH) accounts; so no
+//! question makes the store read it whole.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::account::{Account, Order, Place, Search, Words};
 use crate::app::App;
 use crate::base::{Id, Timestamp};
-use crate::http::{ApiError, Onward};
+use crate::http::{ApiError, Onward, gather};
 use crate::policy::Code;
 use crate::rbac::{self, Granted};
-
-/// How many accounts one page looks through.
-pub(super) const MOST: usize = 2000;
-/// How many are read at once.
-const CHUNK: usize = 250;
 
 /// Which people somebody looks for.
 #[derive(Debug)]
@@ -45,45 +40,22 @@ impl Sought {
         after: Option<Place>,
         size: usize,
     ) -> Result<Gathered, ApiError> {
-        let now = app.now();
-        let (mut at, mut seen, mut people) = (after, 0, Vec::new());
-        let mut ends = None;
-        // One more than the page, which tells whether there is another.
-        let mut wanted = size + 1;
-        let next = loop {
-            let read = self.read(app, at.as_ref(), wanted).await?;
-            let is_end = read.len() < wanted;
-            seen += read.len();
-            let holders = self.holders(app, &read).await?;
-            let mut is_full = false;
-            for (place, own) in read {
-                let own = own.filter(|own| holders.as_ref().is_none_or(|all| all.contains(&own.id)));
-                if let Some(own) = own.filter(|own| self.is_sought(own, now)) {
-                    is_full = people.len() == size;
-                    if is_full {
-                        break;
-                    }
-                    people.push(own);
-                    ends = Some(place.clone());
-                }
-                at = Some(place);
-            }
-            if is_full {
-                break ends;
-            }
-            if is_end {
-                break None;
-            }
-            if seen >= MOST {
-                break at;
-            }
-            wanted = CHUNK.max(size + 1);
-        };
+        let (people, next) = gather(size, after, |at, most| self.wanted(app, at, most)).await?;
         Ok(Gathered { people: named(app, people).await?, next })
     }
 
-    async fn read(&self, app: &App, after: Option<&Place>, most: usize) -> Result<Read, ApiError> {
-        let (db, limit) = (&app.db, u32::try_from(most).unwrap_or(u32::MAX));
+    /// Some people behind a place, and those of them who are looked for.
+    async fn wanted(&self, app: &App, after: Option<Place>, most: u32) -> Result<Read, ApiError> {
+        let (now, read) = (app.now(), self.read(app, after.as_ref(), most).await?);
+        let holders = self.holders(app, &read).await?;
+        let is_sought = |own: &Account| {
+            holders.as_ref().is_none_or(|all| all.contains(&own.id)) && self.is_sought(own, now)
+        };
+        Ok(read.into_iter().map(|(place, own)| (place, own.filter(is_sought))).collect())
+    }
+
+    async fn read(&self, app: &App, after: Option<&Place>, limit: u32) -> Result<Read, ApiError> {
+        let db = &app.db;
         if let Some(words) = &self.words {
             return words.read(db, self.site, after, limit).await?.map_err(|_| Onward::elsewhere());
         }

@@ -79,15 +79,15 @@ impl FromFields for ListQuery {
             .optional("search")
             .max(SEARCH_MAX)
             .parsed(|text| Words::parse(text).ok_or("Something to look for."));
-        let is_active = flag(fields, "is_active");
-        let is_locked = flag(fields, "is_locked");
-        let is_banned = flag(fields, "is_banned");
-        let is_deleted = flag(fields, "is_deleted").unwrap_or_default();
-        let is_email_verified = flag(fields, "is_email_verified");
-        let is_2fa_enabled = flag(fields, "is_2fa_enabled");
+        let is_active = fields.optional("is_active").flag();
+        let is_locked = fields.optional("is_locked").flag();
+        let is_banned = fields.optional("is_banned").flag();
+        let is_deleted = fields.optional("is_deleted").flag().unwrap_or_default();
+        let is_email_verified = fields.optional("is_email_verified").flag();
+        let is_2fa_enabled = fields.optional("is_2fa_enabled").flag();
         let role = fields.optional("role").parsed(Code::parse);
-        let date_from = moment(fields, "date_from");
-        let date_to = moment(fields, "date_to");
+        let date_from = fields.optional("date_from").moment();
+        let date_to = fields.optional("date_to").moment();
         let asked = ordering(fields);
         if asked.is_some() && search.is_some() {
             fields.problem("ordering", "Not with search: what was found is in the order of its words.");
@@ -110,21 +110,6 @@ impl FromFields for ListQuery {
             ordering,
         })
     }
-}
-
-/// `true`, `1` or `yes`, and their contraries.
-fn flag(fields: &mut Fields, name: &'static str) -> Option<bool> {
-    fields.optional(name).parsed(|text| match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" => Ok(true),
-        "false" | "0" | "no" => Ok(false),
-        _ => Err("Must be a valid boolean."),
-    })
-}
-
-fn moment(fields: &mut Fields, name: &'static str) -> Option<Timestamp> {
-    fields
-        .optional(name)
-        .parsed(|text| Timestamp::parse(text).ok_or("A moment as RFC 3339 writes it, or a day: 2026-11-20."))
 }
 
 fn ordering(fields: &mut Fields) -> Option<Order> {

@@ -27,8 +27,8 @@ pub use http::{NewBody, make, revoke_own, rows};
 pub const PREFIX: &str = "portcullis_";
 /// The length of a key's text.
 pub const TEXT_LEN: usize = PREFIX.len() + 43;
-/// The longest life of a key, whatever the configuration says.
-pub const LONGEST: Duration = Duration::from_hours(365 * 24);
+pub use crate::config::API_KEY_LONGEST as LONGEST;
+
 /// How many keys of one account may be alive.
 pub const MOST: usize = 100;
 /// From how many keys one statement takes a permission.

@@ -25,4 +25,4 @@ pub use store::{
     Row, Search, Sought, count_of, erase, head, latest, latest_of, one, prune, search, tail, tail_of,
 };
 pub use subject::Subject;
-pub use vouch::{NotSigned, SignedHead};
+pub use vouch::{HEAD_LINE, NotSigned, SignedHead};

@@ -12,6 +12,8 @@ use crate::crypto::digest::{hex, hmac_sha256};
 use crate::crypto::seal::SealKey;
 use crate::store::Source;
 
+/// What a gateway writes beside each head, in its log.
+pub const HEAD_LINE: &str = "the audit trail ends here";
 const LABEL: &str = "audit head";
 const FORM: &str = "v1";
 

@@ -14,7 +14,7 @@ use super::open;
 use super::out::{AsJson, Failure, Format, Out};
 use crate::account;
 use crate::agent;
-use crate::audit::{self, Broken, Kept, Row, SignedHead, Sought, Whole};
+use crate::audit::{self, Broken, HEAD_LINE, Kept, Row, SignedHead, Sought, Whole};
 use crate::base::{Clock as _, Id, SystemClock, Timestamp};
 use crate::config::{self, Config};
 use crate::crypto::seal::SealKey;
@@ -79,8 +79,6 @@ impl Tail {
     }
 }
 
-/// What a gateway writes beside each head, in its log.
-const HEAD_LINE: &str = "the audit trail ends here";
 /// How often `--follow` looks, and how many entries it takes at once.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const AT_ONCE: u32 = 500;

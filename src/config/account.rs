@@ -18,9 +18,10 @@ use super::scalar::{As, Size, Span};
 /// The longest that somebody who chooses a password waits for the service that is asked about it.
 const BREACH_WITHIN: Duration = Duration::from_secs(10);
 
-/// The shortest and the longest that a key of somebody's program may live.
+/// The shortest that a key of somebody's program may live.
 const KEY_MIN: Duration = Duration::from_mins(1);
-const KEY_MAX: Duration = Duration::from_hours(365 * 24);
+/// The longest that any may, whatever else is said.
+pub const KEY_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// The longest that somebody waits for their account to go.
 const GRACE_MAX: Duration = Duration::from_hours(365 * 24);

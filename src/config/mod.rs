@@ -48,8 +48,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use tree::read as read_yaml;
 
 pub use account::{
-    Accounts, Api, Applications, Argon2, BreachCheck, CharacterClass, Deletion, Docs, Hash, Lockout,
-    OnUnavailable, Password, PasswordRules, Registration, Required, StaffSecondFactor,
+    Accounts, Api, Applications, Argon2, BreachCheck, CharacterClass, Deletion, Docs, Hash,
+    KEY_MAX as API_KEY_LONGEST, Lockout, OnUnavailable, Password, PasswordRules, Registration, Required,
+    StaffSecondFactor,
 };
 pub use agent::{AgentDefaults, Agents, Llm, RouteAgents, RouteCost, TokenPrices};
 pub use compare::{Comparison, Scalar, Test, Threshold};

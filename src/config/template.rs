@@ -27,7 +27,7 @@ pub struct Template {
     /// Lines of plain text.
     #[schemars(length(max = 10_000))]
     pub mail: Option<String>,
-    /// A text message.
+    /// A text message, where the notice is ever told by one.
     #[schemars(length(max = 500))]
     pub message: Option<String>,
 }
@@ -37,12 +37,7 @@ const CODE: &str = "account.code";
 /// What codes are for, each with words of its own.
 pub const CODES: [&str; 4] =
     ["account.code.contact", "account.code.reset", "account.code.login", "account.code.link"];
-const NOTICES: [Notice; 14] = [
-    Notice::AgentSuspended,
-    Notice::ApprovalRequested,
-    Notice::ApprovalDecided,
-    Notice::ApprovalExpired,
-    Notice::ApprovalExecuted,
+const NOTICES: [Notice; 7] = [
     Notice::ContactChanged,
     Notice::PasswordChanged,
     Notice::SecondFactorChanged,
@@ -50,6 +45,14 @@ const NOTICES: [Notice; 14] = [
     Notice::NewDevice,
     Notice::SessionCopied,
     Notice::Deletion,
+];
+/// The notices that go by mail alone.
+const BY_MAIL: [Notice; 7] = [
+    Notice::AgentSuspended,
+    Notice::ApprovalRequested,
+    Notice::ApprovalDecided,
+    Notice::ApprovalExpired,
+    Notice::ApprovalExecuted,
     Notice::RegistrationRepeated,
     Notice::Invitation,
 ];
@@ -59,7 +62,8 @@ pub(super) fn check(all: &BTreeMap<String, Template>, report: &mut Report) {
     for (name, template) in all {
         let place = Place::root().key("templates").key(name);
         let is_code = name == CODE || CODES.contains(&name.as_str());
-        if !is_code && !NOTICES.iter().any(|notice| notice.name() == name) {
+        let is_by_mail = BY_MAIL.iter().any(|notice| notice.name() == name);
+        if !is_code && !is_by_mail && !NOTICES.iter().any(|notice| notice.name() == name) {
             report
                 .problem(&place, "there is no such notice")
                 .hint("write one of docs/notices.md, such as `account.code.login`");
@@ -73,6 +77,11 @@ pub(super) fn check(all: &BTreeMap<String, Template>, report: &mut Report) {
             _ => None,
         };
         template.check(&place, is_code, door, report);
+        if is_by_mail && template.message.is_some() {
+            report
+                .problem(&place.key("message"), "no text message is ever sent of this")
+                .hint("leave it out; `subject` and `mail` are what is said");
+        }
     }
 }
 
@@ -170,6 +179,7 @@ mod tests {
             "account.code.link: { subject: 'Ihr Link bei {host}', mail: '{link}' }",
             "account.code: { mail: '{text} -- Acme' }",
             "account.new_device: { mail: 'Jemand. {not a word} {}', subject: 'Neu' }",
+            "organization.invitation: { mail: '{text} -- Acme', subject: 'Einladung' }",
         ] {
             assert_eq!(problem(good), "", "{good}");
         }
@@ -184,6 +194,9 @@ mod tests {
             ("account.new_device: { subject: '{text}' }", "`{text}` means nothing here"),
             ("account.new_device: { subject: ' ' }", "between 1 and 200"),
             ("account.new_device: { subject: \"a\\nb\" }", "one line"),
+            ("organization.invitation: { mail: 'Come' }", "no `{text}`"),
+            ("organization.invitation: { message: '{text}' }", "no text message is ever sent"),
+            ("approval.requested: { message: 'Look' }", "no text message is ever sent"),
         ] {
             assert!(problem(bad).contains(expected), "{bad}: {}", problem(bad));
         }

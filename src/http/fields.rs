@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::code::ErrorCode;
 use super::error::ApiError;
-use crate::base::{Email, MicroUsd, Secret};
+use crate::base::{Email, MicroUsd, Secret, Timestamp};
 
 /// Names that would grant rights or trust.
 pub const PRIVILEGED: [&str; 21] = [
@@ -262,10 +262,21 @@ impl Field<'_> {
     pub fn flag(mut self) -> Option<bool> {
         match self.value()? {
             Value::Bool(flag) => Some(flag),
-            Value::String(text) if text == "true" => Some(true),
-            Value::String(text) if text == "false" => Some(false),
+            // Of forms and queries, in which everything is text.
+            Value::String(text) => match text.to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" => Some(true),
+                "false" | "0" | "no" => Some(false),
+                _ => self.refuse("Must be a valid boolean."),
+            },
             _ => self.refuse("Must be a valid boolean."),
         }
+    }
+
+    /// A moment: RFC 3339, or a day, which is its first moment in UTC.
+    pub fn moment(self) -> Option<Timestamp> {
+        self.parsed(|text| {
+            Timestamp::parse(text).ok_or("A moment as RFC 3339 writes it, or a day: 2026-11-20.")
+        })
     }
 
     /// A whole number as JSON writes one, within these bounds.
@@ -382,6 +393,18 @@ mod tests {
                 "non_field_errors": ["Email or phone number is required"],
             })
         );
+    }
+
+    #[test]
+    fn flags_are_read_as_queries_write_them() {
+        let mut f = fields(json!({"a": "YES", "b": "0", "c": true, "d": "false", "e": 1}));
+        let mut flag = |name| f.optional(name).flag();
+        assert_eq!(
+            (flag("a"), flag("b"), flag("c"), flag("d")),
+            (Some(true), Some(false), Some(true), Some(false))
+        );
+        assert_eq!((flag("e"), flag("absent")), (None, None));
+        assert_eq!(details(f.finish(Unknown::Ignored)), json!({"e": ["Must be a valid boolean."]}));
     }
 
     #[test]

@@ -103,6 +103,53 @@ impl Onward {
     }
 }
 
+/// How many rows one page looks through.
+pub const LOOKED_THROUGH: usize = 2000;
+/// How many are read at once.
+const CHUNK: usize = 250;
+
+/// The page of `size` behind a place, and where it ended if there may be more, of a list of which no index knows
+/// all that is asked for. `read` reads some rows behind a place, each with its own, and keeps those that are
+/// wanted. No page looks through more than [`LOOKED_THROUGH`] rows: one that finds fewer than it has room for
+/// says where it has come to, and the next one goes on there.
+///
+/// # Errors
+/// Those of `read`.
+pub async fn gather<P, T, Ran>(
+    size: usize,
+    after: Option<P>,
+    read: impl Fn(Option<P>, u32) -> Ran + Send,
+) -> Result<(Vec<T>, Option<P>), ApiError>
+where
+    P: Clone + Send,
+    T: Send,
+    Ran: Future<Output = Result<Vec<(P, Option<T>)>, ApiError>> + Send,
+{
+    let (mut at, mut seen, mut found) = (after, 0, Vec::new());
+    let mut end = None;
+    // One more than the page, which tells whether there is another.
+    let mut wanted = size.saturating_add(1);
+    loop {
+        let rows = read(at.clone(), u32::try_from(wanted).unwrap_or(u32::MAX)).await?;
+        let is_end = rows.len() < wanted;
+        seen += rows.len();
+        for (place, row) in rows {
+            if let Some(row) = row {
+                if found.len() == size {
+                    return Ok((found, end));
+                }
+                found.push(row);
+                end = Some(place.clone());
+            }
+            at = Some(place);
+        }
+        if is_end || seen >= LOOKED_THROUGH {
+            return Ok((found, at.filter(|_| !is_end)));
+        }
+        wanted = CHUNK.max(size.saturating_add(1));
+    }
+}
+
 /// Whether a text in it has a character that no store takes.
 fn has_null(value: &Value) -> bool {
     match value {

@@ -35,7 +35,7 @@ pub use code::ErrorCode;
 pub use error::ApiError;
 pub use fields::{Fields, Unknown};
 pub use input::{FromFields, Input, Nothing, Query, read_form};
-pub use keyset::{Cursor, Keyset, Onward};
+pub use keyset::{Cursor, Keyset, LOOKED_THROUGH, Onward, gather};
 pub use limit::Bucket;
 pub use ordering::Ordering;
 pub use paging::{Paged, Paging};

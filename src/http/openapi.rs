@@ -77,6 +77,7 @@ impl Writer {
             "responses": self.responses(row, &accepts, &answer),
         });
         let mut parameters = path_parameters(row);
+        parameters.extend(organization_parameter(row));
         match accepts {
             Accepts::Nothing => {}
             Accepts::Query(offered) => parameters.extend(self.query_parameters(&offered)),
@@ -164,6 +165,9 @@ impl Writer {
         if row.bucket().is_some() {
             codes.push(C::RateLimited);
         }
+        if row.is_in_organization() {
+            codes.extend([C::OrgContextRequired, C::OrgNotFound, C::FeatureDisabled]);
+        }
         match accepts {
             Accepts::Nothing => {}
             Accepts::Query(_) => codes.extend([C::BadRequest, C::ValidationError]),
@@ -224,6 +228,13 @@ fn path_parameters(row: &Row) -> Vec<Value> {
     names
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect()
+}
+
+fn organization_parameter(row: &Row) -> Option<Value> {
+    row.is_in_organization().then(|| {
+        json!({ "name": "X-Org-Slug", "in": "header", "required": true, "schema": { "type": "string" },
+            "description": "Which organization, by its slug." })
+    })
 }
 
 fn tag(row: &Row) -> &'static str {

@@ -125,6 +125,7 @@ pub struct Row {
     when_anonymous: ErrorCode,
     limit: Option<Bucket>,
     keys: KeysAsked,
+    is_in_organization: bool,
     codes: Vec<ErrorCode>,
     about: &'static str,
     trace: Option<Trace>,
@@ -204,6 +205,7 @@ impl Row {
             when_anonymous: ErrorCode::AuthRequired,
             limit: None,
             keys: KeysAsked::Yes,
+            is_in_organization: false,
             codes: Vec::new(),
             about: "",
             trace: None,
@@ -224,6 +226,13 @@ impl Row {
     #[must_use]
     pub const fn by_link(mut self) -> Self {
         self.keys = KeysAsked::No;
+        self
+    }
+
+    /// Looks at the organization that `X-Org-Slug` names, and refuses where it names none.
+    #[must_use]
+    pub const fn in_organization(mut self) -> Self {
+        self.is_in_organization = true;
         self
     }
 
@@ -330,6 +339,11 @@ impl Row {
     #[must_use]
     pub const fn keys_asked(&self) -> KeysAsked {
         self.keys
+    }
+
+    #[must_use]
+    pub const fn is_in_organization(&self) -> bool {
+        self.is_in_organization
     }
 
     #[must_use]

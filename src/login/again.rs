@@ -78,6 +78,8 @@ pub struct Missing {
     pub first: First,
     /// A code of the second factor.
     pub code: bool,
+    /// The second factor was proved in this session a few minutes ago.
+    was_proved: bool,
 }
 
 /// What stands for the login.
@@ -104,7 +106,7 @@ pub fn asked_for(call: &Call, account: &Account, lately: Lately) -> Result<Missi
     };
     let was_proved = session.second_factor_at.is_some_and(is_fresh);
     let code = account.second_factor_at.is_some() && (lately == Lately::Now || !was_proved);
-    Ok(Missing { first, code })
+    Ok(Missing { first, code, was_proved })
 }
 
 /// A change in which everything that the caller proved who they are by is used up, and their account is
@@ -125,14 +127,12 @@ pub async fn prove_whole<'a>(
     let login_code = login_code.or_else(|| other.and_then(|text| Digits::parse(text.expose()).ok()));
     let missing = asked_for(call, account, lately)?;
     let proof = prove_login(call, account, password, login_code.as_ref(), missing.first).await?;
-    let (session, now) = (&call.person()?.session, call.app.now());
-    let was_proved = session.second_factor_at.is_some_and(|at| now.since(at) <= FRESH_FOR);
     let mut change = if missing.code {
         let code = code.and_then(|text| Code::read(text.expose()));
         let text = "Two-factor authentication code required";
         let code = code.ok_or_else(|| ApiError::new(ErrorCode::CodeRequired).saying(text))?;
         spent(call, account, &code, Accepted::Any).await?
-    } else if second::must_come_with_passkey(&call.app, account).await? && !was_proved {
+    } else if second::must_come_with_passkey(&call.app, account).await? && !missing.was_proved {
         return Err(ApiError::new(ErrorCode::MfaRequired));
     } else {
         call.app.change(call.actor()).await?

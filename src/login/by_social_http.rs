@@ -12,6 +12,7 @@ use super::by_password::{self, Visit};
 use super::by_social::{Arrived, Guest, Refused, Voucher, log_in, note_disbelief};
 use super::http::{LOGIN_EVENTS, carrier, cookies, device, refuse_foreign};
 use super::input::{code, device_info};
+use super::newcomer::EVENTS as NEWCOMER_EVENTS;
 use super::show::{Carrier, Tokens};
 use crate::application;
 use crate::base::{Secret, Timestamp};
@@ -42,7 +43,7 @@ const CODES: &[Code] = &[
     Code::LoginFailed,
 ];
 /// Beside those of every login.
-const EVENTS: &[&str] = &["account_created", "social_connected", "organization_created", "member_added"];
+const EVENTS: &[&str] = &["account_created", "social_connected"];
 
 /// The endpoints of social login.
 pub(super) fn rows() -> Vec<Row> {
@@ -54,6 +55,7 @@ pub(super) fn rows() -> Vec<Row> {
             .codes(&[Code::MissingCredentials, Code::RedirectUriRequired, Code::SecondFactorInvalid])
             .audited(LOGIN_EVENTS)
             .audited(EVENTS)
+            .audited(NEWCOMER_EVENTS)
             .about("Log in by what a provider says"),
         get("/social/{provider}/callback/", callback)
             .open()
@@ -62,6 +64,7 @@ pub(super) fn rows() -> Vec<Row> {
             .codes(&[Code::MissingCode, Code::MissingRedirectUri])
             .audited(LOGIN_EVENTS)
             .audited(EVENTS)
+            .audited(NEWCOMER_EVENTS)
             .about("Log in with a code of a provider, by a query"),
     ]
 }

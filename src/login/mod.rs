@@ -70,6 +70,7 @@ pub use http::{LOGIN_EVENTS, change_own_password, reauthenticate};
 pub use initial::{Wanted as FirstPassword, set_first_password};
 pub use input::{PasswordChange, Register};
 pub use lockout::{erase, sweep, unlock};
+pub use newcomer::EVENTS as NEWCOMER_EVENTS;
 pub use password::{Unhashed, hash_of, policy_of};
 pub use register_http::register_newcomer;
 pub use reset_http::{Confirmation as ResetConfirmation, Forgotten, ask_for_reset, reset_password};

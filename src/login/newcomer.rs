@@ -12,7 +12,7 @@ use crate::organization::{self, New, Refused};
 use crate::store::Error;
 
 /// What making one leaves in the trail.
-pub(super) const EVENTS: &[&str] = &["organization_created", "member_added"];
+pub const EVENTS: &[&str] = &["organization_created", "member_added"];
 /// Longest name that goes into the name of an organization.
 const NAME_MAX: usize = 100;
 

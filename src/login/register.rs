@@ -145,7 +145,7 @@ async fn tell_owner(change: &mut Change<'_>, account: Id) -> Result<(), Error> {
         "Somebody tried to register at {host} with what belongs to your account. If it was you: log in, there is nothing \
          to register. If it was not, you need not do anything.\n"
     );
-    notify::write_to(change, &occasion, Letter { account, to, subject, text }).await
+    notify::write_to(change, &occasion, Letter { account: Some(account), to, subject, text }).await
 }
 
 enum Failed {

@@ -209,6 +209,7 @@ label!(
         AgentTokens = "agent_tokens",
         ApiKeys = "api_keys",
         Deletions = "deletions",
+        Invitations = "invitations",
         Keys = "keys",
         Changes = "changes",
     }

@@ -39,7 +39,7 @@ pub(super) async fn suspended(
     }
     let Some(to) = mailbox(change, token.account, occasion.notice).await? else { return Ok(()) };
     let letter = Letter {
-        account: token.account,
+        account: Some(token.account),
         to,
         subject: format!("Your agent \"{}\" was stopped", token.agent),
         text: format!(
@@ -50,7 +50,7 @@ pub(super) async fn suspended(
             why(reason)
         ),
     };
-    write(change, &occasion, letter).await
+    write(change, &occasion, token.account, letter).await
 }
 
 const fn why(reason: Suspension) -> &'static str {

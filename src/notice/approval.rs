@@ -106,7 +106,8 @@ pub(super) async fn tell(change: &mut Change<'_>, event: &ApprovalEvent) -> Resu
         let Some(to) = mailbox(change, reader, news.notice).await? else { continue };
         let (subject, text) =
             if is_question { question(&approval, &link) } else { outcome(&approval, &news, &link) };
-        write(change, &occasion, Letter { account: reader, to, subject, text }).await?;
+        let letter = Letter { account: Some(reader), to, subject, text };
+        write(change, &occasion, reader, letter).await?;
         reached += 1;
     }
     if is_question && reached == 0 {
@@ -118,8 +119,7 @@ pub(super) async fn tell(change: &mut Change<'_>, event: &ApprovalEvent) -> Resu
 
 /// Subject and text.
 fn question(approval: &Approval, link: &str) -> (String, String) {
-    let until = approval.decide_by.rfc3339();
-    let until = until.get(..16).unwrap_or(&until).replace('T', " ");
+    let until = notify::clock(approval.decide_by);
     (
         format!("An agent asks for your approval: \"{}\"", approval.agent),
         format!(

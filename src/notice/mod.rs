@@ -42,10 +42,15 @@ const SPELL: i64 = 10 * 60_000;
 
 /// Writes a mail of this kind, or, where there were enough of them of late, one that says that there is
 /// more.
-async fn write(change: &mut Change<'_>, occasion: &Occasion, letter: Letter) -> Result<(), Error> {
+async fn write(
+    change: &mut Change<'_>,
+    occasion: &Occasion,
+    reader: Id,
+    letter: Letter,
+) -> Result<(), Error> {
     let spell = change.now().as_millis().div_euclid(SPELL);
     let since = Timestamp::from_millis(spell.saturating_mul(SPELL));
-    if notify::mailed_since(change, letter.account, occasion.notice, since).await? < SINGLY {
+    if notify::mailed_since(change, reader, occasion.notice, since).await? < SINGLY {
         return notify::write_to(change, occasion, letter).await;
     }
     let subject = match occasion.notice {
@@ -53,8 +58,7 @@ async fn write(change: &mut Change<'_>, occasion: &Occasion, letter: Letter) -> 
         Notice::AgentSuspended => "More of your agents were stopped",
         _ => "More became of what your agents wanted to do",
     };
-    let until = since.plus(Duration::from_millis(SPELL.unsigned_abs())).rfc3339();
-    let until = until.get(..16).unwrap_or(&until).replace('T', " ");
+    let until = notify::clock(since.plus(Duration::from_millis(SPELL.unsigned_abs())));
     let text = format!(
         "{subject}.\n\nYou got several mails about this within a few minutes. This is the last one until {until} UTC, \
          whatever comes until then. Look at all of it here:\n\n    {}/portcullis/approvals/\n\n\

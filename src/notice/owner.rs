@@ -168,7 +168,7 @@ async fn tell(change: &mut Change<'_>, account: Id, notice: Notice, words: Words
     let Some(owner) = account::by_id(change.tx(), account).await? else { return Ok(()) };
     let occasion = Occasion { notice, site: owner.site, key: change.new_id().to_string(), until: None };
     if let Some(to) = owner.email.filter(|_| owner.is_email_verified) {
-        let letter = Letter { account, to, subject: words.subject, text: words.mail };
+        let letter = Letter { account: Some(account), to, subject: words.subject, text: words.mail };
         return notify::write_to(change, &occasion, letter).await;
     }
     if let Some(to) = owner.phone.filter(|_| owner.is_phone_verified) {

@@ -36,7 +36,7 @@ use crate::store::Error;
 pub use check::{Checked, check};
 pub use courier::{Courier, LOOK_EVERY};
 pub use webhook::signature;
-pub use words::Words;
+pub use words::{Words, clock, with_token};
 
 /// How long it is tried to tell something at all.
 pub const TRIED_FOR: Duration = Duration::from_hours(24);
@@ -79,7 +79,8 @@ pub struct Occasion {
 /// A mail to one person. It may hold a code: it is never printed.
 #[derive(Clone)]
 pub struct Letter {
-    pub account: Id,
+    /// `None`: an address that may be nobody's.
+    pub account: Option<Id>,
     pub to: Email,
     pub subject: String,
     /// Lines of plain text.
@@ -129,23 +130,8 @@ pub async fn write_as(
     }
     let Letter { account, to, subject, text } = words.letter(change.app(), letter);
     let content = Content::Mail { to: to.to_string(), subject: one_line(&subject), text };
-    let entry = Entry { occasion, channel: Channel::Mail, target: "", account: Some(account), content };
+    let entry = Entry { occasion, channel: Channel::Mail, target: "", account, content };
     enter(change, entry).await
-}
-
-/// Puts a mail into the outbox for an address that may be nobody's account. Told once, as other mail is.
-pub async fn write_to_address(
-    change: &mut Change<'_>,
-    occasion: &Occasion,
-    to: &Email,
-    subject: &str,
-    text: String,
-) -> Result<(), Error> {
-    if change.app().config().mail.is_none() {
-        return Ok(());
-    }
-    let content = Content::Mail { to: to.to_string(), subject: one_line(subject), text };
-    enter(change, Entry { occasion, channel: Channel::Mail, target: "", account: None, content }).await
 }
 
 /// How many mails of this kind were put into the outbox for a person since then.

@@ -37,7 +37,7 @@ fn occasion(key: &str) -> Occasion {
 
 fn letter(to: &str) -> Letter {
     Letter {
-        account: Id::from_u128(7),
+        account: Some(Id::from_u128(7)),
         to: Email::parse(to).unwrap(),
         subject: "Stopped\r\nBcc: everyone@example.com".to_owned(),
         text: "It was stopped.\n".to_owned(),

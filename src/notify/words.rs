@@ -5,7 +5,23 @@
 
 use super::{Letter, Message};
 use crate::app::App;
+use crate::base::{Secret, Timestamp};
 use crate::config::{Notice, Template, fill};
+use crate::crypto::token::Token;
+
+/// A moment as people are told it: `2026-11-20 10:15`, in UTC.
+#[must_use]
+pub fn clock(at: Timestamp) -> String {
+    let text = at.rfc3339();
+    text.get(..16).unwrap_or(&text).replace('T', " ")
+}
+
+/// A link to a page, with the token that it hands over.
+#[must_use]
+pub fn with_token(page: &str, token: &Token) -> Secret<String> {
+    let sign = if page.contains('?') { '&' } else { '?' };
+    Secret::new(format!("{page}{sign}token={}", token.expose()))
+}
 
 /// What a template may say of one notice. It may hold a code: it is never printed.
 pub struct Words<'a> {

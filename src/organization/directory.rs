@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 
-use super::{Organization, store};
+use super::{DEEPEST, Organization, store};
 use crate::app::{App, Epochs};
 use crate::audit::Subject;
 use crate::base::{Id, Slug};
@@ -15,8 +15,6 @@ use crate::store::{Error, Source};
 
 /// Organizations remembered at once.
 const ROOM: usize = 10_000;
-/// No tree is as deep as this: beyond it the rows are damaged.
-const DEEPEST: usize = 64;
 
 /// An active organization and where it stands.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! Law: org roles look up the tree, membership and ownership never do (contract 25.2). An
 //! organization that does not exist and one that the caller has nothing to do with are told apart
-//! by nobody. An organization always keeps an owner.
+//! by nobody, but by who wants a slug that is taken. An organization always keeps an owner.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::store::{Error, Source};
 
 mod context;
 mod directory;
+mod founding;
 mod http;
 pub mod invitation;
 mod refused;
@@ -30,6 +31,7 @@ mod tests;
 
 pub use context::{Inherit, NotFound, OrgContext, context};
 pub use directory::{Directory, Place};
+pub use founding::create_for;
 pub use http::rows;
 pub use refused::Refused;
 pub use shape::{Edit, TERM_MAX, Terms, delete, edit, move_to, set_terms};
@@ -56,6 +58,9 @@ pub struct Organization {
     /// How many may belong to it; 0: any number.
     pub max_members: u32,
 }
+
+/// No tree is as deep as this: beyond it the rows are damaged.
+const DEEPEST: usize = 64;
 
 /// What an organization's status is where nobody said another one.
 pub const ACTIVE: &str = "active";

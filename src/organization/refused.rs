@@ -42,12 +42,17 @@ pub enum Refused {
     TooMany {
         max: u32,
     },
+    /// Somebody made as many organizations as one may in a day, or ever.
+    MadeTooMany {
+        in_a_day: u32,
+        ever: u32,
+    },
     /// Who asks is no direct member.
     Outsider,
     /// Who asks lacks this permission there.
     Lacks(Code),
-    /// Only these do that.
-    LacksRole(&'static str),
+    /// Owners do that, or administrators.
+    LacksRole,
     /// The role is more than who gives or takes it holds there.
     Exceeds(Code),
     /// Nobody comes to own an organization without having been asked.
@@ -81,9 +86,15 @@ impl fmt::Display for Refused {
                 write!(f, "cannot set max_members to {max}: the organization has {members} active members")
             }
             Self::TooMany { max } => write!(f, "somebody owns {max} organizations at most"),
+            Self::MadeTooMany { in_a_day, ever } => {
+                write!(
+                    f,
+                    "somebody makes {in_a_day} organizations in a day and {ever} ever: wait, or ask those who run this"
+                )
+            }
             Self::Outsider => f.write_str("you are not a member of this organization"),
             Self::Lacks(code) => write!(f, "the permission {code} is required in the organization"),
-            Self::LacksRole(who) => write!(f, "only {who} may do that"),
+            Self::LacksRole => f.write_str("that takes an owner or an administrator of the organization"),
             Self::Exceeds(code) => write!(f, "the org role {code} is more than you hold yourself"),
             Self::OwnsUnasked => f.write_str("an owner is invited, or is a member first"),
             Self::NoInvitation => f.write_str("there is no such invitation"),

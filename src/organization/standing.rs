@@ -21,7 +21,6 @@ use crate::rbac;
 #[derive(Debug)]
 pub struct Standing {
     pub organization: Organization,
-    pub caller: Id,
     context: OrgContext,
     definitions: Definitions,
     /// Org roles that a policy of the file asks for by name: they mean more than their permissions.
@@ -51,7 +50,7 @@ impl Standing {
         let inherit = if config.organizations.inherit_roles { Inherit::FromAbove } else { Inherit::Nothing };
         let context = context(&memberships, &place, inherit).map_err(|_| Refused::Gone)?;
         let definitions = rbac::definitions(change.tx(), &config.definitions).await?;
-        Ok(Self { organization: own, caller, context, definitions, named: names_in(&config) })
+        Ok(Self { organization: own, context, definitions, named: names_in(&config) })
     }
 
     #[must_use]
@@ -59,14 +58,9 @@ impl Standing {
         &self.definitions
     }
 
-    /// Whether the caller is a direct member.
-    pub fn belong(&self) -> Result<(), Refused> {
-        if self.context.is_member() { Ok(()) } else { Err(Refused::Outsider) }
-    }
-
     /// Whether the caller owns it, directly.
     pub fn own(&self) -> Result<(), Refused> {
-        if self.context.is_owner() { Ok(()) } else { Err(Refused::LacksRole("an owner")) }
+        if self.context.is_owner() { Ok(()) } else { Err(Refused::LacksRole) }
     }
 
     /// Whether the caller may do this there.

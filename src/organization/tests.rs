@@ -69,6 +69,33 @@ mod invitation;
 mod shape;
 mod standing;
 
+#[test]
+fn the_document_says_what_names_the_organization_and_what_an_invitation_is_refused_with() {
+    use crate::http::{Table, openapi};
+    let document =
+        openapi::document(&Table::new("/api", rows()), "https://gw.example.com", openapi::Keys::Required);
+    let paths = document["paths"].as_object().unwrap();
+    let names = |path: &str, method: &str| {
+        let list = paths[path][method]["parameters"].as_array().cloned().unwrap_or_default();
+        list.iter().any(|own| own["name"] == "X-Org-Slug" && own["in"] == "header" && own["required"] == true)
+    };
+    for (path, methods) in paths {
+        for (method, operation) in methods.as_object().unwrap() {
+            let answers = operation["responses"].to_string();
+            assert_eq!(names(path, method), answers.contains("ORG_CONTEXT_REQUIRED"), "{method} {path}");
+        }
+    }
+    assert!(names("/api/organizations/detail/", "get") && names("/api/organizations/members/{id}/", "patch"));
+    assert!(
+        !names("/api/organizations/list/", "get") && !names("/api/organizations/invitations/accept/", "post")
+    );
+    for (path, method) in [("{id}/resend/", "post"), ("{id}/", "delete")] {
+        let refused = &paths[&format!("/api/organizations/invitations/{path}")][method]["responses"]["404"];
+        let said = refused["description"].as_str().unwrap();
+        assert!(said.contains("INVITATION_NOT_FOUND") && !said.contains("`NOT_FOUND`"), "{said}");
+    }
+}
+
 const NO_EVENT: &str = "a change without an event cannot be committed";
 
 async fn add(app: &App, organization: Id, account: Id, role: &str) -> Result<(), Refused> {

@@ -116,7 +116,7 @@ async fn tell_old(
     match old {
         Target::Email(to) => {
             let (subject, text) = words::moved(host, &new);
-            let letter = Letter { account: account.id, to: to.clone(), subject, text };
+            let letter = Letter { account: Some(account.id), to: to.clone(), subject, text };
             notify::write_to(change, &occasion, letter).await
         }
         Target::Phone(to) => {

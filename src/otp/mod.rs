@@ -31,7 +31,8 @@ pub use http::{confirm_contact, rows, send_contact_code};
 
 /// Wrong tries before a code is worth nothing.
 const TRIES: i64 = 5;
-/// Codes that one account is sent on one channel for one purpose, and one address or number to be proved, before [`FORGOTTEN_AFTER`].
+/// Codes that one account is sent on one channel for one purpose, and one address or number to be proved,
+/// before [`FORGOTTEN_AFTER`].
 const SENDS: i64 = 5;
 /// The shortest time between two of them.
 pub const COOL_DOWN: Duration = Duration::from_mins(1);
@@ -207,43 +208,52 @@ pub async fn send(change: &mut Change<'_>, errand: &Errand<'_>) -> Result<Sent, 
     if store::replace(change.tx(), which, &new).await? == 0 {
         return Err(too_soon(None, now));
     }
+    tell(change, errand, sent, &digits, token.as_ref()).await?;
+    let (purpose, contact) = (purpose.name(), to.contact());
+    change.record(AccountEvent::CodeSent { account: account.id, purpose, contact }).await?;
+    Ok(sent)
+}
+
+/// Puts the words into the outbox.
+async fn tell(
+    change: &mut Change<'_>,
+    errand: &Errand<'_>,
+    sent: Sent,
+    digits: &Digits,
+    token: Option<&Token>,
+) -> Result<(), Error> {
+    let Errand { account, purpose, to, form } = *errand;
+    let (host, expires_at) = (change.app().config().public_url.host.clone(), sent.expires_at);
     let occasion = Occasion {
         notice: Notice::Code,
         site: account.site,
         key: sent.id.to_string(),
-        until: Some(sent.expires_at),
+        until: Some(expires_at),
     };
-    let host = &app.config().public_url.host;
+    let link = form.page().zip(token).map(|(page, token)| notify::with_token(page, token));
+    let code = if matches!(form, Form::Link { .. }) { "" } else { digits.expose() };
+    let until = notify::clock(expires_at);
+    let shown = link.as_ref().map_or("", |link| link.expose().as_str());
+    let facts = [("code", code), ("link", shown), ("until", until.as_str())];
+    let words = Words::with(purpose.template(), Notice::Code, &facts);
     match to {
         Target::Email(email) => {
-            let link = form.page().zip(token.as_ref()).map(|(page, token)| words::link(page, token));
-            let until = sent.expires_at;
             let (subject, text) = match (form, &link) {
-                (Form::Link { .. }, Some(link)) => words::invitation(host, link, until),
+                (Form::Link { .. }, Some(link)) => words::invitation(&host, link, expires_at),
                 (_, link) => {
-                    words::Letter { purpose, host, digits: &digits, link: link.as_ref(), until }.write()
+                    let (link, until) = (link.as_ref(), expires_at);
+                    words::Letter { purpose, host: &host, digits, link, until }.write()
                 }
             };
-            let letter = Letter { account: account.id, to: email.clone(), subject, text };
-            let until = words::clock(until);
-            let link = link.as_ref().map_or("", |link| link.expose().as_str());
-            let code = if matches!(form, Form::Link { .. }) { "" } else { digits.expose() };
-            let facts = [("code", code), ("link", link), ("until", until.as_str())];
-            let words = Words::with(purpose.template(), Notice::Code, &facts);
-            notify::write_as(change, &occasion, letter, &words).await?;
+            let letter = Letter { account: Some(account.id), to: email.clone(), subject, text };
+            notify::write_as(change, &occasion, letter, &words).await
         }
         Target::Phone(phone) => {
-            let text = words::message(host, &digits);
+            let text = words::message(&host, digits);
             let message = Message { account: account.id, to: phone.clone(), text };
-            let until = words::clock(sent.expires_at);
-            let facts = [("code", digits.expose()), ("link", ""), ("until", until.as_str())];
-            let words = Words::with(purpose.template(), Notice::Code, &facts);
-            notify::text_as(change, &occasion, message, &words).await?;
+            notify::text_as(change, &occasion, message, &words).await
         }
     }
-    let (purpose, contact) = (purpose.name(), to.contact());
-    change.record(AccountEvent::CodeSent { account: account.id, purpose, contact }).await?;
-    Ok(sent)
 }
 
 /// Counts a code for an address or number that is only wished for by where it goes: anybody can wish for

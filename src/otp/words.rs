@@ -5,7 +5,7 @@
 
 use super::{Digits, Purpose};
 use crate::base::{Secret, Timestamp};
-use crate::crypto::token::Token;
+use crate::notify::clock;
 
 /// What a mail with a code says.
 pub(super) struct Letter<'a> {
@@ -52,12 +52,6 @@ pub(super) fn invitation(host: &str, link: &Secret<String>, until: Timestamp) ->
     )
 }
 
-/// A link to a page of the configuration's, with the token that it hands over.
-pub(super) fn link(page: &str, token: &Token) -> Secret<String> {
-    let sign = if page.contains('?') { '&' } else { '?' };
-    Secret::new(format!("{page}{sign}token={}", token.expose()))
-}
-
 /// A text message. The last line lets phones fill the code in on this host and on no other
 /// (WICG "Origin-bound one-time codes delivered via SMS").
 pub(super) fn message(host: &str, digits: &Digits) -> String {
@@ -98,10 +92,4 @@ pub(super) fn masked(target: &crate::account::Target) -> String {
             format!("***{}", text.get(text.len().saturating_sub(4)..).unwrap_or_default())
         }
     }
-}
-
-/// `2026-11-20 10:15`.
-pub(super) fn clock(at: Timestamp) -> String {
-    let text = at.rfc3339();
-    text.get(..16).unwrap_or(&text).replace('T', " ")
 }

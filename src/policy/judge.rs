@@ -183,18 +183,11 @@ impl CompiledAllow {
         asks
     }
 
-    /// Whether some condition asks for a better login than the caller's: a second factor, a fresher one, or
-    /// another scope.
+    /// Whether only a better login than the caller's would do: a second factor, a fresher one, or another scope,
+    /// whatever else was true of the caller.
     #[must_use]
     pub fn is_login_too_weak(&self, facts: &Facts<'_>) -> bool {
-        let mut is_weak = false;
-        if let Some(test) = &self.test {
-            test.written.visit(&mut |condition| {
-                let asks = matches!(condition, Condition::Mfa | Condition::MaxAge(_) | Condition::Scope(_));
-                is_weak |= asks && plain(condition, facts) != Answer::Yes;
-            });
-        }
-        is_weak
+        self.test.as_ref().is_some_and(|test| test.at_best(facts, Answer::Yes) != Answer::Yes)
     }
 
     /// Decides.
@@ -244,6 +237,21 @@ impl Test {
                     && here.into_iter().chain(above).any(|role| roles.binary_search(role).is_ok())
             }),
             Kind::Plain => plain(&self.written, facts),
+        }
+    }
+
+    /// The answer where everything was `hoped` that is not about the login itself.
+    fn at_best(&self, facts: &Facts<'_>, hoped: Answer) -> Answer {
+        match &self.kind {
+            Kind::All(list) if list.is_empty() => Answer::No,
+            Kind::All(list) => all(list.iter().map(|test| test.at_best(facts, hoped))),
+            Kind::Any(list) => not(all(list.iter().map(|test| not(test.at_best(facts, hoped))))),
+            // What makes a denial no denial is the contrary.
+            Kind::Not(inner) => not(inner.at_best(facts, not(hoped))),
+            _ => match self.written {
+                Condition::Mfa | Condition::MaxAge(_) | Condition::Scope(_) => plain(&self.written, facts),
+                _ => hoped,
+            },
         }
     }
 

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use super::erase::erase;
 use super::wait::wait_on;
-use super::{Deletion, NotErased, Status, store, words};
+use super::{Deletion, NotErased, Refused, Status, store, words};
 use crate::account;
 use crate::app::App;
 use crate::audit::{self, Actor, How, PrivacyEvent};
 use crate::base::{Id, Slug};
-use crate::rbac::Leaving;
-use crate::store::{Error, again};
+use crate::rbac::{self, Authority, Leaving};
+use crate::store::{Error, GivenUp, again};
 
+/// Who carries one out before its time.
+pub(super) const PROCESS: &str = "gdpr.process";
 /// How many one turn does.
 const AT_ONCE: u32 = 50;
 /// When what stood in the way is looked at again.
@@ -146,6 +148,80 @@ async fn hold_back(app: &App, deletion: &Deletion, obstacle: Obstacle) -> Result
     let deletion = deletion.id;
     change.record(PrivacyEvent::DeletionHeldBack { account, deletion, why, organizations }).await?;
     change.commit().await
+}
+
+/// Why an account is not gone.
+pub(super) enum NotProcessed {
+    /// Its person has not confirmed it, or it is over.
+    NotConfirmed,
+    Refused(Refused),
+    /// The account may not be used, maybe because the wish is not its person's.
+    Stopped,
+    /// The caller may not, or nobody could manage rights any more.
+    NotAllowed(rbac::Refused),
+}
+
+impl From<Error> for NotProcessed {
+    fn from(cause: Error) -> Self {
+        Self::Refused(Refused::Store(cause))
+    }
+}
+
+impl GivenUp for NotProcessed {
+    fn is_given_up(&self) -> bool {
+        match self {
+            Self::NotConfirmed | Self::Stopped => false,
+            Self::Refused(refused) => matches!(refused, Refused::Store(cause) if cause.is_given_up()),
+            Self::NotAllowed(refused) => refused.is_given_up(),
+        }
+    }
+}
+
+/// Erases the account before its time, as somebody orders who may; whether its person could be told.
+pub(super) async fn carry_out(
+    app: &App,
+    actor: Actor,
+    found: &Deletion,
+    (by, notes): (Id, &str),
+) -> Result<bool, NotProcessed> {
+    let mut change = app.change(actor).await?;
+    let authority = Authority::take(&mut change, by, &[PROCESS]).await.map_err(NotProcessed::NotAllowed)?;
+    let (now, account) = (change.now(), found.account);
+    let person = account::by_id(change.tx(), account).await?.ok_or(NotProcessed::NotConfirmed)?;
+    let is_told = words::reached(app, &person).is_some();
+    // Gone meanwhile, by whomever: then it is not confirmed any more.
+    if found.status != Status::Confirmed || person.deleted_at.is_some() {
+        return Err(NotProcessed::NotConfirmed);
+    }
+    // Nobody takes from somebody who holds more the time in which they may change their mind.
+    let held = authority.reaches(&mut change, &person).await.map_err(NotProcessed::NotAllowed)?;
+    if !found.is_ordered && !account::hold(&mut change, account).await? {
+        let now = account::by_id(change.tx(), account).await?;
+        let is_gone = now.is_none_or(|now| now.deleted_at.is_some());
+        return Err(if is_gone { NotProcessed::NotConfirmed } else { NotProcessed::Stopped });
+    }
+    // What was called off meanwhile takes all of it back.
+    erase(&mut change, &person, How::Administrator).await?;
+    if store::process(change.tx(), found.id, by, notes).await? == 0
+        || store::complete(change.tx(), found.id, now, now.plus(LOOK_AFTER), None).await? == 0
+    {
+        return Err(NotProcessed::NotConfirmed);
+    }
+    rbac::keep_one(&mut change, &authority, &held).await.map_err(NotProcessed::NotAllowed)?;
+    change.record(PrivacyEvent::DeletionCompleted { account, deletion: found.id }).await?;
+    change.commit().await?;
+    Ok(is_told)
+}
+
+impl From<NotErased> for NotProcessed {
+    fn from(why: NotErased) -> Self {
+        match why {
+            NotErased::Gone => Self::NotConfirmed,
+            NotErased::SoleOwner(slugs) => Self::Refused(Refused::SoleOwner(slugs)),
+            NotErased::LastSuperuser => Self::Refused(Refused::LastSuperuser),
+            NotErased::Store(cause) => cause.into(),
+        }
+    }
 }
 
 /// Removes some of the deletions that have been over for `retention.deletions`; how many.

@@ -12,6 +12,7 @@ use crate::apikey::ApiKey;
 use crate::app::Change;
 use crate::audit::{self, PrivacyEvent, Sought, Who};
 use crate::base::{Id, Timestamp};
+use crate::organization::invitation::{self, Invitation};
 use crate::policy::Code;
 use crate::principal::Membership;
 use crate::session::{Device, Session};
@@ -42,6 +43,9 @@ pub async fn export(change: &mut Change<'_>, person: &Account, rows: u32) -> Res
     let membership =
         |own: &Membership| json!({"organization": own.slug.to_string(), "role": own.role.to_string()});
     put("organizations", memberships.iter().map(membership).collect());
+    let (sent, got) = invitation::of_person(change.tx(), person, at).await?;
+    put("invitations_sent", sent.iter().map(invitation_of).collect());
+    put("invitations", got.iter().map(invitation_of).collect());
     let sessions = session::all_of(change.tx(), id).await?;
     put("sessions", sessions.iter().map(session_of).collect());
     put("applications", applications_of(change, &sessions).await?);
@@ -90,6 +94,14 @@ fn user_info(person: &Account, roles: &[Code], permissions: &[Code]) -> Result<V
         shown[name] = value;
     }
     Ok(shown)
+}
+
+fn invitation_of(own: &Invitation) -> Value {
+    json!({
+        "id": own.number.0, "organization": own.organization.to_string(), "email": own.email.to_string(),
+        "role": own.role.to_string(), "status": own.status.name(), "created_at": own.created_at.rfc3339(),
+        "expires_at": own.expires_at.rfc3339(),
+    })
 }
 
 fn session_of(own: &Session) -> Value {

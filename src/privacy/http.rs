@@ -211,7 +211,7 @@ struct Active {
     /// Null until it is confirmed.
     grace_period_ends_at: Option<String>,
     days_remaining: Option<u64>,
-    /// Since when nobody else owns an organization that I own, after its time.
+    /// Since when, after its time, nobody could take my place.
     held_back_at: Option<String>,
 }
 

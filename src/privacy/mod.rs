@@ -33,7 +33,7 @@ pub use erase::{NotErased, erase_now};
 pub use export::{SHOWN_ROWS, export};
 pub use http::{Proved, Wanted, ask, hand_over, keep};
 pub use wait::react;
-pub use words::PAGE;
+pub use words::{PAGE, reached_by};
 
 /// Every endpoint of this slice.
 #[must_use]

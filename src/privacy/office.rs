@@ -11,24 +11,21 @@ use std::collections::{BTreeSet, HashMap};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::due::LOOK_AFTER;
-use super::erase::erase;
+use super::due::{self, NotProcessed, PROCESS};
 use super::store::{self, Sought};
-use super::{Deletion, NotErased, Refused, Status, due, words};
+use super::{Deletion, Status};
 use crate::account::{self, Known, Reference};
-use crate::audit::{self, How, PrivacyEvent, Search};
+use crate::audit::{self, Search};
 use crate::base::{Id, Number, Timestamp};
 use crate::http::{
     ApiError, Bucket, Call, ErrorCode as Code, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging,
     Query, Row, get, post,
 };
-use crate::rbac::{self, Authority};
-use crate::store::{Error, GivenUp, again};
+use crate::store::again;
 
 /// What somebody types who means it.
 const WORDS: &str = "PERMANENTLY DELETE";
 const NOTES_MAX: usize = 500;
-const PROCESS: &str = "gdpr.process";
 const PROCESSED: &str = "deletion_request_processed";
 
 pub(super) fn rows() -> Vec<Row> {
@@ -160,18 +157,12 @@ impl FromFields for ListQuery {
         let status = fields.optional("status").parsed(|text| {
             Status::from_name(text).ok_or_else(|| format!("\"{text}\" is not a valid choice."))
         });
-        let date_from = moment(fields, "date_from");
-        let date_to = moment(fields, "date_to");
+        let date_from = fields.optional("date_from").moment();
+        let date_to = fields.optional("date_to").moment();
         let ordering =
             Ordering::from_fields(fields, &["requested_at", "confirmed_at", "grace_period_ends_at"]);
         Some(Self { paging, user_id, status, date_from, date_to, ordering })
     }
-}
-
-fn moment(fields: &mut Fields, name: &'static str) -> Option<Timestamp> {
-    fields
-        .optional(name)
-        .parsed(|text| Timestamp::parse(text).ok_or("A moment as RFC 3339 writes it, or a day: 2026-11-20."))
 }
 
 /// The id of whom a filter names. Somebody who is gone is named by their id.
@@ -268,7 +259,7 @@ async fn process(call: Call, Json(body): Json<Meant>) -> Result<Json<Processed>,
     }
     let notes = body.admin_notes.unwrap_or_default();
     let by = call.person()?.account.id;
-    let erased = again(|| carry_out(&call, &found, (by, &notes))).await;
+    let erased = again(|| due::carry_out(&call.app, call.actor(), &found, (by, &notes))).await;
     let user_notified = match erased {
         Ok(is_told) => is_told,
         Err(NotProcessed::NotConfirmed) => return Err(unconfirmed(named(&call).await?.status)),
@@ -289,75 +280,6 @@ async fn process(call: Call, Json(body): Json<Meant>) -> Result<Json<Processed>,
         user_notified,
         request: one(&call, &done).await?,
     }))
-}
-
-/// Why an account is not gone.
-enum NotProcessed {
-    /// Its person has not confirmed it, or it is over.
-    NotConfirmed,
-    Refused(Refused),
-    /// The account may not be used, maybe because the wish is not its person's.
-    Stopped,
-    /// The caller may not, or nobody could manage rights any more.
-    NotAllowed(rbac::Refused),
-}
-
-impl From<Error> for NotProcessed {
-    fn from(cause: Error) -> Self {
-        Self::Refused(Refused::Store(cause))
-    }
-}
-
-impl GivenUp for NotProcessed {
-    fn is_given_up(&self) -> bool {
-        match self {
-            Self::NotConfirmed | Self::Stopped => false,
-            Self::Refused(refused) => matches!(refused, Refused::Store(cause) if cause.is_given_up()),
-            Self::NotAllowed(refused) => refused.is_given_up(),
-        }
-    }
-}
-
-/// Erases the account; whether its person could be told.
-async fn carry_out(call: &Call, found: &Deletion, (by, notes): (Id, &str)) -> Result<bool, NotProcessed> {
-    let mut change = call.app.change(call.actor()).await?;
-    let authority = Authority::take(&mut change, by, &[PROCESS]).await.map_err(NotProcessed::NotAllowed)?;
-    let (now, account) = (change.now(), found.account);
-    let person = account::by_id(change.tx(), account).await?.ok_or(NotProcessed::NotConfirmed)?;
-    let is_told = words::reached(&call.app, &person).is_some();
-    // Gone meanwhile, by whomever: then it is not confirmed any more.
-    if found.status != Status::Confirmed || person.deleted_at.is_some() {
-        return Err(NotProcessed::NotConfirmed);
-    }
-    // Nobody takes from somebody who holds more the time in which they may change their mind.
-    let held = authority.reaches(&mut change, &person).await.map_err(NotProcessed::NotAllowed)?;
-    if !found.is_ordered && !account::hold(&mut change, account).await? {
-        let now = account::by_id(change.tx(), account).await?;
-        let is_gone = now.is_none_or(|now| now.deleted_at.is_some());
-        return Err(if is_gone { NotProcessed::NotConfirmed } else { NotProcessed::Stopped });
-    }
-    // What was called off meanwhile takes all of it back.
-    erase(&mut change, &person, How::Administrator).await?;
-    if store::process(change.tx(), found.id, by, notes).await? == 0
-        || store::complete(change.tx(), found.id, now, now.plus(LOOK_AFTER), None).await? == 0
-    {
-        return Err(NotProcessed::NotConfirmed);
-    }
-    rbac::keep_one(&mut change, &authority, &held).await.map_err(NotProcessed::NotAllowed)?;
-    change.record(PrivacyEvent::DeletionCompleted { account, deletion: found.id }).await?;
-    change.commit().await?;
-    Ok(is_told)
-}
-
-impl From<NotErased> for NotProcessed {
-    fn from(why: NotErased) -> Self {
-        match why {
-            NotErased::Gone => Self::NotConfirmed,
-            NotErased::SoleOwner(slugs) => Self::Refused(Refused::SoleOwner(slugs)),
-            NotErased::LastSuperuser => Self::Refused(Refused::LastSuperuser),
-            NotErased::Store(cause) => cause.into(),
-        }
-    }
 }
 
 fn unconfirmed(status: Status) -> ApiError {

@@ -5,10 +5,11 @@
 
 use crate::account::Account;
 use crate::app::{App, Change};
+use crate::audit::Contact;
 use crate::base::{Email, Phone, Secret, Timestamp};
 use crate::config::{Config, Notice};
 use crate::crypto::token::Token;
-use crate::notify::{self, Letter, Message, Occasion};
+use crate::notify::{self, Letter, Message, Occasion, clock};
 use crate::store::Error;
 
 use super::Deletion;
@@ -28,6 +29,15 @@ pub(super) fn reached(app: &App, person: &Account) -> Option<To> {
     let mail = person.email.clone().filter(|_| person.is_email_verified && config.mail.is_some());
     let phone = person.phone.clone().filter(|_| person.is_phone_verified && config.sms.is_some());
     mail.map(To::Mail).or_else(|| phone.map(To::Phone))
+}
+
+/// Where somebody is asked to confirm, and told what becomes of it; `None`: nowhere.
+#[must_use]
+pub fn reached_by(app: &App, person: &Account) -> Option<Contact> {
+    reached(app, person).map(|to| match to {
+        To::Mail(_) => Contact::Email,
+        To::Phone(_) => Contact::Phone,
+    })
 }
 
 struct Words {
@@ -66,8 +76,7 @@ pub(super) async fn ask(
 fn link(config: &Config, token: &Token) -> Secret<String> {
     let own = format!("{}{PAGE}", config.public_url);
     let page = config.accounts.deletion.link.as_deref().unwrap_or(&own);
-    let sign = if page.contains('?') { '&' } else { '?' };
-    Secret::new(format!("{page}{sign}token={}", token.expose()))
+    notify::with_token(page, token)
 }
 
 /// Tells when the account will be gone.
@@ -176,17 +185,11 @@ async fn send(
     let account = person.id;
     match to {
         To::Mail(to) => {
-            let letter = Letter { account, to, subject: words.subject, text: words.mail };
+            let letter = Letter { account: Some(account), to, subject: words.subject, text: words.mail };
             notify::write_to(change, &occasion, letter).await
         }
         To::Phone(to) => {
             notify::text_to(change, &occasion, Message { account, to, text: words.message }).await
         }
     }
-}
-
-/// `2026-11-20 10:15`.
-fn clock(at: Timestamp) -> String {
-    let text = at.rfc3339();
-    text.get(..16).unwrap_or(&text).replace('T', " ")
 }

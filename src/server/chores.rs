@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::sweep::Sweeper;
 use crate::app::{App, WRITTEN_EVERY, prune_audit};
-use crate::audit::{Broken, SignedHead};
+use crate::audit::{Broken, HEAD_LINE, SignedHead};
 use crate::gate::Gate;
 use crate::notify::{self, Courier};
 use crate::store::Error;
@@ -59,7 +59,7 @@ pub(super) fn start(app: &Arc<App>) {
             Broken::Store(error) => error,
             broken @ Broken::At { .. } => Error::Broken { cause: broken.to_string() },
         })?;
-        tracing::info!(seq = signed.head.seq, signed = %signed, "the audit trail ends here");
+        tracing::info!(seq = signed.head.seq, signed = %signed, "{HEAD_LINE}");
         Ok(())
     });
     carry_notices(app);

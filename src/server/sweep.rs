@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use crate::app::{App, prune_changes};
 use crate::base::{Id, Timestamp};
 use crate::metrics::{Label as _, Swept};
+use crate::organization::invitation;
 use crate::store::{Error, lease};
 use crate::{agent, apikey, approval, keys, login, notify, otp, privacy, session, social};
 
@@ -136,6 +137,7 @@ fn batch(app: &App, kind: Swept) -> BoxFuture<'_, Result<u64, Error>> {
         Swept::AgentTokens => Box::pin(agent::sweep(app)),
         Swept::ApiKeys => Box::pin(apikey::sweep(app)),
         Swept::Deletions => Box::pin(privacy::sweep(app)),
+        Swept::Invitations => Box::pin(invitation::sweep(app)),
         Swept::Keys => Box::pin(keys::forget(app)),
         Swept::Changes => Box::pin(prune_changes(app)),
     }

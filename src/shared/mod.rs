@@ -148,12 +148,6 @@ impl Shared {
         Self(Arc::new(Inner { place, clock, hints, is_elsewhere: AtomicBool::new(false) }))
     }
 
-    /// Whether replicas on other machines see the same state.
-    #[must_use]
-    pub fn is_among_replicas(&self) -> bool {
-        matches!(self.0.place, Place::Redis(_))
-    }
-
     /// What is counted in memory is the truth: no other process counts beside this one.
     pub fn count_here(&self) {
         self.0.is_elsewhere.store(false, Ordering::Release);

@@ -18,6 +18,8 @@ mod life;
 pub mod lease;
 pub mod migrate;
 mod number;
+#[cfg(test)]
+pub(crate) mod plan;
 mod stmt;
 pub mod testing;
 mod tx;

@@ -1,4 +1,5 @@
-//! The audit trail, the attempts to log in and the tokens that came of them, for those who watch over a site (contract section 22).
+//! The audit trail, the attempts to log in and the tokens that came of them, for those who watch over a site
+//! (contract section 22).
 //!
 //! Law: who asks sees the rows of the own site and no others. Lists are read by number from where the last
 //! page ended, so that a page deep in the past costs what the first one costs; nothing counts what nobody

@@ -10,9 +10,7 @@ use crate::http::{ApiError, Call, Fields};
 
 /// A moment of a filter: RFC 3339, or a day, which is its first moment in UTC.
 pub(super) fn moment(fields: &mut Fields, name: &'static str) -> Option<Timestamp> {
-    fields
-        .optional(name)
-        .parsed(|text| Timestamp::parse(text).ok_or("A moment as RFC 3339 writes it, or a day: 2026-11-20."))
+    fields.optional(name).moment()
 }
 
 pub(super) fn address(fields: &mut Fields) -> Option<IpAddr> {

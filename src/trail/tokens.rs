@@ -16,17 +16,12 @@ use crate::app::App;
 use crate::audit::EndReason;
 use crate::base::{Id, Timestamp};
 use crate::http::{
-    ApiError, Bucket, Call, ErrorCode, Fields, FromFields, Json, Keyset, Nothing, Onward, Query, Row, get,
-    post,
+    ApiError, Bucket, Call, ErrorCode, Fields, FromFields, Json, Keyset, Nothing, Onward, Query, Row, gather,
+    get, post,
 };
 use crate::rbac::{self, Authority};
 use crate::session::{self, Listed};
 use crate::store::{Error, GivenUp, again};
-
-/// How many sessions one page looks through.
-const MOST: usize = 2000;
-/// How many are read at once.
-const CHUNK: usize = 250;
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
@@ -261,34 +256,23 @@ impl Page<'_> {
         after: Option<Listed>,
         is_wanted: impl Fn(&session::Row) -> bool + Send + Sync,
     ) -> Result<(Vec<session::Row>, Option<Listed>), ApiError> {
-        // One more than the page, which tells whether there is another.
-        let mut wanted = self.size + 1;
-        let (mut at, mut seen) = (after, 0);
-        let mut found: Vec<session::Row> = Vec::new();
-        loop {
-            let rows = self.read(at, u32::try_from(wanted).unwrap_or(u32::MAX)).await?;
-            let is_end = rows.len() < wanted;
-            seen += rows.len();
-            wanted = CHUNK.max(self.size + 1);
-            let whose: BTreeSet<Id> = rows.iter().map(|row| row.account).collect();
-            let whose: Vec<Id> = whose.into_iter().collect();
-            let known = account::known(&self.call.app.db, self.site, &whose).await?;
-            let known: BTreeSet<Id> = known.into_iter().map(|known| known.id).collect();
-            for row in rows {
-                let here = self.place(&row);
-                if known.contains(&row.account) && is_wanted(&row) {
-                    if found.len() == self.size {
-                        let next = found.last().map(|last| self.place(last));
-                        return Ok((found, next));
-                    }
-                    found.push(row);
-                }
-                at = Some(here);
-            }
-            if is_end || seen >= MOST {
-                return Ok((found, at.filter(|_| !is_end)));
-            }
-        }
+        gather(self.size, after, |at, most| self.wanted(at, most, &is_wanted)).await
+    }
+
+    /// Some sessions behind a place, and those of them that are of the site and wanted.
+    async fn wanted(
+        &self,
+        after: Option<Listed>,
+        most: u32,
+        is_wanted: &(impl Fn(&session::Row) -> bool + Send + Sync),
+    ) -> Result<Vec<(Listed, Option<session::Row>)>, ApiError> {
+        let rows = self.read(after, most).await?;
+        let whose: BTreeSet<Id> = rows.iter().map(|row| row.account).collect();
+        let whose: Vec<Id> = whose.into_iter().collect();
+        let known = account::known(&self.call.app.db, self.site, &whose).await?;
+        let known: BTreeSet<Id> = known.into_iter().map(|known| known.id).collect();
+        let is_here = |row: &session::Row| known.contains(&row.account) && is_wanted(row);
+        Ok(rows.into_iter().map(|row| (self.place(&row), Some(row).filter(is_here))).collect())
     }
 
     async fn read(&self, before: Option<Listed>, most: u32) -> Result<Vec<session::Row>, Error> {

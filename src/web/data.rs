@@ -3,6 +3,8 @@
 //! Law: what has to be proved is what `export-user-data/`, `request-account-deletion/` and
 //! `cancel-account-deletion/` ask for, by the same functions: an open session alone does none of it.
 
+use std::time::Duration;
+
 use ::http::StatusCode;
 use maud::{Markup, html};
 
@@ -11,6 +13,7 @@ use super::form::Form;
 use super::layout::{Viewer, download, lead_to, moment, page};
 use super::{refusal, visit};
 use crate::account::Account;
+use crate::audit::Contact;
 use crate::http::{ApiError, Bucket, Call, Nothing, Reply, Row, get, post, read_form};
 use crate::login::{self, First, Lately, PROOF_EVENTS};
 use crate::privacy::{self, Deletion, REASON_MAX, Status};
@@ -18,7 +21,7 @@ use crate::privacy::{self, Deletion, REASON_MAX, Status};
 pub(super) const DATA: &str = "/portcullis/account/data/";
 
 const SAID: [(&str, &str); 3] = [
-    ("asked", "A mail is on its way. Your account is deleted only if you follow its link."),
+    ("asked", "A link is on its way to you. Your account is deleted only if you follow it."),
     ("confirmed", "Your account will be deleted. Until then you can call it off here."),
     ("kept", "Your account stays."),
 ];
@@ -125,11 +128,16 @@ fn proof(
 }
 
 fn asking(call: &Call, viewer: &Viewer<'_>, own: &Account, reason: &str) -> Result<Markup, ApiError> {
-    let days = call.app.config().accounts.deletion.grace.as_secs() / 86_400;
+    let grace = span(call.app.config().accounts.deletion.grace);
+    let first = match privacy::reached_by(&call.app, own) {
+        Some(Contact::Email) => "You get a mail first, whose link confirms it; then",
+        Some(Contact::Phone) => "You get a text message first, whose link confirms it; then",
+        None => "It counts at once, because no confirmed address or number of yours can be asked; then",
+    };
     Ok(html! {
         p {
-            "Everything that is kept of you goes, and nobody can bring it back. You get a mail first, whose link confirms it; then "
-            (days) " days are left in which you can log in and call it off."
+            "Everything that is kept of you goes, and nobody can bring it back. " (first) " you have " (grace)
+            " in which you can log in and call it off."
         }
         details open[!reason.is_empty()] {
             summary.grave { "I want to delete my account" }
@@ -144,6 +152,17 @@ fn asking(call: &Call, viewer: &Viewer<'_>, own: &Account, reason: &str) -> Resu
     })
 }
 
+/// `14 days`, or `12 hours` of less than two days.
+fn span(time: Duration) -> String {
+    let minutes = time.as_secs() / 60;
+    let (count, word) = match minutes {
+        0..120 => (minutes, "minute"),
+        120..2880 => (minutes / 60, "hour"),
+        _ => (minutes / 1440, "day"),
+    };
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
 fn state(call: &Call, viewer: &Viewer<'_>, own: &Account, deletion: &Deletion) -> Result<Markup, ApiError> {
     Ok(html! {
         @match (deletion.status, deletion.due_at) {
@@ -152,11 +171,14 @@ fn state(call: &Call, viewer: &Viewer<'_>, own: &Account, deletion: &Deletion) -
             },
             _ => p {
                 span.badge.pending { "not confirmed" } " You asked for it " (moment(deletion.requested_at))
-                ". It goes no further until you follow the link in the mail."
+                ". It goes no further until you follow the link that you were sent."
             },
         }
         @if deletion.held_back_at.is_some() {
-            p { "It waits: you are the only owner of an organization that others belong to. Make somebody else owner." }
+            p {
+                "It waits, because nobody could take your place: we told you where. Once somebody else can, such as another "
+                "owner of an organization, it is done within a day."
+            }
         }
         form method="post" action=(format!("{DATA}keep/")) {
             (viewer.proof())

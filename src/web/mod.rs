@@ -30,7 +30,7 @@ mod step;
 mod visit;
 
 use crate::http::{ApiError, Bucket, Call, ErrorCode as Code, Nothing, Reply, Row, get, post};
-use crate::login::LOGIN_EVENTS;
+use crate::login::{LOGIN_EVENTS, NEWCOMER_EVENTS};
 
 pub use layout::trouble;
 pub use login::first as log_in_first;
@@ -80,7 +80,8 @@ fn doors() -> Vec<Row> {
             .page()
             .limit(Bucket::Login)
             .audited(LOGIN_EVENTS)
-            .audited(&["account_created", "social_connected", "organization_created", "member_added"])
+            .audited(&["account_created", "social_connected"])
+            .audited(NEWCOMER_EVENTS)
             .about("Log in with a password of the directory"),
         get("/magic-link/verify/", link::look)
             .open()
@@ -112,13 +113,15 @@ fn doors() -> Vec<Row> {
             .page()
             .limit(Bucket::Login)
             .audited(LOGIN_EVENTS)
-            .audited(&["account_created", "social_connected", "organization_created", "member_added"])
+            .audited(&["account_created", "social_connected"])
+            .audited(NEWCOMER_EVENTS)
             .about("Come back from a provider"),
         post("/portcullis/social/finish/", social::finish)
             .page()
             .limit(Bucket::Login)
             .audited(LOGIN_EVENTS)
-            .audited(&["account_created", "social_connected", "organization_created", "member_added"])
+            .audited(&["account_created", "social_connected"])
+            .audited(NEWCOMER_EVENTS)
             .about("The code of a second factor, after coming back"),
         get(deletion::PAGE, deletion::look).page().about("Confirm that an account is to be deleted"),
         post(deletion::PAGE, deletion::confirm)

@@ -133,13 +133,31 @@ fn first(call: &Call, viewer: &Viewer<'_>, own: &Account) -> Markup {
     }
 }
 
-fn over(call: &Call) -> Result<Reply, ApiError> {
-    lead_to("/portcullis/login/?password-changed").with_cookie(&SetCookie::forget_session(channel(call)))
+/// Who sent a form of this page.
+fn entered<'a>(call: &'a Call, form: &Form) -> Result<Viewer<'a>, Box<Reply>> {
+    visit::changing_password(call).and_then(|viewer| visit::believed(call, form, viewer))
+}
+
+/// The login, where the password is another one now, or the page with what was wrong.
+async fn answered(
+    call: &Call,
+    viewer: &Viewer<'_>,
+    outcome: Result<(), ApiError>,
+) -> Result<Reply, ApiError> {
+    match outcome {
+        Ok(()) => lead_to("/portcullis/login/?password-changed")
+            .with_cookie(&SetCookie::forget_session(channel(call))),
+        Err(error) => refused(call, viewer, error).await,
+    }
+}
+
+async fn refused(call: &Call, viewer: &Viewer<'_>, error: ApiError) -> Result<Reply, ApiError> {
+    let (status, said) = refusal::told(error)?;
+    whole(call, viewer, status, Some(said)).await
 }
 
 async fn change(call: Call, form: Form) -> Result<Reply, ApiError> {
-    let viewer = visit::changing_password(&call).and_then(|viewer| visit::believed(&call, &form, viewer));
-    let viewer = match viewer {
+    let viewer = match entered(&call, &form) {
         Ok(viewer) => viewer,
         Err(reply) => return Ok(*reply),
     };
@@ -150,18 +168,11 @@ async fn change(call: Call, form: Form) -> Result<Reply, ApiError> {
         Ok(wish) => login::change_own_password(&call, wish).await.map(drop),
         Err(error) => Err(error),
     };
-    match changed {
-        Ok(()) => over(&call),
-        Err(error) => {
-            let (status, said) = refusal::told(error)?;
-            whole(&call, &viewer, status, Some(said)).await
-        }
-    }
+    answered(&call, &viewer, changed).await
 }
 
 async fn send_code(call: Call, form: Form) -> Result<Reply, ApiError> {
-    let viewer = visit::changing_password(&call).and_then(|viewer| visit::believed(&call, &form, viewer));
-    let viewer = match viewer {
+    let viewer = match entered(&call, &form) {
         Ok(viewer) => viewer,
         Err(reply) => return Ok(*reply),
     };
@@ -172,16 +183,12 @@ async fn send_code(call: Call, form: Form) -> Result<Reply, ApiError> {
     };
     match sent {
         Ok(()) => Ok(lead_to("/portcullis/account/password/?sent")),
-        Err(error) => {
-            let (status, said) = refusal::told(error)?;
-            whole(&call, &viewer, status, Some(said)).await
-        }
+        Err(error) => refused(&call, &viewer, error).await,
     }
 }
 
 async fn set_first(call: Call, form: Form) -> Result<Reply, ApiError> {
-    let viewer = visit::changing_password(&call).and_then(|viewer| visit::believed(&call, &form, viewer));
-    let viewer = match viewer {
+    let viewer = match entered(&call, &form) {
         Ok(viewer) => viewer,
         Err(reply) => return Ok(*reply),
     };
@@ -192,11 +199,5 @@ async fn set_first(call: Call, form: Form) -> Result<Reply, ApiError> {
         Ok(wish) => login::set_first_password(&call, wish).await,
         Err(error) => Err(error),
     };
-    match set {
-        Ok(()) => over(&call),
-        Err(error) => {
-            let (status, said) = refusal::told(error)?;
-            whole(&call, &viewer, status, Some(said)).await
-        }
-    }
+    answered(&call, &viewer, set).await
 }

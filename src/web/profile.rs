@@ -309,7 +309,7 @@ fn changing(viewer: &Viewer<'_>, own: &Account, contact: Contact, path: &str) ->
     }
 }
 
-/// What `work` came to: a page that says it, or the profile with what was wrong.
+/// What came of it: a page that says so, or the profile with what was wrong.
 async fn answered(
     call: &Call,
     viewer: &Viewer<'_>,

@@ -2,6 +2,7 @@
 //! Law: an open session alone does none of it.
 
 use portcullis::privacy::{self, Status};
+use portcullis::store::sql;
 use serde_json::Value;
 
 use crate::codes::{Post, text_of};
@@ -73,4 +74,34 @@ async fn somebody_asks_for_their_account_to_go_sees_when_and_keeps_it() {
     let again = ada.post_elsewhere(KEEP, &[("password", PASSWORD)]).await;
     assert!(again.status == 400 && again.text().contains("No active deletion"), "{}", again.text());
     assert!(ada.get(DATA).await.text().contains("I want to delete"));
+}
+
+/// Found by reading: the page said what was not so of whom no mail reaches, and why a deletion waits.
+#[tokio::test]
+async fn the_page_says_what_is_so() {
+    let post = Post::start("accounts: { deletion: { grace: 12h } }\n").await;
+    for (name, is_verified, said) in [
+        ("ada", true, "You get a mail first, whose link confirms it; then you have 12 hours in which"),
+        (
+            "bob",
+            false,
+            "It counts at once, because no confirmed address or number of yours can be asked; then you have 12 hours",
+        ),
+    ] {
+        let id = post.gateway.account(name, |new| new.is_verified = is_verified).await;
+        let mut own = Browser::new(&post.gateway);
+        own.log_in(name).await;
+        let page = own.get(DATA).await.text();
+        assert!(page.contains(said), "{page}");
+        let asked = own.post_elsewhere(DELETE, &[("password", PASSWORD)]).await;
+        let word = if is_verified { "?asked" } else { "?confirmed" };
+        assert!(asked.header("location").is_some_and(|to| to.ends_with(word)), "{}", asked.text());
+        // Whatever stands in the way: here nobody is told that it was an organization.
+        let mut tx = post.gateway.running.app.db.begin().await.unwrap();
+        let held = sql("UPDATE account_deletion SET held_back_at = requested_at WHERE account_id = ?");
+        tx.execute(held.bind(id)).await.unwrap();
+        tx.commit().await.unwrap();
+        let page = own.get(DATA).await.text();
+        assert!(page.contains("nobody could take your place") && !page.contains("only owner"), "{page}");
+    }
 }

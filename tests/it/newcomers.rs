@@ -39,10 +39,20 @@ async fn who_registers_gets_an_organization_in_the_same_change_and_who_is_there_
     for code in ["account_created", "organization_created", "member_added"] {
         assert_eq!(trail.iter().filter(|found| *found == code).count(), 1, "{code} in {trail:?}");
     }
-    // All of one request, so of one change.
-    let rows = portcullis::audit::tail(db, 0, 100).await.unwrap();
-    let of = |code: &str| rows.iter().find(|row| row.code == code).unwrap().request_id.clone().unwrap();
-    assert_eq!(of("account_created"), of("organization_created"));
+    // Nothing of all that is left where a part of it cannot be: here a store that takes no more members.
+    let closed = "CREATE TRIGGER full BEFORE INSERT ON membership BEGIN SELECT RAISE(ABORT, 'full'); END";
+    let write = async |stmt| {
+        let mut tx = db.begin().await.unwrap();
+        tx.execute(sql(stmt)).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    write(closed).await;
+    let eve = post.call(None, "/register/", body("eve@example.com", "Eve")).await;
+    assert!(eve.status >= 500, "{}", eve.text());
+    let reference = Reference::Email(Email::parse("eve@example.com").unwrap());
+    assert!(account::find(db, DEFAULT_SITE, &reference).await.unwrap().is_none(), "no account came");
+    assert_eq!(all(&post).await.len(), 1);
+    write("DROP TRIGGER full").await;
 
     // Somebody has no name: nothing of their address goes where others may read it.
     let bare = json!({"email": "bob@example.com", "password": PASSWORD});
@@ -98,7 +108,8 @@ fn organizations_that_are_switched_off_come_with_nobody() {
 #[tokio::test]
 async fn mail_and_text_messages_say_what_the_configuration_says() {
     let templates = "templates:\n  account.code.contact: { subject: 'Code von {host}', mail: \"Hier {code} bis {until}. {unknown word}\", message: 'SMS {code}' }\n  \
-                     account.registration_repeated: { mail: \"{text}-- Acme\" }\n";
+                     account.registration_repeated: { mail: \"{text}-- Acme\" }\n  \
+                     organization.invitation: { subject: 'Einladung von {host}', mail: \"Komm! {text}\" }\n";
     let post = Post::start(templates).await;
     let body = json!({"email": "ada@example.com", "phone_country_code": "33", "phone_number": "612345678", "password": PASSWORD});
     assert_eq!(post.call(None, "/register/", body.clone()).await.status, 201);
@@ -114,4 +125,21 @@ async fn mail_and_text_messages_say_what_the_configuration_says() {
     assert_eq!(post.call(None, "/register/", body).await.status, 201);
     let told = crate::codes::text_of(&post.letter(2).await);
     assert!(told.contains("Somebody tried to register") && told.trim_end().ends_with("-- Acme"), "{told}");
+
+    // An invitation goes to an address that is nobody's account yet.
+    let reference = Reference::Email(Email::parse("ada@example.com").unwrap());
+    let own = account::find(&post.gateway.running.app.db, DEFAULT_SITE, &reference).await.unwrap().unwrap();
+    post.gateway.organization("acme", own.id, None).await;
+    let body = json!({"email": "new@example.com", "role_code": "member"});
+    let lines = [vec![ada.bearer(), "X-Org-Slug: acme".to_owned()], post.keys.lines().to_vec()].concat();
+    let invited = post.gateway.call("POST", "/organizations/invitations/", &lines, &body).await;
+    assert_eq!(invited.status, 201, "{}", invited.text());
+    let letter = post.letter(3).await;
+    let told = crate::codes::text_of(&letter);
+    let token = invited.json()["token"].as_str().unwrap().to_owned();
+    assert!(told.starts_with("Komm! ada@example.com invites you") && told.contains(&token), "{told}");
+    assert!(letter.text.contains("Subject: Einladung von "), "{}", letter.text);
+    let kept = post.call(Some(&ada), "/export-user-data/", json!({"password": PASSWORD})).await;
+    assert_eq!(kept.json()["invitations_sent"][0]["email"], "new@example.com", "{}", kept.text());
+    assert!(!kept.text().contains(&token));
 }

@@ -300,6 +300,17 @@ async fn members_are_listed_page_by_page() {
             scene.ok(&scene.ada, "acme", &format!("GET /organizations/members/?{query}"), Value::Null).await;
         assert_eq!(emails(&found), expected, "{query}");
     }
+    // Found by an attacker: numbers and names of colleagues, which nobody is shown, could be tried.
+    let phone = portcullis::base::Phone::parse("+33612345678").unwrap();
+    let dan = scene.gateway.account("dan", |new| new.phone = Some(phone)).await;
+    scene.gateway.join(scene.acme, dan, "member").await;
+    for (query, expected) in
+        [("search=%2B33612345678", vec![]), ("search=dan@example.com", vec!["dan@example.com"])]
+    {
+        let found =
+            scene.ok(&scene.ada, "acme", &format!("GET /organizations/members/?{query}"), Value::Null).await;
+        assert_eq!(emails(&found), expected, "{query}");
+    }
 }
 
 #[tokio::test]

@@ -192,6 +192,25 @@ async fn nobody_takes_a_plan_along() {
     assert_eq!((&desk["plan"], &desk["status"]), (&json!(""), &json!("suspended")), "with all below it");
 }
 
+/// Found by an attacker: whoever is suspended made another one and took the plan there.
+#[tokio::test]
+async fn a_suspended_tenant_gives_itself_no_working_one() {
+    let scene = Scene::new().await;
+    let terms = portcullis::organization::Terms {
+        plan: Some("gold".to_owned()),
+        status: Some("suspended".to_owned()),
+    };
+    scene
+        .gateway
+        .change(async |change| portcullis::organization::set_terms(change, scene.acme, &terms).await.unwrap())
+        .await;
+    let acme = scene.ok(&scene.bob, "acme", "GET /organizations/detail/", Value::Null).await["id"].clone();
+    scene.ok(&scene.bob, "", "POST /organizations/", json!({"name": "Next"})).await;
+    let moved = scene.ok(&scene.bob, "next", "POST /organizations/move/", json!({"parent_id": acme})).await;
+    assert_eq!((&moved["plan"], &moved["status"]), (&json!("gold"), &json!("suspended")));
+    assert_eq!(scene.opens(&scene.bob, "/gold", "next").await, 403);
+}
+
 #[tokio::test]
 async fn where_organizations_are_off_there_are_none() {
     let yaml = format!("{TRUSTING}organizations: {{ enabled: false }}\n");

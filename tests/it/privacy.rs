@@ -144,6 +144,8 @@ async fn what_is_kept_is_shown_to_its_person_and_nothing_that_opens_anything() {
         "api_keys",
         "passkeys",
         "organizations",
+        "invitations",
+        "invitations_sent",
     ] {
         assert!(!all[section].is_null(), "{section}");
     }

@@ -19,6 +19,9 @@ routes:
   - {{ name: keyed, match: {{ path: /keyed }}, upstream: up, allow: {{ any: [ {{ role: auditor }}, {{ application: console }} ] }}, shadow: true }}
   - {{ name: safe, match: {{ path: /safe }}, upstream: up, allow: {{ all: [ {{ role: auditor }}, {{ mfa: true }} ] }}, shadow: true }}
   - {{ name: fresh, match: {{ path: /fresh }}, upstream: up, allow: {{ all: [ {{ role: auditor }}, {{ max_age: 1h }} ] }}, shadow: true }}
+  - {{ name: either, match: {{ path: /either }}, upstream: up, allow: {{ any: [ {{ role: auditor }}, {{ all: [ {{ permission: content.view }}, {{ mfa: true }} ] }} ] }}, shadow: true }}
+  - {{ name: plain, match: {{ path: /plain }}, upstream: up, allow: {{ all: [ {{ role: auditor }}, {{ not: {{ mfa: true }} }} ] }}, shadow: true }}
+  - {{ name: neither, match: {{ path: /neither }}, upstream: up, allow: {{ any: [ {{ all: [ {{ role: auditor }}, {{ mfa: true }} ] }}, {{ all: [ {{ permission: content.view }}, {{ mfa: true }} ] }} ] }}, shadow: true }}
   - {{ name: strict, match: {{ path: /strict }}, upstream: up, allow: {{ role: auditor }} }}
   - {{ name: old, match: {{ path: '/old/**' }}, upstream: up, allow: signed_in, rewrite: {{ strip_prefix: /old }} }}
 ",
@@ -107,4 +110,17 @@ async fn what_a_policy_could_not_be_asked_about_is_refused_in_shadow_mode_too() 
         "her login is fresh, and the role is only counted"
     );
     assert_eq!(upstream.count(), 2);
+}
+
+/// Found by an attacker: a second factor that another branch asks for, or none, refused whom no policy asked it of.
+#[tokio::test]
+async fn a_login_is_too_weak_only_where_nothing_else_would_do() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&yaml(&upstream)).await;
+    let keys = gateway.application("console", &[]).await;
+    let eve = gateway.user("eve", &keys).await;
+    assert_eq!(gateway.get_as(&eve, "/either", &[]).await.status, 200, "the role alone would do");
+    assert_eq!(gateway.get_as(&eve, "/plain", &[]).await.status, 200, "hers has none, as it is asked");
+    assert_ne!(gateway.get_as(&eve, "/neither", &[]).await.status, 200, "each way asks for a better login");
+    assert_eq!((count(&gateway, "shadow", "role", "plain"), upstream.count()), (1, 2));
 }

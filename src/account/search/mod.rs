@@ -33,7 +33,7 @@ pub enum SortBy {
 
 /// A flag that has an index of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flag {
+enum Indexed {
     Active,
     Locked,
     Banned,
@@ -80,7 +80,7 @@ pub struct NoPlace;
 /// One part of a list: a range of one index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Part {
-    only: Option<(Flag, bool)>,
+    only: Option<(Indexed, bool)>,
     column: Column,
     /// Those who have nothing in the column.
     lacks: bool,
@@ -123,8 +123,8 @@ impl Order {
             SortBy::LastName => Column::LastName,
             SortBy::CreatedAt => Column::CreatedAt,
             SortBy::LastLogin => Column::LastLogin,
-            SortBy::IsActive => return self.turned(both(Flag::Active)),
-            SortBy::IsLocked => return self.turned(both(Flag::Locked)),
+            SortBy::IsActive => return self.turned(both(Indexed::Active)),
+            SortBy::IsLocked => return self.turned(both(Indexed::Locked)),
         };
         let only = if column == Column::CreatedAt { search.narrowest() } else { None };
         let mut parts = vec![part(only, column, false)];
@@ -228,11 +228,11 @@ impl Place {
 impl Search {
     /// The flag with an index whose set one would guess to be the smallest. Those whose lock is over still
     /// have the flag, so an index knows who may be locked, and not who is not.
-    fn narrowest(&self) -> Option<(Flag, bool)> {
-        let locked = self.is_locked.filter(|is_set| *is_set).map(|is_set| (Flag::Locked, is_set));
-        let banned = self.is_banned.map(|is_set| (Flag::Banned, is_set));
-        let active = self.is_active.map(|is_set| (Flag::Active, is_set));
-        let proved = self.is_email_verified.map(|is_set| (Flag::EmailVerified, is_set));
+    fn narrowest(&self) -> Option<(Indexed, bool)> {
+        let locked = self.is_locked.filter(|is_set| *is_set).map(|is_set| (Indexed::Locked, is_set));
+        let banned = self.is_banned.map(|is_set| (Indexed::Banned, is_set));
+        let active = self.is_active.map(|is_set| (Indexed::Active, is_set));
+        let proved = self.is_email_verified.map(|is_set| (Indexed::EmailVerified, is_set));
         let rare = locked.or(banned.filter(|(_, is_set)| *is_set)).or(active.filter(|(_, is_set)| !is_set));
         rare.or(proved).or(active).or(banned)
     }

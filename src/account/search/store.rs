@@ -2,7 +2,7 @@
 //! Law: a lower and an upper bound for a column stand in one statement once each, because an index takes
 //! one of a kind; where a list was begun, the place it has come to is the bound.
 
-use super::{Column, Flag, Key, Part, Search, Start};
+use super::{Column, Indexed, Key, Part, Search, Start};
 use crate::base::Id;
 use crate::store::{Error, Source, Stmt, Tx, sql};
 
@@ -46,7 +46,7 @@ impl Column {
     }
 }
 
-impl Flag {
+impl Indexed {
     const fn piece(self) -> &'static str {
         match self {
             Self::Active => "AND is_active = ?",

@@ -2,14 +2,13 @@
 //!
 //! Law: whatever ends a session names it as a subject, because that is what stops its requests.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::audit::Subject;
 use crate::base::Id;
 
 /// Why a session ended without its person logging out of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
     LoggedOutEverywhere,
     /// A newer login took its place.
@@ -23,7 +22,6 @@ pub enum EndReason {
     ApplicationDisabled,
     /// A used refresh token came back.
     RefreshReused,
-    Expired,
     Administrator,
     /// Its person ended it from another one.
     Revoked,
@@ -54,7 +52,6 @@ impl EndReason {
             Self::AccountDeleted => "account_deleted",
             Self::ApplicationDisabled => "application_disabled",
             Self::RefreshReused => "refresh_reused",
-            Self::Expired => "expired",
             Self::Administrator => "administrator",
             Self::Revoked => "revoked",
             Self::SetupDone => "setup_done",
@@ -63,6 +60,12 @@ impl EndReason {
             Self::ConnectionRemoved => "connection_removed",
             Self::SecondFactorRemoved => "second_factor_removed",
         }
+    }
+}
+
+impl Serialize for EndReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 
@@ -82,7 +85,6 @@ pub enum LoginFailure {
     IdentityRefused,
     Locked,
     Inactive,
-    NotVerified,
     SessionLimit,
     DeviceLimit,
 }

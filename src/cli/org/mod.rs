@@ -225,10 +225,13 @@ async fn add(
     let account = office.person(&member.user).await?;
     let definitions = office.definitions().await?;
     let mut change = office.change().await?;
-    if !account::hold(&mut change, account.id).await? {
-        return Err(Failure::problem("the account may not act now, or is gone"));
-    }
-    let added = organization::add_member(&mut change, &definitions, organization.id, account.id, role).await;
+    // Who may not act comes in nowhere; what they are where they are changes all the same.
+    let may_act = account::hold(&mut change, account.id).await?;
+    let added = if may_act {
+        organization::add_member(&mut change, &definitions, organization.id, account.id, role).await
+    } else {
+        Err(Refused::AlreadyMember)
+    };
     match added {
         // What the refused attempt left open must not be part of the second one.
         Err(Refused::AlreadyMember) => {
@@ -238,7 +241,10 @@ async fn add(
         }
         other => other,
     }
-    .map_err(Failure::problem)?;
+    .map_err(|refused| match refused {
+        Refused::NotAMember if !may_act => Failure::problem("the account may not act now, or is gone"),
+        refused => Failure::problem(refused),
+    })?;
     change.commit().await?;
     let slug = organization.slug.to_string();
     if format == Format::Json {

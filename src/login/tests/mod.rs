@@ -5,7 +5,6 @@ mod cookie;
 mod factor;
 mod keyless;
 mod link;
-mod linked;
 mod lock;
 mod password;
 mod reset;

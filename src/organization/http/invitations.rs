@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::view::Shown;
-use super::{THERE, caller, conclude, may_there, there, trees};
+use super::{caller, conclude, may_there, there, trees};
 use crate::account::{self, Account};
 use crate::app::Change;
 use crate::base::{Email, Id, Number};
@@ -25,19 +25,20 @@ use crate::rbac::Outcome;
 use crate::store::again;
 
 pub(super) fn rows() -> Vec<Row> {
-    let refusals = [ErrorCode::NotFound, ErrorCode::OrgPermissionRequired, ErrorCode::PermissionDenied];
+    let refusals =
+        [ErrorCode::InvitationNotFound, ErrorCode::OrgPermissionRequired, ErrorCode::PermissionDenied];
     let answers = [ErrorCode::FeatureDisabled, ErrorCode::InvitationNotFound, ErrorCode::InvitationOver];
     vec![
         get("/organizations/invitations/", list)
             .person()
-            .codes(&THERE)
+            .in_organization()
             .codes(&[ErrorCode::OrgPermissionRequired])
             .strict()
             .about("Who was invited, page by page, the latest first"),
         post("/organizations/invitations/", invite)
             .person()
             .limit(Bucket::Invitation)
-            .codes(&THERE)
+            .in_organization()
             .codes(&[
                 ErrorCode::OrgPermissionRequired,
                 ErrorCode::PermissionDenied,
@@ -51,7 +52,7 @@ pub(super) fn rows() -> Vec<Row> {
         post("/organizations/invitations/{id}/resend/", resend)
             .person()
             .limit(Bucket::Invitation)
-            .codes(&THERE)
+            .in_organization()
             .codes(&refusals)
             .codes(&[ErrorCode::InvitationOver, ErrorCode::InvitedTooOften])
             .audited(&["member_invited"])
@@ -59,7 +60,7 @@ pub(super) fn rows() -> Vec<Row> {
         del("/organizations/invitations/{id}/", revoke)
             .person()
             .limit(Bucket::Rights)
-            .codes(&THERE)
+            .in_organization()
             .codes(&refusals)
             .codes(&[ErrorCode::InvitationOver])
             .audited(&["invitation_ended"])

@@ -12,7 +12,7 @@ mod view;
 
 use serde_json::Value;
 
-use super::{Inherit, Organization, Refused, context, directory, store};
+use super::{Inherit, Organization, Refused, context, directory, invitation, store};
 use crate::account::Reference;
 use crate::app::Change;
 use crate::base::{Id, Number, Slug};
@@ -32,10 +32,6 @@ pub fn rows() -> Vec<Row> {
 
 const NAME_MAX: usize = 200;
 const DESCRIPTION_MAX: usize = 2000;
-
-/// What every change within an organization may be refused with.
-const THERE: [ErrorCode; 3] =
-    [ErrorCode::OrgContextRequired, ErrorCode::OrgNotFound, ErrorCode::FeatureDisabled];
 
 /// Who calls.
 fn caller(call: &Call) -> Result<Id, ApiError> {
@@ -104,7 +100,18 @@ impl Named {
 
     /// Of a body, where an id is a text or, as in the contract, a number.
     fn from_body(fields: &mut Fields, name: &'static str) -> Option<Self> {
-        let parsed = match fields.optional(name).or_null().json()? {
+        let value = fields.optional(name).or_null().json()?;
+        Self::read(fields, name, value)
+    }
+
+    /// The same where it may not be left out.
+    fn required(fields: &mut Fields, name: &'static str) -> Option<Self> {
+        let value = fields.required(name).json()?;
+        Self::read(fields, name, value)
+    }
+
+    fn read(fields: &mut Fields, name: &'static str, value: Value) -> Option<Self> {
+        let parsed = match value {
             Value::String(text) => Self::parse(&text),
             Value::Number(number) => number.as_i64().map(|id| Self::Number(Number(id))).ok_or(NO_ID),
             _ => Err(NO_ID),
@@ -164,11 +171,16 @@ impl From<Refused> for ApiError {
                 Self::invalid("max_members", &[text])
             }
             Refused::TooMany { .. } => Self::new(ErrorCode::TooManyOrganizations),
+            Refused::MadeTooMany { in_a_day, ever } => {
+                Self::new(ErrorCode::TooManyOrganizations).saying(format!(
+                    "Nobody makes more than {in_a_day} organizations in a day and {ever} ever. Wait a day, or ask those who run this"
+                ))
+            }
             Refused::Outsider => Self::new(ErrorCode::OrgMembershipRequired),
             Refused::Lacks(code) => {
                 Self::new(ErrorCode::OrgPermissionRequired).with("missing", vec![code.to_string()])
             }
-            Refused::LacksRole(_) => Self::new(ErrorCode::OrgRoleRequired),
+            Refused::LacksRole => Self::new(ErrorCode::OrgRoleRequired),
             Refused::Exceeds(code) => Self::new(ErrorCode::PermissionDenied)
                 .saying("Nobody gives or takes a role that exceeds what they hold themselves")
                 .with("missing", vec![format!("org_role {code}")]),
@@ -177,7 +189,8 @@ impl From<Refused> for ApiError {
             }
             Refused::NoInvitation => Self::new(ErrorCode::InvitationNotFound),
             Refused::InvitationOver => Self::new(ErrorCode::InvitationOver),
-            Refused::InvitedOften => Self::new(ErrorCode::InvitedTooOften),
+            // At the earliest: a day is counted from the last mail.
+            Refused::InvitedOften => Self::new(ErrorCode::InvitedTooOften).retry_after(invitation::PAUSE),
             Refused::AddressNotProved => Self::new(ErrorCode::EmailNotVerified),
             Refused::Store(cause) => cause.into(),
         }

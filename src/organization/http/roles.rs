@@ -49,7 +49,7 @@ pub(super) fn rows() -> Vec<Row> {
             .limit(Bucket::Rights)
             .codes(&changing)
             .codes(&[ErrorCode::OrgRoleInUse])
-            .audited(&["permission_changed"])
+            .audited(&["permission_changed", "invitation_ended"])
             .about("Remove an org role that nobody is"),
     ]
 }

@@ -3,39 +3,28 @@
 //! Law: below an organization only those put another one who may change that one, and nobody takes one away
 //! from under it behind its back. A tree is shown from the highest place on that the caller belongs to.
 
-use std::time::Duration;
-
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::tree::tree;
 use super::view::{Shown, one, shown};
 use super::{
-    DESCRIPTION_MAX, NAME_MAX, Named, THERE, about_parent, caller, conclude, enabled, no_parent, role_there,
-    there,
+    DESCRIPTION_MAX, NAME_MAX, Named, about_parent, caller, conclude, enabled, no_parent, role_there, there,
 };
-use crate::account;
-use crate::base::{Id, Slug, Timestamp};
+use crate::base::{Id, Slug};
 use crate::http::{
     ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging,
     Query, Row, del, get, patch, post,
 };
+use crate::organization::founding::WRITES;
 use crate::organization::{self, Edit, New, Refused, Standing, owner, shape, store};
 use crate::policy::Code;
 use crate::rbac::Outcome;
 use crate::store::again;
 
-/// Who may change an organization, and put others below it.
-const WRITES: &str = "org.settings.write";
 /// Who may take it elsewhere: covered by `org.*` alone.
 const MOVES: &str = "org.move";
-/// How many organizations one person owns at most.
-const MOST_OWNED: u32 = 100;
-/// How many one person makes in a day, and ever.
-const MOST_IN_A_DAY: u32 = 50;
-const MOST_EVER: u32 = 1_000;
-const DAY: Duration = Duration::from_hours(24);
 /// The longest metadata, as text.
 const METADATA_MAX: usize = 16 * 1024;
 
@@ -61,18 +50,18 @@ pub(super) fn rows() -> Vec<Row> {
             .about("The organizations that you belong to"),
         get("/organizations/detail/", detail)
             .person()
-            .codes(&THERE)
+            .in_organization()
             .codes(&[ErrorCode::OrgMembershipRequired])
             .about("The organization that X-Org-Slug names"),
         get("/organizations/tree/", tree)
             .person()
-            .codes(&THERE)
+            .in_organization()
             .codes(&[ErrorCode::OrgMembershipRequired])
             .about("The organizations below the highest one that you belong to on the way up"),
         patch("/organizations/update/", update)
             .person()
             .limit(Bucket::Rights)
-            .codes(&THERE)
+            .in_organization()
             .codes(&[ErrorCode::OrgRoleRequired])
             .strict()
             .audited(&["organization_updated"])
@@ -80,7 +69,7 @@ pub(super) fn rows() -> Vec<Row> {
         post("/organizations/move/", relocate)
             .person()
             .limit(Bucket::Rights)
-            .codes(&THERE)
+            .in_organization()
             .codes(&[
                 ErrorCode::OrgRoleRequired,
                 ErrorCode::OrgPermissionRequired,
@@ -88,14 +77,14 @@ pub(super) fn rows() -> Vec<Row> {
                 ErrorCode::CircularHierarchy,
             ])
             .strict()
-            .audited(&["organization_moved"])
+            .audited(&["organization_moved", "organization_updated"])
             .about("Put an organization, with all below it, below another one or below none"),
         del("/organizations/delete/", delete)
             .person()
             .limit(Bucket::Rights)
-            .codes(&THERE)
+            .in_organization()
             .codes(&[ErrorCode::OrgRoleRequired, ErrorCode::OrgHasChildren])
-            .audited(&["organization_deleted"])
+            .audited(&["organization_deleted", "invitation_ended"])
             .about("Switch an organization off, with everything that was delegated for it"),
     ]
 }
@@ -159,49 +148,23 @@ async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<Shown>,
     let (by, site) = (caller(&call)?, call.person()?.account.site);
     let parent = match body.parent_id {
         None => None,
-        Some(named) => Some(named.find(&call).await?.ok_or_else(no_parent)?.id),
+        Some(named) => Some(named.find(&call).await?.ok_or_else(no_parent)?),
     };
     let edit = Edit { metadata: body.metadata, max_members: body.max_members, ..Edit::default() };
     let description = body.description.unwrap_or_default();
     let max_depth = call.app.config().organizations.max_depth;
     let made = again(|| async {
         let mut change = call.app.change(call.actor()).await?;
-        // Those who make many at once are counted one after the other.
-        if !account::hold(&mut change, by).await? {
-            return Err(Refused::Gone);
-        }
-        let owned = store::count_owned(change.tx(), by, &owner()).await?;
-        if owned >= i64::from(MOST_OWNED) {
-            return Err(Refused::TooMany { max: MOST_OWNED });
-        }
-        // What was switched off keeps its slug and its row: making and deleting is bounded too.
-        let day = change.now().minus(DAY);
-        let (lately, ever) = (
-            store::count_made(change.tx(), by, day).await?,
-            store::count_made(change.tx(), by, Timestamp::from_millis(0)).await?,
-        );
-        if lately >= i64::from(MOST_IN_A_DAY) || ever >= i64::from(MOST_EVER) {
-            return Err(Refused::TooMany { max: MOST_OWNED });
-        }
-        let above = match parent {
-            None => None,
-            Some(id) => {
-                let above = shape::hold_parent(&mut change, id).await?;
-                Standing::look(&mut change, by, id).await?.may(WRITES)?;
-                Some(above)
-            }
-        };
         let new = New {
             site,
             name: &body.name,
             slug: body.slug.clone(),
             description: &description,
-            parent: above.as_ref(),
+            parent: parent.as_ref(),
             owner: by,
             max_depth,
         };
-        let made = organization::create(&mut change, new).await?;
-        organization::edit(&mut change, made.id, &edit).await?;
+        let made = organization::create_for(&mut change, new, &edit).await?;
         conclude(change, Outcome::Changed).await?;
         Ok(made.id)
     });
@@ -307,7 +270,7 @@ async fn update(call: Call, Json(body): Json<UpdateBody>) -> Result<Json<Shown>,
     let written = again(|| async {
         let mut change = call.app.change(call.actor()).await?;
         let standing = Standing::take(&mut change, by, own.id).await?;
-        standing.may(WRITES).map_err(|_| Refused::LacksRole("an owner or an administrator"))?;
+        standing.may(WRITES).map_err(|_| Refused::LacksRole)?;
         let outcome = organization::edit(&mut change, own.id, &edit).await?;
         conclude(change, outcome).await
     });
@@ -330,28 +293,28 @@ pub(super) async fn seen(call: &Call, id: Id, role: Option<Code>) -> Result<Json
 #[schemars(rename = "OrganizationMove")]
 struct MoveBody {
     /// The id of the one that it belongs under from now on; null for none.
-    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "id_or_null")]
     parent_id: Option<Named>,
-    #[schemars(skip)]
-    is_root: bool,
+}
+
+/// An id, or null for none: which of both has to be said.
+fn id_or_null(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["string", "null"] })
 }
 
 impl FromFields for MoveBody {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
-        let is_root = fields.is_null("parent_id");
-        let parent_id = Named::from_body(fields, "parent_id");
-        Some(Self { parent_id, is_root })
+        if fields.is_null("parent_id") {
+            return Some(Self { parent_id: None });
+        }
+        Some(Self { parent_id: Some(Named::required(fields, "parent_id")?) })
     }
 }
 
 async fn relocate(call: Call, Json(body): Json<MoveBody>) -> Result<Json<Shown>, ApiError> {
     let (by, own) = (caller(&call)?, there(&call).await?);
     let parent = match body.parent_id {
-        None if body.is_root => None,
-        None => {
-            let missing = "This field is required; null for none above.".to_owned();
-            return Err(ApiError::invalid("parent_id", &[missing]));
-        }
+        None => None,
         Some(named) => Some(named.find(&call).await?.ok_or_else(no_parent)?.id),
     };
     let max_depth = call.app.config().organizations.max_depth;
@@ -359,7 +322,7 @@ async fn relocate(call: Call, Json(body): Json<MoveBody>) -> Result<Json<Shown>,
         let mut change = call.app.change(call.actor()).await?;
         shape::take_turn(&mut change).await?;
         let standing = Standing::take(&mut change, by, own.id).await?;
-        standing.may(MOVES).map_err(|_| Refused::LacksRole("an owner"))?;
+        standing.may(MOVES).map_err(|_| Refused::LacksRole)?;
         // Who stands above has rights in what stands below: neither is given nor taken behind their backs.
         if let Some(above) = standing.organization.parent {
             let above = Standing::look(&mut change, by, above).await;
@@ -371,7 +334,8 @@ async fn relocate(call: Call, Json(body): Json<MoveBody>) -> Result<Json<Shown>,
         let outcome = organization::move_to(&mut change, own.id, parent, max_depth).await?;
         if outcome == Outcome::Changed {
             // Nobody takes along what an organization above pays for.
-            shape::take_plan_from(&mut change, own.id, parent).await?;
+            let from = standing.organization.parent;
+            shape::take_terms(&mut change, own.id, (from, parent)).await?;
         }
         conclude(change, outcome).await
     });

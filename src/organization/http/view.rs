@@ -188,9 +188,12 @@ pub(super) async fn members(
     let known = roles(app).await?;
     let makers: Vec<Id> = rows.iter().filter_map(|row| row.invited_by).collect();
     let makers = account::known(&app.db, organization.site, &makers).await?;
+    let people: Vec<Id> = rows.iter().map(|row| row.account_id).collect();
+    let people = account::by_ids(&app.db, &people).await?;
+    let mut people: HashMap<Id, account::Account> = people.into_iter().map(|own| (own.id, own)).collect();
     let mut list = Vec::with_capacity(rows.len());
     for row in rows {
-        let Some(person) = account::by_id(&app.db, row.account_id).await? else { continue };
+        let Some(person) = people.remove(&row.account_id) else { continue };
         let maker = makers.iter().find(|maker| Some(maker.id) == row.invited_by);
         list.push((
             row.number.0,

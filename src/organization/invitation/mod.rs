@@ -11,15 +11,16 @@ use std::time::Duration;
 
 use super::{Refused, Standing, add_member_by, hold, store as base};
 use crate::account;
-use crate::app::Change;
+use crate::app::{App, Change};
 use crate::audit::OrganizationEvent;
 use crate::base::{Email, Id, Number, Timestamp};
 use crate::crypto::token::{Token, TokenDigest};
 use crate::policy::Code;
 use crate::policy::definition::Definitions;
 use crate::rbac;
-use crate::store::{Error, Source};
+use crate::store::{Error, Source, Tx};
 
+use store::Open;
 pub use store::Sought;
 
 /// What somebody needs to invite.
@@ -27,17 +28,21 @@ pub const INVITES: &str = "org.members.invite";
 /// How long an invitation stands, in days.
 pub const DAYS: std::ops::RangeInclusive<u32> = 1..=30;
 pub const DAYS_USUAL: u32 = 7;
-/// How often one invitation is sent, and how long lies between two mails.
+/// How often one invitation is sent.
 const SENDS: i64 = 5;
-const PAUSE: Duration = Duration::from_mins(1);
+/// How long lies between two mails.
+pub(super) const PAUSE: Duration = Duration::from_mins(1);
 /// How many invitations of one organization to one address there may be in a day.
 const A_DAY: i64 = 5;
-/// How many mails one address gets in a day from all organizations together.
+/// How many mails one address gets in a day from all organizations together. Beyond it somebody is invited as
+/// ever, and no mail says so: nobody shuts an address out of everything, or counts what others sent there.
 const MAILS_A_DAY: i64 = 20;
+/// How many of these one person may cause.
+const MAILS_BY_ONE: i64 = 10;
 /// How many invitations of an organization may be open at once.
 const OPEN: i64 = 1_000;
 const DAY: Duration = Duration::from_hours(24);
-/// How long an invitation that is over is still told of.
+/// How long an invitation is kept after its time.
 const KEPT: Duration = Duration::from_hours(24 * 30);
 
 /// What became of an invitation.
@@ -124,13 +129,14 @@ pub async fn invite(
     {
         return Err(Refused::AlreadyMember);
     }
-    store::forget(change.tx(), organization, now.minus(KEPT)).await?;
     let lately = store::lately(change.tx(), organization, new.email, now.minus(DAY)).await?;
     if lately >= A_DAY || store::open(change.tx(), organization, now).await? >= OPEN {
         return Err(Refused::InvitedOften);
     }
-    refuse_flood(change, own.site, new.email).await?;
-    if store::replace(change.tx(), organization, new.email, now).await? > 0 {
+    let by = change.actor().who.account();
+    let is_mailed = is_mailed(change, own.site, new.email, by).await?;
+    let old = Open::To(organization, new.email);
+    if store::end_open(change.tx(), old, Status::Expired, now).await? > 0 {
         ended(change, organization, Status::Expired).await?;
     }
     let token = Token::generate(change.app().random.as_ref());
@@ -142,28 +148,32 @@ pub async fn invite(
         email: new.email.clone(),
         role: new.role.clone(),
         status: Status::Pending,
-        invited_by: change.actor().who.account(),
+        invited_by: by,
         days: new.days,
         created_at: now,
         expires_at: now.plus(DAY * new.days),
     };
-    store::insert(change.tx(), &invitation, &token.digest()).await?;
+    store::insert(change.tx(), &invitation, &token.digest(), is_mailed).await?;
     let role = invitation.role.clone();
     change.record(OrganizationEvent::Invited { organization, invitation: invitation.id, role }).await?;
-    words::send(change, &own, &invitation, &token, 1).await?;
+    if is_mailed {
+        words::send(change, &own, &invitation, &token, 1).await?;
+    }
     Ok((invitation, token))
 }
 
-/// Sends an open invitation again, under another token and for as long again.
+/// Sends an open invitation again, under another token and for as long again. Where its address got mail enough
+/// for today, it stands for as long again under the token that was given out before.
 pub async fn resend(change: &mut Change<'_>, invitation: &Invitation) -> Result<(), Refused> {
     let (now, organization) = (change.now(), invitation.organization);
     hold(change, organization).await?;
     let Some(own) = base::by_id(change.tx(), organization).await? else { return Err(Refused::Gone) };
-    let token = Token::generate(change.app().random.as_ref());
+    let is_mailed = is_mailed(change, own.site, &invitation.email, invitation.invited_by).await?;
+    let token = is_mailed.then(|| Token::generate(change.app().random.as_ref()));
     let until = now.plus(DAY * invitation.days);
-    refuse_flood(change, own.site, &invitation.email).await?;
-    let (digest, times) = (token.digest(), (now, until));
-    let sent = store::resend(change.tx(), invitation.id, &digest, times, SENDS, now.minus(PAUSE)).await?;
+    let (digest, times) = (token.as_ref().map(Token::digest), (now, until));
+    let sent =
+        store::resend(change.tx(), invitation.id, digest.as_ref(), times, SENDS, now.minus(PAUSE)).await?;
     if sent == 0 {
         let stands = store::by_id(change.tx(), invitation.id).await?;
         let is_open = stands.is_some_and(|row| row.status == Status::Pending.name());
@@ -171,6 +181,7 @@ pub async fn resend(change: &mut Change<'_>, invitation: &Invitation) -> Result<
     }
     let role = invitation.role.clone();
     change.record(OrganizationEvent::Invited { organization, invitation: invitation.id, role }).await?;
+    let Some(token) = token else { return Ok(()) };
     let sends = store::sends(change.tx(), invitation.id).await?;
     let again = Invitation { expires_at: until, ..invitation.clone() };
     Ok(words::send(change, &own, &again, &token, sends).await?)
@@ -244,7 +255,7 @@ pub async fn decline(change: &mut Change<'_>, invitation: &Invitation) -> Result
 /// Ends all open invitations of an organization that goes.
 pub(super) async fn end_all(change: &mut Change<'_>, organization: Id) -> Result<(), Error> {
     let now = change.now();
-    if store::end_all(change.tx(), organization, now).await? > 0 {
+    if store::end_open(change.tx(), Open::Of(organization), Status::Revoked, now).await? > 0 {
         ended(change, organization, Status::Revoked).await?;
     }
     Ok(())
@@ -253,7 +264,12 @@ pub(super) async fn end_all(change: &mut Change<'_>, organization: Id) -> Result
 /// Ends every open invitation to a role that is nowhere defined any more.
 pub(super) async fn end_all_to(change: &mut Change<'_>, role: &Code) -> Result<(), Error> {
     let now = change.now();
-    store::end_all_to(change.tx(), role, now).await
+    let organizations = store::with_open_as(change.tx(), role).await?;
+    store::end_open(change.tx(), Open::As(role), Status::Revoked, now).await?;
+    for organization in organizations {
+        ended(change, organization, Status::Revoked).await?;
+    }
+    Ok(())
 }
 
 /// Forgets whom a person invited who goes, and who invited them: by an address that they proved, or others'
@@ -275,17 +291,40 @@ pub async fn erase(change: &mut Change<'_>, person: &account::Account) -> Result
 pub(super) async fn withdraw(change: &mut Change<'_>, organization: Id, person: Id) -> Result<(), Error> {
     let (now, person) = (change.now(), account::by_id(change.tx(), person).await?);
     let Some(email) = person.and_then(|person| person.email) else { return Ok(()) };
-    if store::withdraw(change.tx(), organization, &email, now).await? > 0 {
+    let open = Open::To(organization, &email);
+    if store::end_open(change.tx(), open, Status::Revoked, now).await? > 0 {
         ended(change, organization, Status::Revoked).await?;
     }
     Ok(())
 }
 
-/// Refuses one more mail to an address that got enough of them today, from whatever organizations.
-async fn refuse_flood(change: &mut Change<'_>, site: Id, email: &Email) -> Result<(), Refused> {
+/// Whether one more mail goes to an address today.
+///
+/// # Errors
+/// [`Refused::InvitedOften`] where this person caused enough of them, in whatever organizations.
+async fn is_mailed(
+    change: &mut Change<'_>,
+    site: Id,
+    email: &Email,
+    by: Option<Id>,
+) -> Result<bool, Refused> {
     let since = change.now().minus(DAY);
-    let sent: i64 = store::sent_to(change.tx(), site, email, since).await?.iter().sum();
-    if sent < MAILS_A_DAY { Ok(()) } else { Err(Refused::InvitedOften) }
+    let sent = store::sent_to(change.tx(), site, email, since).await?;
+    let of = |is_counted: &dyn Fn(Option<Id>) -> bool| -> i64 {
+        sent.iter().filter(|(who, _)| is_counted(*who)).map(|(_, sends)| sends).sum()
+    };
+    if by.is_some() && of(&|who| who == by) >= MAILS_BY_ONE {
+        return Err(Refused::InvitedOften);
+    }
+    Ok(of(&|_| true) < MAILS_A_DAY)
+}
+
+/// Removes some of the invitations whose time was over long ago; how many.
+pub async fn sweep(app: &App) -> Result<u64, Error> {
+    let mut tx = app.db.begin().await?;
+    let gone = store::sweep(&mut tx, app.now().minus(KEPT), app.config().retention.batch).await?;
+    tx.commit().await?;
+    Ok(gone)
 }
 
 /// An organization's invitations, the latest first.
@@ -298,6 +337,21 @@ pub async fn list(
 ) -> Result<Vec<Invitation>, Error> {
     let rows = store::list(src, organization, sought, now, limit).await?;
     Ok(rows.into_iter().map(|row| row.read(now)).collect())
+}
+
+/// What a person invited others by, and what others sent to the address that is known to be theirs.
+pub async fn of_person(
+    src: &mut Tx,
+    person: &account::Account,
+    now: Timestamp,
+) -> Result<(Vec<Invitation>, Vec<Invitation>), Error> {
+    let read = |rows: Vec<store::Row>| rows.into_iter().map(|row| row.read(now)).collect();
+    let sent = store::sent_by(src, person.id).await?;
+    let got = match person.email.as_ref().filter(|_| person.is_email_verified) {
+        Some(email) => store::got_by(src, person.site, email).await?,
+        None => Vec::new(),
+    };
+    Ok((read(sent), read(got)))
 }
 
 /// The invitation of an organization that has this number.

@@ -97,10 +97,15 @@ pub(super) async fn by_token(mut src: impl Source, digest: &TokenDigest) -> Resu
     src.optional(rows().push("token_hash = ?").bind(digest.as_str())).await
 }
 
-pub(super) async fn insert(tx: &mut Tx, new: &Invitation, digest: &TokenDigest) -> Result<(), Error> {
+pub(super) async fn insert(
+    tx: &mut Tx,
+    new: &Invitation,
+    digest: &TokenDigest,
+    is_mailed: bool,
+) -> Result<(), Error> {
     let insert = sql("INSERT INTO invitation (id, number, site_id, organization_id, email, role_code, \
                       token_hash, status, invited_by, days, sends, sent_at, created_at, expires_at) \
-                      VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, 1, ?, ?, ?)")
+                      VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?)")
     .bind(new.id)
     .bind(new.number)
     .bind(new.site)
@@ -110,46 +115,72 @@ pub(super) async fn insert(tx: &mut Tx, new: &Invitation, digest: &TokenDigest) 
     .bind(digest.as_str())
     .bind(new.invited_by)
     .bind(new.days)
+    .bind(i64::from(is_mailed))
     .bind(new.created_at)
     .bind(new.created_at)
     .bind(new.expires_at);
     tx.execute(insert).await.map(drop)
 }
 
-/// Ends the open invitations of an organization to an address; how many there were.
-pub(super) async fn replace(
-    tx: &mut Tx,
-    organization: Id,
-    email: &Email,
-    now: Timestamp,
-) -> Result<u64, Error> {
-    let update = sql("UPDATE invitation SET status = 'expired', ended_at = ? WHERE organization_id = ? \
-                      AND email = ? AND status = 'pending'");
-    tx.execute(update.bind(now).bind(organization).bind(email)).await
+/// Which open invitations end.
+#[derive(Clone, Copy)]
+pub(super) enum Open<'a> {
+    /// Of an organization, to an address.
+    To(Id, &'a Email),
+    /// Of an organization.
+    Of(Id),
+    /// To be this, wherever.
+    As(&'a Code),
 }
 
-/// Takes back what is open for an address; how much there was.
-pub(super) async fn withdraw(
+/// Ends them; how many there were.
+pub(super) async fn end_open(
     tx: &mut Tx,
-    organization: Id,
-    email: &Email,
+    which: Open<'_>,
+    status: Status,
     now: Timestamp,
 ) -> Result<u64, Error> {
-    let update = sql("UPDATE invitation SET status = 'revoked', ended_at = ? WHERE organization_id = ? \
-                      AND email = ? AND status = 'pending'");
-    tx.execute(update.bind(now).bind(organization).bind(email)).await
+    let update = sql("UPDATE invitation SET status = ?, ended_at = ? WHERE status = 'pending'");
+    let update = update.bind(status.name()).bind(now);
+    let update = match which {
+        Open::To(organization, email) => {
+            update.push("AND organization_id = ? AND email = ?").bind(organization).bind(email)
+        }
+        Open::Of(organization) => update.push("AND organization_id = ?").bind(organization),
+        Open::As(role) => update.push("AND role_code = ?").bind(role),
+    };
+    tx.execute(update).await
 }
 
-/// How often each of the invitations was sent that went to an address since then.
+/// The organizations that have invited somebody to be this.
+pub(super) async fn with_open_as(tx: &mut Tx, role: &Code) -> Result<Vec<Id>, Error> {
+    let rows = sql("SELECT DISTINCT organization_id FROM invitation WHERE role_code = ? \
+                    AND status = 'pending' ORDER BY organization_id");
+    let rows = tx.all::<(Id,)>(rows.bind(role)).await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// Who invited an address, and how many mails each invitation was that went there since then.
 pub(super) async fn sent_to(
     tx: &mut Tx,
     site: Id,
     email: &Email,
     since: Timestamp,
-) -> Result<Vec<i64>, Error> {
-    let rows = sql("SELECT sends FROM invitation WHERE site_id = ? AND email = ? AND sent_at > ? LIMIT 100");
-    let rows = tx.all::<(i64,)>(rows.bind(site).bind(email).bind(since)).await?;
-    Ok(rows.into_iter().map(|(sends,)| sends).collect())
+) -> Result<Vec<(Option<Id>, i64)>, Error> {
+    let rows =
+        sql("SELECT invited_by, sends FROM invitation WHERE site_id = ? AND email = ? AND sent_at > ? \
+                    AND sends > 0 LIMIT 100");
+    tx.all(rows.bind(site).bind(email).bind(since)).await
+}
+
+/// What somebody sent, open or over.
+pub(super) async fn sent_by(tx: &mut Tx, inviter: Id) -> Result<Vec<Row>, Error> {
+    tx.all(rows().push("invited_by = ? ORDER BY number").bind(inviter)).await
+}
+
+/// What was sent to an address, open or over.
+pub(super) async fn got_by(tx: &mut Tx, site: Id, email: &Email) -> Result<Vec<Row>, Error> {
+    tx.all(rows().push("site_id = ? AND email = ? ORDER BY number").bind(site).bind(email)).await
 }
 
 /// The organizations of the open invitations that somebody sent.
@@ -188,20 +219,23 @@ pub(super) async fn open(tx: &mut Tx, organization: Id, now: Timestamp) -> Resul
     Ok(count)
 }
 
-/// Puts another token in the place of the one that was sent, if it is open and was not sent too often or a
-/// moment ago.
+/// Lets an invitation stand until then, if it is open and was not sent too often or a moment ago; with another
+/// token in the place of the one that was sent, where one is sent now.
 pub(super) async fn resend(
     tx: &mut Tx,
     id: Id,
-    digest: &TokenDigest,
+    digest: Option<&TokenDigest>,
     (now, until): (Timestamp, Timestamp),
     most: i64,
     before: Timestamp,
 ) -> Result<u64, Error> {
-    let update = sql("UPDATE invitation SET token_hash = ?, sends = sends + 1, sent_at = ?, expires_at = ? \
-                      WHERE id = ? AND status = 'pending' AND sends < ? AND sent_at <= ?");
-    let update = update.bind(digest.as_str()).bind(now).bind(until).bind(id).bind(most).bind(before);
-    tx.execute(update).await
+    let mut update = sql("UPDATE invitation SET expires_at = ?").bind(until);
+    if let Some(digest) = digest {
+        update = update.push(", token_hash = ?, sends = sends + 1, sent_at = ?");
+        update = update.bind(digest.as_str()).bind(now);
+    }
+    let update = update.push("WHERE id = ? AND status = 'pending' AND sends < ? AND sent_at <= ?");
+    tx.execute(update.bind(id).bind(most).bind(before)).await
 }
 
 pub(super) async fn sends(tx: &mut Tx, id: Id) -> Result<i64, Error> {
@@ -221,22 +255,11 @@ pub(super) async fn end(tx: &mut Tx, id: Id, status: Status, now: Timestamp) -> 
     tx.execute(update).await
 }
 
-pub(super) async fn end_all(tx: &mut Tx, organization: Id, now: Timestamp) -> Result<u64, Error> {
-    let update = sql("UPDATE invitation SET status = 'revoked', ended_at = ? WHERE organization_id = ? \
-                      AND status = 'pending'");
-    tx.execute(update.bind(now).bind(organization)).await
-}
-
-pub(super) async fn end_all_to(tx: &mut Tx, role: &Code, now: Timestamp) -> Result<(), Error> {
-    let update = sql("UPDATE invitation SET status = 'revoked', ended_at = ? WHERE role_code = ? \
-                      AND status = 'pending'");
-    tx.execute(update.bind(now).bind(role)).await.map(drop)
-}
-
-/// Forgets what has been over since then.
-pub(super) async fn forget(tx: &mut Tx, organization: Id, before: Timestamp) -> Result<(), Error> {
-    let delete = sql("DELETE FROM invitation WHERE organization_id = ? AND expires_at < ?");
-    tx.execute(delete.bind(organization).bind(before)).await.map(drop)
+/// Removes some of those whose time was over before then; how many.
+pub(super) async fn sweep(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u64, Error> {
+    let over = sql("SELECT id FROM invitation WHERE expires_at < ? LIMIT ?").bind(before).bind(most);
+    let over: Vec<(Id,)> = tx.all(over).await?;
+    tx.execute(sql("DELETE FROM invitation WHERE id IN").list(over.into_iter().map(|(id,)| id))).await
 }
 
 pub(super) async fn forget_inviter(tx: &mut Tx, inviter: Id) -> Result<(), Error> {

@@ -6,10 +6,9 @@
 use super::Invitation;
 use crate::account;
 use crate::app::Change;
-use crate::base::Timestamp;
 use crate::config::Notice;
 use crate::crypto::token::Token;
-use crate::notify::{self, Occasion};
+use crate::notify::{self, Letter, Occasion, clock};
 use crate::organization::Organization;
 use crate::store::Error;
 
@@ -35,11 +34,8 @@ pub(super) async fn send(
     let until = clock(invitation.expires_at);
     let way = match &config.organizations.invitation_link {
         Some(page) => {
-            let sign = if page.contains('?') { '&' } else { '?' };
-            format!(
-                "Log in or register with this address, and open\n\n    {page}{sign}token={}",
-                token.expose()
-            )
+            let link = notify::with_token(page, token);
+            format!("Log in or register with this address, and open\n\n    {}", link.expose())
         }
         None => {
             format!(
@@ -59,18 +55,15 @@ pub(super) async fn send(
         until: Some(invitation.expires_at),
     };
     let subject = format!("An invitation at {host}");
-    notify::write_to_address(change, &occasion, &invitation.email, &subject, text).await
+    // Whoever the address belongs to: it may be nobody's account yet.
+    let letter = Letter { account: None, to: invitation.email.clone(), subject, text };
+    notify::write_to(change, &occasion, letter).await
 }
 
 /// A name of which no program makes a link.
 fn plain(name: &str) -> String {
     let kept = |c: char| if c.is_alphanumeric() || " -&,'()".contains(c) { c } else { ' ' };
     name.chars().map(kept).take(NAME_SHOWN).collect()
-}
-
-/// `2026-11-20 10:15`.
-fn clock(at: Timestamp) -> String {
-    at.rfc3339().chars().take(16).map(|c| if c == 'T' { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 
 mod store;
 
-use super::{Organization, Refused, close, hold, store as base};
+use std::sync::Arc;
+
+use super::{ACTIVE, DEEPEST, Organization, Refused, close, hold, store as base};
 use crate::app::Change;
 use crate::audit::OrganizationEvent;
 use crate::base::Id;
@@ -131,24 +133,41 @@ pub async fn move_to(
     Ok(Outcome::Changed)
 }
 
-/// Gives an organization that was moved, and all below it, the plan of the one that it stands below now; none
-/// where that is none. What it is to the operator stays: nobody shakes off a suspension.
-pub(super) async fn take_plan_from(
+/// Gives an organization that was moved, and what is below it, the plan of the one that it stands below now, or
+/// none, in the place of what came from the one that it stood below; what an operator said of any of them stays.
+/// A status that is not `active` comes with it and is never left behind: nobody shakes off a suspension, or has
+/// the plan without it.
+pub(super) async fn take_terms(
     change: &mut Change<'_>,
     organization: Id,
-    parent: Option<Id>,
+    (from, to): (Option<Id>, Option<Id>),
 ) -> Result<(), Refused> {
-    let above = match parent {
+    let (was, _) = terms_of(change, from).await?;
+    let (plan, status) = terms_of(change, to).await?;
+    let mut all = vec![organization];
+    all.extend(store::levels_below(change.tx(), organization).await?.concat());
+    for id in all {
+        let mut fields = Vec::new();
+        if was != plan && store::replace_plan(change.tx(), id, (&was, &plan)).await? {
+            fields.push("plan");
+        }
+        if &*status != ACTIVE && store::replace_status(change.tx(), id, (ACTIVE, &status)).await? {
+            fields.push("status");
+        }
+        if !fields.is_empty() {
+            updated(change, id, fields).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What comes from an organization to those below it: its plan and status.
+async fn terms_of(change: &mut Change<'_>, above: Option<Id>) -> Result<(Arc<str>, Arc<str>), Refused> {
+    let own = match above {
         Some(id) => base::by_id(change.tx(), id).await?,
         None => None,
     };
-    let plan = above.map(|above| above.plan).unwrap_or_default();
-    let mut all = store::levels_below(change.tx(), organization).await?.concat();
-    all.push(organization);
-    if store::set_plan(change.tx(), &all, &plan).await? > 0 {
-        updated(change, organization, vec!["plan"]).await?;
-    }
-    Ok(())
+    Ok(own.map_or_else(|| ("".into(), ACTIVE.into()), |own| (own.plan, own.status)))
 }
 
 /// Whether going up from `above` leads to the organization.
@@ -170,9 +189,6 @@ async fn refuse_circle(
     }
     Err(Refused::Store(Error::Broken { cause: "organizations that are above each other".into() }))
 }
-
-/// No tree is as deep as this: beyond it the rows are damaged.
-const DEEPEST: usize = 64;
 
 /// The organization below which another one is put: nobody moves or removes it until COMMIT.
 pub(super) async fn hold_parent(change: &mut Change<'_>, parent: Id) -> Result<Organization, Refused> {

@@ -2,14 +2,12 @@
 //!
 //! Law: who writes a parent or a depth has taken the turn; who writes anything else holds the row.
 
-use super::{Edit, Terms};
+use super::{DEEPEST, Edit, Terms};
 use crate::base::{Id, Timestamp};
 use crate::store::{Error, Source, Tx, sql};
 
 /// How many rows one statement names.
 const PAGE: usize = 500;
-/// No tree is as deep as this: beyond it the rows are damaged.
-const DEEPEST: usize = 64;
 
 /// Waits for whoever changes trees now, and makes the next one wait until the transaction ends.
 pub(super) async fn take_turn(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
@@ -89,12 +87,14 @@ pub(super) async fn set_depth(tx: &mut Tx, ids: &[Id], depth: u32) -> Result<(),
     Ok(())
 }
 
-/// Gives these organizations a plan; how many had another one.
-pub(super) async fn set_plan(tx: &mut Tx, ids: &[Id], plan: &str) -> Result<u64, Error> {
-    let mut changed = 0;
-    for page in ids.chunks(PAGE) {
-        let update = sql("UPDATE organization SET plan = ? WHERE plan <> ?").bind(plan).bind(plan);
-        changed += tx.execute(update.push("AND id IN").list(page.iter().copied())).await?;
-    }
-    Ok(changed)
+/// Gives an organization another plan, if it has the first one; whether it had.
+pub(super) async fn replace_plan(tx: &mut Tx, id: Id, (was, plan): (&str, &str)) -> Result<bool, Error> {
+    let update = sql("UPDATE organization SET plan = ? WHERE id = ? AND plan = ?");
+    Ok(tx.execute(update.bind(plan).bind(id).bind(was)).await? > 0)
+}
+
+/// The same of its status.
+pub(super) async fn replace_status(tx: &mut Tx, id: Id, (was, status): (&str, &str)) -> Result<bool, Error> {
+    let update = sql("UPDATE organization SET status = ? WHERE id = ? AND status = ?");
+    Ok(tx.execute(update.bind(status).bind(id).bind(was)).await? > 0)
 }

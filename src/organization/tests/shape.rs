@@ -160,4 +160,39 @@ crate::on_every_store! {
         let team = below(&app, "Team", ada, Some(&acme)).await;
         assert_eq!((&*team.plan, &*team.status), ("gold", "suspended"), "one below begins as what is above");
     }
+
+    /// Found by an attacker: a plan came without the suspension that it came with, and a move wiped what the
+    /// operator had said of every organization below.
+    async fn a_move_replaces_what_was_inherited_and_brings_a_suspension_with_a_plan(store: TestStore) {
+        let app = app_on(store).await;
+        let ada = someone();
+        let acme = below(&app, "Acme", ada, None).await;
+        let reseller = below(&app, "Reseller", ada, None).await;
+        let (paying, usual) =
+            (below(&app, "Paying", ada, Some(&reseller)).await, below(&app, "Usual", ada, Some(&reseller)).await);
+        let say = async |id: Id, plan: &str, status: &str| {
+            let terms = Terms { plan: Some(plan.to_owned()), status: Some(status.to_owned()) };
+            change!(app, |change| async { set_terms(&mut change, id, &terms).await.map(drop) }).unwrap();
+        };
+        say(acme.id, "gold", "suspended").await;
+        say(paying.id, "silver", "active").await;
+        let take = async |from: Option<Id>, to: Option<Id>| {
+            change!(app, |change| crate::organization::shape::take_terms(&mut change, reseller.id, (from, to))).unwrap();
+        };
+        let terms = async |id: Id| {
+            let own = by_id(&app.db, id).await.unwrap().unwrap();
+            (own.plan.to_string(), own.status.to_string())
+        };
+        let told = |plan: &str, status: &str| (plan.to_owned(), status.to_owned());
+        take(None, Some(acme.id)).await;
+        assert_eq!(terms(reseller.id).await, told("gold", "suspended"));
+        assert_eq!(terms(usual.id).await, told("gold", "suspended"));
+        assert_eq!(terms(paying.id).await, told("silver", "suspended"), "the operator's word stays");
+        take(Some(acme.id), None).await;
+        assert_eq!(terms(reseller.id).await, told("", "suspended"), "nobody shakes off a suspension");
+        assert_eq!(terms(paying.id).await, told("silver", "suspended"));
+        let rows = audit::latest(&app.db, 100).await.unwrap();
+        let written = rows.iter().filter(|row| row.code == "organization_updated").count();
+        assert_eq!(written, 2 + 3 + 2, "of each one that changed");
+    }
 }

@@ -1,9 +1,9 @@
 //! The breaker of one upstream: after too many failures, stop asking for a while.
 //!
 //! Law: while it is open nobody waits for a dead backend; when the pause is over one request tries, and only
-//! its success closes the breaker, as soon as its answer begins. A try whose client left, or does not send what it began, says nothing and
-//! stands in nobody's way: for each such one more may try at once, so that nobody keeps a breaker open by
-//! leaving. Metrics show each state while its lock is held, so that the last one shown is the one it is in,
+//! its success closes the breaker, as soon as its answer begins. A try whose client left, or does not send what
+//! it began, says nothing and stands in nobody's way: for each such one more may try at once, so that nobody
+//! keeps a breaker open by leaving. Metrics show each state while its lock is held, so that the last one shown is the one it is in,
 //! and only those of the upstream that is in force.
 
 use std::collections::VecDeque;

@@ -3,8 +3,9 @@
 use crate::app::testing::{TestApp, With};
 use crate::base::{Id, Timestamp};
 use crate::on_every_store;
+use crate::store::plan::Plan;
 use crate::store::testing::TestStore;
-use crate::store::{DEFAULT_SITE, Db, Dialect, Source, Stmt, sql};
+use crate::store::{DEFAULT_SITE, Db, Dialect, sql};
 
 use super::*;
 
@@ -93,16 +94,6 @@ on_every_store! {
     }
 }
 
-async fn plan(db: &Db, stmt: Stmt) -> String {
-    let (mut src, asked) = (db, stmt.explained(db.dialect()));
-    if db.dialect() == Dialect::Sqlite {
-        let rows: Vec<(i64, i64, i64, String)> = src.all(asked).await.unwrap();
-        return rows.into_iter().map(|(_, _, _, line)| line + "\n").collect();
-    }
-    let rows: Vec<(String,)> = src.all(asked).await.unwrap();
-    rows.into_iter().map(|(line,)| line + "\n").collect()
-}
-
 /// Every page is a range of an index: nothing is sorted, nothing is read whole.
 async fn every_page_is_read_from_an_index(dialect: Dialect) {
     let store = TestStore::of(dialect).await;
@@ -119,12 +110,8 @@ async fn every_page_is_read_from_an_index(dialect: Dialect) {
             store::ended_before(account, None, 21),
             store::ended_before(account, Some(at), 21),
         ] {
-            let (text, plan) = (format!("{stmt:?}"), plan(store.db(), stmt).await);
-            let is_whole = plan.contains("SCAN session\n") || plan.contains("Seq Scan");
-            let is_indexed = plan.contains("USING INDEX")
-                || plan.contains("Index Scan")
-                || plan.contains("Bitmap Index Scan");
-            assert!(is_indexed && !is_whole, "{text}\n{plan}");
+            let (text, plan) = (format!("{stmt:?}"), Plan::of(store.db(), stmt).await);
+            assert!(plan.is_from_index(), "{text}\n{}", plan.0);
         }
     }
 }

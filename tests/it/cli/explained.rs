@@ -126,6 +126,27 @@ async fn every_condition_of_an_agent_is_explained_on_the_command_line() {
         assert_eq!((&told["passes"], &told["waits"]), (&json!(true), &json!(waits)), "{told}");
     }
 
+    // A table has to give the body where that decides.
+    let case = |name: &str, body: &str, expect: &str| {
+        format!("  - {{ name: {name}, request: POST /pay, agent: '{good}'{body}, expect: {expect} }}\n")
+    };
+    let (little, much) = (", body: { amount: 100 }", ", body: { amount: 101 }");
+    scene.0.write(
+        "told.yaml",
+        &format!("tests:\n{}{}", case("little", little, "pass"), case("much", much, "wait")),
+    );
+    assert!(run("test told.yaml").ends_with("2 passed, 0 failed\n"));
+    scene.0.write(
+        "untold.yaml",
+        &format!("tests:\n{}{}", case("passes", "", "pass"), case("waits", "", "wait")),
+    );
+    let untold = scene.0.run("test untold.yaml");
+    assert_eq!(
+        (untold.code, untold.out.matches("got pass or wait, by its body").count()),
+        (1, 2),
+        "{untold:?}"
+    );
+
     let denied = "AGENT_PERMISSION_DENIED";
     for (line, expected) in [
         (format!("{good} GET /people"), no(&["route admits"], "AGENT_NOT_ALLOWED")),

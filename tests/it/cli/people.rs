@@ -195,6 +195,16 @@ fn organizations_keep_an_owner() {
     );
     assert_eq!(place.run("org list --json").json()[1]["parent"], "acme");
     assert!(place.run("org add acme bob@example.com --role emperor").bad().contains("no org role"));
+    // Found by an attacker: whoever an operator stopped could not be made less, either.
+    for name in ["cat@example.com", "dan@example.com"] {
+        create(&place, name).good();
+    }
+    place.run("org add acme cat@example.com").good();
+    for name in ["cat@example.com", "dan@example.com"] {
+        place.run(&format!("user ban {name}")).good();
+    }
+    place.run("org add acme cat@example.com --role viewer").good();
+    assert!(place.run("org add acme dan@example.com --role viewer").bad().contains("may not act now"));
 }
 
 #[test]
