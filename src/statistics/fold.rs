@@ -54,10 +54,16 @@ impl Folder {
 
     /// Counts what is new, if that is for this gateway to do; how many entries.
     pub async fn turn(&self) -> Result<u64, Error> {
+        let counted = self.count().await;
+        self.app.metrics.statistics_behind(behind(&self.app.db).await?);
+        counted
+    }
+
+    async fn count(&self) -> Result<u64, Error> {
         let db = &self.app.db;
         let mut counted = 0;
         for _ in 0..BATCHES {
-            if store::cursor(db).await? >= audit::head(db).await?.seq {
+            if behind(db).await? == 0 {
                 break;
             }
             if !lease::take(db, LEASE, &self.holder, self.app.now(), HELD_FOR).await? {
@@ -90,6 +96,13 @@ impl Folder {
         *self.forgot.lock().unwrap_or_else(PoisonError::into_inner) = hour;
         Ok(())
     }
+}
+
+/// How many entries nobody has counted yet.
+pub(super) async fn behind(db: &Db) -> Result<i64, Error> {
+    // The cursor first: it never passes what is asked for after it.
+    let counted = store::cursor(db).await?;
+    Ok((audit::head(db).await?.seq - counted).max(0))
 }
 
 /// Counts the next entries, so many at most; how many. 0 where there are none, or somebody else counted them.

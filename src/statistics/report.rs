@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use super::calendar::{date, day, last_days};
 use super::counters::{Counters, LOGIN, LOGIN_FAILED, REFRESHED, REGISTERED};
+use super::fold::behind;
 use super::store;
 use crate::account::{self, Census};
-use crate::audit;
 use crate::base::{Id, Timestamp};
 use crate::session;
 use crate::store::{Db, Error};
@@ -43,7 +43,7 @@ pub async fn report(db: &Db, site: Id, now: Timestamp, days: u16) -> Result<Repo
     let first = all.first().copied().unwrap_or(now);
     let counters = Counters::days(db, site, first).await?;
     let counted_to = store::cursor(db).await?;
-    let behind = (audit::head(db).await?.seq - counted_to).max(0);
+    let behind = behind(db).await?;
     let of = |starts_at: Timestamp| {
         let when = || starts_at..day(starts_at.days() + 1);
         Day {

@@ -156,6 +156,11 @@ async fn prune(db: &Db, to: i64) {
     assert!(write(db, sql("DELETE FROM audit WHERE seq <= ?").bind(to)).await > 0);
 }
 
+/// Whether metrics say that so many entries are not counted yet.
+fn shows(app: &App, rows: i64) -> bool {
+    app.metrics.render().contains(&format!("portcullis_statistics_behind {rows}\n"))
+}
+
 /// Folds until nothing is left; how many entries this one counted.
 async fn fold_all(db: &Db, most: u32) -> u64 {
     let mut all = 0;
@@ -264,6 +269,7 @@ on_every_store! {
         assert_eq!(here.turn().await.unwrap(), 13);
         happen(&app, story(1)).await;
         assert_eq!(there.turn().await.unwrap(), 0, "the other one does it");
+        assert!(shows(&app, 0) && shows(&other, 13));
         app.clock.advance(Duration::from_mins(2));
         assert_eq!(there.turn().await.unwrap(), 13);
         assert_eq!(here.turn().await.unwrap(), 0);
