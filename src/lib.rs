@@ -79,6 +79,7 @@ pub mod apikey;
 pub mod profile;
 pub mod privacy;
 pub mod trail;
+pub mod statistics;
 pub mod administration;
 pub mod web;
 pub mod gate;

@@ -4,6 +4,7 @@
 //! requests at once cannot both win. Each operation is one conditional write with its audit event;
 //! what follows from it in other slices (sessions end) follows through reactions.
 
+mod census;
 mod flag;
 mod record;
 mod search;
@@ -17,6 +18,7 @@ use crate::audit::{AccountEvent, Contact, How};
 use crate::base::{Email, Id, Number, Timestamp};
 use crate::store::{Error, FromRow, Source};
 
+pub use census::{Census, census};
 pub use flag::{Flag, Lowered, lower, raise};
 pub use record::{
     Account, Channel, Field, Lock, MustChange, NewAccount, NotAReference, NotAUsername, PasswordHash,

@@ -33,6 +33,7 @@ mod role;
 mod routes;
 mod run;
 mod schema;
+mod stats;
 mod user;
 
 use std::path::PathBuf;
@@ -87,6 +88,7 @@ enum Command {
     Approvals(approvals::Approvals),
     Keys(keys::Keys),
     Audit(audit::Audit),
+    Stats(stats::Stats),
     Doctor(doctor::Doctor),
     Backup(backup::Backup),
     Restore(restore::Restore),
@@ -137,6 +139,7 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Approvals(command) => command.run(config, out),
         Command::Keys(command) => command.run(config, out),
         Command::Audit(command) => command.run(config, out),
+        Command::Stats(command) => command.run(config, out),
         Command::Doctor(command) => command.run(config, out),
         Command::Backup(command) => command.run(config, out),
         Command::Restore(command) => command.run(config, out),

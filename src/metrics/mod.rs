@@ -62,6 +62,7 @@ pub struct Metrics {
     task_panics: IntCounterVec,
     log_lines_dropped: IntCounter,
     audit_backlog: IntGauge,
+    statistics_behind: IntGauge,
     audit_rows_lost: IntCounter,
     swept: Family<IntCounter>,
     swept_at: IntGauge,
@@ -129,6 +130,7 @@ impl Metrics {
             log_lines_dropped: d
                 .counter("log_lines_dropped_total", "Log lines lost because the output did not keep up"),
             audit_backlog: d.gauge("audit_backlog", "Rows that wait to be written into the audit trail"),
+            statistics_behind: d.gauge("statistics_behind", "Audit rows that statistics have not counted yet"),
             audit_rows_lost: d
                 .counter("audit_rows_lost_total", "Rows about requests that the store did not keep up with"),
             swept: d.family::<Swept>("swept_rows_total", "Rows removed because their time was over", "kind"),
@@ -254,6 +256,11 @@ impl Metrics {
 
     pub fn audit_backlog(&self, rows: usize) {
         self.audit_backlog.set(i64::try_from(rows).unwrap_or(i64::MAX));
+    }
+
+    /// How many audit rows statistics have not counted yet.
+    pub fn statistics_behind(&self, rows: i64) {
+        self.statistics_behind.set(rows);
     }
 
     pub fn audit_row_lost(&self) {

@@ -17,6 +17,7 @@ use crate::principal::Membership;
 use crate::rbac::org_role;
 use crate::store::{Error, Source};
 
+pub mod census;
 mod context;
 mod directory;
 mod founding;

@@ -32,6 +32,7 @@ pub use due::{delete_due, sweep};
 pub use erase::{NotErased, erase_now};
 pub use export::{SHOWN_ROWS, export};
 pub use http::{Proved, Wanted, ask, hand_over, keep};
+pub use store::{Census, census};
 pub use wait::react;
 pub use words::{PAGE, reached_by};
 

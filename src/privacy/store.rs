@@ -224,3 +224,22 @@ pub(super) async fn sweep(tx: &mut Tx, before: Timestamp, most: u32) -> Result<u
     let over: Vec<(Id,)> = tx.all(over.bind(before).bind(before).bind(most)).await?;
     tx.execute(sql("DELETE FROM account_deletion WHERE id IN").list(over.into_iter().map(|(id,)| id))).await
 }
+
+/// How many deletions of a site there are, and how they stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Census {
+    pub by_status: Vec<(Status, i64)>,
+    /// Confirmed, and due before the moment that was asked for.
+    pub due: i64,
+}
+
+/// How many deletions of a site there are, and how many are due before a moment.
+pub async fn census(mut src: impl Source, site: Id, before: Timestamp) -> Result<Census, Error> {
+    let all = sql("SELECT status, COUNT(*) FROM account_deletion WHERE site_id = ? GROUP BY status");
+    let by_status = src.all(all.bind(site).push("ORDER BY status")).await?;
+    let due = sql(
+        "SELECT COUNT(*) FROM account_deletion WHERE site_id = ? AND status = 'confirmed' AND due_at < ?",
+    );
+    let (due,): (i64,) = src.one(due.bind(site).bind(before)).await?;
+    Ok(Census { by_status, due })
+}

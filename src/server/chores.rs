@@ -11,6 +11,7 @@ use crate::app::{App, WRITTEN_EVERY, prune_audit};
 use crate::audit::{Broken, HEAD_LINE, SignedHead};
 use crate::gate::Gate;
 use crate::notify::{self, Courier};
+use crate::statistics::{FOLD_EVERY, Folder};
 use crate::store::Error;
 use crate::{agent, approval, privacy};
 
@@ -72,6 +73,7 @@ pub(super) fn start(app: &Arc<App>) {
     );
     every(app, "count notices", COUNT_NOTICES, |app| async move { notify::count_waiting(&app).await });
     sweep_up(app);
+    fold(app);
     every(app, "delete accounts", MINUTE, |app| async move { privacy::delete_due(&app).await.map(drop) });
 }
 
@@ -83,6 +85,19 @@ fn sweep_up(app: &Arc<App>) {
         async move {
             if let Err(error) = sweeper.turn().await {
                 tracing::warn!(%error, "what is over was not removed");
+            }
+        }
+    });
+}
+
+/// Counts what is new in the audit trail.
+fn fold(app: &Arc<App>) {
+    let folder = Arc::new(Folder::new(Arc::clone(app)));
+    app.tasks.every("count what happened", FOLD_EVERY, FOLD_EVERY / 10, move || {
+        let folder = Arc::clone(&folder);
+        async move {
+            if let Err(error) = folder.turn().await {
+                tracing::warn!(%error, "what happened was not counted");
             }
         }
     });

@@ -11,7 +11,7 @@ use crate::http::{Access, Row, Table, page, wellknown};
 use crate::policy::Code;
 use crate::{
     administration, agent, apikey, application, approval, gate, login, organization, otp, privacy, profile,
-    rbac, trail, web,
+    rbac, statistics, trail, web,
 };
 
 /// The endpoints of the native API and those at the root.
@@ -26,6 +26,7 @@ fn rows() -> Vec<Row> {
     rows.extend(apikey::rows());
     rows.extend(privacy::rows());
     rows.extend(trail::rows());
+    rows.extend(statistics::rows());
     rows.extend(administration::rows());
     rows.extend(agent::rows());
     rows.extend(approval::rows());

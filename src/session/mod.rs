@@ -27,7 +27,7 @@ use crate::principal::{Scope, SessionFacts};
 use crate::store::{Db, Error, FromRow, Source};
 
 pub use device::{Device, MAX_LEN as MAX_DEVICE_LEN, Refused as DeviceRefused};
-pub use list::{Listed, Row, list, list_ended, listed};
+pub use list::{Listed, Row, ended_running, ended_since, list, list_ended, listed, live};
 pub use page::{PageSession, page_cookie, read_page_cookie};
 pub use rotate::{RefreshError, Refreshed, Request as RefreshRequest, Use, refresh};
 pub use start::{Login, StartError, renew, start};

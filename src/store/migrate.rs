@@ -60,6 +60,8 @@ pub const FILES: &[File] = files! {
     "0030_account_search"
     "0031_session_search"
     "0032_agent_resumed"
+    "0033_statistics"
+    "0034_census"
 };
 
 /// How far a store is with one file.

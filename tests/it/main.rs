@@ -51,6 +51,7 @@ mod codes;
 mod connection_page;
 mod cors;
 mod deletions;
+mod dashboards;
 mod data_page;
 mod differential;
 mod disabled;

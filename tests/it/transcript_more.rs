@@ -1,4 +1,4 @@
-//! The examples of the contract (sections 14, 18, 20 and 23), as `transcript` compares them.
+//! The examples of the contract (sections 14, 18, 20, 23 and 24), as `transcript` compares them.
 //! Law: a field that the contract shows is there, with the type that it has there.
 
 use portcullis::account::{self, Reference};
@@ -16,7 +16,7 @@ async fn promote(client: &Client) {
     let reference = Reference::Email(Email::parse("alice@example.com").unwrap());
     let found = account::find(&client.post.gateway.running.app.db, DEFAULT_SITE, &reference).await;
     let id = found.unwrap().expect("Alice").id;
-    for code in ["applications", "gdpr.admin", "gdpr.process"] {
+    for code in ["applications", "gdpr.admin", "gdpr.process", "dashboard.view"] {
         client.post.gateway.grant(id, permission(code)).await;
     }
 }
@@ -166,4 +166,48 @@ async fn an_account_that_goes() {
             "grace_period_ends_at": "2026", "completed_at": null, "ip_address": "", "reason": "=bye", "admin_notes": "=",
             "processed_by": null, "processed_by_email": null, "is_grace_period_expired": false}]});
     client.says("GET /admin/deletion-requests/", Value::Null, 200, listed).await;
+}
+
+#[tokio::test]
+async fn dashboards() {
+    let client = alice().await;
+    promote(&client).await;
+    let users = json!({"total": 13, "active": 12, "locked": 2, "banned": 1, "deleted": 0, "verified_email": 1,
+        "verified_phone": 2, "with_2fa": 1, "new_today": 13, "new_this_week": 13, "new_this_month": 13});
+    let stats = json!({
+        "users": users,
+        "auth": {"total_logins_today": 0, "failed_logins_today": 25, "active_refresh_tokens": 13},
+        "applications": {"total": 5, "active": 4},
+        "security": {"blacklisted_tokens": 0, "suspicious_activity_24h": 0},
+        "gdpr": {"pending": 0, "confirmed": 0, "expiring_7d": 0},
+    });
+    client.says("GET /dashboard/stats/", Value::Null, 200, stats).await;
+    let tries = json!({"total": 25, "success": 0, "failed": 25});
+    let auth = json!({
+        "login_stats": {"today": tries, "this_week": tries, "this_month": tries},
+        "login_by_method": {"total": 0},
+        "registration_stats": {"today": 13, "this_week": 13, "this_month": 13},
+        "token_stats": {"active_refresh_tokens": 13, "tokens_refreshed_today": 0, "tokens_revoked_today": 9},
+        "top_login_failure_reasons": [],
+        "charts": {"logins_per_day_7d": [{"date": "2026-11-20", "success": 0, "failed": 25}]},
+    });
+    client.says("GET /dashboard/auth/", Value::Null, 200, auth).await;
+    let security = json!({
+        "audit_summary_24h": {"total_events": 10, "by_action": {}},
+        "blacklisted_tokens": {"total_active": 0, "by_reason": {}, "expired_pending_cleanup": 0},
+        "suspicious_activity": {"last_24h": 0, "last_7d": 0, "top_ips": []},
+        "account_security": {"locked_accounts": 2, "banned_accounts": 1, "2fa_adoption_rate": 8.3, "password_changes_today": 0},
+    });
+    client.says("GET /dashboard/security/", Value::Null, 200, security).await;
+    let privacy = json!({
+        "deletion_requests": {"total": 2, "by_status": {}, "grace_period_expiring_7d": 0},
+        "data_exports": {"total_today": 0, "total_this_month": 0},
+    });
+    client.says("GET /dashboard/gdpr/", Value::Null, 200, privacy).await;
+    let organizations = json!({
+        "enabled": true, "total_organizations": 8, "active": 7, "with_sub_orgs": 6,
+        "members": {"total": 10, "avg_per_org": 1.2, "by_role": {}},
+        "top_organizations": [],
+    });
+    client.says("GET /dashboard/organizations/", Value::Null, 200, organizations).await;
 }

@@ -91,3 +91,26 @@ pub async fn list_ended(
     }
     Ok(found)
 }
+
+/// How many logins of a site can be refreshed at this moment.
+pub async fn live(mut src: impl Source, site: Id, now: Timestamp) -> Result<i64, Error> {
+    let (count,): (i64,) = src.one(store::count_live(site, now)).await?;
+    Ok(count)
+}
+
+/// How many sessions of a site were ended from a moment on and are still kept.
+pub async fn ended_since(mut src: impl Source, site: Id, since: Timestamp) -> Result<i64, Error> {
+    let (count,): (i64,) = src.one(store::count_ended_since(site, since)).await?;
+    Ok(count)
+}
+
+/// Those of them whose last access token would still count by itself, by why they were ended. An access token
+/// counts from when it was given, so from `given_after` on and no longer.
+pub async fn ended_running(
+    mut src: impl Source,
+    site: Id,
+    now: Timestamp,
+    given_after: Timestamp,
+) -> Result<Vec<(Option<String>, i64)>, Error> {
+    src.all(store::count_running(site, now, given_after)).await
+}

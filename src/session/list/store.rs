@@ -34,3 +34,28 @@ pub(super) fn ended_before(account: Option<Id>, at: Option<Timestamp>, most: u32
     let stmt = stmt.and_if(account, "account_id = ?");
     stmt.push("ORDER BY ended_at DESC, id DESC LIMIT ?").bind(most)
 }
+
+/// Which site a session is of, its account knows. Asked of each session that counts, so that nobody begins with
+/// all accounts of the site.
+const OF_SITE: &str = "AND EXISTS (SELECT 1 FROM account a WHERE a.id = s.account_id AND a.site_id = ?)";
+
+pub(super) fn count_live(site: Id, now: Timestamp) -> Stmt {
+    let stmt = sql(
+        "SELECT COUNT(*) FROM session s WHERE s.ended_at IS NULL AND s.idle_ends_at > ? AND s.ends_at > ?",
+    );
+    stmt.bind(now).bind(now).push(OF_SITE).bind(site)
+}
+
+pub(super) fn count_ended_since(site: Id, since: Timestamp) -> Stmt {
+    sql("SELECT COUNT(*) FROM session s WHERE s.ended_at >= ?").bind(since).push(OF_SITE).bind(site)
+}
+
+/// Whatever was refreshed after a moment was ended after it: that is the range of the index. The sum
+/// keeps databases from taking the range of all sessions that have not ended yet instead.
+pub(super) fn count_running(site: Id, now: Timestamp, given_after: Timestamp) -> Stmt {
+    let stmt = sql(
+        "SELECT s.end_reason, COUNT(*) FROM session s WHERE s.ended_at >= ? AND s.refreshed_at > ? AND s.ends_at + 0 > ?",
+    );
+    let stmt = stmt.bind(given_after).bind(given_after).bind(now).push(OF_SITE).bind(site);
+    stmt.push("GROUP BY s.end_reason ORDER BY s.end_reason")
+}

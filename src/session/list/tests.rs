@@ -125,3 +125,19 @@ async fn every_page_of_sessions_is_read_from_an_index_on_sqlite() {
 async fn every_page_of_sessions_is_read_from_an_index_on_postgres() {
     every_page_is_read_from_an_index(Dialect::Postgres).await;
 }
+
+/// What is counted begins with a range of the sessions that count, not with everybody's.
+#[tokio::test]
+async fn what_is_counted_is_a_range_of_an_index_on_sqlite() {
+    let store = TestStore::sqlite().await;
+    let (site, now) = (DEFAULT_SITE, Timestamp::from_millis(2000));
+    for (stmt, range) in [
+        (store::count_live(site, now), "(ended_at=? AND idle_ends_at>?)"),
+        (store::count_ended_since(site, now), "(ended_at>?)"),
+        (store::count_running(site, now, now), "(ended_at>?)"),
+    ] {
+        let plan = plan(store.db(), stmt).await;
+        assert!(plan.starts_with("SEARCH s USING ") && plan.contains(range), "{plan}");
+        assert!(!plan.contains("SCAN"), "{plan}");
+    }
+}

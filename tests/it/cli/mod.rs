@@ -20,6 +20,7 @@ mod people;
 mod reload;
 mod soak;
 mod spent;
+mod stats;
 mod store;
 mod supervisor;
 mod trail;
