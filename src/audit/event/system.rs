@@ -2,6 +2,8 @@
 //!
 //! Law: what is taken out of the audit trail leaves a row in it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::audit::Subject;
@@ -17,6 +19,16 @@ pub enum SystemEvent {
     /// Rows up to and including this number were removed because their time was over. The first
     /// row that is left follows a row with this hash.
     AuditPruned { to_seq: i64, hash: String },
+    /// Somebody took rows away in a file: those that these words found, as many where that was known when the
+    /// first of them left.
+    AuditExported {
+        format: &'static str,
+        filters: BTreeMap<&'static str, String>,
+        rows: Option<usize>,
+        /// Whose rows were asked for.
+        #[serde(skip)]
+        account: Option<Id>,
+    },
     /// Somebody was to be told something and was not.
     NoticeGivenUp {
         id: Id,
@@ -34,6 +46,7 @@ impl SystemEvent {
             Self::ConfigReloaded { .. } => "config_reloaded",
             Self::RequestPassed { .. } => "request_passed",
             Self::AuditPruned { .. } => "audit_pruned",
+            Self::AuditExported { .. } => "audit_exported",
             Self::NoticeGivenUp { .. } => "notice_given_up",
         }
     }
@@ -44,7 +57,19 @@ impl SystemEvent {
             Self::ConfigReloaded { .. }
             | Self::RequestPassed { .. }
             | Self::AuditPruned { .. }
+            | Self::AuditExported { .. }
             | Self::NoticeGivenUp { .. } => Vec::new(),
+        }
+    }
+
+    /// Whom it is about.
+    pub const fn account(&self) -> Option<Id> {
+        match self {
+            Self::AuditExported { account, .. } => *account,
+            Self::ConfigReloaded { .. }
+            | Self::RequestPassed { .. }
+            | Self::AuditPruned { .. }
+            | Self::NoticeGivenUp { .. } => None,
         }
     }
 }

@@ -155,6 +155,30 @@ async fn a_fresh_beginning_that_somebody_removed_is_found_by_an_older_line_of_th
 }
 
 #[tokio::test]
+async fn an_export_is_a_file_for_its_owner_and_an_entry() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = place();
+    assert_eq!(place.run("audit export --format csv --out trail.csv").good(), "wrote trail.csv\n");
+    let file = place.path().join("trail.csv");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let csv = std::fs::read_to_string(&file).unwrap();
+    assert!(csv.starts_with("id,created_at,action,") && csv.matches("\r\n").count() == 4, "{csv}");
+    assert!(place.run("audit export --format json --out trail.csv").bad().contains("trail.csv"));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), csv, "nothing is written over");
+    let json = place.run("audit export --format json --out - --code audit_exported").json();
+    let [entry] = json.as_array().unwrap().as_slice() else { panic!("{json}") };
+    assert_eq!((&entry["actor_kind"], &entry["id"]), (&"command_line".into(), &"4".into()));
+    assert_eq!(entry["details"], serde_json::json!({"format": "csv", "filters": {}, "rows": 3}));
+    place.run("audit export --format xlsx --out trail.xlsx --since 2001-01-01 --address 192.0.2.7").good();
+    assert!(std::fs::read(place.path().join("trail.xlsx")).unwrap().starts_with(b"PK"));
+    for line in ["--format pdf --out x", "--format csv", "--out x", "--format csv --out x --code ,"] {
+        assert_eq!(place.run(&format!("audit export {line}")).code, 2, "{line}");
+    }
+    assert!(!place.path().join("x").exists());
+    place.run("audit verify").good();
+}
+
+#[tokio::test]
 async fn a_gateway_says_in_its_log_where_the_trail_ends_and_is_held_to_it() {
     let place = place();
     let text = std::fs::read_to_string(place.path().join("portcullis.yaml")).unwrap();

@@ -1,6 +1,8 @@
 //! `portcullis audit tail`: what happened, newest last, and with `--follow` what happens; `audit verify`:
-//! whether all of it is still there. Rows are read as they are: what was erased stays erased. Beside the id of an
+//! whether all of it is still there; `audit export`: a file of it. Rows are read as they are: what was erased stays erased. Beside the id of an
 //! account stands what it is called now.
+
+mod export;
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -9,11 +11,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::open;
-use super::out::{AsJson, Failure, Format, Out};
 use crate::account;
 use crate::audit::{self, Broken, Kept, Row, SignedHead, Sought, Whole};
 use crate::base::{Clock as _, Id, SystemClock, Timestamp};
+use crate::cli::open;
+use crate::cli::out::{AsJson, Failure, Format, Out};
 use crate::config::{self, Config};
 use crate::crypto::seal::SealKey;
 use crate::store::{Db, Error};
@@ -29,6 +31,7 @@ pub struct Audit {
 enum Command {
     Tail(Tail),
     Verify(Verify),
+    Export(export::Export),
 }
 
 /// Check that no entry was changed, removed or put elsewhere, and name the first that was
@@ -88,6 +91,7 @@ impl Audit {
         match &self.command {
             Command::Tail(tail) => tail.run(path, out),
             Command::Verify(verify) => verify.run(path, out),
+            Command::Export(export) => export.run(path, out),
         }
     }
 }
