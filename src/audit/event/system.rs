@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::audit::Subject;
-use crate::base::Id;
+use crate::base::{Id, Timestamp};
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
@@ -16,9 +16,9 @@ pub enum SystemEvent {
     ConfigReloaded { sha256: String },
     /// A request passed on a route that wants every one of them in the trail.
     RequestPassed { route: String, method: String },
-    /// Rows up to and including this number were removed because their time was over. The first
-    /// row that is left follows a row with this hash.
-    AuditPruned { to_seq: i64, hash: String },
+    /// Rows from the one number to the other were written before this moment, and are removed. The row after
+    /// them follows a row with this hash; `signed` is the [`crate::audit::Tombstone`] that says so.
+    AuditPruned { from_seq: i64, to_seq: i64, hash: String, before: Timestamp, signed: String },
     /// Somebody took rows away in a file: those that these words found, as many where that was known when the
     /// first of them left.
     AuditExported {

@@ -223,7 +223,7 @@ on_every_store! {
             all.extend_from_slice(&piece);
         }
         assert_eq!(read_xlsx(&all)[0].len(), 1, "the heading alone");
-        assert_eq!(audit::verify(&app.db).await.unwrap().first, 1);
+        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().first, 1);
     }
 
     async fn whose_rights_changed_gets_no_more_of_it(store: TestStore) {
