@@ -42,7 +42,7 @@ pub use epoch::Epochs;
 pub use follow::POLL;
 pub use health::Health;
 pub use in_force::{InForce, Turn};
-pub use retain::{CHANGES_KEPT_FOR, prune_audit, prune_changes};
+pub use retain::{CHANGES_KEPT_FOR, Pruned, overdue_audit, prune_audit, prune_changes};
 pub use shelf::Shelf;
 pub use sink::WRITTEN_EVERY;
 pub use stop::{Signal, StopHandle, Stops};

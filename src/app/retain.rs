@@ -1,12 +1,13 @@
 //! What is removed because its time is over: followed changes, and audit rows past their age.
 //!
-//! Law: removing audit rows is itself a change with an audit row, which holds the hash of the last
-//! row that went, so that the chain that is left can be tied to what it followed.
+//! Law: removing audit rows is itself a change with an audit row, the tombstone, which is written before the
+//! first of them goes and signed: it names the last one and its hash, so that the chain that is left can be
+//! tied to what it followed.
 
 use std::time::Duration;
 
 use super::{App, store};
-use crate::audit::{self, Actor, SystemEvent};
+use crate::audit::{self, Actor, Broken, Sought, SystemEvent, Tombstone};
 use crate::store::Error;
 
 /// Longer than any process stays silent and is then believed.
@@ -21,12 +22,65 @@ pub async fn prune_changes(app: &App) -> Result<u64, Error> {
     Ok(removed)
 }
 
-/// Removes audit rows older than `kept_for`; the number of the last one that went.
-pub async fn prune_audit(app: &App, kept_for: Duration) -> Result<Option<i64>, Error> {
+/// What was removed from the trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pruned {
+    /// The number of the row that holds the tombstone.
+    pub seq: i64,
+    pub tombstone: Tombstone,
+}
+
+/// Puts a signed tombstone in the place of the audit rows older than `kept_for`; nothing where none is. For
+/// whoever owns the tables: a gateway never does this.
+///
+/// The tombstone is written first and the rows go in pieces after it, so that nobody waits for long, and that
+/// what was cut off goes on with the next call. At no moment is the chain anything but whole.
+///
+/// # Errors
+/// The store's; or the chain is not what was written: then nothing is signed, for a tombstone would hide it.
+pub async fn prune_audit(app: &App, actor: Actor, kept_for: Duration) -> Result<Option<Pruned>, Broken> {
+    let mut tx = app.db.begin().await?;
+    audit::may_remove(&mut tx).await?;
+    tx.rollback().await?;
     let before = app.now().minus(kept_for);
-    let mut change = app.change(Actor::system()).await?;
-    let Some(head) = audit::prune(change.tx(), before).await? else { return Ok(None) };
-    change.record(SystemEvent::AuditPruned { to_seq: head.seq, hash: head.hash }).await?;
+    let whole = audit::verify(&app.db, &app.seal).await?;
+    if let Some(buried) = &whole.tombstone {
+        remove(app, buried.tombstone.to.seq).await?;
+    }
+    let Some(to) = audit::last_before(&app.db, before).await? else { return Ok(None) };
+    let from = whole.tombstone.map_or(whole.first, |buried| whole.first.max(buried.tombstone.to.seq + 1));
+    let tombstone = Tombstone::new(&app.seal, from, to.clone(), before);
+    let mut change = app.change(actor).await?;
+    let event = SystemEvent::AuditPruned {
+        from_seq: from,
+        to_seq: to.seq,
+        hash: to.hash,
+        before,
+        signed: tombstone.to_string(),
+    };
+    change.record(event).await?;
     change.commit().await?;
-    Ok(Some(head.seq))
+    remove(app, to.seq).await?;
+    let sought = Sought { code: Some("audit_pruned".to_owned()), ..Sought::default() };
+    let seq = audit::latest_of(&app.db, &sought, 1).await?.first().map_or(0, |row| row.seq);
+    Ok(Some(Pruned { seq, tombstone }))
+}
+
+/// Removes the rows up to a number that a tombstone stands for.
+async fn remove(app: &App, to: i64) -> Result<(), Error> {
+    loop {
+        let mut tx = app.db.begin().await?;
+        let is_left = audit::remove_some(&mut tx, to).await?;
+        tx.commit().await?;
+        if !is_left {
+            return Ok(());
+        }
+    }
+}
+
+/// How much older than `kept_for` the oldest audit row is: what waits for a prune.
+pub async fn overdue_audit(app: &App, kept_for: Duration) -> Result<Duration, Error> {
+    let oldest = audit::oldest(&app.db).await?;
+    let due = app.now().minus(kept_for);
+    Ok(oldest.map_or(Duration::ZERO, |oldest| due.since(oldest)))
 }

@@ -11,7 +11,7 @@ use futures::future::join_all;
 
 use super::testing::{NOON, TestApp, With};
 use super::*;
-use crate::audit::{self, AccountEvent, ApplicationEvent, EndReason, How, SessionEvent};
+use crate::audit::{self, AccountEvent, ApplicationEvent, EndReason, How, SessionEvent, SystemEvent};
 use crate::on_every_store;
 use crate::store::testing::TestStore;
 use crate::store::{Source as _, sql};
@@ -203,13 +203,70 @@ on_every_store! {
         app.clock.advance(Duration::from_hours(24 * 91));
         lock(&app, id(3)).await.unwrap();
         let kept_for = Duration::from_hours(24 * 90);
-        assert_eq!(prune_audit(&app, kept_for).await.unwrap(), Some(2));
-        assert_eq!(prune_audit(&app, kept_for).await.unwrap(), None);
+        let overdue = async || overdue_audit(&app, kept_for).await.unwrap();
+        assert_eq!(overdue().await, Duration::from_hours(24), "what a gateway tells its operator");
+        let pruned = prune_audit(&app, Actor::command_line(), kept_for).await.unwrap().unwrap();
+        assert_eq!(overdue().await, Duration::ZERO);
+        assert_eq!((pruned.seq, pruned.tombstone.from, pruned.tombstone.to.seq), (4, 1, 2));
+        assert_eq!(prune_audit(&app, Actor::command_line(), kept_for).await.unwrap(), None);
         let rows = audit::tail(&app.db, 0, 10).await.unwrap();
         assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [3, 4]);
-        assert_eq!(rows[1].code, "audit_pruned");
+        assert_eq!((rows[1].code.as_str(), rows[1].actor_kind.as_str()), ("audit_pruned", "command_line"));
         assert_eq!(rows[1].personal["detail"]["to_seq"], 2);
-        assert_eq!(audit::verify(&app.db).await.unwrap().end.seq, 4);
+        let whole = audit::verify(&app.db, &app.seal).await.unwrap();
+        assert_eq!((whole.first, whole.end.seq), (3, 4));
+        let buried = whole.tombstone.unwrap();
+        assert_eq!((buried.seq, &buried.tombstone), (4, &pruned.tombstone));
+        let stranger = audit::verify(&app.db, &SealKey::from_bytes([8; 32])).await;
+        let missing = audit::Broken::At { seq: 1, finding: audit::Finding::Missing };
+        assert_eq!(stranger, Err(missing), "a tombstone of another key stands for nothing");
+        // The tombstone itself leaves with its time, under the next one.
+        app.clock.advance(Duration::from_hours(24 * 91));
+        lock(&app, id(4)).await.unwrap();
+        let again = prune_audit(&app, Actor::command_line(), kept_for).await.unwrap().unwrap();
+        assert_eq!((again.seq, again.tombstone.from, again.tombstone.to.seq), (6, 3, 4));
+        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().first, 5);
+    }
+
+    async fn a_prune_that_was_cut_off_leaves_a_whole_chain_and_goes_on(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        for number in 1..=3 {
+            lock(&app, id(number)).await.unwrap();
+        }
+        app.clock.advance(Duration::from_hours(24 * 91));
+        let kept_for = Duration::from_hours(24 * 90);
+        // What a process leaves that is killed after the tombstone, or between two pieces.
+        let to = audit::last_before(&app.db, app.now().minus(kept_for)).await.unwrap().unwrap();
+        let tombstone = audit::Tombstone::new(&app.seal, 1, to.clone(), app.now().minus(kept_for));
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        let signed = tombstone.to_string();
+        let event = SystemEvent::AuditPruned { from_seq: 1, to_seq: 3, hash: to.hash, before: tombstone.before, signed };
+        change.record(event).await.unwrap();
+        change.commit().await.unwrap();
+        for first in [1, 2] {
+            assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().first, first);
+            let mut tx = app.db.begin().await.unwrap();
+            tx.execute(sql("DELETE FROM audit_personal WHERE seq = ?").bind(first)).await.unwrap();
+            tx.execute(sql("DELETE FROM audit WHERE seq = ?").bind(first)).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        assert_eq!(prune_audit(&app, Actor::command_line(), kept_for).await.unwrap(), None);
+        let whole = audit::verify(&app.db, &app.seal).await.unwrap();
+        assert_eq!((whole.first, whole.end.seq), (4, 4), "the rest of it went");
+    }
+
+    async fn nothing_that_was_changed_is_buried(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        for number in 1..=3 {
+            lock(&app, id(number)).await.unwrap();
+        }
+        let mut tx = app.db.begin().await.unwrap();
+        tx.execute(sql("UPDATE audit SET code = 'logout' WHERE seq = 2")).await.unwrap();
+        tx.commit().await.unwrap();
+        app.clock.advance(Duration::from_hours(24 * 91));
+        let refused = prune_audit(&app, Actor::command_line(), Duration::from_hours(24 * 90)).await;
+        assert_eq!(refused, Err(audit::Broken::At { seq: 2, finding: audit::Finding::Changed }));
+        assert_eq!(audit::head(&app.db).await.unwrap().seq, 3, "nothing was signed and nothing went");
     }
 }
 

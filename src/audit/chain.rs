@@ -11,9 +11,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::store::{self, NewRow};
-use super::{Actor, Event, SignedHead};
+use super::{Actor, Event, SignedHead, Tombstone};
 use crate::base::{Random, Timestamp};
 use crate::crypto::digest::{hex, sha256_hex};
+use crate::crypto::seal::SealKey;
 use crate::store::{Error, Source, Tx};
 
 /// Characters of a `User-Agent` that a row has.
@@ -180,17 +181,30 @@ pub struct Whole {
     /// The number of the first row that is there; 1 where none was pruned, and where there are none.
     pub first: i64,
     pub end: Head,
+    /// What stands for the rows before the first one.
+    pub tombstone: Option<Buried>,
+}
+
+impl Whole {
+    /// Whether a row that was written then was old enough for the tombstone.
+    fn buried_before(&self, written_at: Timestamp) -> bool {
+        self.tombstone.as_ref().is_some_and(|buried| written_at < buried.tombstone.before)
+    }
+}
+
+/// A tombstone, and the number of the row that holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Buried {
+    pub seq: i64,
+    pub tombstone: Tombstone,
 }
 
 /// Reads the whole chain and checks every link. What was pruned by its age is not missed: a row of the
-/// chain says up to which one, and the chain begins with the row after it. Whoever writes to the store can
-/// write such a row as well, so that it was time is what [`kept`] is for.
-pub async fn verify(mut source: impl Source) -> Result<Whole, Broken> {
+/// chain holds a tombstone, signed with the seal key, that says up to which one. While a prune is under way
+/// some of the rows that it names are still there, and have to be what they were.
+pub async fn verify(mut source: impl Source, seal: &SealKey) -> Result<Whole, Broken> {
     let head = store::head(&mut source).await?;
-    let (mut first, mut last): (i64, Option<Head>) = (1, None);
-    // The row before the first one, until it is accounted for.
-    let mut pruned: Option<Head> = None;
-    let mut pruned_before = 0;
+    let (mut beginning, mut last): (Option<Beginning>, Option<Head>) = (None, None);
     loop {
         let after = last.as_ref().map_or(0, |last| last.seq);
         let rows = store::links(&mut source, after, PAGE).await?;
@@ -202,38 +216,70 @@ pub async fn verify(mut source: impl Source) -> Result<Whole, Broken> {
                 let seq = if finding == Finding::Missing { after_of(last.as_ref()) } else { row.seq };
                 return Err(Broken::At { seq, finding });
             }
-            if last.is_none() && row.seq > 1 {
-                first = row.seq;
-                pruned = Some(Head { seq: row.seq - 1, hash: row.prev_hash.clone() });
-            }
-            if let Some(tombstone) = tombstone(&row) {
-                pruned_before = pruned_before.max(tombstone.seq);
-                pruned = pruned.filter(|missing| *missing != tombstone);
+            let beginning = beginning.get_or_insert_with(|| Beginning::at(&row));
+            if let Some(tombstone) = buried(seal, &row) {
+                beginning.account(&mut source, tombstone).await?;
             }
             last = Some(Head { seq: row.seq, hash: row.hash });
         }
     }
-    if let Some(missing) = pruned {
-        // Where more is gone than was pruned, the first row that should be there is the one after that.
-        let seq = if pruned_before < missing.seq { pruned_before + 1 } else { 1 };
-        return Err(Broken::At { seq, finding: Finding::Missing });
-    }
+    let (first, tombstone) = beginning.map_or(Ok((1, None)), Beginning::judged)?;
     // Rows that were committed while we read are fine; a tail that is gone is not.
     let last = last.unwrap_or(Head { seq: 0, hash: String::new() });
     if last.seq < head.seq || (last.seq == head.seq && last.hash != head.hash) {
         return Err(Broken::At { seq: last.seq + 1, finding: Finding::Missing });
     }
-    Ok(Whole { first, end: last })
+    Ok(Whole { first, end: last, tombstone })
 }
 
-/// What a row says that was pruned, last of all.
-fn tombstone(row: &store::Link) -> Option<Head> {
+/// The first row that is there, and what is said of those before it.
+struct Beginning {
+    first: i64,
+    prev_hash: String,
+    tombstone: Option<Buried>,
+    /// Up to where any tombstone reaches.
+    reached: i64,
+}
+
+impl Beginning {
+    fn at(row: &store::Link) -> Self {
+        Self { first: row.seq, prev_hash: row.prev_hash.clone(), tombstone: None, reached: 0 }
+    }
+
+    /// Takes a tombstone that accounts for every row before the first one.
+    async fn account(&mut self, source: impl Source, buried: Buried) -> Result<(), Error> {
+        let to = &buried.tombstone.to;
+        self.reached = self.reached.max(to.seq);
+        let hash = match to.seq - self.first {
+            ..-1 => None,
+            -1 => Some(self.prev_hash.clone()),
+            0.. => store::hash_of(source, to.seq).await?,
+        };
+        if self.first > 1 && hash.as_ref() == Some(&to.hash) {
+            self.tombstone = Some(buried);
+        }
+        Ok(())
+    }
+
+    fn judged(self) -> Result<(i64, Option<Buried>), Broken> {
+        let Self { first, tombstone, reached, .. } = self;
+        if first > 1 && tombstone.is_none() {
+            // Where more is gone than was pruned, the first row that should be there is the one after that.
+            let seq = if reached < first - 1 { reached + 1 } else { 1 };
+            return Err(Broken::At { seq, finding: Finding::Missing });
+        }
+        Ok((first, tombstone))
+    }
+}
+
+/// The tombstone that a row holds, if it is one that was signed with this key.
+fn buried(seal: &SealKey, row: &store::Link) -> Option<Buried> {
     if row.code != PRUNED {
         return None;
     }
     let content: Value = serde_json::from_str(row.content.as_deref()?).ok()?;
-    let detail = &content["detail"];
-    Some(Head { seq: detail["to_seq"].as_i64()?, hash: detail["hash"].as_str()?.to_owned() })
+    let tombstone = Tombstone::read(seal, content["detail"]["signed"].as_str()?).ok()?;
+    Some(Buried { seq: row.seq, tombstone })
 }
 
 /// What became of a row that was vouched for.
@@ -262,7 +308,7 @@ pub async fn kept(
         Some(_) => Err(Broken::At { seq: vouched.seq, finding: Finding::Rewritten }),
         // The chain is whole, so what is not in it was pruned; nothing at all was vouched for as such.
         None if vouched.seq == 0 => Ok(Kept::Yes),
-        None if *written_at < pruned_before => Ok(Kept::Pruned),
+        None if *written_at < pruned_before && whole.buried_before(*written_at) => Ok(Kept::Pruned),
         // Whoever can write everything can say that it was pruned; that it was not yet time they cannot change.
         None => Err(Broken::At { seq: vouched.seq, finding: Finding::Missing }),
     }

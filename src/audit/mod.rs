@@ -9,12 +9,13 @@ mod chain;
 mod event;
 mod store;
 mod subject;
+mod tombstone;
 mod vouch;
 #[cfg(test)]
 mod tests;
 
 pub use actor::{Actor, Who};
-pub use chain::{Broken, Finding, Head, Kept, Noted, USER_AGENT_MAX, Whole, append, kept, verify};
+pub use chain::{Broken, Buried, Finding, Head, Kept, Noted, USER_AGENT_MAX, Whole, append, kept, verify};
 pub use event::{
     AccountEvent, AgentEvent, ApiKeyEvent, ApplicationEvent, ApprovalEvent, Basis, CODES, Contact, Decided,
     Delegation, EndReason, Event, FactorEvent, How, KeyEvent, LoginFailure, OrganizationEvent, PasskeyEvent,
@@ -22,7 +23,9 @@ pub use event::{
     Voided,
 };
 pub use store::{
-    Row, Search, Sought, count_of, erase, head, latest, latest_of, one, prune, search, tail, tail_of,
+    Row, Search, Sought, count_of, erase, head, last_before, latest, latest_of, may_remove, oldest, one,
+    remove_some, search, tail, tail_of,
 };
 pub use subject::Subject;
+pub use tombstone::Tombstone;
 pub use vouch::{HEAD_LINE, NotSigned, SignedHead};

@@ -12,6 +12,8 @@ use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
 
 /// How many rows one INSERT carries: SQLite's and PostgreSQL's caps on parameters are far off.
 const BATCH: usize = 100;
+/// Rows that are looked at or removed at once.
+const PIECE: u32 = 2000;
 
 pub(super) struct NewRow {
     pub seq: i64,
@@ -327,19 +329,45 @@ pub async fn erase(tx: &mut Tx, account: Id) -> Result<u64, Error> {
     tx.execute(sql("DELETE FROM audit_personal WHERE account_id = ?").bind(account)).await
 }
 
-/// Removes what is older than `before`, from the oldest on; the last row that went.
-pub async fn prune(tx: &mut Tx, before: Timestamp) -> Result<Option<Head>, Error> {
-    // By number and not by time: a clock that was set back must not tear a hole into the chain.
-    let keep = sql("SELECT MIN(seq) FROM audit WHERE happened_at >= ?").bind(before);
-    let (first_kept,): (Option<i64>,) = tx.one(keep).await?;
-    let last = sql("SELECT seq, hash FROM audit WHERE").push(match first_kept {
-        Some(_) => "seq < ?",
-        None => "seq <= ?",
-    });
-    let bound = first_kept.unwrap_or(i64::MAX);
-    let last: Option<(i64, String)> = tx.optional(last.bind(bound).push("ORDER BY seq DESC LIMIT 1")).await?;
-    let Some((seq, hash)) = last else { return Ok(None) };
-    tx.execute(sql("DELETE FROM audit_personal WHERE seq <= ?").bind(seq)).await?;
-    tx.execute(sql("DELETE FROM audit WHERE seq <= ?").bind(seq)).await?;
-    Ok(Some(Head { seq, hash }))
+/// When the oldest row was written.
+pub async fn oldest(mut source: impl Source) -> Result<Option<Timestamp>, Error> {
+    let row: Option<(Timestamp,)> =
+        source.optional(sql("SELECT happened_at FROM audit ORDER BY seq LIMIT 1")).await?;
+    Ok(row.map(|(at,)| at))
+}
+
+/// The last row of those that the chain begins with and that were all written before `before`.
+pub async fn last_before(mut source: impl Source, before: Timestamp) -> Result<Option<Head>, Error> {
+    let mut last: Option<Head> = None;
+    loop {
+        // By number and not by time: a clock that was set back must not tear a hole into the chain.
+        let after = last.as_ref().map_or(0, |last| last.seq);
+        let some = sql("SELECT seq, happened_at, hash FROM audit WHERE seq > ? ORDER BY seq LIMIT ?");
+        let some: Vec<(i64, Timestamp, String)> = source.all(some.bind(after).bind(PIECE)).await?;
+        let (count, old) = (some.len(), some.into_iter().take_while(|(_, at, _)| *at < before));
+        let old: Vec<_> = old.collect();
+        let is_end = old.len() < count || count == 0;
+        if let Some((seq, _, hash)) = old.into_iter().next_back() {
+            last = Some(Head { seq, hash });
+        }
+        if is_end {
+            return Ok(last);
+        }
+    }
+}
+
+/// Asks the database whether it lets us remove rows, and removes none.
+pub async fn may_remove(tx: &mut Tx) -> Result<(), Error> {
+    tx.execute(sql("DELETE FROM audit_personal WHERE seq < 0")).await?;
+    tx.execute(sql("DELETE FROM audit WHERE seq < 0")).await.map(drop)
+}
+
+/// Removes some of the rows up to number `to`, the oldest first; whether any are left.
+pub async fn remove_some(tx: &mut Tx, to: i64) -> Result<bool, Error> {
+    let (first,): (Option<i64>,) = tx.one(sql("SELECT MIN(seq) FROM audit")).await?;
+    let Some(first) = first.filter(|first| *first <= to) else { return Ok(false) };
+    let bound = to.min(first + i64::from(PIECE) - 1);
+    tx.execute(sql("DELETE FROM audit_personal WHERE seq <= ?").bind(bound)).await?;
+    tx.execute(sql("DELETE FROM audit WHERE seq <= ?").bind(bound)).await?;
+    Ok(bound < to)
 }

@@ -28,6 +28,10 @@ async fn three_rows(db: &Db) {
     }
 }
 
+fn seal() -> SealKey {
+    SealKey::from_bytes([1; 32])
+}
+
 async fn falsify(db: &Db, stmt: Stmt) {
     let mut tx = db.begin().await.unwrap();
     assert!(tx.execute(stmt).await.unwrap() > 0);
@@ -35,14 +39,19 @@ async fn falsify(db: &Db, stmt: Stmt) {
 }
 
 async fn finding(db: &Db) -> (i64, Finding) {
-    match verify(db).await {
+    match verify(db, &seal()).await {
         Err(Broken::At { seq, finding }) => (seq, finding),
         other => panic!("expected a broken chain, got {other:?}"),
     }
 }
 
+fn tombstone(seal: &SealKey, from: i64, to: Head, before: Timestamp) -> SystemEvent {
+    let signed = Tombstone::new(seal, from, to.clone(), before).to_string();
+    SystemEvent::AuditPruned { from_seq: from, to_seq: to.seq, hash: to.hash, before, signed }
+}
+
 async fn verify_against(db: &Db, vouched: &SignedHead, pruned_before: Timestamp) -> Result<Kept, Broken> {
-    let whole = verify(db).await?;
+    let whole = verify(db, &seal()).await?;
     kept(db, &whole, vouched, pruned_before).await
 }
 
@@ -108,7 +117,7 @@ on_every_store! {
 
     async fn a_whole_chain_is_found_whole(store: TestStore) {
         three_rows(&store).await;
-        assert_eq!(verify(&*store).await.unwrap().end.seq, 3);
+        assert_eq!(verify(&*store, &seal()).await.unwrap().end.seq, 3);
     }
 
     async fn a_changed_row_is_found(store: TestStore) {
@@ -151,6 +160,38 @@ on_every_store! {
         assert_eq!(finding(&store).await, (1, Finding::Missing));
     }
 
+    async fn who_has_no_key_buries_nothing_and_no_tombstone_stands_for_more_than_it_says(store: TestStore) {
+        three_rows(&store).await;
+        let at = Timestamp::from_millis(1_800_000_000_001);
+        let hash = async |seq: i64| {
+            let (hash,): (String,) =
+                (&*store).one(sql("SELECT hash FROM audit WHERE seq = ?").bind(seq)).await.unwrap();
+            Head { seq, hash }
+        };
+        let write = async |event: SystemEvent| {
+            let mut tx = store.begin().await.unwrap();
+            let noted = Noted { actor: Actor::system(), at, event: event.into() };
+            append(&mut tx, &[noted], &SeededRandom::new(3)).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        let (one, two) = (hash(1).await, hash(2).await);
+        // One of another key, one that says nothing, and one of ours for the first row alone.
+        write(tombstone(&SealKey::from_bytes([2; 32]), 1, two.clone(), at)).await;
+        let signed = String::new();
+        write(SystemEvent::AuditPruned { from_seq: 1, to_seq: 2, hash: two.hash.clone(), before: at, signed }).await;
+        write(tombstone(&seal(), 1, one, at)).await;
+        falsify(&store, sql("DELETE FROM audit WHERE seq = 1")).await;
+        let whole = verify(&*store, &seal()).await.unwrap();
+        assert_eq!((whole.first, whole.tombstone.unwrap().seq), (2, 6));
+        falsify(&store, sql("DELETE FROM audit WHERE seq = 2")).await;
+        assert_eq!(finding(&store).await, (2, Finding::Missing), "the first that nobody of ours buried");
+        // The right number, and another row's hash.
+        write(tombstone(&seal(), 1, Head { seq: 2, hash: "0".repeat(64) }, at)).await;
+        assert_eq!(finding(&store).await, (1, Finding::Missing));
+        write(tombstone(&seal(), 1, two, at)).await;
+        assert_eq!(verify(&*store, &seal()).await.unwrap().first, 3);
+    }
+
     async fn a_chain_that_was_written_anew_is_not_the_one_that_was_vouched_for(store: TestStore) {
         three_rows(&store).await;
         let vouched = SignedHead::of(&SealKey::from_bytes([1; 32]), &*store).await.unwrap();
@@ -165,7 +206,7 @@ on_every_store! {
         let back = sql("UPDATE change_counter SET last_seq = 2, last_hash = ? WHERE id = 1").bind(hash);
         tx.execute(back).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(verify(&*store).await.unwrap().end.seq, 2, "nothing in the store shows it");
+        assert_eq!(verify(&*store, &seal()).await.unwrap().end.seq, 2, "nothing in the store shows it");
         let gone = verify_against(&store, &vouched, begin).await;
         assert!(matches!(gone, Err(Broken::At { seq: 3, finding: Finding::Missing })), "{gone:?}");
         let mut tx = store.begin().await.unwrap();
@@ -173,7 +214,7 @@ on_every_store! {
         let noted = Noted { actor: Actor::system(), at: Timestamp::from_millis(1), event };
         append(&mut tx, &[noted], &SeededRandom::new(3)).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(verify(&*store).await.unwrap().end.seq, 3);
+        assert_eq!(verify(&*store, &seal()).await.unwrap().end.seq, 3);
         let anew = verify_against(&store, &vouched, begin).await;
         assert!(matches!(anew, Err(Broken::At { seq: 3, finding: Finding::Rewritten })), "{anew:?}");
     }
@@ -182,15 +223,17 @@ on_every_store! {
         three_rows(&store).await;
         let vouched = SignedHead::of(&SealKey::from_bytes([1; 32]), &*store).await.unwrap();
         let mut tx = store.begin().await.unwrap();
-        let gone = prune(&mut tx, vouched.written_at.plus(Duration::from_millis(1))).await.unwrap().unwrap();
-        let event = SystemEvent::AuditPruned { to_seq: gone.seq, hash: gone.hash }.into();
+        let later = vouched.written_at.plus(Duration::from_millis(1));
+        let gone = last_before(&mut tx, later).await.unwrap().unwrap();
+        assert!(!remove_some(&mut tx, gone.seq).await.unwrap());
+        let event = tombstone(&seal(), 1, gone, later).into();
         let noted = Noted { actor: Actor::system(), at: vouched.written_at, event };
         append(&mut tx, &[noted], &SeededRandom::new(3)).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(verify(&*store).await.unwrap().end.seq, 4, "nothing in the store shows it");
+        assert_eq!(verify(&*store, &seal()).await.unwrap().end.seq, 4, "nothing in the store shows it");
+        assert_eq!(verify(&*store, &seal()).await.unwrap().tombstone.unwrap().seq, 4);
         let early = verify_against(&store, &vouched, vouched.written_at).await;
         assert!(matches!(early, Err(Broken::At { seq: 3, finding: Finding::Missing })), "{early:?}");
-        let later = vouched.written_at.plus(Duration::from_millis(1));
         assert_eq!(verify_against(&store, &vouched, later).await, Ok(Kept::Pruned));
     }
 
@@ -206,7 +249,7 @@ on_every_store! {
         let old = Noted { actor: Actor::system(), at: Timestamp::from_millis(0), event };
         append(&mut tx, &[old], &SeededRandom::new(5)).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(verify(&*store).await.unwrap().end.seq, 4, "nothing in the store shows it");
+        assert_eq!(verify(&*store, &seal()).await.unwrap().end.seq, 4, "nothing in the store shows it");
         let backdated = SignedHead::of(&seal, &*store).await;
         assert_eq!(backdated, Err(Broken::At { seq: 4, finding: Finding::Changed }));
         let mut tx = store.begin().await.unwrap();

@@ -3,11 +3,12 @@
 //! Law: warnings of the configuration are remarks; its problems end the command.
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::out::{Failure, note};
-use crate::config::{self, Database, Loaded};
+use crate::config::{self, Config, Database, Loaded};
 use crate::store::Db;
 use crate::store::migrate::{self, State};
 
@@ -22,6 +23,29 @@ pub fn config(path: &Path) -> Result<Loaded, Failure> {
         note(format_args!("warning: {warning}"));
     }
     Ok(loaded)
+}
+
+/// Under which role a command works that changes what no gateway may.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Owner {
+    /// A file with the address of the store under the role that owns its tables, as `store` has it
+    #[arg(long, value_name = "FILE")]
+    store_file: Option<PathBuf>,
+}
+
+impl Owner {
+    /// The configuration with that store; with its own where no file was named.
+    pub fn config(&self, path: &Path) -> Result<Arc<Config>, Failure> {
+        let loaded = config(path)?.config;
+        let Some(file) = &self.store_file else { return Ok(loaded) };
+        let mut owned = Config::clone(&loaded);
+        owned.store.database = config::store_in(file).map_err(Failure::problem)?;
+        if std::mem::discriminant(&owned.store.database) != std::mem::discriminant(&loaded.store.database) {
+            let file = file.display();
+            return Err(Failure::problem(format_args!("{file} names another kind of database than `store`")));
+        }
+        Ok(Arc::new(owned))
+    }
 }
 
 /// The store as it is, for commands that have nothing to do where there is none.

@@ -91,6 +91,12 @@ impl Out {
         Ok(self.0.flush()?)
     }
 
+    /// A piece of a file.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.0.write_all(bytes)?;
+        Ok(self.0.flush()?)
+    }
+
     /// One JSON value, indented.
     pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value).map_err(Failure::problem)?;

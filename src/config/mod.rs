@@ -78,7 +78,7 @@ pub use schema::schema;
 pub use seal::{NoSealKey, SEAL_KEY_LEN, make_seal_key, seal_key};
 pub use sms::{Sms, SmsVia, Twilio};
 pub use social::{Link, Provider, ProviderKind};
-pub use storage::{Database, Keys, Shared, Store};
+pub use storage::{Database, Keys, Shared, Store, store_in};
 pub use template::{CODES as CODE_TEMPLATES, Template, fill};
 pub use token::{Algorithm, Claim, Claims, Sessions, Tokens, WhenFull};
 pub use upstream::{

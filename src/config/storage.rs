@@ -2,12 +2,12 @@
 //!
 //! Law: an address that may hold a password is a `Secret` from here on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::file::Files;
+use super::file::{self, Files};
 use super::insecure::Permitted;
 use super::place::Place;
 use super::problem::Report;
@@ -83,6 +83,36 @@ pub struct Keys {
 }
 
 const CONNECTIONS: u32 = 10;
+const ADDRESSES: &str = "write `sqlite://PATH`, `postgres://USER@HOST/NAME` or `mysql://USER@HOST/NAME`";
+
+impl Database {
+    fn named(url: &str, files: &Files<'_>) -> Option<Self> {
+        match url.split_once("://")? {
+            ("sqlite", path) if !path.is_empty() && !path.contains('?') => {
+                Some(Self::Sqlite { path: files.resolve(path.as_ref()) })
+            }
+            ("postgres" | "postgresql", _) => Some(Self::Postgres { url: Secret::new(url.to_owned()) }),
+            ("mysql" | "mariadb", rest) => Some(Self::Mysql { url: Secret::new(format!("mysql://{rest}")) }),
+            _ => None,
+        }
+    }
+}
+
+/// The store whose address is all that stands in a file.
+///
+/// # Errors
+/// What is wrong with the file, in words that tell nothing of what stands in it.
+pub fn store_in(file: &Path) -> Result<Database, String> {
+    let name = file.display();
+    let bytes = file::read(file).map_err(|cause| format!("cannot read {name}: {cause}"))?;
+    if file::is_open_to_others(file) {
+        return Err(format!("everyone on this machine can read {name}: chmod 600 {name}"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| format!("{name} is not text"))?;
+    let files = Files { base: file.parent().unwrap_or(Path::new("")) };
+    Database::named(text.trim(), &files)
+        .ok_or_else(|| format!("{name} holds no address of a store: {ADDRESSES}"))
+}
 
 impl RawStore {
     pub fn check(self, files: &Files<'_>, report: &mut Report, permitted: &mut Permitted) -> Option<Store> {
@@ -91,20 +121,9 @@ impl RawStore {
             Self::Url(url) => (url, None, CONNECTIONS),
             Self::Map(map) => (map.url, map.password_file, map.connections),
         };
-        let database = match url.split_once("://") {
-            Some(("sqlite", path)) if !path.is_empty() && !path.contains('?') => {
-                Database::Sqlite { path: files.resolve(path.as_ref()) }
-            }
-            Some(("postgres" | "postgresql", _)) => Database::Postgres { url: Secret::new(url) },
-            Some(("mysql" | "mariadb", rest)) => {
-                Database::Mysql { url: Secret::new(format!("mysql://{rest}")) }
-            }
-            _ => {
-                report
-                    .problem(&place, "no such store")
-                    .hint("write `sqlite://PATH`, `postgres://USER@HOST/NAME` or `mysql://USER@HOST/NAME`");
-                return None;
-            }
+        let Some(database) = Database::named(&url, files) else {
+            report.problem(&place, "no such store").hint(ADDRESSES);
+            return None;
         };
         let Some(file) = password_file else { return Some(Store { database, connections }) };
         let place = place.key("password_file");
@@ -199,6 +218,27 @@ mod tests {
         assert_eq!(put("redis://cache", "x y").unwrap(), "redis://:x%20y@cache");
         assert_eq!(put("redis://cache/1?a=b@c", "x").unwrap(), "redis://:x@cache/1?a=b@c");
         assert_eq!(put("mysql://gw:old@db/gw", "new"), None);
+    }
+
+    #[test]
+    fn an_address_in_a_file_is_read_if_nobody_else_can_and_is_told_to_nobody() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("owner.url");
+        let put = |text: &str, mode: u32| {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            store_in(&path)
+        };
+        let url = Secret::new("postgres://owner:hunter2@db/gw".to_owned());
+        assert_eq!(put("postgres://owner:hunter2@db/gw\n", 0o600), Ok(Database::Postgres { url }));
+        let beside = Database::Sqlite { path: folder.path().join("a.db") };
+        assert_eq!(put("sqlite://a.db", 0o600), Ok(beside));
+        for (text, mode) in [("postgres://owner:hunter2@db/gw", 0o644), ("hunter2", 0o600), ("", 0o600)] {
+            let refused = put(text, mode).unwrap_err();
+            assert!(refused.contains("owner.url") && !refused.contains("hunter2"), "{refused}");
+        }
+        assert!(store_in(&folder.path().join("none")).is_err());
     }
 
     #[test]

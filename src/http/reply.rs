@@ -12,13 +12,16 @@ use serde::Serialize;
 
 use super::cookie::SetCookie;
 use super::error::ApiError;
+use super::feed::Feed;
 
-/// A finished answer.
+/// A finished answer, or the beginning of one.
 #[derive(Clone)]
 pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// What follows `body`, made while it is sent; nothing where that is all.
+    pub feed: Option<Feed>,
 }
 
 impl fmt::Debug for Reply {
@@ -32,7 +35,7 @@ impl Reply {
     /// An answer without a body.
     #[must_use]
     pub fn empty(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Bytes::new() }
+        Self { status, headers: HeaderMap::new(), body: Bytes::new(), feed: None }
     }
 
     /// A body of a given type. `Cache-Control: no-store` until [`Reply::cached`] says otherwise.
@@ -41,7 +44,7 @@ impl Reply {
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Self { status, headers, body: body.into() }
+        Self { status, headers, body: body.into(), feed: None }
     }
 
     /// A JSON body. What cannot be serialised is our fault and becomes a bare 500.
@@ -54,6 +57,13 @@ impl Reply {
                 Self::empty(StatusCode::INTERNAL_SERVER_ERROR)
             }
         }
+    }
+
+    /// The same answer, with more to come.
+    #[must_use]
+    pub fn fed_by(mut self, feed: Feed) -> Self {
+        self.feed = Some(feed);
+        self
     }
 
     /// The same answer with a header set, replacing one of that name.

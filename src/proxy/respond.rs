@@ -7,15 +7,16 @@
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Response, StatusCode};
 use bytes::Bytes;
-use pingora::Result;
+use futures::StreamExt as _;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
 
 use super::ctx::Ctx;
 use super::hygiene;
 use crate::gate::Rejection;
 use crate::gate::head::Kind;
-use crate::http::Reply;
+use crate::http::{Feed, Reply};
 
 /// Tells the caller that the request goes no further.
 pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, rejection: Rejection) -> Result<()> {
@@ -34,24 +35,68 @@ pub(super) async fn refuse(session: &mut Session, ctx: &mut Ctx, rejection: Reje
     answer(session, ctx, reply).await
 }
 
-/// Sends a finished answer.
-pub(super) async fn answer(session: &mut Session, ctx: &mut Ctx, reply: Reply) -> Result<()> {
+/// Sends an answer, and what is made of it while it is sent.
+pub(super) async fn answer(session: &mut Session, ctx: &mut Ctx, mut reply: Reply) -> Result<()> {
+    // Where nobody reads it, nothing of it is made.
+    let feed = reply.feed.take().filter(|_| ctx.method != Method::HEAD);
     let mut parts = Response::new(()).into_parts().0;
     parts.status = reply.status;
     parts.headers = reply.headers;
     let has_body = !matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if has_body {
+    if has_body && feed.is_none() {
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
+    }
+    if feed.is_some() && !session.is_http2() {
+        if ctx.knows_chunks() {
+            parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        } else {
+            // The end of the connection is the end of the answer.
+            session.set_keepalive(None);
+        }
     }
     hygiene::finish_answer(&mut parts.headers, ctx);
     let head = ResponseHeader::from(parts);
     ctx.ending.status = reply.status.as_u16();
+    if let Some(feed) = feed {
+        session.write_response_header(Box::new(head), false).await?;
+        return Box::pin(pour(session, ctx, reply.body, feed)).await;
+    }
     let is_bare = ctx.method == Method::HEAD || !has_body || reply.body.is_empty();
     session.write_response_header(Box::new(head), is_bare).await?;
     if is_bare {
         return Ok(());
     }
     session.write_response_body(Some(reply.body), true).await
+}
+
+/// Sends the pieces of an answer as they are made. Where one cannot be made, the answer ends without its
+/// end, so that nobody takes what came for the whole.
+async fn pour(session: &mut Session, ctx: &Ctx, first: Bytes, feed: Feed) -> Result<()> {
+    send(session, first).await?;
+    let mut pieces = feed.into_stream();
+    while let Some(piece) = pieces.next().await {
+        match piece {
+            Ok(piece) => send(session, piece).await?,
+            Err(cut) => {
+                tracing::warn!(id = ctx.request_id(), cause = cut.cause, "an answer was cut off");
+                session.set_keepalive(None);
+                return Err(Error::explain(ErrorType::InternalError, "an answer was cut off"));
+            }
+        }
+    }
+    session.write_response_body(None, true).await
+}
+
+/// How much is written within one pause of the client's.
+const AT_ONCE: usize = 64 * 1024;
+
+/// Sends a piece in parts, each of which has its own time.
+async fn send(session: &mut Session, mut piece: Bytes) -> Result<()> {
+    while !piece.is_empty() {
+        let part = piece.split_to(piece.len().min(AT_ONCE));
+        session.write_response_body(Some(part), false).await?;
+    }
+    Ok(())
 }
 
 /// What is told about a request that has no id.
@@ -104,7 +149,7 @@ fn grpc(rejection: &Rejection) -> Reply {
     if let Ok(message) = HeaderValue::try_from(message.replace('%', "%25")) {
         headers.insert(HeaderName::from_static("grpc-message"), message);
     }
-    Reply { status: StatusCode::OK, headers, body: Bytes::new() }
+    Reply { status: StatusCode::OK, headers, body: Bytes::new(), feed: None }
 }
 
 /// The nearest of gRPC's status codes.

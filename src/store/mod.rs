@@ -13,6 +13,7 @@ mod column;
 mod db;
 mod dialect;
 mod error;
+pub mod grant;
 mod held;
 mod life;
 pub mod lease;

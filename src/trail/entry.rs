@@ -1,6 +1,8 @@
 //! One row of the trail as the wire shows it: who, for whom, by which agent, because of what.
 //! Law: what was erased is null, never made up; ids are those of the rest of the API.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -72,5 +74,83 @@ impl Entry {
             details: detail.clone(),
             created_at: row.happened_at.rfc3339(),
         }
+    }
+}
+
+/// What the columns of an exported trail are called: as the fields of the wire are.
+pub(super) const COLUMNS: [&str; 18] = [
+    "id",
+    "created_at",
+    "action",
+    "actor_kind",
+    "actor_id",
+    "user",
+    "user_email",
+    "agent_token",
+    "on_behalf_of",
+    "prompt_trace_id",
+    "approval",
+    "organization",
+    "request_id",
+    "ip_address",
+    "user_agent",
+    "application",
+    "application_name",
+    "details",
+];
+
+/// What stands in one column of one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cell<'a> {
+    Nothing,
+    Number(i64),
+    Text(Cow<'a, str>),
+}
+
+impl Entry {
+    /// The row under [`COLUMNS`].
+    pub(super) fn cells(&self) -> [Cell<'_>; COLUMNS.len()] {
+        [
+            self.id.parse().map_or_else(|_| Cell::from(&self.id), Cell::Number),
+            (&self.created_at).into(),
+            (&self.action).into(),
+            (&self.actor_kind).into(),
+            (&self.actor_id).into(),
+            self.user.into(),
+            (&self.user_email).into(),
+            (&self.agent_token).into(),
+            self.on_behalf_of.into(),
+            (&self.prompt_trace_id).into(),
+            (&self.approval).into(),
+            (&self.organization).into(),
+            (&self.request_id).into(),
+            (&self.ip_address).into(),
+            (&self.user_agent).into(),
+            self.application.into(),
+            (&self.application_name).into(),
+            if self.details.is_null() {
+                Cell::Nothing
+            } else {
+                Cell::Text(Cow::Owned(self.details.to_string()))
+            },
+        ]
+    }
+}
+
+impl<'a> From<&'a String> for Cell<'a> {
+    fn from(text: &'a String) -> Self {
+        if text.is_empty() { Self::Nothing } else { Self::Text(Cow::Borrowed(text)) }
+    }
+}
+
+impl<'a> From<&'a Option<String>> for Cell<'a> {
+    fn from(text: &'a Option<String>) -> Self {
+        text.as_ref().map_or(Self::Nothing, Self::from)
+    }
+}
+
+impl From<Option<i64>> for Cell<'_> {
+    fn from(number: Option<i64>) -> Self {
+        number.map_or(Self::Nothing, Self::Number)
     }
 }

@@ -2,16 +2,18 @@
 //!
 //! Law: filters that there are not are refused by name: nobody takes a list for narrower than it is.
 
+use ::http::{HeaderValue, Method, StatusCode, header};
+use bytes::Bytes;
 use schemars::JsonSchema;
 
 use super::entry::Entry;
+use super::export::{Export, Format, Grounds};
+use super::filter::Filters;
 use super::people::Names;
-use super::query::{address, application_named, moment, whom};
-use crate::agent;
-use crate::audit::{self, Search};
-use crate::base::{Id, Timestamp};
+use crate::audit::{self, Search, Subject};
 use crate::http::{
-    ApiError, Call, Cursor, ErrorCode, Fields, FromFields, Json, Keyset, Nothing, Query, Row, get,
+    ApiError, Call, Cursor, Cut, ErrorCode, Feed, Fields, FromFields, Json, Keyset, Nothing, Query, Reply,
+    Row, get,
 };
 
 pub(super) fn rows() -> Vec<Row> {
@@ -20,6 +22,11 @@ pub(super) fn rows() -> Vec<Row> {
             .allow("security.view")
             .strict()
             .about("What happened, page by page, the latest first"),
+        get("/admin/audit-logs/export/", export)
+            .allow("security.view")
+            .strict()
+            .audited(&["audit_exported"])
+            .about("What happened, as a file: csv, json or xlsx, the latest first"),
         get("/admin/audit-logs/{id}/", show)
             .allow("security.view")
             .codes(&[ErrorCode::NotFound])
@@ -27,99 +34,80 @@ pub(super) fn rows() -> Vec<Row> {
     ]
 }
 
-/// What is looked for.
+/// What is looked for, and from where on.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "AuditLogQuery")]
 struct ListQuery {
     #[schemars(flatten)]
     cursor: Cursor,
-    /// Whom it is about, by number or id; with an agent, on whose behalf.
-    #[schemars(skip_serializing_if = "Option::is_none")]
-    user_id: Option<String>,
-    /// Words for what happened, joined by commas.
-    #[schemars(skip_serializing_if = "Option::is_none")]
-    action: Option<String>,
-    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
-    ip_address: Option<std::net::IpAddr>,
-    #[schemars(skip_serializing_if = "Option::is_none")]
-    application_id: Option<String>,
-    /// The agent token that did it, by number or id.
-    #[schemars(skip_serializing_if = "Option::is_none")]
-    agent_token: Option<String>,
-    /// An organization, by its id.
-    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
-    organization: Option<Id>,
-    /// The prompt that caused it.
-    #[schemars(skip_serializing_if = "Option::is_none")]
-    prompt_trace_id: Option<String>,
-    #[schemars(skip_serializing_if = "Option::is_none")]
-    request_id: Option<String>,
-    /// RFC 3339, or a day.
-    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
-    date_from: Option<Timestamp>,
-    /// Before this moment.
-    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
-    date_to: Option<Timestamp>,
+    #[schemars(flatten)]
+    filters: Filters,
 }
 
 impl FromFields for ListQuery {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         let cursor = Cursor::from_fields(fields);
-        let user_id = fields.optional("user_id").text();
-        let action = fields.optional("action").text();
-        let unknown = codes_of(action.as_deref()).find(|code| !audit::CODES.contains(code));
-        if let Some(code) = unknown {
-            fields.problem("action", format!("There is no event \"{code}\"."));
-        }
-        let ip_address = address(fields);
-        let application_id = fields.optional("application_id").text();
-        let agent_token = fields.optional("agent_token").text();
-        let organization =
-            fields.optional("organization").parsed(|text| text.parse::<Id>().map_err(|_| "Not an id."));
-        let prompt_trace_id = fields.optional("prompt_trace_id").text();
-        let request_id = fields.optional("request_id").text();
-        let date_from = moment(fields, "date_from");
-        let date_to = moment(fields, "date_to");
-        Some(Self {
-            cursor,
-            user_id,
-            action,
-            ip_address,
-            application_id,
-            agent_token,
-            organization,
-            prompt_trace_id,
-            request_id,
-            date_from,
-            date_to,
-        })
+        Some(Self { cursor, filters: Filters::from_fields(fields) })
     }
 }
 
-/// The events that are asked for; none: all of them.
-fn codes_of(action: Option<&str>) -> impl Iterator<Item = &str> {
-    action.unwrap_or_default().split(',').map(str::trim).filter(|code| !code.is_empty())
+/// What is to be in a file of which kind.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "AuditExportQuery")]
+struct ExportQuery {
+    /// `csv`, `json` or `xlsx`.
+    #[schemars(with = "String")]
+    format: Format,
+    #[schemars(flatten)]
+    filters: Filters,
+}
+
+impl FromFields for ExportQuery {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let known = |name: &str| Format::named(name).ok_or("One of csv, json and xlsx.");
+        let format = fields.required("format").parsed(known);
+        let filters = Filters::from_fields(fields);
+        Some(Self { format: format?, filters })
+    }
 }
 
 async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Keyset<Entry>>, ApiError> {
     let site = call.person()?.account.site;
-    let search = Search {
-        codes: codes_of(query.action.as_deref()).map(str::to_owned).collect(),
-        account: whom(&call, "user_id", query.user_id.as_deref()).await?,
-        agent: agent_named(&call, site, query.agent_token.as_deref()).await?,
-        application: application_named(&call, site, query.application_id.as_deref()).await?,
-        organization: query.organization,
-        address: query.ip_address.map(|address| address.to_string()),
-        request_id: query.request_id,
-        trace: query.prompt_trace_id,
-        since: query.date_from,
-        until: query.date_to,
-        before: query.cursor.place(),
-    };
+    let search = Search { before: query.cursor.place(), ..query.filters.search(&call).await? };
     let rows = audit::search(&call.app.db, site, &search, query.cursor.limit()).await?;
     let names = Names::of(&call.app, site, &rows).await?;
     let entries = rows.iter().map(|row| (row.seq, Entry::of(row, &names))).collect();
     query.cursor.page(&call, entries).map(Json)
+}
+
+async fn export(call: Call, Query(query): Query<ExportQuery>) -> Result<Reply, ApiError> {
+    let ExportQuery { format, filters } = query;
+    let person = call.person()?;
+    let grounds = [
+        Subject::Account(person.account.id),
+        Subject::Session(person.session.sid),
+        // What the permission means, and who has it by a role.
+        Subject::Catalogue,
+    ];
+    let grounds = Grounds::of(&call.app, grounds);
+    let search = filters.search(&call).await?;
+    let file = format!("attachment; filename=\"audit-{}.{}\"", day(&call), format.name());
+    let file = HeaderValue::try_from(file).map_err(ApiError::internal)?;
+    let reply = Reply::bytes(StatusCode::OK, format.media_type(), Bytes::new())
+        .with(header::CONTENT_DISPOSITION, file)
+        .with(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if call.head.method == Method::HEAD {
+        return Ok(reply);
+    }
+    let export = Export::begin(&call.app, call.actor(), search, format, grounds).await?;
+    Ok(reply.fed_by(Feed::new(export, |mut export| async move {
+        let piece = export.next().await.map_err(Cut::because)?;
+        Ok(piece.map(|piece| (piece, export)))
+    })))
+}
+
+fn day(call: &Call) -> String {
+    call.app.now().rfc3339().chars().take("2026-11-20".len()).collect()
 }
 
 async fn show(call: Call, _: Nothing) -> Result<Json<Entry>, ApiError> {
@@ -131,17 +119,4 @@ async fn show(call: Call, _: Nothing) -> Result<Json<Entry>, ApiError> {
     let names = Names::of(&call.app, site, &rows).await?;
     let [row] = &rows;
     Ok(Json(Entry::of(row, &names)))
-}
-
-async fn agent_named(call: &Call, site: Id, text: Option<&str>) -> Result<Option<Id>, ApiError> {
-    let Some(text) = text else { return Ok(None) };
-    let unknown = || ApiError::invalid("agent_token", &["There is no such agent token.".to_owned()]);
-    match text.parse::<agent::Reference>() {
-        Ok(agent::Reference::Id(id)) => Ok(Some(id)),
-        Ok(reference) => {
-            let found = agent::find(&call.app.db, reference).await?;
-            found.filter(|token| token.site == site).map(|token| Some(token.id)).ok_or_else(unknown)
-        }
-        Err(_) => Err(unknown()),
-    }
 }

@@ -7,10 +7,14 @@
 
 mod attempts;
 mod entry;
+pub mod export;
+mod filter;
 mod logs;
 mod people;
 mod query;
 mod tokens;
+
+pub use filter::codes;
 
 use crate::http::Row;
 

@@ -371,7 +371,10 @@ async fn t11_every_decision_is_in_the_trail_within_a_second() {
     );
     assert_eq!((&detail[1]["verdict"], &detail[1]["reason"]), (&json!("deny"), &json!("agent")));
     assert_eq!(detail[2]["verdict"], "limit");
-    assert!(audit::verify(&scene.gateway.running.app.db).await.is_ok(), "the chain is whole");
+    assert!(
+        audit::verify(&scene.gateway.running.app.db, &scene.gateway.running.app.seal).await.is_ok(),
+        "the chain is whole"
+    );
 }
 
 #[tokio::test]

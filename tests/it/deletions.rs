@@ -109,7 +109,8 @@ async fn a_confirmed_deletion_is_carried_out_by_whoever_may_and_means_it() {
     assert_eq!(scene.call(&scene.ada, "GET", "/me/", Value::Null).await.status, 401);
     let twice = scene.process(&id, meant).await;
     assert_eq!(told(&twice), (400, "REQUEST_NOT_CONFIRMED".to_owned()));
-    portcullis::audit::verify(&scene.post.gateway.running.app.db).await.unwrap();
+    let app = &scene.post.gateway.running.app;
+    portcullis::audit::verify(&app.db, &app.seal).await.unwrap();
 }
 
 #[tokio::test]

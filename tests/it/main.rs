@@ -40,6 +40,7 @@ mod answers;
 mod apikey;
 mod applications;
 mod applications_http;
+mod audit_export;
 mod bearer;
 mod breach;
 mod browser;

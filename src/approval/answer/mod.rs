@@ -107,7 +107,7 @@ impl Answer {
     #[must_use]
     pub fn again(self) -> Reply {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
-        let mut reply = Reply { status, headers: HeaderMap::new(), body: self.body.into() };
+        let mut reply = Reply { status, headers: HeaderMap::new(), body: self.body.into(), feed: None };
         for (name, value) in self.headers {
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(&value)) {
                 reply.headers.append(name, value);

@@ -129,7 +129,8 @@ impl Event {
             Self::Application(event) => {
                 About { account: None, organization: None, application: Some(event.application()) }
             }
-            Self::Key(_) | Self::System(_) => About { account: None, organization: None, application: None },
+            Self::System(event) => About { account: event.account(), organization: None, application: None },
+            Self::Key(_) => About { account: None, organization: None, application: None },
         }
     }
 

@@ -2,10 +2,12 @@
 //!
 //! Law: what is taken out of the audit trail leaves a row in it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::audit::Subject;
-use crate::base::Id;
+use crate::base::{Id, Timestamp};
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
@@ -14,9 +16,19 @@ pub enum SystemEvent {
     ConfigReloaded { sha256: String },
     /// A request passed on a route that wants every one of them in the trail.
     RequestPassed { route: String, method: String },
-    /// Rows up to and including this number were removed because their time was over. The first
-    /// row that is left follows a row with this hash.
-    AuditPruned { to_seq: i64, hash: String },
+    /// Rows from the one number to the other were written before this moment, and are removed. The row after
+    /// them follows a row with this hash; `signed` is the [`crate::audit::Tombstone`] that says so.
+    AuditPruned { from_seq: i64, to_seq: i64, hash: String, before: Timestamp, signed: String },
+    /// Somebody took rows away in a file: those that these words found, as many where that was known when the
+    /// first of them left.
+    AuditExported {
+        format: &'static str,
+        filters: BTreeMap<&'static str, String>,
+        rows: Option<usize>,
+        /// Whose rows were asked for.
+        #[serde(skip)]
+        account: Option<Id>,
+    },
     /// Somebody was to be told something and was not.
     NoticeGivenUp {
         id: Id,
@@ -34,6 +46,7 @@ impl SystemEvent {
             Self::ConfigReloaded { .. } => "config_reloaded",
             Self::RequestPassed { .. } => "request_passed",
             Self::AuditPruned { .. } => "audit_pruned",
+            Self::AuditExported { .. } => "audit_exported",
             Self::NoticeGivenUp { .. } => "notice_given_up",
         }
     }
@@ -44,7 +57,19 @@ impl SystemEvent {
             Self::ConfigReloaded { .. }
             | Self::RequestPassed { .. }
             | Self::AuditPruned { .. }
+            | Self::AuditExported { .. }
             | Self::NoticeGivenUp { .. } => Vec::new(),
+        }
+    }
+
+    /// Whom it is about.
+    pub const fn account(&self) -> Option<Id> {
+        match self {
+            Self::AuditExported { account, .. } => *account,
+            Self::ConfigReloaded { .. }
+            | Self::RequestPassed { .. }
+            | Self::AuditPruned { .. }
+            | Self::NoticeGivenUp { .. } => None,
         }
     }
 }

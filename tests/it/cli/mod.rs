@@ -16,6 +16,7 @@ mod import;
 mod keys;
 mod killed;
 mod obeyed;
+mod owner;
 mod people;
 mod reload;
 mod soak;

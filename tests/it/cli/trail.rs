@@ -4,13 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::app;
-use portcullis::audit::SignedHead;
-use portcullis::base::{SystemClock, SystemRandom};
+use portcullis::audit::{self, Actor, Head, Noted, SignedHead, SystemEvent, Tombstone};
+use portcullis::base::{Clock as _, SystemClock, SystemRandom, TestClock, Timestamp};
 use portcullis::config::{self, Config};
 use portcullis::crypto::seal::SealKey;
 use portcullis::server;
-use portcullis::store::{Db, Stmt, sql};
+use portcullis::store::{Db, Source as _, Stmt, sql};
 
 use super::gateway::Gateway;
 use super::{GOOD, Place};
@@ -122,9 +121,33 @@ async fn a_tail_that_was_cut_off_with_its_counter_is_found_by_what_the_log_says(
     assert_eq!(wrong(&place, &format!("audit verify --json --head {head}")).1, "rewritten");
 }
 
-/// Whoever may write to the store can write the row that says what was pruned, too.
+/// Puts a tombstone, signed with this key, in the place of the first rows.
+async fn bury(place: &Place, seal: &SealKey, to: i64, before: Timestamp) {
+    let db = Db::open(&config(place).store).await.unwrap();
+    let (hash,): (String,) = (&db).one(sql("SELECT hash FROM audit WHERE seq = ?").bind(to)).await.unwrap();
+    let signed = Tombstone::new(seal, 1, Head { seq: to, hash: hash.clone() }, before).to_string();
+    let event = SystemEvent::AuditPruned { from_seq: 1, to_seq: to, hash, before, signed };
+    let noted = Noted { actor: Actor::system(), at: SystemClock.now(), event: event.into() };
+    let mut tx = db.begin().await.unwrap();
+    audit::append(&mut tx, &[noted], &SystemRandom).await.unwrap();
+    tx.execute(sql("DELETE FROM audit_personal WHERE seq <= ?").bind(to)).await.unwrap();
+    tx.execute(sql("DELETE FROM audit WHERE seq <= ?").bind(to)).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// Whoever may write to the store can write a row that says what was pruned; it is the key that they lack.
 #[tokio::test]
-async fn a_fresh_beginning_that_somebody_removed_is_found_by_an_older_line_of_the_log() {
+async fn a_beginning_that_somebody_removed_is_found_whatever_they_write_in_its_place() {
+    let place = place();
+    let stranger = SealKey::from_bytes([9; 32]);
+    bury(&place, &stranger, 2, SystemClock.now()).await;
+    assert_eq!(wrong(&place, "audit verify --json"), (1, "missing".to_owned()));
+    assert!(place.run("audit prune").bad().contains("nothing was pruned"), "nor is it hidden by a prune");
+}
+
+/// Who has the key, too, is found by an older line of the log: it was not their time.
+#[tokio::test]
+async fn entries_that_were_buried_before_their_time_are_found_by_an_older_line_of_the_log() {
     let place = place();
     let old = signed(&place).await;
     place.run("user create zoe@example.com --no-password").good();
@@ -136,22 +159,91 @@ async fn a_fresh_beginning_that_somebody_removed_is_found_by_an_older_line_of_th
     place.write("gateway.log", &log);
     let path = place.path().join("gateway.log").display().to_string();
     let whole = place.run(&format!("audit verify --json --log {path}")).json();
-    assert_eq!((&whole["first"], &whole["unvouched"]), (&1.into(), &serde_json::Value::Null));
-    let config = config(&place);
-    let app = server::operate(&config, Arc::new(SystemClock), Arc::new(SystemRandom)).await.unwrap();
-    tamper(&place, [sql("UPDATE audit SET happened_at = happened_at + 100000000 WHERE seq = 4")]).await;
-    let gone = app::prune_audit(&app, Duration::ZERO).await.unwrap().unwrap();
-    tamper(&place, [sql("UPDATE audit SET happened_at = happened_at - 100000000 WHERE seq = 4")]).await;
-    assert_eq!(gone, 3, "but for the last one of then");
-    // The newest line alone does not show it, and the command says so.
+    assert_eq!((&whole["first"], &whole["tombstone"]), (&1.into(), &serde_json::Value::Null));
+    let key = config::seal_key(&config(&place).keys.seal_file).unwrap();
+    bury(&place, &SealKey::from_bytes(*key.expose()), 3, SystemClock.now()).await;
+    // The newest line alone does not show it, and the command says who stands for what is gone.
     let newest = place.run(&format!("audit verify --head {new}")).good();
-    assert!(newest.contains("entries 1 to 3 are gone"), "{newest}");
-    let told = place.run(&format!("audit verify --json --head {new}")).json();
-    assert_eq!((&told["first"], &told["unvouched"]), (&4.into(), &serde_json::json!([1, 3])));
+    assert!(newest.contains("entries up to 3 were pruned") && newest.contains("entry 5"), "{newest}");
     assert_eq!(wrong(&place, &format!("audit verify --json --log {path}")), (3, "missing".to_owned()));
     place.write("empty.log", "nothing of ours\n");
     let empty = place.path().join("empty.log").display().to_string();
     assert!(place.run(&format!("audit verify --log {empty}")).bad().contains("has no line"));
+}
+
+#[tokio::test]
+async fn what_is_too_old_is_pruned_for_a_tombstone_that_verify_names() {
+    let place = place_of_old();
+    let old = signed(&place).await;
+    place.run("user create ada@example.com --no-password").good();
+    let told = place.run("audit prune --json").json();
+    assert_eq!((&told["pruned"], &told["from_seq"], &told["to_seq"]), (&true.into(), &1.into(), &2.into()));
+    assert_eq!(told["tombstone"], 4);
+    assert_eq!(
+        place.run("audit prune").good(),
+        "nothing in the audit trail is older than `audit.keep_for`\n"
+    );
+    let whole = place.run(&format!("audit verify --json --head {old}")).json();
+    assert_eq!((&whole["first"], &whole["tombstone"]["seq"]), (&3.into(), &4.into()));
+    assert_eq!((&whole["tombstone"]["to_seq"], &whole["pruned_heads"]), (&2.into(), &serde_json::json!([2])));
+    let text = place.run("audit verify").good();
+    assert!(
+        text.contains("entries up to 2 were pruned") && text.contains("entry 4 is their tombstone"),
+        "{text}"
+    );
+    tamper(&place, [sql("DELETE FROM audit WHERE seq = 3")]).await;
+    assert_eq!(wrong(&place, "audit verify --json"), (3, "missing".to_owned()));
+}
+
+/// Two entries that are a hundred days old.
+fn place_of_old() -> Place {
+    let place = Place::empty();
+    let path = |name: &str| place.path().join(name).display().to_string();
+    let (store, seal) = (path("store.db"), path("seal.key"));
+    let text =
+        format!("preset: development\nstore: 'sqlite://{store}'\nkeys: {{ seal_file: '{seal}' }}\n{GOOD}");
+    place.write("portcullis.yaml", &text);
+    place.run("migrate").good();
+    config::make_seal_key(&place.path().join("seal.key"), &SystemRandom).unwrap();
+    let config = config(&place);
+    let work = async move {
+        let long_ago = SystemClock.now().minus(Duration::from_hours(24 * 100));
+        let clock = Arc::new(TestClock::at(long_ago));
+        let app = server::operate(&config, clock, Arc::new(SystemRandom)).await.unwrap();
+        for number in 1..=2 {
+            let mut change = app.change(Actor::system()).await.unwrap();
+            let event = SystemEvent::ConfigReloaded { sha256: number.to_string() };
+            change.record(event).await.unwrap();
+            change.commit().await.unwrap();
+        }
+        assert_eq!(audit::head(&app.db).await.unwrap().seq, 2);
+    };
+    std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(work)).join().unwrap();
+    place
+}
+
+#[tokio::test]
+async fn an_export_is_a_file_for_its_owner_and_an_entry() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = place();
+    assert_eq!(place.run("audit export --format csv --out trail.csv").good(), "wrote trail.csv\n");
+    let file = place.path().join("trail.csv");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let csv = std::fs::read_to_string(&file).unwrap();
+    assert!(csv.starts_with("id,created_at,action,") && csv.matches("\r\n").count() == 4, "{csv}");
+    assert!(place.run("audit export --format json --out trail.csv").bad().contains("trail.csv"));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), csv, "nothing is written over");
+    let json = place.run("audit export --format json --out - --code audit_exported").json();
+    let [entry] = json.as_array().unwrap().as_slice() else { panic!("{json}") };
+    assert_eq!((&entry["actor_kind"], &entry["id"]), (&"command_line".into(), &"4".into()));
+    assert_eq!(entry["details"], serde_json::json!({"format": "csv", "filters": {}, "rows": 3}));
+    place.run("audit export --format xlsx --out trail.xlsx --since 2001-01-01 --address 192.0.2.7").good();
+    assert!(std::fs::read(place.path().join("trail.xlsx")).unwrap().starts_with(b"PK"));
+    for line in ["--format pdf --out x", "--format csv", "--out x", "--format csv --out x --code ,"] {
+        assert_eq!(place.run(&format!("audit export {line}")).code, 2, "{line}");
+    }
+    assert!(!place.path().join("x").exists());
+    place.run("audit verify").good();
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! `portcullis audit tail`: what happened, newest last, and with `--follow` what happens; `audit verify`:
-//! whether all of it is still there. Rows are read as they are: what was erased stays erased. Beside the id of an
-//! account or an agent token stands what it is called now.
+//! whether all of it is still there; `audit export`: a file of it;
+//! `audit prune`: what is too old, out of it. Rows are read as they are: what was erased stays erased. Beside the id of an
+//! account stands what it is called now.
+
+mod export;
+mod prune;
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -10,13 +14,13 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 
-use super::open;
-use super::out::{AsJson, Failure, Format, Out};
 use crate::account;
 use crate::agent;
-use crate::audit::{self, Broken, HEAD_LINE, Kept, Row, SignedHead, Sought, Whole};
+use crate::audit::{self, Broken, Buried, HEAD_LINE, Kept, Row, SignedHead, Sought, Whole};
 use crate::base::{Clock as _, Id, SystemClock, Timestamp};
-use crate::config::{self, Config};
+use crate::cli::open;
+use crate::cli::out::{AsJson, Failure, Format, Out};
+use crate::config;
 use crate::crypto::seal::SealKey;
 use crate::store::{Db, Error};
 
@@ -31,6 +35,8 @@ pub struct Audit {
 enum Command {
     Tail(Tail),
     Verify(Verify),
+    Export(export::Export),
+    Prune(prune::Prune),
 }
 
 /// Check that no entry was changed, removed or put elsewhere, and name the first that was
@@ -88,6 +94,8 @@ impl Audit {
         match &self.command {
             Command::Tail(tail) => tail.run(path, out),
             Command::Verify(verify) => verify.run(path, out),
+            Command::Export(export) => export.run(path, out),
+            Command::Prune(prune) => prune.run(path, out),
         }
     }
 }
@@ -95,12 +103,14 @@ impl Audit {
 impl Verify {
     fn run(&self, path: &Path, out: &mut Out) -> Result<(), Failure> {
         let config = open::config(path)?.config;
-        let heads = self.heads(&config)?;
+        let key = config::seal_key(&config.keys.seal_file).map_err(Failure::problem)?;
+        let seal = SealKey::from_bytes(*key.expose());
+        let heads = self.heads(&seal)?;
         let format = self.json.format();
         open::block_on(async {
             let db = open::existing_store(&config.store).await?;
             let pruned_before = SystemClock.now().minus(config.audit.keep_for);
-            match Checked::now(&db, &heads, pruned_before).await {
+            match Checked::now(&db, &seal, &heads, pruned_before).await {
                 Ok(checked) => checked.tell(format, out),
                 Err(Broken::At { seq, finding }) => {
                     if format == Format::Json {
@@ -116,7 +126,7 @@ impl Verify {
     }
 
     /// The heads that were named and those of the log, if this seal key signed all of them.
-    fn heads(&self, config: &Config) -> Result<Vec<SignedHead>, Failure> {
+    fn heads(&self, seal: &SealKey) -> Result<Vec<SignedHead>, Failure> {
         let mut texts = self.heads.clone();
         if let Some(log) = &self.log {
             let text = read(log)?;
@@ -131,12 +141,7 @@ impl Verify {
                 }));
             }
         }
-        if texts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let key = config::seal_key(&config.keys.seal_file).map_err(Failure::problem)?;
-        let seal = SealKey::from_bytes(*key.expose());
-        let read = |text: &String| SignedHead::read(&seal, text);
+        let read = |text: &String| SignedHead::read(seal, text);
         let mut heads: Vec<_> = texts.iter().map(read).collect::<Result<_, _>>().map_err(Failure::problem)?;
         heads.sort_by(|one, other| (one.head.seq, &one.head.hash).cmp(&(other.head.seq, &other.head.hash)));
         heads.dedup();
@@ -172,41 +177,49 @@ struct Checked {
     whole: Whole,
     /// The entries of heads that have been pruned.
     pruned: Vec<i64>,
-    /// The first and the last of the entries that are gone without a head that shows that it was time.
-    unvouched: Option<(i64, i64)>,
 }
 
 impl Checked {
-    async fn now(db: &Db, heads: &[SignedHead], pruned_before: Timestamp) -> Result<Self, Broken> {
-        let whole = audit::verify(db).await?;
+    async fn now(
+        db: &Db,
+        seal: &SealKey,
+        heads: &[SignedHead],
+        pruned_before: Timestamp,
+    ) -> Result<Self, Broken> {
+        let whole = audit::verify(db, seal).await?;
         let mut pruned = Vec::new();
         for head in heads {
             if audit::kept(db, &whole, head, pruned_before).await? == Kept::Pruned {
                 pruned.push(head.head.seq);
             }
         }
-        let (from, to) = (pruned.last().map_or(1, |last| last + 1), whole.first - 1);
-        Ok(Self { whole, pruned, unvouched: (from <= to).then_some((from, to)) })
+        Ok(Self { whole, pruned })
     }
 
     fn tell(&self, format: Format, out: &mut Out) -> Result<(), Failure> {
-        let Self { whole, pruned, unvouched } = self;
+        let Self { whole, pruned } = self;
         let end = &whole.end;
         if format == Format::Json {
+            let tombstone = whole.tombstone.as_ref().map(|buried| {
+                let Buried { seq, tombstone } = buried;
+                json!({"seq": seq, "to_seq": tombstone.to.seq, "hash": tombstone.to.hash, "before": tombstone.before.rfc3339()})
+            });
             return out.json(&json!({
                 "whole": true, "first": whole.first, "seq": end.seq, "hash": end.hash,
-                "pruned_heads": pruned, "unvouched": unvouched,
+                "pruned_heads": pruned, "tombstone": tombstone,
             }));
         }
         out.line(format_args!("the audit trail is whole up to entry {} ({})", end.seq, end.hash))?;
+        if let Some(Buried { seq, tombstone }) = &whole.tombstone {
+            let (last, before) = (tombstone.to.seq, tombstone.before.rfc3339());
+            out.line(format_args!(
+                "entries up to {last} were pruned because they were written before {before}: entry {seq} is their tombstone, signed"
+            ))?;
+        }
         for seq in pruned {
             out.line(format_args!("entry {seq}, which the log vouches for, was pruned by its age"))?;
         }
-        let Some((from, to)) = unvouched else { return Ok(()) };
-        out.line(format_args!(
-            "entries {from} to {to} are gone; the trail says that they were pruned by their age, and only a line of the log \
-             from before then shows that they were: give it with --log or --head"
-        ))
+        Ok(())
     }
 }
 

@@ -1,0 +1,83 @@
+//! The trail as CSV (RFC 4180), for programs and for people who open everything with a spreadsheet.
+//!
+//! Law: no cell is a formula, whatever somebody put into a name or a header: one that could be read as such
+//! begins with an apostrophe. Control characters are written out, because readers of CSV stop at some of them.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io;
+
+use csv::{Terminator, Writer, WriterBuilder};
+
+use super::Form;
+use crate::trail::entry::{COLUMNS, Cell, Entry};
+
+pub(super) struct Csv;
+
+impl Form for Csv {
+    fn begin(&mut self) -> io::Result<Vec<u8>> {
+        let mut writer = writer();
+        writer.write_record(COLUMNS)?;
+        bytes(writer)
+    }
+
+    fn rows(&mut self, entries: &[Entry]) -> io::Result<Vec<u8>> {
+        let mut writer = writer();
+        for entry in entries {
+            for cell in entry.cells() {
+                writer.write_field(written(&cell).as_bytes())?;
+            }
+            writer.write_record(None::<&[u8]>)?;
+        }
+        bytes(writer)
+    }
+
+    fn end(&mut self) -> io::Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+}
+
+fn writer() -> Writer<Vec<u8>> {
+    WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new())
+}
+
+fn bytes(writer: Writer<Vec<u8>>) -> io::Result<Vec<u8>> {
+    writer.into_inner().map_err(csv::IntoInnerError::into_error)
+}
+
+fn written(cell: &Cell<'_>) -> String {
+    match cell {
+        Cell::Nothing => String::new(),
+        Cell::Number(number) => number.to_string(),
+        Cell::Text(text) => defused(&spelled(text)).into_owned(),
+    }
+}
+
+/// Text that no spreadsheet takes for a formula. The wide signs are taken for the narrow ones by those
+/// that are set up for languages which have them.
+pub(super) fn defused(text: &str) -> Cow<'_, str> {
+    let is_live = |first: char| {
+        matches!(
+            first,
+            '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}'
+        )
+    };
+    if text.starts_with(is_live) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+}
+
+/// Text without characters that end a reader's line, cell or file where they should not.
+fn spelled(text: &str) -> Cow<'_, str> {
+    let is_written_out = |c: char| c.is_control() && !matches!(c, '\t' | '\r' | '\n');
+    if !text.contains(is_written_out) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_written_out(c) {
+            let _ = write!(out, "{}", c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}

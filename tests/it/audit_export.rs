@@ -1,0 +1,269 @@
+//! The trail as a file over HTTP: what the list shows, in three forms, whole or visibly not.
+//!
+//! Law: who may not watch takes nothing away, what somebody takes is written down, and however long it is it
+//! takes no more memory than a piece of it.
+
+use portcullis::store::{DEFAULT_SITE, Dialect, sql};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::on_one_and_on_two;
+use crate::support::h2::H2Client;
+use crate::support::people::{Keys, PASSWORD, User, elsewhere, permission, request};
+use crate::support::raw::{Answer, exchange};
+use crate::support::{Gateway, Replicas, Upstream};
+
+const EXPORT: &str = "/admin/audit-logs/export/";
+/// What a call of the list would be shown of all that these tests do.
+const LIST: &str = "/admin/audit-logs/?page_size=100";
+const EVIL: &str = "=cmd|' /C calc'!A0";
+
+struct Scene {
+    _upstream: Upstream,
+    replicas: Replicas,
+    keys: Keys,
+    watcher: User,
+    ada: User,
+}
+
+impl Scene {
+    async fn on(dialect: Dialect) -> Self {
+        let upstream = Upstream::echo().await;
+        let yaml = format!(
+            "listen: {{ public: '127.0.0.1:0', admin: '127.0.0.1:0', h2c: true, trusted_proxies: ['127.0.0.1/32'] }}
+upstreams: {{ up: {{ servers: ['{}'] }} }}
+routes: [ {{ name: mine, match: {{ path: /mine }}, upstream: up, allow: signed_in }} ]
+",
+            upstream.address
+        );
+        let replicas = Replicas::on(dialect, &yaml).await;
+        let keys = replicas.here.application(EVIL, &[]).await;
+        let watcher = replicas.here.user("watcher", &keys).await;
+        replicas.here.grant(watcher.id, permission("security.view")).await;
+        let ada = replicas.here.user("ada", &keys).await;
+        Self { _upstream: upstream, replicas, keys, watcher, ada }
+    }
+
+    fn here(&self) -> &Gateway {
+        &self.replicas.here
+    }
+
+    fn lines(&self, user: &User) -> Vec<String> {
+        [vec![user.bearer()], self.keys.lines().to_vec()].concat()
+    }
+
+    async fn call(&self, user: &User, method: &str, path: &str) -> Answer {
+        self.here().call(method, path, &self.lines(user), &Value::Null).await
+    }
+
+    async fn export(&self, query: &str) -> Answer {
+        let answer = self.call(&self.watcher, "GET", &format!("{EXPORT}?{query}")).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+        answer
+    }
+
+    async fn list(&self, more: &str) -> Vec<Value> {
+        let answer = self.call(&self.watcher, "GET", &format!("{LIST}{more}")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.json()["next"], Value::Null, "all of it is on one page");
+        answer.json()["results"].as_array().unwrap().clone()
+    }
+
+    /// A login that fails, by a program that calls itself so.
+    async fn fail(&self, program: &str) {
+        let lines = [&self.keys.lines()[..], &[elsewhere(), format!("User-Agent: {program}")]].concat();
+        let body = json!({"email": "ada@example.com", "password": "Wrong-horse-9-battery"});
+        let answer = self.here().call("POST", "/login/email/", &lines, &body).await;
+        assert_eq!(answer.status, 401, "{}", answer.text());
+    }
+}
+
+fn cells(answer: &Answer) -> Vec<Vec<String>> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&answer.body[..]);
+    reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
+}
+
+on_one_and_on_two! {
+    async fn an_export_holds_what_the_list_shows_and_says_that_it_was_made(dialect: Dialect) {
+        let scene = Scene::on(dialect).await;
+        let programs = ["@SUM(1+1)", "-2+3", "\"quoted\", and; more", "שלום 👩‍👩‍👧"];
+        for program in programs {
+            scene.fail(program).await;
+        }
+        let shown = scene.list("").await;
+        assert!(shown.len() > 8, "{shown:?}");
+        let json = scene.export("format=json").await;
+        assert_eq!(json.json(), Value::Array(shown.clone()), "entry for entry");
+        assert_eq!(json.header("content-type"), Some("application/json"));
+        assert_eq!(json.header("transfer-encoding"), Some("chunked"));
+        assert_eq!(json.header("content-length"), None);
+        assert_eq!(json.header("cache-control"), Some("no-store"));
+        assert_eq!(json.header("x-content-type-options"), Some("nosniff"));
+        let named = json.header("content-disposition").unwrap();
+        assert!(named.starts_with("attachment; filename=\"audit-2") && named.ends_with(".json\""), "{named}");
+        let failed = scene.list("&action=login_failed").await;
+        let csv = scene.export("format=csv&action=login_failed").await;
+        assert!(csv.header("content-type").unwrap().starts_with("text/csv"));
+        let table = cells(&csv);
+        let at = |name: &str| table[0].iter().position(|column| column == name).unwrap();
+        assert_eq!(table.len(), programs.len() + 1);
+        for (row, one) in table[1..].iter().zip(&failed) {
+            assert_eq!(row[at("id")], one["id"].as_str().unwrap());
+            assert_eq!(row[at("application_name")], format!("'{EVIL}"), "a name is no formula");
+            let program = one["user_agent"].as_str().unwrap();
+            let is_live = program.starts_with(['@', '-']);
+            assert_eq!(row[at("user_agent")], if is_live { format!("'{program}") } else { program.to_owned() });
+        }
+        let sheet = scene.export(&format!("format=xlsx&user_id={}", scene.ada.id)).await;
+        assert!(sheet.body.starts_with(b"PK") && sheet.header("content-type").unwrap().contains("spreadsheetml"));
+        let told = scene.list("&action=audit_exported").await;
+        let details: Vec<_> = told.iter().map(|one| one["details"].clone()).collect();
+        let hers = sheet_rows(&sheet.body) - 1;
+        assert_eq!(
+            details,
+            [
+                json!({"format": "xlsx", "filters": {"user_id": scene.ada.id.to_string()}, "rows": hers}),
+                json!({"format": "csv", "filters": {"action": "login_failed"}, "rows": programs.len()}),
+                json!({"format": "json", "filters": {}, "rows": shown.len()}),
+            ]
+        );
+        assert!(told.iter().all(|one| one["actor_id"] == json!(scene.watcher.id.to_string())), "{told:?}");
+        for secret in [PASSWORD, scene.watcher.access.as_str(), scene.keys.secret.as_str()] {
+            assert!(!json.text().contains(secret) && !csv.text().contains(secret));
+        }
+    }
+
+    async fn who_may_not_watch_and_what_there_is_not_are_refused_and_leave_nothing(dialect: Dialect) {
+        let scene = Scene::on(dialect).await;
+        for (query, field) in [
+            ("", "format"),
+            ("format=pdf", "format"),
+            ("format=CSV", "format"),
+            ("format=csv&colour=red", "colour"),
+            ("format=csv&page_size=10", "page_size"),
+            ("format=csv&before=7", "before"),
+            ("format=csv&ordering=-created_at", "ordering"),
+            ("format=csv&date_from=yesterday", "date_from"),
+            ("format=csv&ip_address=1.2.3", "ip_address"),
+            ("format=csv&user_id=99999", "user_id"),
+            ("format=csv&organization=1%20OR%201", "organization"),
+            ("format=csv&agent_token=x", "agent_token"),
+            ("format=csv&action=%20,", "action"),
+            ("format=csv&application_id=nothing", "application_id"),
+        ] {
+            let answer = scene.call(&scene.watcher, "GET", &format!("{EXPORT}?{query}")).await;
+            let is_named = answer.json()["details"].get(field).is_some();
+            assert!(answer.status == 400 && is_named, "{query}: {}", answer.text());
+        }
+        let refused = scene.call(&scene.ada, "GET", &format!("{EXPORT}?format=csv")).await;
+        assert_eq!((refused.status, refused.code().as_str()), (403, "PERMISSION_REQUIRED"));
+        let bare = scene.here().call("GET", &format!("{EXPORT}?format=csv"), &scene.keys.lines(), &Value::Null).await;
+        assert_eq!(bare.status, 401, "{}", bare.text());
+        let posted = scene.call(&scene.watcher, "POST", &format!("{EXPORT}?format=csv")).await;
+        assert_eq!(posted.status, 405);
+        let head = scene.call(&scene.watcher, "HEAD", &format!("{EXPORT}?format=csv")).await;
+        assert_eq!((head.status, head.body.len()), (200, 0), "nothing was taken, so nothing is told");
+        assert_eq!(scene.list("&action=audit_exported").await, Vec::<Value>::new());
+    }
+
+    async fn every_version_of_http_gets_the_whole_of_it(dialect: Dialect) {
+        let scene = Scene::on(dialect).await;
+        let path = format!("/api/v1/auth{EXPORT}?format=json&action=login");
+        let lines = scene.lines(&scene.watcher);
+        let logins = scene.list("&action=login").await;
+        let old = request("GET", &path, &lines, "").replacen("HTTP/1.1", "HTTP/1.0", 1);
+        let old = exchange(scene.here().public(), old).await.unwrap();
+        assert_eq!((old.status, old.header("transfer-encoding")), (200, None));
+        assert_eq!(old.json(), json!(logins), "the end of the connection is its end");
+        let new = H2Client::cleartext(scene.here().public()).await;
+        let mut ask = http::Request::get(format!("http://gw.test{path}"));
+        for line in &lines {
+            let (name, value) = line.split_once(": ").unwrap();
+            ask = ask.header(name, value);
+        }
+        let new = new.send(ask.body(()).unwrap(), None).await.unwrap();
+        assert_eq!(new.head.status(), 200);
+        assert_eq!(serde_json::from_slice::<Value>(&new.body).unwrap(), json!(logins));
+        let kept = [request("GET", &path, &lines, ""), request("GET", &path, &lines, "")].concat();
+        let mut client = crate::support::Client::connect(scene.here().public()).await;
+        client.send(&kept[..kept.len() / 2]).await;
+        assert_eq!(client.answer().await.unwrap().json(), json!(logins));
+        client.send(&kept[kept.len() / 2..]).await;
+        assert_eq!(client.answer().await.unwrap().json(), json!(logins), "on the same connection");
+    }
+}
+
+fn sheet_rows(bytes: &[u8]) -> usize {
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+    let sheet = std::io::read_to_string(zip.by_name("xl/worksheets/sheet1.xml").unwrap()).unwrap();
+    sheet.matches("<row ").count()
+}
+
+/// Long enough that no buffer on the way holds it.
+const ROWS: u32 = 40_000;
+const MOST: usize = 50 << 20;
+
+/// Rows that nobody wrote, in front of those that are chained.
+async fn fill(scene: &Scene) {
+    let app = &scene.here().running.app;
+    let mut tx = app.db.begin().await.unwrap();
+    let rows =
+        sql("INSERT INTO audit (seq, happened_at, code, site_id, actor_kind, digest, prev_hash, hash) \
+                    WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?) \
+                    SELECT -i, 0, 'login', ?, 'system', '', '', '' FROM n");
+    let rows = rows.bind(i64::from(ROWS)).bind(DEFAULT_SITE);
+    assert_eq!(tx.execute(rows).await.unwrap(), u64::from(ROWS));
+    let content = json!({"address": "192.0.2.7", "user_agent": "x", "detail": {"text": "=".repeat(2000)}});
+    let beside =
+        sql("INSERT INTO audit_personal (seq, salt, content) SELECT seq, '', ? FROM audit WHERE seq <= 0");
+    tx.execute(beside.bind(content.to_string())).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// What the whole process has in memory.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_export_takes_the_memory_of_a_piece_and_ends_with_the_right_to_it() {
+    let scene = Scene::on(Dialect::Sqlite).await;
+    fill(&scene).await;
+    scene.export("format=csv&date_from=2001-01-01").await;
+    let ask = async |format: &str| {
+        let path = format!("/api/v1/auth{EXPORT}?format={format}");
+        let mut stream = TcpStream::connect(scene.here().public()).await.unwrap();
+        let text = request("GET", &path, &scene.lines(&scene.watcher), "");
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    };
+    let mut buffer = vec![0; 256 * 1024];
+    let (rows, before) = (usize::try_from(ROWS).unwrap(), resident());
+    for (format, least) in [("json", 2000 * rows), ("csv", 2000 * rows), ("xlsx", 10 * rows)] {
+        let mut stream = ask(format).await;
+        let (mut count, mut tail, mut most) = (0, Vec::new(), 0);
+        while !tail.ends_with(b"\r\n0\r\n\r\n") {
+            let read = stream.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "{format} was cut off after {count} bytes");
+            count += read;
+            tail.extend_from_slice(&buffer[..read]);
+            tail.drain(..tail.len().saturating_sub(16));
+            most = most.max(resident());
+        }
+        assert!(count > least, "{format}: {count}");
+        assert!(most.saturating_sub(before) < MOST, "{format}: {} bytes more", most - before);
+    }
+    // Somebody who loses the right while it is sent gets no more, and can tell that it is not all.
+    let mut stream = ask("json").await;
+    let read = stream.read(&mut buffer).await.unwrap();
+    assert!(buffer[..read].starts_with(b"HTTP/1.1 200"));
+    scene.here().revoke(scene.watcher.id, permission("security.view")).await;
+    let mut rest = Vec::new();
+    // However the connection ends.
+    drop(stream.read_to_end(&mut rest).await);
+    assert!(rest.len() < 2000 * rows && !rest.ends_with(b"\r\n0\r\n\r\n"), "{}", rest.len());
+    let refused = scene.call(&scene.watcher, "GET", &format!("{EXPORT}?format=csv")).await;
+    assert_eq!(refused.status, 403);
+}
