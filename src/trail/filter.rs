@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 
 use super::query::{address, application_named, moment, whom};
 use crate::agent;
-use crate::audit::Search;
+use crate::audit::{self, Search};
 use crate::base::{Id, Timestamp};
 use crate::http::{ApiError, Call, Fields};
 
