@@ -22,7 +22,8 @@ pub use event::{
     Voided,
 };
 pub use store::{
-    Row, Search, Sought, count_of, erase, head, latest, latest_of, one, prune, search, tail, tail_of,
+    About, Row, Search, Sought, Turned, count_of, erase, head, latest, latest_of, one, prune, search, tail,
+    tail_of,
 };
 pub use subject::Subject;
 pub use vouch::{NotSigned, SignedHead};

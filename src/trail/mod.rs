@@ -10,8 +10,11 @@ mod logs;
 mod people;
 mod query;
 mod tokens;
+mod turned;
 
 use crate::http::Row;
+
+pub use turned::{Page, turned};
 
 /// Endpoints for those who watch.
 #[must_use]
