@@ -80,6 +80,7 @@ pub mod profile;
 pub mod privacy;
 pub mod trail;
 pub mod administration;
+pub mod compat;
 pub mod web;
 pub mod gate;
 pub mod proxy;

@@ -39,6 +39,11 @@ pub const PRIVILEGED: [&str; 21] = [
     "totp_secret",
 ];
 
+/// What is said of such a name.
+pub const NOT_HERE: &str = "This field cannot be set here.";
+/// What is said of a name that nothing has.
+pub const UNKNOWN: &str = "Unknown field.";
+
 /// The key under which problems of no single field are reported.
 pub const WHOLE: &str = "non_field_errors";
 
@@ -133,9 +138,9 @@ impl Fields {
                 continue;
             }
             if PRIVILEGED.contains(&name.as_str()) {
-                self.problem(&name, "This field cannot be set here.");
+                self.problem(&name, NOT_HERE);
             } else if unknown == Unknown::Refused {
-                self.problem(&name, "Unknown field.");
+                self.problem(&name, UNKNOWN);
             }
         }
     }

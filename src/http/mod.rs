@@ -26,6 +26,7 @@ pub mod row;
 pub mod shape;
 pub mod table;
 pub mod wellknown;
+pub mod wording;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use keyset::{Cursor, Keyset, Onward};
 pub use limit::Bucket;
 pub use ordering::Ordering;
 pub use paging::{Paged, Paging};
-pub use reply::{Created, Json, Output, Reply};
+pub use reply::{Created, Json, NoContent, Output, Reply};
 pub use row::{Access, KeysAsked, Row, del, get, patch, post, put};
 pub use table::{Found, Table};
+pub use wording::{Asked, Wording};

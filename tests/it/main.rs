@@ -40,6 +40,8 @@ mod answers;
 mod apikey;
 mod applications;
 mod applications_http;
+mod auth_system;
+mod auth_system_users;
 mod bearer;
 mod breach;
 mod browser;
