@@ -81,6 +81,7 @@ pub mod privacy;
 pub mod trail;
 pub mod statistics;
 pub mod administration;
+pub mod compat;
 pub mod web;
 pub mod gate;
 pub mod proxy;

@@ -26,7 +26,7 @@ pub use record::{
 };
 #[cfg(test)]
 pub(crate) use search::crowd;
-pub use search::{Order, Place, Search, SortBy, Words};
+pub use search::{Order, Place, Roll, Search, SortBy, Usable, Words};
 pub use view::{Preferences, User, user};
 
 /// The series of account numbers.
@@ -320,6 +320,11 @@ pub async fn known(src: impl Source, site: Id, ids: &[Id]) -> Result<Vec<Known>,
     store::known(src, site, ids).await
 }
 
+/// The superusers of a site who are not gone, `most` at most.
+pub async fn superusers(src: impl Source, site: Id, most: u32) -> Result<Vec<Account>, Error> {
+    store::superusers(src, site, most).await
+}
+
 /// Whether a superuser of the site could log in, who stays one until the change ends.
 pub async fn has_superuser(change: &mut Change<'_>, site: Id) -> Result<bool, Error> {
     let now = change.now();
@@ -375,6 +380,9 @@ pub async fn edit(
     if !plain.is_empty() {
         change.record(AccountEvent::ProfileChanged { account, fields: plain }).await?;
     }
+    if fields.iter().any(|field| matches!(field, Field::Email(_))) {
+        change.record(AccountEvent::ContactChanged { account, contact: Contact::Email }).await?;
+    }
     for contact in fields.iter().filter_map(Field::pending_contact) {
         change.record(AccountEvent::ContactPending { account, contact }).await?;
     }
@@ -396,13 +404,13 @@ impl Field {
             Self::Timezone(_) => "timezone",
             Self::Language(_) => "language",
             Self::Custom(_) => "custom_fields",
-            Self::PendingEmail(_) | Self::PendingPhone(_) => return None,
+            Self::Email(_) | Self::PendingEmail(_) | Self::PendingPhone(_) => return None,
         })
     }
 
     /// Whether people are looked for by it.
     const fn is_searched(&self) -> bool {
-        matches!(self, Self::Username(_) | Self::FirstName(_) | Self::LastName(_))
+        matches!(self, Self::Username(_) | Self::FirstName(_) | Self::LastName(_) | Self::Email(_))
     }
 
     const fn pending_contact(&self) -> Option<Contact> {

@@ -401,6 +401,8 @@ pub enum Field {
     Timezone(String),
     Language(String),
     Custom(Option<Value>),
+    /// As somebody else says; nothing is proved by that.
+    Email(Email),
     PendingEmail(Option<Email>),
     PendingPhone(Option<Phone>),
 }

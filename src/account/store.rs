@@ -352,6 +352,11 @@ pub(super) async fn has_superuser(tx: &mut Tx, site: Id, now: Timestamp) -> Resu
     Ok(tx.optional::<(Number,)>(one).await?.is_some())
 }
 
+pub(super) async fn superusers(mut src: impl Source, site: Id, most: u32) -> Result<Vec<Account>, Error> {
+    let stmt = select().push("WHERE site_id = ?").bind(site).push("AND is_superuser = ?").bind(true);
+    src.all(stmt.push("AND deleted_at IS NULL ORDER BY number LIMIT ?").bind(most)).await
+}
+
 /// Writes these fields of a profile and no others, so that two edits of different fields both stay.
 pub(super) async fn edit(tx: &mut Tx, id: Id, fields: &[Field], now: Timestamp) -> Result<u64, Error> {
     let mut stmt = sql("UPDATE account SET updated_at = ?").bind(now);
@@ -365,6 +370,9 @@ pub(super) async fn edit(tx: &mut Tx, id: Id, fields: &[Field], now: Timestamp) 
             Field::Language(text) => stmt.push(", language = ?").bind(text.as_str()),
             Field::Custom(value) => {
                 stmt.push(", custom_fields = ?").bind(value.as_ref().map(ToString::to_string))
+            }
+            Field::Email(email) => {
+                stmt.push(", email = ?, is_email_verified = ?, pending_email = NULL").bind(email).bind(false)
             }
             Field::PendingEmail(email) => stmt.push(", pending_email = ?").bind(email.as_ref()),
             Field::PendingPhone(phone) => stmt.push(", pending_phone = ?").bind(phone.as_ref()),

@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 
 use super::NAME_MAX;
-use super::deed::Refused;
+use super::deed::{OneOf, Refused, permit};
 use super::view::Detail;
 use crate::account::{self, Account, NewAccount, PasswordHash, Taken, Username};
 use crate::audit::How;
@@ -16,6 +16,7 @@ use crate::crypto::password::policy::Owner;
 use crate::http::fields::WHOLE;
 use crate::http::{ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Row, post};
 use crate::login;
+use crate::policy::{Assignments, Code};
 use crate::rbac::Authority;
 use crate::store::again;
 
@@ -81,34 +82,75 @@ impl FromFields for NewBody {
 }
 
 async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<Detail>, ApiError> {
+    let newcomer = Newcomer {
+        email: body.email,
+        phone: body.phone,
+        username: body.username,
+        first_name: body.first_name,
+        last_name: body.last_name,
+        password: body.password,
+        must_change_password: body.must_change_password,
+        ..Newcomer::default()
+    };
+    let made = make(&call, newcomer).await?;
+    Ok(Created(Detail::of(&call.app, &made).await?))
+}
+
+/// Somebody new, as an administrator describes them.
+#[derive(Debug, Default)]
+pub struct Newcomer {
+    pub email: Option<Email>,
+    pub phone: Option<Phone>,
+    pub username: Option<Username>,
+    pub first_name: String,
+    pub last_name: String,
+    pub password: Option<Secret<String>>,
+    pub must_change_password: bool,
+    /// A role to begin with, which the maker could give to anybody.
+    pub role: Option<Code>,
+    /// Permissions of their own, the same.
+    pub permissions: Vec<Code>,
+}
+
+/// Makes an account on the caller's site, with what it begins with, or nothing at all.
+///
+/// # Errors
+/// What the endpoint answers.
+pub async fn make(call: &Call, newcomer: Newcomer) -> Result<Account, ApiError> {
     let person = call.person()?;
     let owner = Owner {
-        email: body.email.as_ref().map(Email::as_str),
-        username: body.username.as_ref().map(Username::as_str),
+        email: newcomer.email.as_ref().map(Email::as_str),
+        username: newcomer.username.as_ref().map(Username::as_str),
     };
-    let password_hash: Option<PasswordHash> = match body.password {
+    let password_hash: Option<PasswordHash> = match newcomer.password {
         Some(password) => Some(login::granted(&call.app, password, &owner).await?),
         None => None,
     };
     let new = NewAccount {
-        must_change_password: body.must_change_password && password_hash.is_some(),
-        email: body.email,
-        phone: body.phone,
-        username: body.username,
+        must_change_password: newcomer.must_change_password && password_hash.is_some(),
+        email: newcomer.email,
+        phone: newcomer.phone,
+        username: newcomer.username,
         password_hash,
-        first_name: body.first_name,
-        last_name: body.last_name,
+        first_name: newcomer.first_name,
+        last_name: newcomer.last_name,
         ..NewAccount::of(person.account.site)
     };
+    let role = newcomer.role.map(|code| OneOf { among: Vec::new(), wanted: Some(code) });
     let made: Result<Account, Refused> = again(|| async {
         let mut change = call.app.change(call.actor()).await?;
-        Authority::take(&mut change, person.account.id, &["users.create"]).await?;
+        let by = Authority::take(&mut change, person.account.id, &["users.create"]).await?;
         let made = account::create(&mut change, &new, How::Administrator).await.map_err(Refused::Write)?;
+        let nothing = Assignments::default();
+        if let Some(role) = &role {
+            role.give(&mut change, &by, made.id, &nothing).await?;
+        }
+        permit(&mut change, &by, made.id, &nothing, &newcomer.permissions).await?;
         change.commit().await?;
         Ok(made)
     })
     .await;
-    Ok(Created(Detail::of(&call.app, &made?).await?))
+    made.map_err(ApiError::from)
 }
 
 /// What somebody is told who wanted what somebody else has.

@@ -8,23 +8,48 @@ use serde_json::json;
 use super::missing;
 use crate::account::{self, Account, Activity, Ban, Field, MustChange};
 use crate::app::Change;
-use crate::audit::How;
+use crate::audit::{EndReason, How};
 use crate::base::{Id, Timestamp};
 use crate::http::{ApiError, Call, ErrorCode};
 use crate::login;
+use crate::policy::{Assignments, Code};
 use crate::privacy::{self, NotErased};
-use crate::rbac::{self, Authority};
+use crate::rbac::{self, Authority, Granted, Outcome};
+use crate::session;
 use crate::store::{Error, GivenUp, again};
 
 /// Something to do to an account.
 #[derive(Debug, Clone)]
-pub(super) enum Deed {
-    Edit { fields: Vec<Field>, activity: Option<Activity>, must_change: Option<MustChange> },
-    Lock { until: Timestamp, reason: Option<String> },
+pub enum Deed {
+    Edit(Edit),
+    Lock {
+        until: Timestamp,
+        reason: Option<String>,
+    },
     Unlock,
-    Ban { reason: Option<String> },
+    Ban {
+        reason: Option<String>,
+    },
     Unban,
     Delete,
+    /// Gives it exactly these permissions of its own.
+    Permit(Vec<Code>),
+}
+
+/// What changes of an account; what is left out stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Edit {
+    pub fields: Vec<Field>,
+    pub activity: Option<Activity>,
+    pub must_change: Option<MustChange>,
+    pub role: Option<OneOf>,
+}
+
+/// One of some roles, or none of them, whatever roles there are beside.
+#[derive(Debug, Clone)]
+pub struct OneOf {
+    pub among: Vec<Code>,
+    pub wanted: Option<Code>,
 }
 
 /// Why it was not done.
@@ -88,12 +113,10 @@ impl From<Refused> for ApiError {
 
 impl Deed {
     /// Does it to somebody whom the path named, if the caller holds `needed`; the account afterwards.
-    pub(super) async fn carry_out(
-        &self,
-        call: &Call,
-        user: Id,
-        needed: &'static str,
-    ) -> Result<Account, ApiError> {
+    ///
+    /// # Errors
+    /// What the endpoint answers.
+    pub async fn carry_out(&self, call: &Call, user: Id, needed: &'static str) -> Result<Account, ApiError> {
         let by = call.person()?.account.id;
         let done = again(|| async {
             let mut change = call.app.change(call.actor()).await?;
@@ -101,7 +124,7 @@ impl Deed {
             let own = account::by_id(change.tx(), user).await?;
             let own = own.filter(|own| own.deleted_at.is_none()).ok_or(Refused::Gone)?;
             let held = authority.reaches(&mut change, &own).await?;
-            if self.write(&mut change, &own).await? {
+            if self.write(&mut change, &own, &authority, &held).await? {
                 rbac::keep_one(&mut change, &authority, &held).await?;
                 change.commit().await?;
             }
@@ -112,12 +135,24 @@ impl Deed {
     }
 
     /// Whether there was anything to change.
-    async fn write(&self, change: &mut Change<'_>, own: &Account) -> Result<bool, Refused> {
+    async fn write(
+        &self,
+        change: &mut Change<'_>,
+        own: &Account,
+        by: &Authority,
+        held: &Assignments,
+    ) -> Result<bool, Refused> {
         let id = own.id;
         let (is_done, otherwise) = match self {
-            Self::Edit { fields, activity, must_change } => {
-                return edit(change, own, fields, *activity, *must_change).await;
+            Self::Edit(wish) => {
+                let is_edited = edit(change, own, wish).await?;
+                let is_moved = match &wish.role {
+                    Some(role) => role.give(change, by, id, held).await?,
+                    None => false,
+                };
+                return Ok(is_edited || is_moved);
             }
+            Self::Permit(codes) => return Ok(permit(change, by, id, held, codes).await?),
             Self::Lock { until, reason } => (
                 account::lock_anew(change, id, Some(*until), reason.clone()).await?,
                 ErrorCode::AlreadyLocked,
@@ -153,25 +188,27 @@ async fn not_done(
     Ok(Refused::Code(if is_last { ErrorCode::LastSuperuser } else { otherwise }))
 }
 
-async fn edit(
-    change: &mut Change<'_>,
-    own: &Account,
-    fields: &[Field],
-    activity: Option<Activity>,
-    must_change: Option<MustChange>,
-) -> Result<bool, Refused> {
+async fn edit(change: &mut Change<'_>, own: &Account, wish: &Edit) -> Result<bool, Refused> {
+    let Edit { fields, activity, must_change, .. } = wish;
     let mut is_changed = false;
+    // An address that is theirs already stays as proved as it is.
+    let is_new = |field: &&Field| !matches!(field, Field::Email(email) if own.email.as_ref() == Some(email));
+    let fields: Vec<Field> = fields.iter().filter(is_new).cloned().collect();
     if !fields.is_empty() {
-        let edited = account::edit(change, own.id, fields).await.map_err(Refused::Write)?;
+        let edited = account::edit(change, own.id, &fields).await.map_err(Refused::Write)?;
         is_changed |= edited.is_some();
+        // Whoever has the old address is nobody's to trust with what was opened under it.
+        if fields.iter().any(|field| matches!(field, Field::Email(_))) {
+            session::end_all(change, own.id, EndReason::ContactChanged).await?;
+        }
     }
-    if let Some(must) = must_change {
+    if let Some(must) = *must_change {
         if must == MustChange::AtNextLogin && own.password_hash.is_none() {
             return Err(Refused::NoPassword);
         }
         is_changed |= account::demand_password(change, own.id, must).await?;
     }
-    if let Some(activity) = activity {
+    if let Some(activity) = *activity {
         let is_done = account::set_activity(change, own.id, activity).await?;
         let is_wanted = own.is_active != (activity == Activity::Active);
         if is_wanted && !is_done && account::is_last_superuser(change, own.id).await? {
@@ -180,4 +217,56 @@ async fn edit(
         is_changed |= is_done;
     }
     Ok(is_changed)
+}
+
+impl OneOf {
+    /// Gives somebody the wanted role and takes the others; whether there was anything to change.
+    pub(super) async fn give(
+        &self,
+        change: &mut Change<'_>,
+        by: &Authority,
+        account: Id,
+        held: &Assignments,
+    ) -> Result<bool, rbac::Refused> {
+        let mut outcome = Outcome::Unchanged;
+        let surplus = |code: &&Code| self.among.contains(code) && self.wanted.as_ref() != Some(code);
+        for code in held.roles.iter().filter(surplus) {
+            holds(by, "users.roles.remove")?;
+            let taken = rbac::take(change, by, account, &Granted::Role(code.clone())).await?;
+            outcome = outcome.or(taken);
+        }
+        if let Some(code) = self.wanted.as_ref().filter(|code| !held.roles.contains(code)) {
+            holds(by, "users.roles.assign")?;
+            let given = rbac::give(change, by, account, &Granted::Role(code.clone())).await?;
+            outcome = outcome.or(given);
+        }
+        Ok(outcome == Outcome::Changed)
+    }
+}
+
+/// Gives somebody the permissions that they lack of these, and takes their own that are not among them.
+pub(super) async fn permit(
+    change: &mut Change<'_>,
+    by: &Authority,
+    account: Id,
+    held: &Assignments,
+    codes: &[Code],
+) -> Result<bool, rbac::Refused> {
+    let mut outcome = Outcome::Unchanged;
+    for code in held.permissions.iter().filter(|code| !codes.contains(code)) {
+        holds(by, "users.permissions.remove")?;
+        let taken = rbac::take(change, by, account, &Granted::Permission(code.clone())).await?;
+        outcome = outcome.or(taken);
+    }
+    for code in codes.iter().filter(|code| !held.permissions.contains(code)) {
+        holds(by, "users.permissions.assign")?;
+        let given = rbac::give(change, by, account, &Granted::Permission(code.clone())).await?;
+        outcome = outcome.or(given);
+    }
+    Ok(outcome == Outcome::Changed)
+}
+
+fn holds(by: &Authority, needed: &'static str) -> Result<(), rbac::Refused> {
+    let no_code = |_| Error::Broken { cause: format!("{needed} is asked for and is no code") };
+    by.holds(&Code::parse(needed).map_err(no_code)?)
 }

@@ -9,6 +9,7 @@ mod create;
 mod deed;
 mod gather;
 mod list;
+mod roll;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -16,6 +17,11 @@ mod view;
 
 use crate::account::{self, Account, Reference};
 use crate::http::{ApiError, Call, ErrorCode, Row};
+
+pub use create::{Newcomer, make};
+pub use deed::{Deed, Edit, OneOf};
+pub use roll::{Found, FurtherBack, People, RoleIs, find};
+pub use user::{LOCKED_FOR, LONGEST_LOCK};
 
 /// Endpoints for those who look after people.
 #[must_use]
@@ -26,11 +32,16 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-const NAME_MAX: usize = 100;
-const REASON_MAX: usize = 500;
+/// How many characters a name has at most.
+pub const NAME_MAX: usize = 100;
+/// How many a reason has.
+pub const REASON_MAX: usize = 500;
 
 /// The person of the caller's site whom the path names, by number or id.
-async fn somebody(call: &Call) -> Result<Account, ApiError> {
+///
+/// # Errors
+/// 404 where there is nobody.
+pub async fn somebody(call: &Call) -> Result<Account, ApiError> {
     let Ok(reference @ (Reference::Id(_) | Reference::Number(_))) = call.param("id")?.parse::<Reference>()
     else {
         return Err(missing());

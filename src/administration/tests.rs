@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::gather::Sought;
-use crate::account::{Order, Place, Search, SortBy, Words, crowd};
+use super::roll::{FurtherBack, People, RoleIs, find};
+use crate::account::{Order, Place, Search, SortBy, Usable, Words, crowd};
 use crate::app::testing::{TestApp, With};
 use crate::audit::Actor;
 use crate::base::Id;
@@ -97,5 +98,80 @@ on_every_store! {
         assert_eq!(found, BTreeSet::from([200, 250]));
         let page = sought.gather(&app, None, 1).await.unwrap();
         assert_eq!(page.people[0].1, ["editor"]);
+    }
+
+    async fn pages_are_turned_and_counted_no_further_than_that(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        crowd(&app.db, DEFAULT_SITE, 1, 400).await;
+        crowd(&app.db, Id::from_u128(77), 1001, 20).await;
+        let mut tx = app.db.begin().await.unwrap();
+        for text in [
+            "UPDATE account SET last_login_at = number WHERE number <= 30",
+            "UPDATE account SET is_active = is_banned WHERE number IN (3, 4)",
+        ] {
+            tx.execute(sql(text)).await.unwrap();
+        }
+        let locked = sql("UPDATE account SET is_locked = ?, locked_until = ? WHERE number IN (5, 6)");
+        tx.execute(locked.bind(true).bind(app.now().plus(std::time::Duration::from_mins(1)))).await.unwrap();
+        tx.commit().await.unwrap();
+        let everybody = || People {
+            site: DEFAULT_SITE,
+            words: None,
+            role: None,
+            usable: None,
+            order: Order { by: SortBy::CreatedAt, is_backwards: true },
+        };
+        let page = async |wanted: &People, before: u32, size: u32| {
+            let found = find(&app, wanted, before, size).await.unwrap()?;
+            Ok::<_, FurtherBack>((found.people.iter().map(|own| own.number.0).collect::<Vec<_>>(), found.total))
+        };
+        assert_eq!(page(&everybody(), 0, 3).await, Ok((vec![400, 399, 398], 400)));
+        assert_eq!(page(&everybody(), 398, 3).await, Ok((vec![2, 1], 400)));
+        assert_eq!(page(&everybody(), 9_990, 20).await, Err(FurtherBack::Page));
+        // Those who never came stand behind all others, or before them.
+        let by_login = |is_backwards| People { order: Order { by: SortBy::LastLogin, is_backwards }, ..everybody() };
+        assert_eq!(page(&by_login(false), 28, 4).await, Ok((vec![29, 30, 31, 32], 400)));
+        assert_eq!(page(&by_login(true), 368, 4).await, Ok((vec![32, 31, 30, 29], 400)));
+        assert_eq!(page(&by_login(false), 398, 4).await, Ok((vec![399, 400], 400)));
+        let usable = |usable| People { usable: Some(usable), ..everybody() };
+        assert_eq!(page(&usable(Usable::Locked), 0, 9).await, Ok((vec![6, 5], 2)));
+        // Every tenth is banned.
+        assert_eq!(page(&usable(Usable::No), 0, 2).await, Ok((vec![400, 390], 42)));
+        assert_eq!(page(&usable(Usable::Yes), 390, 9).await.unwrap().1, 356);
+        app.clock.advance(std::time::Duration::from_mins(2));
+        assert_eq!(page(&usable(Usable::Locked), 0, 9).await, Ok((vec![], 0)), "the locks are over");
+
+        let editor = Code::parse("editor").unwrap();
+        let mut change = app.change(Actor::system()).await.unwrap();
+        for number in [50_u64, 100, 1005] {
+            let (id, granted) = (Id::from_u128(u128::from(number) << 64), Granted::Role(editor.clone()));
+            rbac::grant(&mut change, &seed::definitions(), id, &granted).await.unwrap();
+        }
+        change.commit().await.unwrap();
+        let any = RoleIs::Any { of: vec![editor.clone()], or_superuser: true };
+        let with = |role| People { role: Some(role), ..everybody() };
+        assert_eq!(page(&with(any), 0, 9).await, Ok((vec![100, 50], 2)), "the other site's is not among them");
+        let without = with(RoleIs::Without(vec![editor.clone()]));
+        assert_eq!(page(&without, 299, 2).await, Ok((vec![101, 99], 398)));
+        let named = People { words: Words::parse("user10"), ..with(RoleIs::Without(vec![editor])) };
+        let (found, total) = page(&named, 0, 50).await.unwrap();
+        assert_eq!((found.contains(&100), found.contains(&10), total), (false, true, 10));
+    }
+
+    async fn what_too_many_fit_is_asked_for_more_narrowly(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        crowd(&app.db, DEFAULT_SITE, 1, 2100).await;
+        let wanted = |text: &str| People {
+            site: DEFAULT_SITE,
+            words: Words::parse(text),
+            role: None,
+            usable: None,
+            order: Order { by: SortBy::Email, is_backwards: false },
+        };
+        assert_eq!(find(&app, &wanted("user"), 0, 5).await.unwrap().unwrap_err(), FurtherBack::Words);
+        let found = find(&app, &wanted("user20"), 0, 2).await.unwrap().unwrap();
+        let emails: Vec<_> = found.people.iter().map(|own| own.email.as_ref().unwrap().to_string()).collect();
+        let first = ["user2000@example.com", "user2001@example.com"].map(str::to_owned).to_vec();
+        assert_eq!((emails, found.total), (first, 111));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::deed::Deed;
+use super::deed::{Deed, Edit};
 use super::view::Detail;
 use super::{NAME_MAX, REASON_MAX, somebody};
 use crate::account::{Activity, Field, MustChange};
@@ -23,9 +23,10 @@ const REFUSALS: [ErrorCode; 4] = [
     ErrorCode::LastSuperuser,
     ErrorCode::LastAdministrator,
 ];
-const LOCKED_FOR: u64 = 30;
+/// For how many minutes somebody is locked where nobody says.
+pub const LOCKED_FOR: u64 = 30;
 /// 30 days.
-const LONGEST_LOCK: u64 = 43_200;
+pub const LONGEST_LOCK: u64 = 43_200;
 
 pub(super) fn rows() -> Vec<Row> {
     let changing = |row: Row| row.limit(Bucket::Users).codes(&REFUSALS).strict();
@@ -109,7 +110,7 @@ impl FromFields for ChangeBody {
 
 async fn change(call: Call, Json(body): Json<ChangeBody>) -> Result<Json<Detail>, ApiError> {
     let ChangeBody { fields, activity, must_change, .. } = body;
-    let deed = Deed::Edit { fields, activity, must_change };
+    let deed = Deed::Edit(Edit { fields, activity, must_change, role: None });
     let user = somebody(&call).await?;
     let user = deed.carry_out(&call, user.id, "users.update").await?;
     Ok(Json(Detail::of(&call.app, &user).await?))

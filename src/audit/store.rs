@@ -280,6 +280,77 @@ pub async fn search(
     Ok(rows.into_iter().map(Row::from).collect())
 }
 
+/// What kind of thing a row is about: the first that it names, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    Account,
+    Organization,
+    Application,
+    Nothing,
+}
+
+impl About {
+    const fn piece(self) -> &'static str {
+        match self {
+            Self::Account => "AND a.account_id IS NOT NULL",
+            Self::Organization => "AND a.account_id IS NULL AND a.organization_id IS NOT NULL",
+            Self::Application => {
+                "AND a.account_id IS NULL AND a.organization_id IS NULL AND a.application_id IS NOT NULL"
+            }
+            Self::Nothing => {
+                "AND a.account_id IS NULL AND a.organization_id IS NULL AND a.application_id IS NULL"
+            }
+        }
+    }
+}
+
+/// The rows of a site that are read by page number, and counted; what is absent may be anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turned {
+    pub code: Option<String>,
+    /// Whom a row is about, or who did it.
+    pub concerning: Option<Id>,
+    pub about: Option<About>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+}
+
+impl Turned {
+    fn narrowed(&self, stmt: Stmt, site: Id) -> Stmt {
+        let stmt = stmt.push("WHERE a.site_id = ?").bind(site).and_if(self.code.as_deref(), "a.code = ?");
+        let stmt = match self.concerning {
+            Some(id) => stmt.push("AND (a.account_id = ?").bind(id).push("OR a.actor_id = ?)").bind(id),
+            None => stmt,
+        };
+        let stmt = stmt.and_if(self.since, "a.happened_at >= ?").and_if(self.until, "a.happened_at < ?");
+        match self.about {
+            Some(about) => stmt.push(about.piece()),
+            None => stmt,
+        }
+    }
+
+    /// How many there are, or `most` where there are so many or more.
+    pub async fn count(&self, mut source: impl Source, site: Id, most: u32) -> Result<u32, Error> {
+        let stmt = self.narrowed(sql("SELECT COUNT(*) FROM (SELECT a.seq FROM audit a"), site);
+        let stmt = stmt.push("ORDER BY a.seq DESC LIMIT ?").bind(most).push(") AS counted");
+        let (found,): (i64,) = source.one(stmt).await?;
+        Ok(u32::try_from(found).unwrap_or(most))
+    }
+
+    /// At most `limit` of them behind the first `before`, the latest first.
+    pub async fn read(
+        &self,
+        mut source: impl Source,
+        site: Id,
+        before: u32,
+        limit: u32,
+    ) -> Result<Vec<Row>, Error> {
+        let stmt = self.narrowed(select(), site).push("ORDER BY a.seq DESC LIMIT ?").bind(limit);
+        let rows: Vec<Link> = source.all(stmt.push("OFFSET ?").bind(before)).await?;
+        Ok(rows.into_iter().map(Row::from).collect())
+    }
+}
+
 /// One row of a site.
 pub async fn one(mut source: impl Source, site: Id, seq: i64) -> Result<Option<Row>, Error> {
     let stmt = select().push("WHERE a.site_id = ? AND a.seq = ?").bind(site).bind(seq);

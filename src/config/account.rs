@@ -13,6 +13,7 @@ use super::login::check_link;
 use super::notice::{authorities, is_here};
 use super::place::Place;
 use super::problem::Report;
+use super::profile::{self, Profile};
 use super::scalar::{As, Size, Span};
 
 /// The longest that somebody who chooses a password waits for the service that is asked about it.
@@ -289,6 +290,8 @@ pub struct Api {
     pub prefix: String,
     /// `/docs`, `/redoc` and `/openapi.json` on the public listener.
     pub docs: Docs,
+    /// Other systems whose clients are served too, each below a path of its own.
+    pub profiles: Vec<Profile>,
 }
 
 /// Where the API's documentation is shown.
@@ -361,5 +364,6 @@ impl Api {
         if ["/portcullis", "/.well-known", "/docs", "/redoc"].iter().any(|own| self.prefix.starts_with(own)) {
             report.problem(&place, "this path belongs to other pages of the gateway");
         }
+        profile::check(&self.profiles, &self.prefix, report);
     }
 }

@@ -26,6 +26,7 @@ mod overlap;
 mod place;
 mod preset;
 mod problem;
+mod profile;
 mod raw;
 mod redact;
 mod retention;
@@ -69,6 +70,7 @@ pub use operation::{
 pub use overlap::own_paths;
 pub use preset::Preset;
 pub use problem::{Problem, Problems, nearest};
+pub use profile::{Profile, Wire};
 pub use redact::{OnOther, Redact, Redacting, RouteRedact, RouteRedacting};
 pub use retention::Retention;
 pub use rewrite::Rewrite;

@@ -3,15 +3,24 @@
 //! Law: for every request at most one route can be meant, and a route that could never be reached
 //! is an error.
 
+use super::account::Api;
 use super::place::Place;
 use super::problem::Report;
+use super::profile::Profile;
 use super::route::Route;
 use crate::policy::table::{Clash, Entry, Table};
 use crate::policy::{Methods, Pattern};
 
 /// The paths that the gateway answers itself, before any route: exact ones and whole subtrees.
 #[must_use]
-pub fn own_paths(api_prefix: &str) -> Vec<Pattern> {
+pub fn own_paths(api: &Api) -> Vec<Pattern> {
+    let mut own = native_paths(&api.prefix);
+    own.extend(api.profiles.iter().flat_map(Profile::subtrees));
+    own
+}
+
+/// The same without what profiles mount.
+pub(super) fn native_paths(api_prefix: &str) -> Vec<Pattern> {
     let subtree = format!("{api_prefix}/**");
     let texts = [
         subtree.as_str(),
@@ -28,8 +37,8 @@ pub fn own_paths(api_prefix: &str) -> Vec<Pattern> {
     texts.into_iter().filter_map(|text| Pattern::parse(text).ok()).collect()
 }
 
-pub(super) fn check(routes: &[Route], api_prefix: &str, report: &mut Report) {
-    let own = own_paths(api_prefix);
+pub(super) fn check(routes: &[Route], api: &Api, report: &mut Report) {
+    let own = own_paths(api);
     for (at, route) in routes.iter().enumerate() {
         if let Some(own) = own.iter().find(|own| own.contains(&route.path)) {
             report

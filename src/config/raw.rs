@@ -118,7 +118,7 @@ impl Raw {
         let sms = self.sms.and_then(|raw| raw.check(files, report, &mut permitted));
         let webhooks = webhooks(self.webhooks, files, report, &mut permitted);
         let routes = routes(self.routes, &around, report, &mut permitted);
-        overlap::check(&routes, &self.api.prefix, report);
+        overlap::check(&routes, &self.api, report);
         unused(&upstreams, &routes, report);
         if let Some(link) = &self.organizations.invitation_link {
             let place = Place::root().key("organizations").key("invitation_link");

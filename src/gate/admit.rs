@@ -14,7 +14,7 @@ use super::authenticate::{Caller, authenticate, is_of_credential};
 use super::authorize::{Asked, OfAgent, authorize, organization_of};
 use super::body::BodySource;
 use super::decision::{Admitted, Answer, Authorization, Decision, Verdict};
-use super::dispatch::{self, text};
+use super::dispatch::{self, nowhere, text};
 use super::head::{Kind, RequestHead};
 use super::hold::{Held, Kept, Question};
 use super::identity::{Sent, identity_headers};
@@ -44,10 +44,10 @@ pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -
     let asks = edge::preflight_for(head);
     let method = asks.as_ref().unwrap_or(&head.method);
     match world.find(head.authority.host(), head.target.path(), method) {
-        Target::Nothing => Decision::refused(Rejection::NoRoute),
+        Target::Nothing => nowhere(gate, &world, head, Rejection::NoRoute),
         Target::Ambiguous => Decision::refused(Rejection::Malformed(Flaw::Target)),
         Target::WrongMethod(_) if asks.is_some() => Decision::answered(world.cors.preflight(None)),
-        Target::WrongMethod(allow) => Decision::refused(Rejection::MethodNotAllowed { allow }),
+        Target::WrongMethod(allow) => nowhere(gate, &world, head, Rejection::MethodNotAllowed { allow }),
         Target::BuiltIn(row, captured) => {
             // Pages are for our own origin alone, whatever other origins may ask of the API.
             let granted = match row.access() {

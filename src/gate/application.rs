@@ -32,6 +32,7 @@ pub(super) async fn of_row(
         _ if row.access() == Access::Agent || (row.access() == Access::PersonOrAgent && is_agents) => {
             of(gate, head, ApplicationUse::Optional).await
         }
+        (Mount::Profile(_), _) => of(gate, head, ApplicationUse::Optional).await,
         _ if row.keys_asked() == KeysAsked::No => of(gate, head, ApplicationUse::Optional).await,
         (Mount::Api, Required::Nowhere) => of(gate, head, ApplicationUse::Optional).await,
         (Mount::Api, Required::Api | Required::Everywhere) => of(gate, head, ApplicationUse::Required).await,

@@ -16,6 +16,7 @@ use super::authenticate::{Caller, authenticate};
 use super::authorize::{decoded, organization_of};
 use super::body::BodySource;
 use super::credential::Credential;
+use super::decision::Decision;
 use super::head::RequestHead;
 use super::rejection::{Flaw, Pace, Rejection};
 use super::world::World;
@@ -23,7 +24,7 @@ use super::{Gate, application, browser, credential, limit};
 use crate::base::Secret;
 use crate::http::cookie::Cookies;
 use crate::http::row::Mount;
-use crate::http::{Access, ApiError, Body, Call, CallHead, ErrorCode, Reply, Row, input};
+use crate::http::{Access, ApiError, Asked, Body, Call, CallHead, ErrorCode, Reply, Row, Wording, input};
 use crate::policy::Code;
 use crate::policy::judge::Failure;
 use crate::principal::ApplicationFacts;
@@ -50,7 +51,33 @@ pub(super) async fn dispatch(
             refusal(&rejection, row, head)
         }
     };
-    if row.access() == Access::Page { as_page(reply) } else { reply }
+    match row.wording() {
+        _ if row.access() == Access::Page => as_page(reply),
+        Some(wording) => match world.built_in().spoken_at(head.target.path()) {
+            Some((_, path)) => retold(gate, head, wording, path, reply),
+            None => reply,
+        },
+        None => reply,
+    }
+}
+
+/// A path that no row and no route is asked for: below a profile's it is refused in the profile's words.
+pub(super) fn nowhere(gate: &Gate, world: &World, head: &RequestHead, rejection: Rejection) -> Decision {
+    match world.built_in().spoken_at(head.target.path()) {
+        Some((wording, path)) => {
+            Decision::answered(retold(gate, head, wording, path, plain(&rejection, head)))
+        }
+        None => Decision::refused(rejection),
+    }
+}
+
+fn retold(gate: &Gate, head: &RequestHead, wording: Wording, path: &str, reply: Reply) -> Reply {
+    let bearer = match Credential::of(head.presented.authorization.as_ref()) {
+        Credential::Bearer(token) => Some(token),
+        Credential::Absent | Credential::Agent(_) | Credential::Unusable => None,
+    };
+    let (method, request_id, now) = (&head.method, head.id.as_str(), gate.app.now());
+    wording.retell(reply, &Asked { method, path, request_id, bearer, now })
 }
 
 /// A refusal as people read it, with the headers that say when to come back. JSON that is none is a file
@@ -138,7 +165,7 @@ fn agent_of(head: &RequestHead, row: &Row) -> Result<Option<Secret<String>>, Rej
             Ok(Some(Secret::new(token.to_owned())))
         }
         (Access::Agent, _) => Err(Rejection::CredentialMissing),
-        _ if (row.mount() == Mount::Api || row.access() == Access::Page)
+        _ if (row.mount() != Mount::Root || row.access() == Access::Page)
             && credential::is_agents(authorization) =>
         {
             Err(Rejection::Agent(AgentRefusal::NotAllowed))

@@ -51,7 +51,7 @@ impl World {
         built_in: Arc<http::Table>,
         metrics: &Metrics,
     ) -> Result<Self, Vec<Clash>> {
-        let own = config::own_paths(&config.api.prefix);
+        let own = config::own_paths(&config.api);
         let entries = config.routes.iter().map(|rule| Entry {
             host: rule.host.clone(),
             pattern: rule.path.clone(),

@@ -39,6 +39,9 @@ pub const PRIVILEGED: [&str; 21] = [
     "totp_secret",
 ];
 
+/// What is said of a name that nothing has, or that nobody may set, begins so.
+pub const NOT_OFFERED: &str = "Not offered here";
+
 /// The key under which problems of no single field are reported.
 pub const WHOLE: &str = "non_field_errors";
 
@@ -148,9 +151,9 @@ impl Fields {
             }
         }
         if offered.is_empty() {
-            "Not offered here: nothing is.".to_owned()
+            format!("{NOT_OFFERED}: nothing is.")
         } else {
-            format!("Not offered here. What is: {}.", offered.join(", "))
+            format!("{NOT_OFFERED}. What is: {}.", offered.join(", "))
         }
     }
 

@@ -38,6 +38,12 @@ pub enum Bucket {
     Invitation,
     /// Accepting and declining.
     InvitationAnswer,
+    /// What takes a password or a token, as the profile `auth-system` limits it.
+    AuthSystemEntry,
+    /// Its management of users.
+    AuthSystemUsers,
+    /// Everything else of it.
+    AuthSystemGeneral,
 }
 
 const fn window(limit: u32, per: Duration) -> Window {
@@ -69,6 +75,9 @@ impl Bucket {
             Self::Users => "users",
             Self::Invitation => "invitation",
             Self::InvitationAnswer => "invitation_answer",
+            Self::AuthSystemEntry => "auth_system_authentication",
+            Self::AuthSystemUsers => "auth_system_users",
+            Self::AuthSystemGeneral => "auth_system_general",
         }
     }
 
@@ -79,7 +88,9 @@ impl Bucket {
             Self::Login => &const { [window(5, MINUTE), window(20, HOUR)] },
             Self::Register | Self::PasswordReset => &const { [window(3, HOUR), window(10, DAY)] },
             Self::Refresh | Self::Logout | Self::InvitationAnswer => &const { [window(30, MINUTE)] },
-            Self::Password | Self::LinkVerify => &const { [window(10, MINUTE)] },
+            Self::Password | Self::LinkVerify | Self::AuthSystemEntry => &const { [window(10, MINUTE)] },
+            Self::AuthSystemUsers => &const { [window(100, MINUTE)] },
+            Self::AuthSystemGeneral => &const { [window(1000, HOUR)] },
             Self::LinkRequest => &const { [window(3, HOUR)] },
             Self::OtpRequest => &const { [window(5, HOUR)] },
             Self::OtpVerify => &const { [window(5, MINUTE)] },

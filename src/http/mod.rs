@@ -27,6 +27,7 @@ pub mod row;
 pub mod shape;
 pub mod table;
 pub mod wellknown;
+pub mod wording;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ pub use keyset::{Cursor, Keyset, LOOKED_THROUGH, Onward, gather};
 pub use limit::Bucket;
 pub use ordering::Ordering;
 pub use paging::{Paged, Paging};
-pub use reply::{Created, Json, Output, Reply};
+pub use reply::{Created, Json, NoContent, Output, Reply};
 pub use row::{Access, KeysAsked, Row, del, get, patch, post, put};
 pub use table::{Found, Table};
+pub use wording::{Asked, Wording};

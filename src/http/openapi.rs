@@ -69,12 +69,13 @@ struct Writer {
 impl Writer {
     fn operation(&mut self, row: &Row) -> Value {
         let (accepts, answer) = row.describe(&mut self.shapes);
+        let responses = self.responses(row, &accepts, &answer);
         let mut operation = json!({
             "operationId": row.operation(),
             "summary": row.summary(),
             "tags": [tag(row)],
             "security": self.security(row),
-            "responses": self.responses(row, &accepts, &answer),
+            "responses": responses,
         });
         let mut parameters = path_parameters(row);
         parameters.extend(organization_parameter(row));
@@ -121,7 +122,7 @@ impl Writer {
         self.keys == Keys::Required && row.mount() == Mount::Api && row.access() != Access::Agent
     }
 
-    fn responses(&self, row: &Row, accepts: &Accepts, answer: &Answer) -> Value {
+    fn responses(&mut self, row: &Row, accepts: &Accepts, answer: &Answer) -> Value {
         let mut responses = Map::new();
         let (status, content) = match answer {
             Answer::Json(status, schema) => (status, json!({ "application/json": { "schema": schema } })),
@@ -129,9 +130,12 @@ impl Writer {
         };
         let phrase = status.canonical_reason().unwrap_or("Success");
         responses.insert(status.as_str().to_owned(), json!({ "description": phrase, "content": content }));
-        for (status, codes) in by_status(&self.codes(row, accepts)) {
-            let list: Vec<String> = codes.iter().map(|code| format!("`{}`", code.as_str())).collect();
-            let schema = json!({ "$ref": format!("{COMPONENTS}Error") });
+        let schema = match row.wording() {
+            Some(wording) => json!((wording.schema)(&mut self.shapes.outputs)),
+            None => json!({ "$ref": format!("{COMPONENTS}Error") }),
+        };
+        for (status, codes) in by_status(row, &self.codes(row, accepts)) {
+            let list: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
             let refusal = json!({
                 "description": list.join(", "),
                 "content": { "application/json": { "schema": schema } },
@@ -175,7 +179,7 @@ impl Writer {
                 codes.extend([C::ParseError, C::ValidationError, C::BodyTooLarge, C::UnsupportedMediaType]);
             }
         }
-        if row.mount() == Mount::Api {
+        if row.mount() != Mount::Root {
             codes.push(C::ServiceUnavailable);
         }
         codes
@@ -212,12 +216,25 @@ const AGENT: [ErrorCode; 9] = [
     ErrorCode::AgentTokenHeartbeatMissing,
 ];
 
-fn by_status(codes: &[ErrorCode]) -> BTreeMap<StatusCode, Vec<ErrorCode>> {
-    let mut grouped: BTreeMap<StatusCode, Vec<ErrorCode>> = BTreeMap::new();
+fn by_status(row: &Row, codes: &[ErrorCode]) -> BTreeMap<StatusCode, Vec<&'static str>> {
+    let mut grouped: BTreeMap<StatusCode, Vec<&'static str>> = BTreeMap::new();
+    let mut add = |status, word| {
+        let list = grouped.entry(status).or_default();
+        if !list.contains(&word) {
+            list.push(word);
+        }
+    };
     for code in codes {
-        let list = grouped.entry(code.status()).or_default();
-        if !list.contains(code) {
-            list.push(*code);
+        match row.wording() {
+            None => add(code.status(), code.as_str()),
+            Some(wording) => {
+                let (status, word) = (wording.said)(*code);
+                add(status, word);
+                // What cannot be asked for at all keeps our own status.
+                if *code == ErrorCode::ValidationError {
+                    add(code.status(), word);
+                }
+            }
         }
     }
     grouped
@@ -239,6 +256,7 @@ fn organization_parameter(row: &Row) -> Option<Value> {
 
 fn tag(row: &Row) -> &'static str {
     match row.mount() {
+        Mount::Profile(name) => name,
         Mount::Root => "gateway",
         Mount::Api => row.path().split('/').find(|piece| !piece.is_empty()).unwrap_or("gateway"),
     }

@@ -162,6 +162,20 @@ impl<T: Serialize + JsonSchema + Send + 'static> Output for Created<T> {
     }
 }
 
+/// The answer 204.
+#[derive(Debug, Clone, Copy)]
+pub struct NoContent;
+
+impl Output for NoContent {
+    fn into_reply(self) -> Result<Reply, ApiError> {
+        Ok(Reply::empty(StatusCode::NO_CONTENT))
+    }
+
+    fn describe(_: &mut SchemaGenerator) -> Answer {
+        Answer::Other(StatusCode::NO_CONTENT)
+    }
+}
+
 /// An answer that also sets cookies.
 #[derive(Debug)]
 pub struct WithCookies<O> {

@@ -24,6 +24,7 @@ use super::input::{Accepts, Input};
 use super::limit::Bucket;
 use super::reply::{Answer, Output, Reply};
 use super::shape::Shapes;
+use super::wording::Wording;
 use crate::principal::Scope;
 
 /// Who may call an endpoint.
@@ -51,6 +52,8 @@ pub enum Mount {
     Api,
     /// At the root of the listener.
     Root,
+    /// Where the configuration mounts the profile of this name; nowhere if it does not.
+    Profile(&'static str),
 }
 
 /// Whether an application's keys are asked for where the configuration asks for any.
@@ -130,6 +133,7 @@ pub struct Row {
     about: &'static str,
     trace: Option<Trace>,
     unknown: Unknown,
+    wording: Option<Wording>,
     handle: Arc<Handle>,
     describe: fn(&mut Shapes) -> (Accepts, Answer),
 }
@@ -210,6 +214,7 @@ impl Row {
             about: "",
             trace: None,
             unknown: Unknown::Ignored,
+            wording: None,
             handle: Arc::new(move |call, body, unknown| handler.handle(call, &body, unknown)),
             describe: H::describe,
         }
@@ -284,6 +289,15 @@ impl Row {
         self
     }
 
+    /// The path stands where a profile is mounted, and refusals are in its words. Its clients are
+    /// asked for no application's keys.
+    #[must_use]
+    pub const fn of_profile(mut self, name: &'static str, wording: Wording) -> Self {
+        self.mount = Mount::Profile(name);
+        self.wording = Some(wording);
+        self
+    }
+
     /// Sessions restricted to this scope may call it too.
     #[must_use]
     pub const fn admitting(mut self, scope: Scope) -> Self {
@@ -341,6 +355,12 @@ impl Row {
         self.keys
     }
 
+    /// The words of its refusals, where they are not our own.
+    #[must_use]
+    pub const fn wording(&self) -> Option<Wording> {
+        self.wording
+    }
+
     #[must_use]
     pub const fn is_in_organization(&self) -> bool {
         self.is_in_organization
@@ -364,8 +384,13 @@ impl Row {
     /// The name of the operation in the API document: method and path, made one word.
     #[must_use]
     pub fn operation(&self) -> String {
+        let method = self.method.as_str().to_ascii_lowercase();
+        let begins = match self.mount {
+            Mount::Profile(name) => format!("{}_{method}", name.replace('-', "_")),
+            Mount::Api | Mount::Root => method,
+        };
         let words = self.path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-        words.fold(self.method.as_str().to_ascii_lowercase(), |name, word| format!("{name}_{word}"))
+        words.fold(begins, |name, word| format!("{name}_{word}"))
     }
 
     /// What it takes and answers, for the API document.

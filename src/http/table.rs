@@ -9,11 +9,16 @@ use std::collections::HashMap;
 use ::http::Method;
 
 use super::row::{Mount, Row};
+use super::wording::Wording;
 
 /// The endpoints of one listener.
 #[derive(Debug)]
 pub struct Table {
     prefix: String,
+    /// Where profiles are mounted, by name.
+    mounts: Vec<(&'static str, String)>,
+    /// The subtrees of profiles, with their words and where their paths begin.
+    spoken: Vec<(String, Wording, usize)>,
     rows: Vec<Row>,
     /// Whole paths without their last slash; the rows there, by position.
     plain: HashMap<String, Vec<usize>>,
@@ -42,17 +47,53 @@ impl Table {
     /// The table of rows whose paths begin at `prefix` (such as `/api/v1/auth`) or at the root.
     #[must_use]
     pub fn new(prefix: &str, rows: Vec<Row>) -> Self {
+        Self::mounted(prefix, Vec::new(), rows)
+    }
+
+    /// The same with profiles, each by its name and where it begins. Rows of others are left out.
+    #[must_use]
+    pub fn mounted(prefix: &str, mounts: Vec<(&'static str, String)>, rows: Vec<Row>) -> Self {
         let prefix = prefix.trim_end_matches('/').to_owned();
-        let mut table = Self { prefix, rows: Vec::new(), plain: HashMap::new(), patterns: Vec::new() };
+        let (plain, patterns, spoken) = (HashMap::new(), Vec::new(), Vec::new());
+        let mut table = Self { prefix, mounts, spoken, rows: Vec::new(), plain, patterns };
         for row in rows {
-            table.add(row);
+            let is_somewhere = match row.mount() {
+                Mount::Profile(name) => table.mount(name).is_some(),
+                Mount::Api | Mount::Root => true,
+            };
+            if is_somewhere {
+                table.add(row);
+            }
         }
         table
+    }
+
+    fn mount(&self, name: &str) -> Option<&str> {
+        self.mounts.iter().find(|(own, _)| *own == name).map(|(_, prefix)| prefix.as_str())
+    }
+
+    /// In whose words a refusal is told that no row is asked for, and the path behind the mount.
+    #[must_use]
+    pub fn spoken_at<'p>(&self, path: &'p str) -> Option<(Wording, &'p str)> {
+        let is_below = |subtree: &str| {
+            path.strip_prefix(subtree).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let found = self.spoken.iter().find(|(subtree, _, _)| is_below(subtree));
+        found.map(|(_, wording, begins)| (*wording, path.get(*begins..).unwrap_or_default()))
     }
 
     fn add(&mut self, row: Row) {
         let path = self.full_path(&row);
         let position = self.rows.len();
+        if let (Mount::Profile(name), Some(wording)) = (row.mount(), row.wording()) {
+            let begins = self.mount(name).unwrap_or_default();
+            let first = row.path().split('/').nth(1).unwrap_or_default();
+            let subtree = format!("{begins}/{first}");
+            if !self.spoken.iter().any(|(known, _, _)| *known == subtree) {
+                let begins = begins.len();
+                self.spoken.push((subtree, wording, begins));
+            }
+        }
         if row.path().contains('{') {
             let segments = segments_of(&path, &row);
             let head = path.split('{').next().unwrap_or_default().to_owned();
@@ -77,6 +118,7 @@ impl Table {
         match row.mount() {
             Mount::Api => format!("{}{}", self.prefix, row.path()),
             Mount::Root => row.path().to_owned(),
+            Mount::Profile(name) => format!("{}{}", self.mount(name).unwrap_or_default(), row.path()),
         }
     }
 

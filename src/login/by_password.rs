@@ -77,7 +77,16 @@ pub struct Entered {
     pub account: Account,
     pub(super) rights: Rights,
     pub session: Session,
-    pub(super) pair: Pair,
+    pub pair: Pair,
+}
+
+/// What becomes of a refresh token when it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lasting {
+    /// As the configuration says.
+    Rotated,
+    /// It stays the same.
+    Kept,
 }
 
 /// Why somebody is not.
@@ -147,13 +156,22 @@ impl Refused {
 
 /// Lets somebody in, or not.
 pub async fn log_in(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
+    let_in(app, visitor, Lasting::Rotated).await
+}
+
+/// The same for a client that never looks for another refresh token: the one that it gets stays the same.
+pub async fn log_in_kept(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
+    let_in(app, visitor, Lasting::Kept).await
+}
+
+async fn let_in(app: &App, visitor: Visitor, lasting: Lasting) -> Result<Entered, Refused> {
     let method = visitor.identifier.method();
-    let outcome = judge(app, visitor).await;
+    let outcome = judge(app, visitor, lasting).await;
     app.metrics.login(method, Refused::result_of(&outcome));
     outcome
 }
 
-async fn judge(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
+async fn judge(app: &App, visitor: Visitor, lasting: Lasting) -> Result<Entered, Refused> {
     let Visitor { identifier, password, code, device, address, actor } = visitor;
     let visit = Visit { method: Method::Password, device, address, actor };
     let (config, site) = (app.config(), visit.actor.site);
@@ -185,7 +203,7 @@ async fn judge(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
                         Match::YesButRehash => app.hasher.hash(password).await.ok(),
                         Match::Yes | Match::No => None,
                     };
-                    enter(app, &visit, account, better, Tries { attempt, trial }).await
+                    enter(app, &visit, account, better, Tries { attempt, trial, lasting }).await
                 }
                 Err(refused) => {
                     attempt.withdraw(app).await?;
@@ -219,6 +237,7 @@ pub(super) fn standing(app: &App, account: &Account) -> Result<(), Refused> {
 struct Tries {
     attempt: Attempt,
     trial: Option<Trial>,
+    lasting: Lasting,
 }
 
 impl Tries {
@@ -273,6 +292,10 @@ async fn enter(
             note_refusal(app, visit, &digest, &account, &refused).await?;
             return Err(refused);
         }
+    };
+    let pair = match tries.lasting {
+        Lasting::Rotated => pair,
+        Lasting::Kept => session::keep(&mut change, &session, pair).await?,
     };
     tries.succeeded(change.tx()).await?;
     if let (Some(was), Some(better)) = (&account.password_hash, better) {

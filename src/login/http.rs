@@ -23,13 +23,13 @@ use crate::http::reply::WithCookies;
 use crate::http::{ApiError, Bucket, Call, ErrorCode, Json, Nothing, Row, csrf, get, post};
 use crate::metrics::RefreshResult;
 use crate::principal::Scope;
-use crate::session::{self, Device, Pair, RefreshError, RefreshRequest, Session, Use};
+use crate::session::{self, Device, Pair, RefreshError, RefreshRequest, Refreshed, Session, Use};
 use crate::store::Error;
 
 use ErrorCode as Code;
 
 /// The refusals of every way in.
-pub(super) const LOGIN_CODES: &[ErrorCode] = &[
+pub const LOGIN_CODES: &[ErrorCode] = &[
     Code::LoginFailed,
     Code::SecondFactorRequired,
     Code::SecondFactorInvalid,
@@ -200,11 +200,27 @@ fn presented(call: &Call, body: Option<Secret<String>>) -> Result<Secret<String>
 }
 
 async fn refresh(call: Call, Json(body): Json<Refresh>) -> Result<WithCookies<Json<Tokens>>, ApiError> {
-    refuse_foreign(&call, carrier(&call.app.config()))?;
+    let carrier = carrier(&call.app.config());
+    refuse_foreign(&call, carrier)?;
     let token = presented(&call, body.refresh_token)?;
+    let (account, rights, refreshed) = exchange(&call, &token).await?;
+    let (session, pair) = (&refreshed.session, &refreshed.pair);
+    let answer = Tokens::of(&account, &rights, session, pair, carrier, call.app.now());
+    Ok(Json(answer).with_cookies(cookies(&call, session, pair)))
+}
+
+/// Uses a refresh token.
+///
+/// # Errors
+/// What the endpoint answers.
+pub async fn refresh_by(call: &Call, token: &Secret<String>) -> Result<Refreshed, ApiError> {
+    exchange(call, token).await.map(|(_, _, refreshed)| refreshed)
+}
+
+async fn exchange(call: &Call, token: &Secret<String>) -> Result<(Account, Rights, Refreshed), ApiError> {
     let (app, config) = (&call.app, call.app.config());
     let application = call.application.as_ref().map(|application| application.id);
-    let request = RefreshRequest { token: &token, application, actor: call.actor() };
+    let request = RefreshRequest { token, application, actor: call.actor() };
     let mut known: Option<(Account, Rights)> = None;
     let outcome = session::refresh(app, &config.sessions, &config.tokens, request, async |session| {
         let gone = || Error::Broken { cause: "the account of a session is gone".into() };
@@ -230,23 +246,30 @@ async fn refresh(call: Call, Json(body): Json<Refresh>) -> Result<WithCookies<Js
     });
     let refreshed = outcome?;
     let (account, rights) = known.ok_or_else(|| ApiError::internal("a refresh without its account"))?;
-    let (session, pair) = (&refreshed.session, &refreshed.pair);
-    let answer = Tokens::of(&account, &rights, session, pair, carrier(&config), app.now());
-    Ok(Json(answer).with_cookies(cookies(&call, session, pair)))
+    Ok((account, rights, refreshed))
 }
 
 async fn logout(call: Call, Json(body): Json<Refresh>) -> Result<WithCookies<Json<Done>>, ApiError> {
     refuse_foreign(&call, carrier(&call.app.config()))?;
     let token = presented(&call, body.refresh_token)?;
+    log_out_by(&call, &token).await?;
+    Ok(Json(Done { message: "Logged out successfully".to_owned() }).with_cookies(forgotten(&call)))
+}
+
+/// Ends the session to which a refresh token belongs, if there is one. Whatever has become of the token:
+/// whoever held it may end what it belonged to.
+///
+/// # Errors
+/// The store's.
+pub async fn log_out_by(call: &Call, token: &Secret<String>) -> Result<(), ApiError> {
     let app: &App = &call.app;
-    // Whatever has become of the token: whoever held it may end what it belonged to.
     if let Some(session) = session::of_refresh_token(&app.db, token.expose()).await? {
         let mut change = app.change(call.actor()).await?;
         if session::log_out(&mut change, session.account, session.id).await? {
             change.commit().await?;
         }
     }
-    Ok(Json(Done { message: "Logged out successfully".to_owned() }).with_cookies(forgotten(&call)))
+    Ok(())
 }
 
 async fn logout_all(call: Call, _: Nothing) -> Result<WithCookies<Json<Done>>, ApiError> {
@@ -333,7 +356,9 @@ pub(super) fn locked(until: Option<Timestamp>, now: Timestamp) -> ApiError {
     }
 }
 
-pub(super) fn refused_login(refused: by_password::Refused, wrong: &'static str, now: Timestamp) -> ApiError {
+/// What a client is told who was not let in; `wrong` where what they gave fits nobody.
+#[must_use]
+pub fn refused_login(refused: by_password::Refused, wrong: &'static str, now: Timestamp) -> ApiError {
     use by_password::Refused;
     let failed = ApiError::new(Code::LoginFailed);
     match refused {

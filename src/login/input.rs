@@ -211,6 +211,14 @@ pub struct PasswordChange {
     pub(super) new_password: Secret<String>,
 }
 
+impl PasswordChange {
+    /// By the present password.
+    #[must_use]
+    pub const fn by_password(current: Secret<String>, new: Secret<String>) -> Self {
+        Self { current_password: Some(current), otp_code: None, new_password: new }
+    }
+}
+
 impl FromFields for PasswordChange {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         let current = fields.optional("current_password").max(MAX_BYTES).or_null().or_blank().secret();

@@ -60,13 +60,15 @@ pub use by_directory::{Member, Refused as NotFromDirectory, log_in_with_director
 pub use by_link::{Follower, Place, follow, links_are_open};
 pub use by_link_http::{answer_link, own_link, send_own_link};
 pub use by_passkey::log_in_with_passkey;
-pub use by_password::{Entered, Identifier, Refused, Visitor, log_in};
+pub use by_password::{Entered, Identifier, Refused, Visitor, log_in, log_in_kept};
 pub use connections::{disconnect, is_only_way_in, is_usable, remove_passkey};
 pub use enrol::{
     begin_second_factor, new_backup_codes, prove_again, turn_second_factor_off, turn_second_factor_on,
 };
 pub use granted::granted;
-pub use http::{LOGIN_EVENTS, change_own_password, reauthenticate};
+pub use http::{
+    LOGIN_CODES, LOGIN_EVENTS, change_own_password, log_out_by, reauthenticate, refresh_by, refused_login,
+};
 pub use initial::{Wanted as FirstPassword, set_first_password};
 pub use input::{PasswordChange, Register};
 pub use lockout::{erase, sweep, unlock};

@@ -61,6 +61,14 @@ pub struct Forgotten {
     phone: Option<Phone>,
 }
 
+impl Forgotten {
+    /// Of whoever has this address.
+    #[must_use]
+    pub const fn by_email(email: Email) -> Self {
+        Self { email: Some(email), phone_country_code: None, phone_number: None, phone: None }
+    }
+}
+
 impl FromFields for Forgotten {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         let email = fields.optional("email").or_null().email();
@@ -93,6 +101,22 @@ pub struct Confirmation {
     phone_number: Option<String>,
     #[schemars(skip)]
     phone: Option<Phone>,
+}
+
+impl Confirmation {
+    /// By the token of a link.
+    #[must_use]
+    pub const fn by_link(token: Secret<String>, new_password: Secret<String>) -> Self {
+        Self {
+            otp_code: None,
+            token: Some(token),
+            new_password,
+            email: None,
+            phone_country_code: None,
+            phone_number: None,
+            phone: None,
+        }
+    }
 }
 
 impl FromFields for Confirmation {

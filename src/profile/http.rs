@@ -200,7 +200,7 @@ const fn wire_name(field: &Field) -> &'static str {
         Field::Timezone(_) => "timezone",
         Field::Language(_) => "language",
         Field::Custom(_) => "custom_fields",
-        Field::PendingEmail(_) => "email",
+        Field::Email(_) | Field::PendingEmail(_) => "email",
         Field::PendingPhone(_) => "phone",
     }
 }

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 
 use crate::config::{Config, Docs, Preset, Required};
 use crate::http::openapi::{self, Keys};
+use crate::http::row::Mount;
 use crate::http::{Access, Row, Table, page, wellknown};
 use crate::policy::Code;
 use crate::{
-    administration, agent, apikey, application, approval, gate, login, organization, otp, privacy, profile,
-    rbac, statistics, trail, web,
+    administration, agent, apikey, application, approval, compat, gate, login, organization, otp, privacy,
+    profile, rbac, statistics, trail, web,
 };
 
 /// The endpoints of the native API and those at the root.
@@ -35,6 +36,24 @@ fn rows() -> Vec<Row> {
     rows
 }
 
+/// The same with those of the profiles that the configuration mounts. Health is answered once.
+fn mounted(config: &Config) -> Vec<Row> {
+    let mut rows = rows();
+    for profile in &config.api.profiles {
+        if profile.answers_health() {
+            rows.retain(|row| row.mount() != Mount::Root || row.path() != "/api/v1/health/");
+        }
+        rows.extend(compat::rows(profile.wire));
+    }
+    rows
+}
+
+fn table(config: &Config, rows: Vec<Row>) -> Table {
+    let profiles = config.api.profiles.iter();
+    let mounts = profiles.map(|profile| (profile.wire.name(), profile.prefix.clone())).collect();
+    Table::mounted(&config.api.prefix, mounts, rows)
+}
+
 /// The permissions that the gateway's own endpoints ask for.
 pub fn permissions_asked() -> BTreeSet<Code> {
     let asked = rows().into_iter().filter_map(|row| match row.access() {
@@ -50,12 +69,12 @@ pub fn document(config: &Config) -> serde_json::Value {
         Required::Nowhere => Keys::NotRequired,
         Required::Api | Required::Everywhere => Keys::Required,
     };
-    openapi::document(&Table::new(&config.api.prefix, rows()), &config.public_url.to_string(), keys)
+    openapi::document(&table(config, mounted(config)), &config.public_url.to_string(), keys)
 }
 
 /// What the public listener answers itself.
 pub(super) fn public(config: &Config) -> Table {
-    let mut all = rows();
+    let mut all = mounted(config);
     let is_public = match config.api.docs {
         Docs::Public => true,
         Docs::Auto => config.preset == Preset::Development,
@@ -64,7 +83,7 @@ pub(super) fn public(config: &Config) -> Table {
     if is_public {
         all.extend(page::rows(&document(config)));
     }
-    Table::new(&config.api.prefix, all)
+    table(config, all)
 }
 
 /// What the operator's listener shows beside metrics: the document and its pages, unless everyone
@@ -75,6 +94,8 @@ pub(super) fn operator(config: &Config) -> Vec<page::File> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::http::law;
 
@@ -82,6 +103,48 @@ mod tests {
     fn the_whole_table_keeps_the_laws() {
         let config = crate::config::load_text("preset: development\n").unwrap().config;
         assert_eq!(law::breaches(&public(&config)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_mounted_profile_keeps_the_laws_and_is_open_where_people_come_in() {
+        let text = "preset: development\napi: { prefix: /gate, profiles: [ { use: auth-system, prefix: /api/v1 } ] }\n";
+        let config = crate::config::load_text(text).unwrap().config;
+        let table = public(&config);
+        assert_eq!(law::breaches(&table), Vec::<String>::new());
+        let own = |row: &&Row| matches!(row.mount(), Mount::Profile(_)) && row.access() == Access::Open;
+        let mut open: Vec<_> = table.rows().iter().filter(own).map(|row| row.path()).collect();
+        open.sort_unstable();
+        assert_eq!(
+            open,
+            ["/auth/forgot-password", "/auth/login", "/auth/refresh", "/auth/reset-password", "/health"]
+        );
+        // In the place of the native one.
+        let health = |row: &&Row| table.full_path(row).trim_end_matches('/') == "/api/v1/health";
+        assert_eq!(table.rows().iter().filter(health).count(), 1);
+    }
+
+    #[test]
+    fn the_document_tells_of_a_profile_in_its_own_words() {
+        let text = "preset: development\napi: { profiles: [ { use: auth-system, prefix: /compat } ] }\n";
+        let document = document(&crate::config::load_text(text).unwrap().config);
+        let login = &document["paths"]["/compat/auth/login"]["post"];
+        assert_eq!((&login["tags"][0], &login["security"]), (&json!("auth-system"), &json!([])));
+        let refusals = login["responses"].as_object().unwrap();
+        for (status, code) in
+            [("400", "VALIDATION_ERROR"), ("401", "AUTHENTICATION_FAILED"), ("423", "ACCOUNT_LOCKED")]
+        {
+            let refusal = &refusals[status];
+            assert!(refusal["description"].as_str().unwrap().contains(code), "{refusal}");
+            let shape = &refusal["content"]["application/json"]["schema"]["$ref"];
+            assert_eq!(shape, "#/components/schemas/AuthSystemError");
+        }
+        let users = &document["paths"]["/compat/users"];
+        assert_eq!(users["get"]["security"], json!([{ "accessToken": [] }]));
+        assert!(users["post"]["responses"]["422"].is_object());
+        assert!(document["paths"]["/compat/users/{id}"]["delete"]["responses"]["204"].is_object());
+        assert!(document["paths"].get("/api/v1/auth/login/email/").is_some());
+        let none = super::document(&crate::config::load_text("preset: development\n").unwrap().config);
+        assert!(!none.to_string().contains("AuthSystem"));
     }
 
     /// Whoever adds an endpoint that asks for nothing adds it here, and says why in the review.

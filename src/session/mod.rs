@@ -30,7 +30,7 @@ pub use device::{Device, MAX_LEN as MAX_DEVICE_LEN, Refused as DeviceRefused};
 pub use list::{Listed, Row, ended_running, ended_since, list, list_ended, listed, live};
 pub use page::{PageSession, page_cookie, read_page_cookie};
 pub use rotate::{RefreshError, Refreshed, Request as RefreshRequest, Use, refresh};
-pub use start::{Login, StartError, renew, start};
+pub use start::{Login, StartError, is_kept, keep, renew, start};
 pub use token::{Access, Claims, NoKey, read as read_access};
 
 /// How far the clocks of replicas may be apart before a used ticket opens something again.

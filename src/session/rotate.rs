@@ -1,4 +1,4 @@
-//! Refreshing: a refresh token is used once, and gives the pair that follows it.
+//! Refreshing: a refresh token is used once, and gives the pair that follows it, unless it is one that stays.
 //!
 //! Law: of any number of uses at once exactly one makes a child; within the grace the others get
 //! the same child, as long as nobody has used it. Any other use of a used token means that two
@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::start::is_kept;
 use super::token::{self, Access, NoKey};
 use super::{Pair, RefreshToken, Session, store};
 use crate::account;
@@ -136,7 +137,7 @@ async fn first(
     let keyring = app.keyring();
     let access = token::mint(&keyring, attempt.tokens, &session, attempt.claims, now, app.random.as_ref())?;
     let (id, ends_at) = (session.id, session.idle_ends_at);
-    let refresh = if attempt.tokens.rotation {
+    let refresh = if attempt.tokens.rotation && !is_kept(attempt.secret) {
         let child = Token::generate(app.random.as_ref());
         let successor = Successor::of(&access, child.expose()).seal(app, attempt.secret, &attempt.digest);
         if store::use_token(change.tx(), &attempt.digest, successor, now).await? == 0 {

@@ -14,9 +14,12 @@ use crate::app::Change;
 use crate::audit::{EndReason, SessionEvent};
 use crate::base::{Id, Secret};
 use crate::config::{Sessions, Tokens, WhenFull};
-use crate::crypto::token::Token;
+use crate::crypto::token::{Token, TokenDigest};
 use crate::principal::Scope;
 use crate::store::Error;
+
+/// How a refresh token begins that stays the same.
+const KEPT: &str = "kept.";
 
 /// A login that succeeded.
 #[derive(Debug)]
@@ -119,6 +122,28 @@ async fn open(
     }
     let refresh = Secret::new(refresh.expose().to_owned());
     Ok(Pair { access, refresh, refresh_expires_at: session.idle_ends_at })
+}
+
+/// Gives a session that was just started, in the same change, a refresh token that stays the same however
+/// often it is used, in place of its first one, which nobody has seen.
+///
+/// # Errors
+/// The store's.
+pub async fn keep(change: &mut Change<'_>, session: &Session, pair: Pair) -> Result<Pair, Error> {
+    if session.scope == Some(Scope::SecondFactorSetupOnly) {
+        return Ok(pair);
+    }
+    let text = format!("{KEPT}{}", pair.refresh.expose());
+    let (first, kept) = (TokenDigest::of(pair.refresh.expose()), TokenDigest::of(&text));
+    store::rename_token(change.tx(), &first, &kept).await?;
+    Ok(Pair { refresh: Secret::new(text), ..pair })
+}
+
+/// Whether this is a refresh token that stays the same. Its digest covers the mark, so no other token becomes
+/// one by writing it before it.
+#[must_use]
+pub fn is_kept(token: &str) -> bool {
+    token.starts_with(KEPT)
 }
 
 /// Puts another session in the place of one whose person has just proved a second factor: whoever

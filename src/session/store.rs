@@ -162,6 +162,12 @@ pub(super) async fn use_token(
     tx.execute(stmt.bind(now).bind(successor).bind(digest.as_str())).await
 }
 
+/// A token that nobody has seen gets another text.
+pub(super) async fn rename_token(tx: &mut Tx, from: &TokenDigest, to: &TokenDigest) -> Result<(), Error> {
+    let stmt = sql("UPDATE refresh_token SET digest = ? WHERE digest = ? AND used_at IS NULL");
+    tx.execute(stmt.bind(to.as_str()).bind(from.as_str())).await.map(drop)
+}
+
 /// Without rotation: the same token lives on.
 pub(super) async fn prolong_token(
     tx: &mut Tx,

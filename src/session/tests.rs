@@ -328,6 +328,41 @@ on_every_store! {
         assert!(matches!(scene.refresh(&pair.refresh).await, Err(RefreshError::Expired)));
     }
 
+    async fn a_token_that_is_kept_stays_the_same_although_others_rotate(store: TestStore) {
+        let scene = Scene::on(store, MEDIUM).await;
+        let mut change = scene.app.change(Actor::system()).await.unwrap();
+        let device = Device::parse("").unwrap();
+        let login = Login {
+            account: &scene.account,
+            application: None,
+            device: &device,
+            address: None,
+            method: Method::Password,
+            scope: None,
+            claims: Map::new(),
+        };
+        let (session, first) =
+            start(&mut change, &scene.config.sessions, &scene.config.tokens, login).await.unwrap();
+        let (never, id) = (first.refresh.clone(), session.id);
+        let pair = keep(&mut change, &session, first).await.unwrap();
+        change.commit().await.unwrap();
+        assert!(is_kept(pair.refresh.expose()) && !is_kept(never.expose()));
+        for _ in 0..3 {
+            scene.app.clock.advance(Duration::from_hours(24));
+            let refreshed = scene.refresh(&pair.refresh).await.unwrap();
+            assert!(refreshed.session.id == id && refreshed.pair.refresh == pair.refresh);
+        }
+        // Neither the text behind the mark nor the mark before another token is one.
+        assert!(matches!(scene.refresh(&never).await, Err(RefreshError::Over)));
+        let (_, other) = scene.log_in().await;
+        let marked = Secret::new(format!("kept.{}", other.refresh.expose()));
+        assert!(matches!(scene.refresh(&marked).await, Err(RefreshError::Over)));
+        let rotated = scene.refresh(&other.refresh).await.unwrap().pair;
+        assert!(rotated.refresh != other.refresh);
+        assert!(scene.change(async |change| log_out(change, scene.account.id, id).await.unwrap()).await);
+        assert!(matches!(scene.refresh(&pair.refresh).await, Err(RefreshError::Over)));
+    }
+
     async fn sessions_that_are_long_over_are_swept(store: TestStore) {
         let scene = Scene::on(store, MEDIUM).await;
         scene.log_in().await;

@@ -13,10 +13,13 @@ mod logs;
 mod people;
 mod query;
 mod tokens;
+mod turned;
 
 pub use filter::codes;
 
 use crate::http::Row;
+
+pub use turned::{Page, turned};
 
 /// Endpoints for those who watch.
 #[must_use]

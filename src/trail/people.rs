@@ -8,7 +8,7 @@ use crate::account::{self, Known};
 use crate::app::App;
 use crate::application;
 use crate::audit::Row;
-use crate::base::Id;
+use crate::base::{Email, Id};
 use crate::session;
 use crate::store::Error;
 
@@ -34,6 +34,15 @@ impl Names {
         }
         let ids: Vec<Id> = ids.into_iter().collect();
         Self::read(app, site, &ids, rows.iter().any(|row| row.application.is_some())).await
+    }
+
+    /// The addresses of those whom rows are about, and of the people who did it.
+    pub(super) async fn emails(app: &App, site: Id, rows: &[Row]) -> Result<HashMap<Id, Email>, Error> {
+        let by_people = rows.iter().filter(|row| row.actor_kind == "account").filter_map(|row| row.actor);
+        let ids: BTreeSet<Id> = rows.iter().filter_map(|row| row.account).chain(by_people).collect();
+        let ids: Vec<Id> = ids.into_iter().collect();
+        let known = account::known(&app.db, site, &ids).await?;
+        Ok(known.into_iter().filter_map(|known| Some((known.id, known.email?))).collect())
     }
 
     async fn read(app: &App, site: Id, ids: &[Id], has_application: bool) -> Result<Self, Error> {

@@ -41,6 +41,8 @@ mod apikey;
 mod applications;
 mod applications_http;
 mod audit_export;
+mod auth_system;
+mod auth_system_users;
 mod bearer;
 mod breach;
 mod browser;

@@ -4,10 +4,12 @@
 //! ended; so a page deep in a million people costs what the first one costs. What no index knows is judged
 //! by whoever asks, row by row, and only so many rows at a time.
 
+mod roll;
 mod store;
 #[cfg(test)]
 mod tests;
 
+pub use roll::{Roll, Usable};
 #[cfg(test)]
 pub(crate) use store::crowd;
 
@@ -278,6 +280,12 @@ impl Words {
             (Place { part: 0, key: Key::Text(word), last: id.to_string() }, own)
         });
         Ok(Ok(placed.collect()))
+    }
+
+    /// Whether an account has a word that begins so.
+    #[must_use]
+    pub fn fit(&self, own: &Account) -> bool {
+        words_of(own).iter().any(|word| word.starts_with(&self.0))
     }
 
     /// Whether it is by this word that an account is found first.

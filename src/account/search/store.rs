@@ -2,7 +2,7 @@
 //! Law: a lower and an upper bound for a column stand in one statement once each, because an index takes
 //! one of a kind; where a list was begun, the place it has come to is the bound.
 
-use super::{Column, Indexed, Key, Part, Search, Start};
+use super::{Column, Indexed, Key, Part, Roll, Search, Start, Usable};
 use crate::base::Id;
 use crate::store::{Error, Source, Stmt, Tx, sql};
 
@@ -106,6 +106,51 @@ fn with(stmt: Stmt, key: &Key) -> Stmt {
         Key::Text(text) => stmt.bind(text.as_str()),
         Key::Nothing => stmt.bind(None::<&str>),
     }
+}
+
+/// How many accounts of a roll, or of a part of it, there are; no more than `most` are counted.
+pub(super) async fn count(
+    mut src: impl Source,
+    roll: &Roll<'_>,
+    part: Option<Part>,
+    most: u32,
+) -> Result<u32, Error> {
+    let stmt = of_roll(sql("SELECT COUNT(*) FROM (SELECT number FROM account"), roll, part);
+    let (found,): (i64,) = src.one(stmt.push("LIMIT ?").bind(most).push(") AS counted")).await?;
+    Ok(u32::try_from(found).unwrap_or(most))
+}
+
+/// Some accounts of a part of a roll, by how many are before them.
+pub(super) fn stretch(roll: &Roll<'_>, part: Part, before: u32, most: u32) -> Stmt {
+    let pieces = part.column.pieces();
+    let stmt = of_roll(crate::account::store::select(), roll, Some(part));
+    let stmt = stmt.push(if roll.order.is_backwards { pieces.down } else { pieces.up }).bind(most);
+    stmt.push("OFFSET ?").bind(before)
+}
+
+fn of_roll(stmt: Stmt, roll: &Roll<'_>, part: Option<Part>) -> Stmt {
+    let mut stmt = stmt.push("WHERE site_id = ?").bind(roll.site).push("AND deleted_at IS NULL");
+    if let Some(part) = part.filter(|part| part.column.may_lack()) {
+        let pieces = part.column.pieces();
+        stmt = stmt.push(if part.lacks { pieces.lacking } else { pieces.given });
+    }
+    let holds = "AND is_locked = ? AND (locked_until IS NULL OR locked_until > ?)";
+    stmt = match roll.usable {
+        None => stmt,
+        Some(Usable::Yes) => {
+            let stmt = stmt.push("AND is_active = ?").bind(true).push("AND is_banned = ?").bind(false);
+            stmt.push("AND (is_locked = ? OR locked_until <= ?)").bind(false).bind(roll.now)
+        }
+        Some(Usable::No) => stmt.push("AND (is_active = ? OR is_banned = ?)").bind(false).bind(true),
+        Some(Usable::Locked) => {
+            let stmt = stmt.push("AND is_active = ?").bind(true).push("AND is_banned = ?").bind(false);
+            stmt.push(holds).bind(true).bind(roll.now)
+        }
+    };
+    if roll.except.is_empty() {
+        return stmt;
+    }
+    stmt.push("AND id NOT IN").list(roll.except.iter().copied())
 }
 
 /// Words of a site that begin so, behind a place, with whose they are.

@@ -1,0 +1,191 @@
+//! The profile's words for roles, permissions and what has become of an account.
+//!
+//! Law: a word stands for what the gateway knows and adds nothing to it. `superadmin` is the role that holds
+//! everything, `admin1` to `admin3` are roles of these codes that somebody has defined, `user` is everybody else.
+//! Permissions are `resource:action`; three of them stand for those that do the same here.
+
+use crate::account::Account;
+use crate::base::Timestamp;
+use crate::policy::{Assignments, Catalogue, Code, seed};
+
+/// Whoever has no other role.
+pub(super) const USER: &str = "user";
+const SUPERADMIN: &str = "superadmin";
+const ADMINS: [&str; 3] = ["admin1", "admin2", "admin3"];
+
+/// The profile's permissions that are not only spelled differently, each with what it brings.
+const ALIASES: [(&str, &[&str]); 3] = [
+    ("users:read", &["users.view"]),
+    ("users:write", &["users.create", "users.update", "users.lock"]),
+    ("users:delete", &["users.delete"]),
+];
+
+/// Every role that has a word here, the highest first, by its word and its code.
+pub(super) fn ladder() -> Vec<(&'static str, Code)> {
+    let all = [(SUPERADMIN, seed::SUPER_ADMIN)].into_iter().chain(ADMINS.map(|name| (name, name)));
+    all.filter_map(|(word, code)| Some((word, Code::parse(code).ok()?))).collect()
+}
+
+/// The codes of all of them.
+pub(super) fn ladder_codes() -> Vec<Code> {
+    ladder().into_iter().map(|(_, code)| code).collect()
+}
+
+/// A role as a client names one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Role {
+    User,
+    Admin(Code),
+}
+
+impl Role {
+    /// Reads one of the five words.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if text == USER {
+            return Ok(Self::User);
+        }
+        let found = ladder().into_iter().find(|(word, _)| *word == text);
+        let unknown = || format!("One of {SUPERADMIN}, {}, {USER}.", ADMINS.join(", "));
+        found.map(|(_, code)| Self::Admin(code)).ok_or_else(unknown)
+    }
+
+    /// The role that an account is to have, if it is one.
+    pub(super) fn code(self) -> Option<Code> {
+        match self {
+            Self::User => None,
+            Self::Admin(code) => Some(code),
+        }
+    }
+}
+
+/// The word for the highest of these roles.
+pub(super) fn role_of(own: &Account, roles: &[Code]) -> &'static str {
+    if own.is_superuser {
+        return SUPERADMIN;
+    }
+    let held = ladder().into_iter().find(|(_, code)| roles.contains(code));
+    held.map_or(USER, |(word, _)| word)
+}
+
+/// What has become of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    Active,
+    Inactive,
+    Locked,
+}
+
+impl Status {
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "active" => Ok(Self::Active),
+            "inactive" => Ok(Self::Inactive),
+            "locked" => Ok(Self::Locked),
+            "pending" => {
+                Err("Nobody is pending here: an account can be used from the start, or is inactive.")
+            }
+            _ => Err("One of active, inactive, locked."),
+        }
+    }
+
+    pub(super) fn of(own: &Account, now: Timestamp) -> Self {
+        if !own.is_active || own.is_banned {
+            Self::Inactive
+        } else if own.lock(now).is_some() {
+            Self::Locked
+        } else {
+            Self::Active
+        }
+    }
+
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+            Self::Locked => "locked",
+        }
+    }
+}
+
+/// Permissions as clients read them, sorted.
+pub(super) fn permissions(codes: &[Code]) -> Vec<String> {
+    let holds = |code: &&str| codes.iter().any(|own| own.as_str() == *code);
+    let whole: Vec<&(&str, &[&str])> = ALIASES.iter().filter(|(_, all)| all.iter().all(&holds)).collect();
+    let is_told = |code: &Code| whole.iter().any(|(_, all)| all.contains(&code.as_str()));
+    let spelled = codes.iter().filter(|code| !is_told(code)).map(|code| spelled(code.as_str()));
+    let mut all: Vec<String> = whole.iter().map(|(word, _)| (*word).to_owned()).chain(spelled).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// With a colon before the action.
+fn spelled(code: &str) -> String {
+    match code.rsplit_once('.') {
+        Some((resource, action)) if !code.contains(':') => format!("{resource}:{action}"),
+        _ => code.to_owned(),
+    }
+}
+
+/// The permissions that a client's word stands for: those of an alias, the one of that very code, or the one that
+/// is spelled so.
+pub(super) fn permission(catalogue: &Catalogue, word: &str) -> Option<Vec<Code>> {
+    let defined = |text: &str| Code::parse(text).ok().filter(|code| catalogue.permission(code).is_some());
+    if let Some(code) = defined(word) {
+        return Some(vec![code]);
+    }
+    if let Some((_, all)) = ALIASES.iter().find(|(alias, _)| *alias == word) {
+        return all.iter().map(|code| defined(code)).collect();
+    }
+    defined(&word.replacen(':', ".", 1)).map(|code| vec![code])
+}
+
+/// What somebody holds who was given this.
+pub(super) fn held(catalogue: &Catalogue, own: &Account, mut given: Assignments) -> Vec<String> {
+    given.is_superuser = own.is_superuser;
+    permissions(&catalogue.rights(&given).codes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::seed::definitions;
+
+    fn codes(texts: &[&str]) -> Vec<Code> {
+        texts.iter().map(|text| Code::parse(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn every_permission_is_found_again_by_its_word() {
+        let catalogue = Catalogue::build(definitions(), 0);
+        for code in definitions().permissions.into_keys() {
+            let told = permissions(std::slice::from_ref(&code));
+            assert_eq!(permission(&catalogue, &told[0]), Some(vec![code.clone()]), "{told:?} {code}");
+        }
+        assert_eq!(
+            permission(&catalogue, "users:write"),
+            Some(codes(&["users.create", "users.update", "users.lock"]))
+        );
+        for word in ["nothing:read", "users:", "", "users:write:more", "USERS:READ"] {
+            assert_eq!(permission(&catalogue, word), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn an_alias_is_told_where_all_of_it_is_held() {
+        let told = permissions(&codes(&["users.create", "users.update", "users.view", "reports:read"]));
+        assert_eq!(told, ["reports:read", "users:create", "users:read", "users:update"]);
+        let told = permissions(&codes(&["users.create", "users.update", "users.lock", "users.delete"]));
+        assert_eq!(told, ["users:delete", "users:write"]);
+    }
+
+    #[test]
+    fn there_are_five_roles() {
+        assert_eq!(Role::parse("user"), Ok(Role::User));
+        assert_eq!(Role::parse("superadmin").unwrap().code(), Code::parse("super_admin").ok());
+        assert_eq!(Role::parse("admin2").unwrap().code(), Code::parse("admin2").ok());
+        for word in ["super_admin", "admin4", "admin", "", "User"] {
+            assert!(Role::parse(word).is_err(), "{word}");
+        }
+    }
+}
