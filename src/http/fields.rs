@@ -139,7 +139,9 @@ impl Fields {
             return;
         }
         let told = self.what_is_offered();
-        refused.iter().for_each(|name| self.problem(name, told.as_str()));
+        for name in &refused {
+            self.problem(name, told.as_str());
+        }
     }
 
     /// Whoever misspelt a name looks for the right one; whoever may not set one learns that nobody does.
