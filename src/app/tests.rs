@@ -73,7 +73,7 @@ on_every_store! {
         });
         let failed: Vec<_> = join_all(changes).await.into_iter().filter_map(Result::err).collect();
         assert_eq!(failed, []);
-        assert_eq!(audit::verify(&app.db).await.unwrap().end.seq, 64);
+        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().end.seq, 64);
         let seqs: Vec<i64> = audit::tail(&app.db, 0, 100).await.unwrap().iter().map(|row| row.seq).collect();
         assert_eq!(seqs, (1..=64).collect::<Vec<_>>());
     }
@@ -85,9 +85,9 @@ on_every_store! {
         change.record(locked(id(1))).await.unwrap();
         drop(change);
         assert_eq!(setting(&app, "ghost").await, None);
-        assert_eq!(audit::verify(&app.db).await.unwrap().end.seq, 0);
+        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().end.seq, 0);
         lock(&app, id(2)).await.unwrap();
-        assert_eq!(audit::verify(&app.db).await.unwrap().end.seq, 1, "the number was not used up");
+        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().end.seq, 1, "the number was not used up");
     }
 
     async fn a_reaction_is_part_of_the_same_change(store: TestStore) {
@@ -315,7 +315,7 @@ async fn a_failed_commit_changes_nothing_in_memory() {
     change.tx().execute(blocked).await.unwrap();
     assert!(change.commit().await.is_err());
     assert_eq!(app.epochs.of(Subject::Application(id(1))), before);
-    assert_eq!(audit::verify(&app.db).await.unwrap().end.seq, 0);
+    assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().end.seq, 0);
 }
 
 static HAS_BEGUN: tokio::sync::Notify = tokio::sync::Notify::const_new();

@@ -249,7 +249,7 @@ on_every_store! {
         let old = Noted { actor: Actor::system(), at: Timestamp::from_millis(0), event };
         append(&mut tx, &[old], &SeededRandom::new(5)).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(verify(&*store, &seal()).await.unwrap().end.seq, 4, "nothing in the store shows it");
+        assert_eq!(verify(&*store, &seal).await.unwrap().end.seq, 4, "nothing in the store shows it");
         let backdated = SignedHead::of(&seal, &*store).await;
         assert_eq!(backdated, Err(Broken::At { seq: 4, finding: Finding::Changed }));
         let mut tx = store.begin().await.unwrap();

@@ -93,7 +93,7 @@ fn story(round: u32) -> Vec<Noted> {
         noted(DEFAULT_SITE, at, "192.0.2.3", locked(How::Administrator)),
         noted(DEFAULT_SITE, at, "192.0.2.4", reused(ada)),
         noted(DEFAULT_SITE, at, "192.0.2.1", ended(EndReason::PasswordChanged)),
-        noted(DEFAULT_SITE, at, "192.0.2.1", ended(EndReason::Expired)),
+        noted(DEFAULT_SITE, at, "192.0.2.1", ended(EndReason::Revoked)),
         noted(DEFAULT_SITE, at, "192.0.2.1", SessionEvent::LoggedOut { account: ada, session: someone() }),
         noted(DEFAULT_SITE, at, "192.0.2.5", AgentEvent::Suspended { of, reason: Suspension::Anomaly }),
         noted(DEFAULT_SITE, at, "192.0.2.1", OrganizationEvent::MemberRemoved { organization, account: ada }),

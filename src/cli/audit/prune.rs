@@ -3,7 +3,7 @@
 //! Law: a gateway does not do this. Where the database has roles it is done under the one that owns the tables,
 //! which no gateway knows.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 

@@ -136,7 +136,7 @@ async fn what_is_counted_is_a_range_of_an_index_on_sqlite() {
         (store::count_ended_since(site, now), "(ended_at>?)"),
         (store::count_running(site, now, now), "(ended_at>?)"),
     ] {
-        let plan = plan(store.db(), stmt).await;
+        let Plan(plan) = Plan::of(store.db(), stmt).await;
         assert!(plan.starts_with("SEARCH s USING ") && plan.contains(range), "{plan}");
         assert!(!plan.contains("SCAN"), "{plan}");
     }
