@@ -13,7 +13,7 @@ use crate::support::gateway::open_to;
 use crate::support::raw::get;
 use crate::support::replica::until;
 use crate::support::upstream::spawn;
-use crate::support::{Act, Client, Gateway, Upstream, exchange, times};
+use crate::support::{Act, Client, Gateway, Upstream, exchange};
 
 fn slow(millis: u64) -> impl Fn(&crate::support::Seen) -> Act + Send + Sync {
     move |_| {
@@ -249,7 +249,7 @@ async fn nobody_gets_through_between_an_open_route_and_a_closed_one() {
         })
         .collect();
     let (first, second) = (gateway.load(&first), gateway.load(&second));
-    for _ in 0..times(25, 100) {
+    for _ in 0..100 {
         gateway.running.reload(&second).await.unwrap();
         tokio::time::sleep(Duration::from_millis(5)).await;
         gateway.running.reload(&first).await.unwrap();
@@ -258,7 +258,7 @@ async fn nobody_gets_through_between_an_open_route_and_a_closed_one() {
     is_over.store(true, Ordering::Relaxed);
     for one in asking {
         let [passed, refused] = one.await.unwrap();
-        assert!(passed > 10 && refused > 10, "both were met: {passed} and {refused}");
+        assert!(passed > 50 && refused > 50, "both were met: {passed} and {refused}");
     }
     assert_eq!(closed.count(), 0, "nobody was signed in");
 }
