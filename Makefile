@@ -8,8 +8,9 @@ SHELL := /bin/bash
 
 TOOLS := $(CURDIR)/target/tools/bin
 export PATH := $(TOOLS):$(PATH)
-# Tests spend half their time waiting for something to end: two for each core keep the cores busy.
-THREADS := $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
+# Tests wait now and then: one more than there are cores keeps the cores busy. More of them only take time from
+# each other, and from the servers that they share.
+THREADS := $(shell echo $$((1 + $$(nproc 2>/dev/null || echo 2))))
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

@@ -230,11 +230,11 @@ async fn inside(config: &Arc<Config>, found: &mut Findings) {
 }
 
 async fn shared(config: &Config, found: &mut Findings) {
-    let config::Shared::Redis { url } = &config.shared else { return };
+    let config::Shared::Redis { url, timeout: within } = &config.shared else { return };
     let clock = Arc::new(SystemClock);
     let replica = Id::new(crate::base::Clock::now(&SystemClock), &SystemRandom);
     let asked = async {
-        let shared = Shared::redis(url, "doctor", replica, clock).await?;
+        let shared = Shared::redis(url, *within, "doctor", replica, clock).await?;
         shared.ping().await?;
         Ok::<_, Unreachable>(shared.may_forget().await)
     };

@@ -3,6 +3,7 @@
 //! Law: an address that may hold a password is a `Secret` from here on.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use super::file::{self, Files};
 use super::insecure::Permitted;
 use super::place::Place;
 use super::problem::Report;
+use super::scalar::{As, Span};
 use crate::base::Secret;
 
 /// `store` as the file writes it: a URL, or a map with one.
@@ -50,6 +52,9 @@ pub(super) struct RawSharedMap {
     url: String,
     /// A file whose content is the password.
     password_file: Option<PathBuf>,
+    /// How long a question may take, reconnecting included, from 50ms to 5s. What asks it is refused then.
+    #[serde(with = "As::<Span>")]
+    timeout: Duration,
 }
 
 /// The identity store.
@@ -71,7 +76,11 @@ pub enum Database {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shared {
     Memory,
-    Redis { url: Secret<String> },
+    /// What takes longer than `timeout` to answer is not there.
+    Redis {
+        url: Secret<String>,
+        timeout: Duration,
+    },
 }
 
 /// What seals the secrets in the store.
@@ -83,6 +92,9 @@ pub struct Keys {
 }
 
 const CONNECTIONS: u32 = 10;
+/// How long Redis may take. What it needs itself is a thousandth of that; the rest is for a machine on which
+/// something else has the processor for a moment, where a refusal would be worse than the wait.
+const PATIENCE: Duration = Duration::from_millis(250);
 const ADDRESSES: &str = "write `sqlite://PATH`, `postgres://USER@HOST/NAME` or `mysql://USER@HOST/NAME`";
 
 impl Database {
@@ -145,10 +157,10 @@ impl RawStore {
 impl RawShared {
     pub fn check(self, files: &Files<'_>, report: &mut Report, permitted: &mut Permitted) -> Option<Shared> {
         let place = Place::root().key("shared");
-        let (url, password_file) = match self {
+        let (url, password_file, timeout) = match self {
             Self::Word(word) if word == "memory" => return Some(Shared::Memory),
-            Self::Word(url) => (url, None),
-            Self::Map(map) => (map.url, map.password_file),
+            Self::Word(url) => (url, None, PATIENCE),
+            Self::Map(map) => (map.url, map.password_file, map.timeout),
         };
         if !(url.starts_with("redis://") || url.starts_with("rediss://")) {
             report
@@ -156,11 +168,14 @@ impl RawShared {
                 .hint("write `memory`, `redis://HOST` or `rediss://HOST`");
             return None;
         }
+        if !(Duration::from_millis(50)..=Duration::from_secs(5)).contains(&timeout) {
+            report.problem(&place.key("timeout"), "between 50ms and 5s");
+        }
         let url = Secret::new(url);
-        let Some(file) = password_file else { return Some(Shared::Redis { url }) };
+        let Some(file) = password_file else { return Some(Shared::Redis { url, timeout }) };
         let place = place.key("password_file");
         let password = files.password(&file, &place, report, permitted)?;
-        Some(Shared::Redis { url: insert(&url, &password, &place, report)? })
+        Some(Shared::Redis { url: insert(&url, &password, &place, report)?, timeout })
     }
 }
 
@@ -254,5 +269,19 @@ mod tests {
         load("sqlite://a.db", "memory").unwrap();
         load("postgres://gw@db/gw", "redis://127.0.0.1").unwrap();
         load("postgres://gw@db/gw", "memory").unwrap();
+        let waits = |timeout: &str| {
+            load("postgres://gw@db/gw", &format!("{{ url: 'redis://127.0.0.1', timeout: {timeout} }}"))
+                .map(|loaded| loaded.config.shared.clone())
+        };
+        let timeout = Duration::from_secs(2);
+        let url = Secret::new("redis://127.0.0.1".to_owned());
+        assert_eq!(waits("2s").unwrap(), Shared::Redis { url, timeout });
+        for odd in ["0s", "49ms", "5001ms"] {
+            let refused = waits(odd).unwrap_err();
+            assert!(
+                refused.contains("shared.timeout") && refused.contains("between 50ms and 5s"),
+                "{refused}"
+            );
+        }
     }
 }

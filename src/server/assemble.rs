@@ -142,10 +142,11 @@ async fn open_shared(
 ) -> Result<(Shared, Option<Arc<Alone>>), StartError> {
     let clock = Arc::clone(&ground.clock);
     match &config.shared {
-        config::Shared::Redis { url } => {
+        config::Shared::Redis { url, timeout } => {
             let installation = installation(&config.store.database, seal);
-            let shared =
-                Shared::redis(url, &installation, replica, clock).await.map_err(StartError::Shared)?;
+            let shared = Shared::redis(url, *timeout, &installation, replica, clock)
+                .await
+                .map_err(StartError::Shared)?;
             Ok((shared, None))
         }
         config::Shared::Memory => {

@@ -2,7 +2,7 @@
 //!
 //! Law: nothing here is the only copy of a promise. What is lost with it is how often someone
 //! called lately; revocations, lockouts and everything used once live in the store. A Redis that
-//! does not answer is [`Unreachable`] within a quarter of a second, and callers then refuse.
+//! does not answer is [`Unreachable`] within its patience, and callers then refuse.
 
 use std::fmt;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ impl Shared {
     }
 
     /// State in the Redis at `url`, under keys that no other `installation` uses. `replica` tells
-    /// this process from the others.
+    /// this process from the others; `patience` is how long a question may take, reconnecting included.
     ///
     /// A Redis that is not there yet is no error: it is tried again whenever it is needed.
     ///
@@ -134,11 +134,12 @@ impl Shared {
     /// [`Unreachable`] if `url` names no Redis at all.
     pub async fn redis(
         url: &Secret<String>,
+        patience: Duration,
         installation: &str,
         replica: Id,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Unreachable> {
-        let redis = Redis::open(url, installation, replica)?;
+        let redis = Redis::open(url, patience, installation, replica)?;
         redis.greet().await;
         Ok(Self::new(Place::Redis(Box::new(redis)), clock))
     }

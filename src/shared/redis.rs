@@ -1,6 +1,6 @@
 //! The same limits in Redis, each one script, by the clock of Redis.
 //!
-//! Law: one question is one round trip, and no answer within [`PATIENCE`] is an error. The
+//! Law: one question is one round trip, and no answer within its patience is an error. The
 //! arithmetic is that of `memory`; the tests run the same bodies against both. Every key expires.
 
 use std::sync::{Mutex, PoisonError};
@@ -18,10 +18,6 @@ use crate::base::{Id, Secret, Timestamp};
 
 mod purse;
 
-/// How long a question may take, reconnecting included. What Redis itself needs is a thousandth of it;
-/// the rest is for a machine on which something else has the processor for a moment, where a refusal
-/// would be worse than the wait.
-const PATIENCE: Duration = Duration::from_millis(250);
 /// How long the first contact may take.
 const GREETING: Duration = Duration::from_secs(1);
 /// The pause after the connection that carries hints broke.
@@ -129,6 +125,8 @@ return {began, failures}
 pub(super) struct Redis {
     client: Client,
     connection: ConnectionManager,
+    /// How long a question may take, reconnecting included.
+    patience: Duration,
     prefix: String,
     replica: String,
     hit: Script,
@@ -148,7 +146,12 @@ impl std::fmt::Debug for Redis {
 }
 
 impl Redis {
-    pub(super) fn open(url: &Secret<String>, installation: &str, replica: Id) -> Result<Self, Unreachable> {
+    pub(super) fn open(
+        url: &Secret<String>,
+        patience: Duration,
+        installation: &str,
+        replica: Id,
+    ) -> Result<Self, Unreachable> {
         let tcp = TcpSettings::default().set_nodelay(true);
         #[cfg(target_os = "linux")]
         let tcp = tcp.set_user_timeout(SILENCE);
@@ -156,7 +159,7 @@ impl Redis {
         let client = Client::open(info)?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(GREETING))
-            .set_response_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(patience))
             .set_min_delay(Duration::from_millis(20))
             .set_max_delay(Duration::from_millis(500))
             .set_pipeline_buffer_size(1024);
@@ -164,6 +167,7 @@ impl Redis {
         Ok(Self {
             client,
             connection,
+            patience,
             prefix: format!("portcullis:{installation}"),
             replica: replica.to_string(),
             hit: Script::new(HIT),
@@ -200,7 +204,7 @@ impl Redis {
             ask.arg("GET").arg("maxmemory-policy");
             ask.query_async::<Vec<String>>(&mut connection).await
         };
-        match within(PATIENCE, asked).await {
+        match within(self.patience, asked).await {
             Ok(answer) => answer.into_iter().nth(1),
             Err(error) => {
                 tracing::debug!(%error, "Redis does not tell its maxmemory-policy");
@@ -211,7 +215,7 @@ impl Redis {
 
     pub(super) async fn ping(&self) -> Result<(), Unreachable> {
         let mut connection = self.connection.clone();
-        within(PATIENCE, async move { ::redis::cmd("PING").exec_async(&mut connection).await }).await
+        within(self.patience, async move { ::redis::cmd("PING").exec_async(&mut connection).await }).await
     }
 
     pub(super) async fn hit(&self, key: &str, windows: &[Window]) -> Result<Vec<Weighed>, Unreachable> {
@@ -289,7 +293,7 @@ impl Redis {
         let mut connection = self.connection.clone();
         let mut set = ::redis::cmd("SET");
         set.arg(self.failures_key(key)).arg(0).arg("PX").arg(DAY);
-        within(PATIENCE, async move { set.exec_async(&mut connection).await }).await
+        within(self.patience, async move { set.exec_async(&mut connection).await }).await
     }
 
     fn failures_key(&self, key: &str) -> String {
@@ -319,7 +323,7 @@ impl Redis {
 
     async fn call<T: ::redis::FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, Unreachable> {
         let mut connection = self.connection.clone();
-        within(PATIENCE, call.invoke_async(&mut connection)).await
+        within(self.patience, call.invoke_async(&mut connection)).await
     }
 
     /// Carries hints both ways until dropped.

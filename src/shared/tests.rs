@@ -19,12 +19,14 @@ fn redis_url() -> String {
     url.expect("PORTCULLIS_TEST_REDIS must name a Redis: run the tests with `make test`")
 }
 
+const PATIENCE: Duration = Duration::from_millis(250);
+
 fn new_id() -> Id {
     Id::new(SystemClock.now(), &SystemRandom)
 }
 
 async fn redis_at(url: String, installation: &str) -> Shared {
-    Shared::redis(&Secret::new(url), installation, new_id(), Arc::new(SystemClock)).await.unwrap()
+    Shared::redis(&Secret::new(url), PATIENCE, installation, new_id(), Arc::new(SystemClock)).await.unwrap()
 }
 
 async fn in_redis() -> Shared {
@@ -350,7 +352,8 @@ async fn a_hint_reaches_the_other_replica_and_only_ever_rises() {
 #[tokio::test]
 async fn a_url_that_names_no_redis_is_refused_without_showing_its_password() {
     for url in ["", "postgres://u:hunter2@h/db", "redis//:hunter2@h"] {
-        let made = Shared::redis(&Secret::new(url.to_owned()), "test", new_id(), Arc::new(SystemClock)).await;
+        let url = Secret::new(url.to_owned());
+        let made = Shared::redis(&url, PATIENCE, "test", new_id(), Arc::new(SystemClock)).await;
         let refused = made.unwrap_err();
         assert!(!refused.to_string().contains("hunter2"), "{refused}");
     }

@@ -15,8 +15,9 @@ fn the_shipped_files_load() {
     assert_eq!(loaded.warnings, []);
     let Database::Postgres { url } = &loaded.config.store.database else { panic!() };
     assert_eq!(url, &Secret::new("postgres://portcullis:s3cr%2Fet@db.internal/portcullis".to_owned()));
-    let Shared::Redis { url } = &loaded.config.shared else { panic!() };
+    let Shared::Redis { url, timeout } = &loaded.config.shared else { panic!() };
     assert_eq!(url.expose(), "rediss://:s3cr%2Fet@cache:6380");
+    assert_eq!(*timeout, Duration::from_millis(400));
     assert_eq!(loaded.config.insecure, BTreeSet::from([Insecure::UnverifiedUpstream]));
     assert_eq!(loaded.config.keys.seal_file, folder.path().join("secrets/seal.key"));
 }

@@ -283,10 +283,11 @@ async fn accept(call: Call, Json(body): Json<TokenBody>) -> Result<Json<Shown>, 
     let accepted = again(|| async {
         let mut change = call.app.change(call.actor()).await?;
         invitation::accept(&mut change, &invitation, person.id).await?;
-        conclude(change, Outcome::Changed).await
+        let shown = trees::seen(&mut change, invitation.organization, Some(invitation.role.clone())).await?;
+        conclude(change, Outcome::Changed).await?;
+        Ok(shown)
     });
-    accepted.await?;
-    trees::seen(&call, invitation.organization, Some(invitation.role.clone())).await
+    Ok(Json(accepted.await?))
 }
 
 async fn decline(call: Call, Json(body): Json<TokenBody>) -> Result<Json<Said>, ApiError> {

@@ -12,6 +12,7 @@ use super::view::{Shown, one, shown};
 use super::{
     DESCRIPTION_MAX, NAME_MAX, Named, about_parent, caller, conclude, enabled, no_parent, role_there, there,
 };
+use crate::app::Change;
 use crate::base::{Id, Slug};
 use crate::http::{
     ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging,
@@ -165,12 +166,11 @@ async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<Shown>,
             max_depth,
         };
         let made = organization::create_for(&mut change, new, &edit).await?;
+        let shown = seen(&mut change, made.id, Some(owner())).await?;
         conclude(change, Outcome::Changed).await?;
-        Ok(made.id)
+        Ok(shown)
     });
-    let id = made.await.map_err(about_parent)?;
-    let made = organization::by_id(&call.app.db, id).await?.ok_or(Refused::Gone)?;
-    Ok(Created(one(&call.app, site, made, Some(owner())).await?))
+    Ok(Created(made.await.map_err(about_parent)?))
 }
 
 /// Which organizations, in which order.
@@ -227,14 +227,14 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Paged<S
     });
     let found = found.into_iter().map(|(own, role)| (own, Some(role))).collect();
     let mut page = query.paging.cut(&call, found)?;
-    let shown = shown(&call.app, account.site, page.take_results()).await?;
+    let shown = shown(&call.app.db, account.site, page.take_results()).await?;
     Ok(Json(page.of(shown)))
 }
 
 async fn detail(call: Call, _: Nothing) -> Result<Json<Shown>, ApiError> {
     let own = there(&call).await?;
     let role = role_there(&call, own.id)?;
-    Ok(Json(one(&call.app, own.site, own, Some(role)).await?))
+    Ok(Json(one(&call.app.db, own.site, own, Some(role)).await?))
 }
 
 /// What is new. What is left out stays.
@@ -272,20 +272,18 @@ async fn update(call: Call, Json(body): Json<UpdateBody>) -> Result<Json<Shown>,
         let standing = Standing::take(&mut change, by, own.id).await?;
         standing.may(WRITES).map_err(|_| Refused::LacksRole)?;
         let outcome = organization::edit(&mut change, own.id, &edit).await?;
-        conclude(change, outcome).await
+        let shown = seen(&mut change, own.id, role_there(&call, own.id).ok()).await?;
+        conclude(change, outcome).await?;
+        Ok(shown)
     });
-    written.await?;
-    afterwards(&call, own.id).await
+    Ok(Json(written.await?))
 }
 
-async fn afterwards(call: &Call, id: Id) -> Result<Json<Shown>, ApiError> {
-    seen(call, id, role_there(call, id).ok()).await
-}
-
-/// An organization as somebody sees it who is this there.
-pub(super) async fn seen(call: &Call, id: Id, role: Option<Code>) -> Result<Json<Shown>, ApiError> {
-    let own = organization::by_id(&call.app.db, id).await?.ok_or(Refused::Gone)?;
-    Ok(Json(one(&call.app, own.site, own, role).await?))
+/// An organization as somebody sees it who is this there. Read before the change is made for good: what was
+/// committed is never answered with a refusal because reading it again failed.
+pub(super) async fn seen(change: &mut Change<'_>, id: Id, role: Option<Code>) -> Result<Shown, Refused> {
+    let own = organization::by_id(change.tx(), id).await?.ok_or(Refused::Gone)?;
+    Ok(one(change.tx(), own.site, own, role).await?)
 }
 
 /// Where an organization is to stand.
@@ -337,10 +335,11 @@ async fn relocate(call: Call, Json(body): Json<MoveBody>) -> Result<Json<Shown>,
             let from = standing.organization.parent;
             shape::take_terms(&mut change, own.id, (from, parent)).await?;
         }
-        conclude(change, outcome).await
+        let shown = seen(&mut change, own.id, role_there(&call, own.id).ok()).await?;
+        conclude(change, outcome).await?;
+        Ok(shown)
     });
-    written.await.map_err(about_parent)?;
-    afterwards(&call, own.id).await
+    Ok(Json(written.await.map_err(about_parent)?))
 }
 
 /// Below which organization one's own stands is no secret: who has nothing to do with that one lacks the right.

@@ -15,7 +15,7 @@ use crate::organization::{Organization, store};
 use crate::policy::Code;
 use crate::policy::definition::{ManagedBy, OrgRole};
 use crate::rbac::org_role::{self, Made};
-use crate::store::Error;
+use crate::store::{Error, Source};
 
 /// A tenant.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -51,18 +51,18 @@ pub(super) struct Shown {
 
 /// Organizations as they are shown, each with the role that the caller has there.
 pub(super) async fn shown(
-    app: &App,
+    mut src: impl Source,
     site: Id,
     all: Vec<(Organization, Option<Code>)>,
 ) -> Result<Vec<Shown>, Error> {
     let ids: Vec<Id> = all.iter().map(|(own, _)| own.id).collect();
-    let counts: HashMap<Id, i64> = store::count_members_of(&app.db, &ids).await?.into_iter().collect();
+    let counts: HashMap<Id, i64> = store::count_members_of(&mut src, &ids).await?.into_iter().collect();
     let mut details: HashMap<Id, store::Details> =
-        store::details(&app.db, &ids).await?.into_iter().map(|own| (own.id, own)).collect();
+        store::details(&mut src, &ids).await?.into_iter().map(|own| (own.id, own)).collect();
     let parents: Vec<Id> = all.iter().filter_map(|(own, _)| own.parent).collect();
-    let parents = store::by_ids(&app.db, &parents).await?;
+    let parents = store::by_ids(&mut src, &parents).await?;
     let makers: Vec<Id> = details.values().filter_map(|own| own.created_by).collect();
-    let makers = account::known(&app.db, site, &makers).await?;
+    let makers = account::known(src, site, &makers).await?;
     let mut list = Vec::with_capacity(all.len());
     for (own, role) in all {
         let detail = details.remove(&own.id);
@@ -98,12 +98,12 @@ fn nothing() -> Value {
 
 /// One organization as it is shown.
 pub(super) async fn one(
-    app: &App,
+    src: impl Source,
     site: Id,
     organization: Organization,
     role: Option<Code>,
 ) -> Result<Shown, Error> {
-    let mut all = shown(app, site, vec![(organization, role)]).await?;
+    let mut all = shown(src, site, vec![(organization, role)]).await?;
     all.pop().ok_or_else(|| Error::Broken { cause: "an organization was not shown".into() })
 }
 
