@@ -40,6 +40,8 @@ pub enum Bucket {
     InvitationAnswer,
     /// What takes a password or a token, as the profile `auth-system` limits it.
     AuthSystemEntry,
+    /// Its refreshing.
+    AuthSystemRefresh,
     /// Its management of users.
     AuthSystemUsers,
     /// Everything else of it.
@@ -76,6 +78,7 @@ impl Bucket {
             Self::Invitation => "invitation",
             Self::InvitationAnswer => "invitation_answer",
             Self::AuthSystemEntry => "auth_system_authentication",
+            Self::AuthSystemRefresh => "auth_system_refresh",
             Self::AuthSystemUsers => "auth_system_users",
             Self::AuthSystemGeneral => "auth_system_general",
         }
@@ -88,7 +91,9 @@ impl Bucket {
             Self::Login => &const { [window(5, MINUTE), window(20, HOUR)] },
             Self::Register | Self::PasswordReset => &const { [window(3, HOUR), window(10, DAY)] },
             Self::Refresh | Self::Logout | Self::InvitationAnswer => &const { [window(30, MINUTE)] },
-            Self::Password | Self::LinkVerify | Self::AuthSystemEntry => &const { [window(10, MINUTE)] },
+            Self::Password | Self::LinkVerify | Self::AuthSystemRefresh => &const { [window(10, MINUTE)] },
+            // By the minute as its clients know it, by the hour because one password can be tried at many people.
+            Self::AuthSystemEntry => &const { [window(10, MINUTE), window(100, HOUR)] },
             Self::AuthSystemUsers => &const { [window(100, MINUTE)] },
             Self::AuthSystemGeneral => &const { [window(1000, HOUR)] },
             Self::LinkRequest => &const { [window(3, HOUR)] },

@@ -89,8 +89,10 @@ pub async fn to_gateway(db: &Db, role: &str) -> Result<(), NotGranted> {
     let schema = quoted(schema);
     let names: Vec<String> = tables.iter().map(|(_, table)| format!("{schema}.{}", quoted(table))).collect();
     tx.raw(statements(&schema, &names.join(", "), &quoted(role))).await?;
-    let still = sql("SELECT bool_or(has_table_privilege(r.oid, t.oid, p.name) OR (p.name = 'UPDATE' \
-                     AND has_any_column_privilege(r.oid, t.oid, 'UPDATE'))) FROM pg_roles r, pg_class t, \
+    // Of whatever it can become, too: what is not inherited is reached by SET ROLE.
+    let still = sql("SELECT bool_or(has_table_privilege(m.oid, t.oid, p.name) OR (p.name = 'UPDATE' \
+                     AND has_any_column_privilege(m.oid, t.oid, 'UPDATE'))) FROM pg_roles r \
+                     JOIN pg_roles m ON pg_has_role(r.oid, m.oid, 'MEMBER'), pg_class t, \
                      (VALUES ('UPDATE'), ('DELETE'), ('TRUNCATE'), ('TRIGGER')) AS p(name) WHERE r.rolname = ? AND \
                      (t.oid = to_regclass('audit') OR (t.oid = to_regclass('audit_personal') AND p.name <> 'DELETE'))");
     let (still_may,): (bool,) = tx.one(still.bind(role)).await?;

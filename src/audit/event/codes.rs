@@ -49,6 +49,7 @@ pub const CODES: [&str; 103] = [
     "approval_requested",
     "approval_voided",
     "approval_voted",
+    "audit_exported",
     "audit_pruned",
     "code_refused",
     "code_sent",

@@ -46,6 +46,11 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 async fn administrators(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Items<User>>, ApiError> {
+    // Who they are, beside what they hold.
+    let rights = &call.person()?.rights;
+    if !Code::parse("users.view").is_ok_and(|code| rights.holds_code(&code)) {
+        return Err(ApiError::new(ErrorCode::PermissionRequired).with("missing", vec!["users.view"]));
+    }
     list::page(&call, query, Some(AdminsOnly)).await
 }
 

@@ -285,7 +285,7 @@ async fn accept(call: Call, Json(body): Json<TokenBody>) -> Result<Json<Shown>, 
         invitation::accept(&mut change, &invitation, person.id).await?;
         let shown = trees::seen(&mut change, invitation.organization, Some(invitation.role.clone())).await?;
         conclude(change, Outcome::Changed).await?;
-        Ok(shown)
+        Ok::<_, Refused>(shown)
     });
     Ok(Json(accepted.await?))
 }
