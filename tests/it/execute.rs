@@ -223,7 +223,7 @@ async fn a_websocket_ends_soon_after_its_session() {
     }
     let start = Instant::now();
     assert_eq!(api(&gateway, "/logout/all/", Some(&ada), &json!({})).await.status, 200);
-    assert!(sockets[0].closes_within(Duration::from_secs(5)).await, "the socket outlives its session");
+    assert!(sockets[0].closes().await, "the socket outlives its session");
     assert!(start.elapsed() < Duration::from_secs(5));
     sockets[1].send(b"\x81\x02ok").await;
     assert_eq!(sockets[1].exactly(4).await.unwrap(), b"\x81\x02ok", "nobody else's is touched");
