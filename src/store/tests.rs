@@ -244,7 +244,7 @@ async fn readers_of_a_sqlite_store_cannot_write() {
 async fn a_held_writer_makes_others_busy_and_readers_go_on() {
     let store = TestStore::sqlite().await;
     let held = store.begin().await.unwrap();
-    let options = Options { acquire_for: Duration::from_millis(200), ..Options::default() };
+    let options = Options { acquire_for: Duration::from_secs(1), ..Options::default() };
     let other = Db::open_with(store.database(), options).await.unwrap();
     let waiting = other.begin().await;
     assert!(matches!(waiting, Err(Error::Busy)));

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::on_one_and_on_two;
 use crate::support::people::{Keys, PASSWORD, TRUSTING, elsewhere};
 use crate::support::raw::{Answer, get};
-use crate::support::replica::until;
+use crate::support::replica::{until, within};
 use crate::support::smtp::Smtp;
 use crate::support::{Act, Client, Gateway, Replicas, Upstream};
 
@@ -98,7 +98,7 @@ impl Scene {
     async fn dead(&self, tokens: &Tokens) {
         let mine = self.here().send("GET", "/mine", &[tokens.bearer()]).await;
         assert_eq!(mine.status, 401, "the next request");
-        until(SECOND, "refused there too", async || self.proxied(tokens).await == 401).await;
+        within(SECOND, "refused there too", async || self.proxied(tokens).await == 401).await;
         let before = self.upstream.count();
         assert_eq!(self.call("GET", "/me/", Some(tokens), Value::Null).await.status, 401);
         assert_eq!(self.refresh(&tokens.refresh).await.status, 401);

@@ -22,6 +22,9 @@ pub struct Replicas {
     _place: Place,
 }
 
+/// How long gateways wait for a Redis that is not the one of all tests: longer than a busy machine is elsewhere.
+pub const LOST_AFTER: Duration = Duration::from_secs(1);
+
 /// What replicas have in common.
 pub struct Place {
     pub store: TestStore,
@@ -49,13 +52,20 @@ impl Place {
     }
 
     /// The lines of a configuration that reaches store and Redis by these URLs. The Redis that all tests
-    /// share is waited for longer than by default: a machine that is busy with the others is none that is gone.
+    /// share is waited for longer than by default, as is the store: a machine that is busy with the others is none
+    /// that is gone.
+    /// One that a test takes away is waited for less long, [`LOST_AFTER`].
     pub fn yaml(&self, store: &str, redis: &str) -> String {
         let seal = self.keys.path().join("seal.key").display().to_string();
-        let is_busy = redis != "memory" && redis == redis_url();
-        let shared =
-            if is_busy { format!("{{ url: '{redis}', timeout: 4s }}") } else { format!("'{redis}'") };
-        format!("store: '{store}'\nshared: {shared}\nkeys: {{ seal_file: '{seal}' }}\n")
+        let shared = if redis == "memory" {
+            redis.to_owned()
+        } else {
+            let within = if redis == redis_url() { Duration::from_secs(4) } else { LOST_AFTER };
+            format!("{{ url: '{redis}', timeout: {}ms }}", within.as_millis())
+        };
+        let is_own = store == self.store.address();
+        let store = if is_own { format!("{{ url: '{store}', timeout: 6s }}") } else { format!("'{store}'") };
+        format!("store: {store}\nshared: {shared}\nkeys: {{ seal_file: '{seal}' }}\n")
     }
 }
 
@@ -145,6 +155,19 @@ pub async fn within(limit: Duration, what: &str, mut is_so: impl AsyncFnMut() ->
         tokio::time::sleep(STEP).await;
         counted += begun.elapsed().min(2 * STEP);
     }
+}
+
+/// What comes within what is promised; the limit is counted as [`within`] counts.
+pub async fn in_time<T>(limit: Duration, coming: impl Future<Output = T>) -> Option<T> {
+    let (mut coming, mut counted) = (std::pin::pin!(coming), Duration::ZERO);
+    while counted < limit {
+        let begun = Instant::now();
+        if let Ok(there) = tokio::time::timeout(STEP, &mut coming).await {
+            return Some(there);
+        }
+        counted += begun.elapsed().min(2 * STEP);
+    }
+    None
 }
 
 /// The best of several tries takes less than `limit`: what a machine that has other work adds to some of them is
