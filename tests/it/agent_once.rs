@@ -15,7 +15,7 @@ use crate::on_one_and_on_two;
 use crate::support::people::permission;
 use crate::support::replica::{Replicas, in_time};
 use crate::support::upstream::spawn;
-use crate::support::{Act, Upstream, exchange};
+use crate::support::{Act, Upstream, exchange, free_port};
 
 #[tokio::test]
 async fn what_was_not_sent_may_be_tried_again_and_what_broke_off_may_not() {
@@ -25,9 +25,7 @@ async fn what_was_not_sent_may_be_tried_again_and_what_broke_off_may_not() {
         _ => Act::ok("fine"),
     })
     .await;
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = closed.local_addr().unwrap();
-    drop(closed);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let more = format!("{}  - {{ name: gone, match: {{ path: '/gone' }}, upstream: gone, allow: signed_in, agents: {{ permission: reports.read, hold: always }} }}\n", routes(&upstream))
         .replace("upstreams: { ", &format!("upstreams: {{ gone: {{ servers: ['{address}'], breaker: 'off' }}, "));
     let scene = scene(&more).await;

@@ -2,7 +2,6 @@
 //! security bar 2.K 143 to 146).
 //! Law: there may be refusals; there is never a request or a cent beyond the limit.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use crate::agent::{Scene, YAML, bearer, scene};
 use crate::agent_gate::{reader, routes};
 use crate::support::people::permission;
 use crate::support::replica::{LOST_AFTER, Place, redis_url, until};
-use crate::support::{Act, Cut, Gateway, Upstream};
+use crate::support::{Act, Cut, Gateway, Upstream, free_port};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -28,34 +27,15 @@ pub struct Redis {
 
 impl Redis {
     pub async fn start(folder: &Path, port: Option<u16>) -> Self {
-        if let Some(port) = port {
-            return Self::start_at(folder, port).await.expect("a Redis that answers");
-        }
-        // Somebody else may take a port that was free a moment ago.
-        for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            if let Some(redis) = Self::start_at(folder, port).await {
-                return redis;
-            }
-        }
-        panic!("no Redis finds a port");
-    }
-
-    /// `None` where the port is another one's.
-    async fn start_at(folder: &Path, port: u16) -> Option<Self> {
+        let port = port.unwrap_or_else(free_port);
         let mut program = Command::new("redis-server");
         program.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(folder);
         program.args(["--repl-diskless-sync-delay", "0"]);
         let child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server starts");
-        let mut redis = Self { child, port };
-        let mut is_gone = false;
-        let itself = format!("process_id:{}\r", redis.child.id());
-        let answers = async || {
-            is_gone = redis.child.try_wait().expect("its state").is_some();
-            is_gone || redis.ask(&["INFO", "server"]).contains(&itself)
-        };
+        let redis = Self { child, port };
+        let answers = async || redis.ask(&["PING"]).contains("PONG");
         until(Duration::from_secs(5), "a Redis that answers", answers).await;
-        (!is_gone).then_some(redis)
+        redis
     }
 
     pub fn ask(&self, words: &[&str]) -> String {

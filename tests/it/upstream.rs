@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::raw::get;
 use crate::support::replica::{at_best, until};
-use crate::support::{Act, Client, Gateway, Upstream, exchange};
+use crate::support::{Act, Client, Gateway, Upstream, exchange, free_port};
 
 pub fn config(upstream: &str) -> String {
     format!(
@@ -19,7 +19,7 @@ pub fn config(upstream: &str) -> String {
 
 /// An address on which nobody listens.
 pub async fn nobody() -> SocketAddr {
-    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
 #[tokio::test]
