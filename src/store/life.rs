@@ -72,7 +72,7 @@ mod tests {
 
     const SPAN: Duration = Duration::from_millis(200);
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_crowd_is_waited_in_and_a_grave_is_not() {
         let (life, start) = (Life::of(SPAN), Instant::now());
         let never = || Box::pin(std::future::pending::<Result<(), sqlx::Error>>());

@@ -146,6 +146,8 @@ async fn the_operator_sees_liveness_readiness_and_metrics() {
     for (path, status) in [("/livez", 200), ("/readyz", 200), ("/nothing", 404)] {
         assert_eq!(exchange(gateway.admin(), get(path, &[])).await.unwrap().status, status, "{path}");
     }
+    // What is answered is counted a moment later.
+    gateway.access_log().await;
     let metrics = exchange(gateway.admin(), get("/metrics", &[])).await.unwrap().text();
     assert!(
         metrics.contains("portcullis_requests_total{method=\"GET\",route=\"all\",status=\"2xx\"} 1"),
