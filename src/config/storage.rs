@@ -34,6 +34,9 @@ pub(super) struct RawStoreMap {
     /// How many connections to the database are kept at most.
     #[schemars(range(min = 2, max = 1000))]
     connections: u32,
+    /// How long the database may answer nobody, from 500ms to 10s. Who waits for a connection is refused then.
+    #[serde(with = "As::<Span>")]
+    timeout: Duration,
 }
 
 /// `shared` as the file writes it: `memory`, a URL, or a map with one.
@@ -62,6 +65,8 @@ pub(super) struct RawSharedMap {
 pub struct Store {
     pub database: Database,
     pub connections: u32,
+    /// A database that answers nobody for so long is not there.
+    pub timeout: Duration,
 }
 
 /// Which database, and how to reach it.
@@ -92,6 +97,9 @@ pub struct Keys {
 }
 
 const CONNECTIONS: u32 = 10;
+/// How long a database may say nothing. What it needs to answer somebody is a hundredth of that; the rest is for
+/// a machine that is busy elsewhere.
+const SILENCE: Duration = Duration::from_millis(1500);
 /// How long Redis may take. What it needs itself is a thousandth of that; the rest is for a machine on which
 /// something else has the processor for a moment, where a refusal would be worse than the wait.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -129,15 +137,18 @@ pub fn store_in(file: &Path) -> Result<Database, String> {
 impl RawStore {
     pub fn check(self, files: &Files<'_>, report: &mut Report, permitted: &mut Permitted) -> Option<Store> {
         let place = Place::root().key("store");
-        let (url, password_file, connections) = match self {
-            Self::Url(url) => (url, None, CONNECTIONS),
-            Self::Map(map) => (map.url, map.password_file, map.connections),
+        let (url, password_file, connections, timeout) = match self {
+            Self::Url(url) => (url, None, CONNECTIONS, SILENCE),
+            Self::Map(map) => (map.url, map.password_file, map.connections, map.timeout),
         };
+        if !(Duration::from_millis(500)..=Duration::from_secs(10)).contains(&timeout) {
+            report.problem(&place.key("timeout"), "between 500ms and 10s");
+        }
         let Some(database) = Database::named(&url, files) else {
             report.problem(&place, "no such store").hint(ADDRESSES);
             return None;
         };
-        let Some(file) = password_file else { return Some(Store { database, connections }) };
+        let Some(file) = password_file else { return Some(Store { database, connections, timeout }) };
         let place = place.key("password_file");
         let password = files.password(&file, &place, report, permitted)?;
         let database = match database {
@@ -150,7 +161,7 @@ impl RawStore {
             }
             Database::Mysql { url } => Database::Mysql { url: insert(&url, &password, &place, report)? },
         };
-        Some(Store { database, connections })
+        Some(Store { database, connections, timeout })
     }
 }
 
@@ -269,6 +280,13 @@ mod tests {
         load("sqlite://a.db", "memory").unwrap();
         load("postgres://gw@db/gw", "redis://127.0.0.1").unwrap();
         load("postgres://gw@db/gw", "memory").unwrap();
+        for (within, is_fine) in [("499ms", false), ("500ms", true), ("10s", true), ("10001ms", false)] {
+            let loaded = load(&format!("{{ url: 'postgres://gw@db/gw', timeout: {within} }}"), "memory");
+            assert_eq!(loaded.is_ok(), is_fine, "{within}");
+            let told = loaded.err().unwrap_or_default();
+            assert_eq!(told.contains("store.timeout"), !is_fine, "{told}");
+        }
+        assert_eq!(load("postgres://gw@db/gw", "memory").unwrap().config.store.timeout, SILENCE);
         let waits = |timeout: &str| {
             load("postgres://gw@db/gw", &format!("{{ url: 'redis://127.0.0.1', timeout: {timeout} }}"))
                 .map(|loaded| loaded.config.shared.clone())

@@ -219,7 +219,7 @@ pub(super) async fn watched<W: Future>(slot: Arc<Slot>, alarm: &Alarm, work: W) 
 mod tests {
     use super::*;
 
-    const SOON: Duration = Duration::from_millis(20);
+    const SOON: Duration = Duration::from_millis(300);
     const NEVER: Duration = Duration::from_hours(1);
 
     fn slot(first_within: Duration, head_within: Duration) -> Arc<Slot> {

@@ -17,24 +17,31 @@ use sqlx::sqlite::{
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 use super::held::Held;
-use super::life::Life;
+use super::life::{Life, SILENT_FOR};
 use super::tx::Inner;
 use super::{Dialect, Error, Tx};
 use crate::config::{self, Database};
 
-const PING: Duration = Duration::from_secs(2);
-
 /// How many connections a [`Db`] may hold, and how long one waits for one (on SQLite also for a
-/// writer in another process).
+/// writer in another process): for less long where the database answers nobody.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     pub connections: u32,
     pub acquire_for: Duration,
+    pub silent_for: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { connections: 10, acquire_for: Duration::from_secs(4) }
+        Self::patient(10, SILENT_FOR)
+    }
+}
+
+impl Options {
+    /// A crowd is waited in for some times as long as a silence: four seconds by default.
+    #[must_use]
+    pub fn patient(connections: u32, silent_for: Duration) -> Self {
+        Self { connections, acquire_for: silent_for * 8 / 3, silent_for }
     }
 }
 
@@ -74,8 +81,7 @@ impl Db {
     /// does not exist is created, readable by its owner alone. Tables are [`super::migrate::run`]'s
     /// business.
     pub async fn open(store: &config::Store) -> Result<Self, Error> {
-        let options = Options { connections: store.connections, ..Options::default() };
-        Self::open_with(&store.database, options).await
+        Self::open_with(&store.database, Options::patient(store.connections, store.timeout)).await
     }
 
     /// Opens a database with other waits than the usual ones.
@@ -86,7 +92,7 @@ impl Db {
             Database::Postgres { url } => open_postgres(url.expose(), options)?,
             Database::Mysql { url } => open_mysql(url.expose(), options)?,
         };
-        let db = Self::over(pools);
+        let db = Self::over(pools, options.silent_for);
         db.ping().await?;
         Ok(db)
     }
@@ -100,7 +106,7 @@ impl Db {
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(connect).await;
         let pool = pool.map_err(|e| Error::from_driver(Dialect::Sqlite, &e))?;
-        Ok(Self::over(Pools::Sqlite { writer: pool.clone(), readers: pool }))
+        Ok(Self::over(Pools::Sqlite { writer: pool.clone(), readers: pool }, SILENT_FOR))
     }
 
     /// A database of another program, which is only read: nothing is made where there is none.
@@ -114,7 +120,7 @@ impl Db {
         let connect = SqliteConnectOptions::new().filename(path).read_only(true).disable_statement_logging();
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(connect).await;
         let pool = pool.map_err(|e| Error::from_driver(Dialect::Sqlite, &e))?;
-        Ok(Self::over(Pools::Sqlite { writer: pool.clone(), readers: pool }))
+        Ok(Self::over(Pools::Sqlite { writer: pool.clone(), readers: pool }, SILENT_FOR))
     }
 
     /// A SQLite file that nobody else has open; [`Error::Busy`] where somebody has.
@@ -126,7 +132,7 @@ impl Db {
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(connect).await;
         let pool = pool.map_err(|e| Error::from_driver(Dialect::Sqlite, &e))?;
-        Ok(Self::over(Pools::Sqlite { writer: pool.clone(), readers: pool }))
+        Ok(Self::over(Pools::Sqlite { writer: pool.clone(), readers: pool }, SILENT_FOR))
     }
 
     /// The same server through one connection that no pool keeps.
@@ -136,7 +142,10 @@ impl Db {
         let options =
             MySqlPoolOptions::new().max_connections(1).acquire_timeout(pool.options().get_acquire_timeout());
         let alone = options.connect_with(connect).await;
-        alone.map(|pool| Self::over(Pools::MySql(pool))).map_err(|e| Error::from_driver(Dialect::MySql, &e))
+        let silent_for = self.life.silent_for();
+        alone
+            .map(|pool| Self::over(Pools::MySql(pool), silent_for))
+            .map_err(|e| Error::from_driver(Dialect::MySql, &e))
     }
 
     /// Begins a transaction that may write.
@@ -151,7 +160,7 @@ impl Db {
         inner.map(Tx::new).map_err(|e| Error::from_driver(self.dialect(), &e))
     }
 
-    /// Whether the database answers within two seconds.
+    /// Whether the database answers, within two seconds by default.
     pub async fn ping(&self) -> Result<(), Error> {
         // The time-out cuts the question off, so it needs a connection that may be lost.
         let asked = async {
@@ -161,14 +170,15 @@ impl Db {
                 Pools::MySql(pool) => answers!(pool, &self.life),
             }
         };
-        match tokio::time::timeout(PING, asked).await {
+        let within = self.life.ping_within();
+        match tokio::time::timeout(within, asked).await {
             Ok(answer) => answer.map_err(|e| Error::from_driver(self.dialect(), &e)),
-            Err(_) => Err(Error::unavailable("no answer within 2 s")),
+            Err(_) => Err(Error::unavailable(format!("no answer within {within:?}"))),
         }
     }
 
-    fn over(pools: Pools) -> Self {
-        Self { pools, life: Arc::default() }
+    fn over(pools: Pools, silent_for: Duration) -> Self {
+        Self { pools, life: Arc::new(Life::of(silent_for)) }
     }
 
     pub(super) const fn life(&self) -> &Arc<Life> {

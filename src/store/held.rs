@@ -16,8 +16,6 @@ use super::life::Life;
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
-/// How long a reader waits for a connection and the answer together.
-pub(super) const READ_WITHIN: Duration = Duration::from_secs(5);
 /// How long a statement of a transaction may take: longer than the server's own time-out for one.
 pub(super) const WRITE_WITHIN: Duration = Duration::from_secs(35);
 

@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-/// A database that has answered nobody for so long is taken for gone.
-const SILENT_FOR: Duration = Duration::from_millis(1500);
+/// A database that has answered nobody for so long is taken for gone, where nobody says otherwise.
+pub(super) const SILENT_FOR: Duration = Duration::from_millis(1500);
+/// How long a reader waits for a connection and the answer together, and whoever looks whether there is one;
+/// for longer where a silence is.
+const READ_WITHIN: Duration = Duration::from_secs(5);
+const PING_WITHIN: Duration = Duration::from_secs(2);
 
 /// When a database last answered.
 #[derive(Debug)]
@@ -20,15 +24,21 @@ pub(super) struct Life {
     heard: AtomicU64,
 }
 
-impl Default for Life {
-    fn default() -> Self {
-        Self::of(SILENT_FOR)
-    }
-}
-
 impl Life {
-    fn of(silent_for: Duration) -> Self {
+    pub(super) fn of(silent_for: Duration) -> Self {
         Self { silent_for, started: Instant::now(), heard: AtomicU64::new(0) }
+    }
+
+    pub(super) const fn silent_for(&self) -> Duration {
+        self.silent_for
+    }
+
+    pub(super) fn read_within(&self) -> Duration {
+        READ_WITHIN.max(2 * self.silent_for)
+    }
+
+    pub(super) fn ping_within(&self) -> Duration {
+        PING_WITHIN.max(self.silent_for)
     }
 
     /// It has answered.
@@ -62,7 +72,7 @@ mod tests {
 
     const SPAN: Duration = Duration::from_millis(200);
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_crowd_is_waited_in_and_a_grave_is_not() {
         let (life, start) = (Life::of(SPAN), Instant::now());
         let never = || Box::pin(std::future::pending::<Result<(), sqlx::Error>>());

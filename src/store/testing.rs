@@ -7,6 +7,7 @@
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Db, Dialect, Options, migrate};
 use crate::base::{Clock as _, Id, Secret, SystemClock, SystemRandom};
@@ -98,8 +99,13 @@ impl Deref for TestStore {
     }
 }
 
+/// A server that is busy with all the other tests is none that is gone.
+fn patient(connections: u32) -> Options {
+    Options::patient(connections, Duration::from_secs(6))
+}
+
 async fn open(database: &Database) -> Db {
-    Db::open_with(database, Options::default()).await.expect("the test database opens")
+    Db::open_with(database, patient(10)).await.expect("the test database opens")
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests find their servers in the environment")]
@@ -131,8 +137,7 @@ fn named(address: String) -> Database {
 }
 
 async fn administer(admin: &str, statement: String) {
-    let options = Options { connections: 1, ..Options::default() };
-    let db = Db::open_with(&named(admin.to_owned()), options).await.expect("the test server answers");
+    let db = Db::open_with(&named(admin.to_owned()), patient(1)).await.expect("the test server answers");
     db.administer(statement).await.expect("the test server obeys");
     db.close().await;
 }

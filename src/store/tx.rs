@@ -12,7 +12,8 @@ use sqlx::{Arguments as _, AssertSqlSafe, FromRow, MySql, Postgres, Sqlite};
 
 use super::column::Value;
 use super::db::Pools;
-use super::held::{Held, READ_WITHIN, WRITE_WITHIN, within};
+use super::held::{Held, WRITE_WITHIN, within};
+use super::life::Life;
 use super::{Db, Dialect, Error, Stmt};
 
 /// A row type that can be read on every database: `#[derive(FromRow)]`, or a tuple of columns.
@@ -104,14 +105,14 @@ macro_rules! fetch_once {
 }
 
 /// A server that says nothing is no answer; what was asked of it is dropped, its connection with it.
-async fn soon<T>(read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+async fn soon<T>(life: &Life, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let silent = |_| Err(Error::unavailable("no answer in time"));
-    tokio::time::timeout(READ_WITHIN, read).await.unwrap_or_else(silent)
+    tokio::time::timeout(life.read_within(), read).await.unwrap_or_else(silent)
 }
 
 impl Source for &Db {
     async fn all<R: Record>(&mut self, stmt: Stmt) -> Result<Vec<R>, Error> {
-        soon(async {
+        soon(self.life(), async {
             match self.pools() {
                 Pools::Sqlite { readers, .. } => {
                     fetch_once!(Sqlite, SqliteArguments, self, readers, stmt, fetch_all)
@@ -123,7 +124,7 @@ impl Source for &Db {
         .await
     }
     async fn optional<R: Record>(&mut self, stmt: Stmt) -> Result<Option<R>, Error> {
-        soon(async {
+        soon(self.life(), async {
             match self.pools() {
                 Pools::Sqlite { readers, .. } => {
                     fetch_once!(Sqlite, SqliteArguments, self, readers, stmt, fetch_optional)

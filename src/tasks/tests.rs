@@ -19,7 +19,7 @@ fn tasks() -> (Tasks, Arc<Metrics>) {
 async fn eventually(mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(5), "it did not come to hold");
+        assert!(start.elapsed() < Duration::from_mins(1), "it did not come to hold");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -42,7 +42,7 @@ async fn shutdown_lets_a_task_finish_and_cuts_off_the_one_that_does_not() {
         count.fetch_add(1, Ordering::SeqCst);
     });
     tasks.spawn("stubborn", std::future::pending());
-    assert_eq!(tasks.shutdown(Duration::from_millis(100)).await, ["stubborn"]);
+    assert_eq!(tasks.shutdown(Duration::from_secs(1)).await, ["stubborn"]);
     assert_eq!(finished.load(Ordering::SeqCst), 1);
     eventually(|| tasks.running().is_empty()).await;
 }

@@ -17,9 +17,9 @@ use crate::agent::scene;
 use crate::agent_approver;
 use crate::agent_lost::close;
 use crate::agent_sealed::{self, back, without_upstream};
-use crate::support::Upstream;
 use crate::support::people::{permission, role};
 use crate::support::replica::until;
+use crate::support::{Upstream, free_port};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -72,9 +72,7 @@ async fn everything_is_looked_at_again_when_it_is_sent() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_loses_the_role_after_the_last_yes_takes_it_back_before_the_gateway_sends() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = closed.local_addr().unwrap();
-    drop(closed);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let away = Upstream::echo().await;
     let yaml = agent_approver::routes(&away).replace(&away.address.to_string(), &address.to_string());
     let scene = scene(&yaml).await;
@@ -96,9 +94,7 @@ async fn who_loses_the_role_after_the_last_yes_takes_it_back_before_the_gateway_
 #[tokio::test]
 async fn who_is_out_of_the_organization_has_nothing_sent_for_it_any_more() {
     for change in ["member", "role", "organization"] {
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = closed.local_addr().unwrap();
-        drop(closed);
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
         let away = Upstream::echo().await;
         let yaml = agent_sealed::routes(&away)
             .replace(&away.address.to_string(), &address.to_string())

@@ -15,7 +15,7 @@ use crate::agent_total::Storm;
 use crate::on_one_and_on_two;
 use crate::support::people::permission;
 use crate::support::raw::{Answer, get};
-use crate::support::replica::until;
+use crate::support::replica::{in_time, until};
 use crate::support::upstream::spawn;
 use crate::support::{Act, Client, Upstream, times};
 
@@ -224,7 +224,7 @@ async fn t14_failures_one_after_the_other_suspend_and_a_success_forgives() {
     assert_eq!(ask("/reports/missing").await, 404, "an answer is no failure, and forgives");
     assert_eq!((ask("/reports/bad").await, ask("/reports/bad").await), (500, 500));
     // What is counted after an answer is counted soon after it.
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    tokio::time::sleep(SECOND).await;
     assert_eq!(scene.state(id).await.0, "ACTIVE");
     assert_eq!(ask("/reports/fine").await, 200);
     for _ in 0..3 {
@@ -272,7 +272,7 @@ pub async fn open_stream(scene: &Scene, token: &str) -> Client<tokio::net::TcpSt
 
 /// Whether the stream ends within a second, whatever else of it comes.
 pub async fn is_cut(stream: &mut Client<tokio::net::TcpStream>) -> bool {
-    tokio::time::timeout(SECOND, stream.rest()).await.is_ok()
+    in_time(SECOND, stream.rest()).await.is_some()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,6 +11,7 @@ use portcullis::audit;
 use portcullis::base::Number;
 use portcullis::store::{Dialect, sql};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::agent::{YAML, bearer, scene};
 use crate::agent_gate::{is_cut, open_stream, reader, routes, streaming, told};
@@ -27,8 +28,8 @@ const SECOND: Duration = Duration::from_secs(1);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t2_an_approval_is_taken_before_the_upstream_gets_its_first_byte() {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine".to_vec();
-    let slow = Act::Pieces(vec![(Duration::from_millis(600), answer)]);
-    let upstream = Upstream::start(move |_| slow.clone()).await;
+    let (over, is_over) = watch::channel(false);
+    let upstream = Upstream::start(move |_| Act::When(is_over.clone(), answer.clone())).await;
     let scene = Arc::new(scene(&agent_hold::routes(&upstream)).await);
     let token = scene.mint(&json!({"permissions": ["reports.read"]})).await.1;
     let named = scene.approved("/reports/7", &token, "{}").await;
@@ -43,6 +44,7 @@ async fn t2_an_approval_is_taken_before_the_upstream_gets_its_first_byte() {
         (told(&second), &second.json()["state"]),
         ((409, "APPROVAL_USED".to_owned()), &json!("executing"))
     );
+    over.send(true).unwrap();
     assert_eq!((first.await.unwrap(), upstream.count()), (200, 1));
 }
 

@@ -13,9 +13,9 @@ use crate::agent_gate::told;
 use crate::agent_hold::{PENDING, confirmed, post, routes, with_upstream};
 use crate::on_one_and_on_two;
 use crate::support::people::permission;
-use crate::support::replica::Replicas;
+use crate::support::replica::{Replicas, in_time};
 use crate::support::upstream::spawn;
-use crate::support::{Act, Upstream, exchange};
+use crate::support::{Act, Upstream, exchange, free_port};
 
 #[tokio::test]
 async fn what_was_not_sent_may_be_tried_again_and_what_broke_off_may_not() {
@@ -25,9 +25,7 @@ async fn what_was_not_sent_may_be_tried_again_and_what_broke_off_may_not() {
         _ => Act::ok("fine"),
     })
     .await;
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = closed.local_addr().unwrap();
-    drop(closed);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let more = format!("{}  - {{ name: gone, match: {{ path: '/gone' }}, upstream: gone, allow: signed_in, agents: {{ permission: reports.read, hold: always }} }}\n", routes(&upstream))
         .replace("upstreams: { ", &format!("upstreams: {{ gone: {{ servers: ['{address}'], breaker: 'off' }}, "));
     let scene = scene(&more).await;
@@ -59,10 +57,8 @@ async fn prefer_wait_holds_the_answer_until_people_have_decided() {
     };
     tokio::time::sleep(Duration::from_millis(200)).await;
     scene.approve(&named).await;
-    let answer = tokio::time::timeout(Duration::from_secs(2), waiting)
-        .await
-        .expect("at once, not when it is looked for")
-        .unwrap();
+    let answer =
+        in_time(Duration::from_secs(2), waiting).await.expect("at once, not when it is looked for").unwrap();
     assert_eq!((answer.status, &answer.json()["approval"]), (202, &json!("approved")));
     let patient = scene.post("/reports/8", &token, &["Prefer: wait=1"], "{}").await;
     assert_eq!((patient.status, &patient.json()["approval"]), (202, &json!("pending")));
@@ -120,7 +116,7 @@ async fn an_open_breaker_takes_nothing_from_agents_and_holds_nothing_for_people(
         _ => Act::ok("fine"),
     })
     .await;
-    let breaker = "breaker: { after: 1, within: 1m, open_for: 1s }";
+    let breaker = "breaker: { after: 1, within: 1m, open_for: 4s }";
     let scene = scene(&routes(&upstream).replace("breaker: 'off'", breaker)).await;
     let limits = json!({"permissions": ["reports.read"], "circuit_breaker": {"max_requests_total": 2}});
     let (id, token) = scene.mint(&limits).await;
@@ -137,7 +133,7 @@ async fn an_open_breaker_takes_nothing_from_agents_and_holds_nothing_for_people(
     assert_eq!((count("approval_claimed"), count("approval_requested")), (1, 2));
     let shown = scene.call("GET", &format!("/ai/tokens/{id}/"), &Value::Null).await.json();
     assert_eq!(shown["current_request_count"], 1, "only what was sent");
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(4100)).await;
     assert_eq!(scene.post("/reports/7", &token, &[&confirmed(&waits)], "{}").await.status, 200);
     assert_eq!(upstream.count(), 2);
 }
@@ -155,7 +151,7 @@ on_one_and_on_two! {
         let path = format!("{PENDING}{named}/confirm/");
         assert_eq!(here.call("POST", &path, &lines, &Value::Null).await.status, 200);
         let soon = Duration::from_secs(3);
-        let answer = tokio::time::timeout(soon, waiting).await.expect("sooner than it is looked for").unwrap();
+        let answer = in_time(soon, waiting).await.expect("sooner than it is looked for").unwrap();
         assert_eq!((answer.status, &answer.json()["approval"]), (202, &json!("approved")));
     }
 

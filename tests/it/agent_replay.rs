@@ -80,12 +80,14 @@ async fn an_answer_is_kept_although_its_agent_has_left() {
         Act::Pieces(vec![(SECOND / 2, head), (SECOND / 2, b"half".to_vec()), (SECOND / 2, b"half".to_vec())])
     })
     .await;
-    for (path, after) in [("/again/1", SECOND / 5), ("/again/2", 6 * SECOND / 5)] {
+    for (number, (path, after)) in [("/again/1", SECOND / 5), ("/again/2", 6 * SECOND / 5)].iter().enumerate()
+    {
         let named = scene.approved(path, &token, "{}").await;
         let shown = confirmed(&named);
         let mut leaving = Client::connect(scene.gateway.public()).await;
         leaving.send(post(path, &token, &[&shown], "{}")).await;
-        tokio::time::sleep(after).await;
+        until(SECOND, "it is on its way", async || upstream.count() > number).await;
+        tokio::time::sleep(*after).await;
         drop(leaving);
         until(5 * SECOND, "executed", async || scene.standing(&named).await == "executed").await;
         let again = scene.post(path, &token, &[&shown], "{}").await;

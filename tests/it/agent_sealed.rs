@@ -16,7 +16,7 @@ use crate::support::people::{permission, request};
 use crate::support::raw::Answer;
 use crate::support::replica::{Replicas, until};
 use crate::support::upstream::{Seen, spawn};
-use crate::support::{Act, Upstream, exchange};
+use crate::support::{Act, Upstream, exchange, free_port};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -266,9 +266,7 @@ async fn what_agents_may_not_read_is_not_kept_either() {
 
 /// A gateway whose upstream is away, and where that will be.
 pub async fn without_upstream(mint: &Value) -> (std::net::SocketAddr, Scene, String, String) {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = closed.local_addr().unwrap();
-    drop(closed);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let upstream = Upstream::echo().await;
     let yaml = routes(&upstream).replace(&upstream.address.to_string(), &address.to_string());
     let scene = scene(&yaml).await;

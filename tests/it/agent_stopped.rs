@@ -15,7 +15,7 @@ use crate::agent_hold::PENDING;
 use crate::privacy::delete;
 use crate::support::h2::H2Client;
 use crate::support::raw::get;
-use crate::support::replica::until;
+use crate::support::replica::{in_time, until};
 use crate::support::upstream::spawn;
 use crate::support::{Act, Client, Upstream};
 
@@ -109,7 +109,7 @@ routes: [ {{ name: ws, match: {{ path: /ws }}, upstream: up, allow: signed_in, w
         tokio::time::sleep(WATCHED).await;
         echoes(&mut socket).await;
         scene.stop(id, how).await;
-        assert!(socket.closes_within(SECOND).await, "{how:?}");
+        assert_eq!(in_time(SECOND, socket.closes()).await, Some(true), "{how:?}");
         if let Some(sibling) = &mut sibling {
             echoes(sibling).await;
         }
@@ -140,8 +140,7 @@ routes: [ {{ name: live, match: {{ path: /live }}, upstream: up, allow: signed_i
         until(SECOND, "it has begun", async || upstream.count() > before).await;
         assert!(tokio::time::timeout(WATCHED, &mut stream).await.is_err(), "{how:?}: it goes on");
         scene.stop(id, how).await;
-        let ended =
-            tokio::time::timeout(SECOND, stream).await.unwrap_or_else(|_| panic!("{how:?}: it goes on"));
+        let ended = in_time(SECOND, stream).await.unwrap_or_else(|| panic!("{how:?}: it goes on"));
         let error = ended.unwrap().expect_err("an end that looks like one would hide that it was cut");
         assert!(error.is_reset(), "{how:?}: {error:?}");
     }

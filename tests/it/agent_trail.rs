@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use portcullis::account;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::agent::{Scene, bearer, scene};
 use crate::agent_gate::{reader, routes, told, with_upstream};
@@ -147,9 +148,10 @@ async fn a_stranger_at_the_same_address_silences_no_agent() {
 #[tokio::test]
 async fn t14_a_success_that_began_before_a_failure_forgives_it() {
     let slow = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow".to_vec();
+    let (over, is_over) = watch::channel(false);
     let upstream = Upstream::start(move |seen| match seen.target() {
         "/reports/bad" => Act::Answer(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_vec()),
-        "/reports/slow" => Act::Pieces(vec![(SECOND / 2, slow.clone())]),
+        "/reports/slow" => Act::When(is_over.clone(), slow.clone()),
         _ => Act::ok("fine"),
     })
     .await;
@@ -158,8 +160,11 @@ async fn t14_a_success_that_began_before_a_failure_forgives_it() {
     let (id, token) = scene.mint(&reader(&breaker)).await;
     let ask = async |path: &str| scene.ask(path, &token, &[]).await.status;
     let (slow, bad) = tokio::join!(ask("/reports/slow"), async {
-        tokio::time::sleep(SECOND / 10).await;
-        ask("/reports/bad").await
+        until(SECOND, "it has begun", async || upstream.count() == 1).await;
+        let bad = ask("/reports/bad").await;
+        tokio::time::sleep(SECOND / 5).await;
+        over.send(true).unwrap();
+        bad
     });
     assert_eq!((slow, bad, ask("/reports/bad").await), (200, 500, 500));
     // Nobody waits for what is counted after an answer.

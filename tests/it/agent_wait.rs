@@ -17,7 +17,7 @@ use crate::on_one_and_on_two;
 use crate::support::forms::{Browser, LIST};
 use crate::support::people::{permission, role};
 use crate::support::raw::Answer;
-use crate::support::replica::until;
+use crate::support::replica::{at_best, until};
 use crate::support::upstream::spawn;
 use crate::support::{Act, Client, Upstream, exchange, times};
 
@@ -274,13 +274,16 @@ async fn patient(route_waits: &str) -> (Upstream, Arc<Scene>, String, JoinHandle
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_waits_longer_than_the_route_lets_them() {
-    let began = Instant::now();
-    let (_upstream, _scene, _named, waiting) = patient("wait: 1s,").await;
-    let seen = Instant::now();
-    let (answer, ended) = waiting.await.unwrap();
-    assert_eq!((answer.status, &answer.json()["approval"]), (202, &json!("pending")));
-    assert!(ended - began >= SECOND, "it did wait");
-    assert!(ended - seen < Duration::from_millis(1500), "{:?}", ended - seen);
+    at_best(Duration::from_millis(1500), "it is answered", async || {
+        let began = Instant::now();
+        let (_upstream, _scene, _named, waiting) = patient("wait: 1s,").await;
+        let seen = Instant::now();
+        let (answer, ended) = waiting.await.unwrap();
+        assert_eq!((answer.status, &answer.json()["approval"]), (202, &json!("pending")));
+        assert!(ended - began >= SECOND, "it did wait");
+        ended.saturating_duration_since(seen)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -290,25 +293,29 @@ async fn who_waits_is_told_at_once_of_a_no_and_of_the_end_of_the_agent() {
         ("revoke-all", 409, "APPROVAL_VOID"),
         ("suspend", 409, "APPROVAL_VOID"),
     ] {
-        let (upstream, scene, named, waiting) = patient("").await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        assert!(!waiting.is_finished(), "it waits");
-        let path = match stop {
-            "deny" => format!("{PENDING}{named}/deny/"),
-            "revoke-all" => "/ai/tokens/revoke-all/".to_owned(),
-            _ => {
-                let listed = scene.call("GET", "/ai/tokens/", &Value::Null).await.json();
-                format!("/ai/tokens/{}/suspend/", listed[0]["id"])
+        at_best(SECOND, stop, async || {
+            let (upstream, scene, named, waiting) = patient("").await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert!(!waiting.is_finished(), "it waits");
+            let path = match stop {
+                "deny" => format!("{PENDING}{named}/deny/"),
+                "revoke-all" => "/ai/tokens/revoke-all/".to_owned(),
+                _ => {
+                    let listed = scene.call("GET", "/ai/tokens/", &Value::Null).await.json();
+                    format!("/ai/tokens/{}/suspend/", listed[0]["id"])
+                }
+            };
+            let said = scene.call("POST", &path, &json!({"reason": "not today"})).await;
+            assert_eq!(said.status, 200, "{stop}");
+            let stopped = Instant::now();
+            let (answer, ended) = waiting.await.unwrap();
+            assert_eq!(told(&answer), (status, code.to_owned()), "{stop}");
+            if stop == "deny" {
+                assert_eq!(answer.json()["reason"], "not today");
             }
-        };
-        assert_eq!(scene.call("POST", &path, &json!({"reason": "not today"})).await.status, 200, "{stop}");
-        let stopped = Instant::now();
-        let (answer, ended) = waiting.await.unwrap();
-        assert!(ended.saturating_duration_since(stopped) < SECOND, "{stop}: {:?}", ended - stopped);
-        assert_eq!(told(&answer), (status, code.to_owned()), "{stop}");
-        if stop == "deny" {
-            assert_eq!(answer.json()["reason"], "not today");
-        }
-        assert_eq!(upstream.count(), 0);
+            assert_eq!(upstream.count(), 0);
+            ended.saturating_duration_since(stopped)
+        })
+        .await;
     }
 }

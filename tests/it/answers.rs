@@ -10,11 +10,13 @@ use tokio::net::TcpListener;
 use crate::support::gateway::open_to;
 use crate::support::h2::H2Upstream;
 use crate::support::raw::{Answer, get};
+use crate::support::replica::{at_best, until};
 use crate::support::upstream::spawn;
 use crate::support::{Act, Client, Gateway, Upstream, exchange};
 
 const POST: &str = "POST /x HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 2\r\n\r\nhi";
 const CANARY: &str = "/canary";
+const SOON: Duration = Duration::from_secs(5);
 
 /// An upstream that answers so, and a canary rightly.
 async fn answering(act: Act) -> (Upstream, Gateway) {
@@ -93,7 +95,7 @@ async fn a_body_where_none_can_be_reaches_nobody_however_late_it_comes() {
             client.send(format!("{method} /x HTTP/1.1\r\nHost: gw.test\r\n\r\n")).await;
             let answer = client.answer_to(method).await.unwrap();
             assert_eq!(answer.header("content-length").is_none(), status.starts_with("204"), "{answer:?}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(250)).await;
             client.send(get(CANARY, &[])).await;
             assert_eq!(client.answer().await.unwrap().text(), "canary", "{status} {method} {late}");
             assert_eq!(canary(&gateway).await, "canary");
@@ -180,29 +182,35 @@ async fn a_head_of_an_answer_is_there_whole_in_time_or_it_is_none() {
     let quick = open_to(upstream.address)
         .replace("'] }", "'], timeouts: { connect: 1s, read: 1s, write: 1s, idle: 60s } }");
     let gateway = Gateway::start(&quick).await;
-    let begun = Instant::now();
-    let answer = exchange(gateway.public(), get("/x", &[])).await.unwrap();
-    assert_eq!((answer.status, answer.code().as_str()), (504, "UPSTREAM_TIMEOUT"));
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    at_best(Duration::from_secs(3), "it is given up", async || {
+        let begun = Instant::now();
+        let answer = exchange(gateway.public(), get("/x", &[])).await.unwrap();
+        assert_eq!((answer.status, answer.code().as_str()), (504, "UPSTREAM_TIMEOUT"));
+        begun.elapsed()
+    })
+    .await;
     // With a body the framework reads the answer, and a dripping one is cut.
-    let begun = Instant::now();
-    assert!(exchange(gateway.public(), POST).await.is_none_or(|answer| answer.status == 504));
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
-    assert_eq!(gateway.metric("portcullis_inflight "), 0);
+    at_best(Duration::from_secs(6), "it is cut", async || {
+        let begun = Instant::now();
+        assert!(exchange(gateway.public(), POST).await.is_none_or(|answer| answer.status == 504));
+        begun.elapsed()
+    })
+    .await;
+    until(SOON, "nothing is left", async || gateway.metric("portcullis_inflight ") == 0).await;
 }
 
 #[tokio::test]
 async fn a_slow_answer_to_a_body_is_no_dripping_head() {
     let pieces = vec![
-        (Duration::from_millis(700), b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".to_vec()),
-        (Duration::from_millis(900), b"he".to_vec()),
-        (Duration::from_millis(900), b"ll".to_vec()),
-        (Duration::from_millis(900), b"o".to_vec()),
-        (Duration::from_millis(900), b"".to_vec()),
+        (Duration::from_millis(1500), b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".to_vec()),
+        (Duration::from_millis(1500), b"he".to_vec()),
+        (Duration::from_millis(1500), b"ll".to_vec()),
+        (Duration::from_millis(1500), b"o".to_vec()),
+        (Duration::from_millis(1500), b"".to_vec()),
     ];
     let upstream = Upstream::start(move |_| Act::Pieces(pieces.clone())).await;
     let quick = open_to(upstream.address)
-        .replace("'] }", "'], timeouts: { connect: 1s, read: 1s, write: 1s, idle: 60s } }");
+        .replace("'] }", "'], timeouts: { connect: 1s, read: 4s, write: 1s, idle: 60s } }");
     let gateway = Gateway::start(&quick).await;
     assert_eq!(exchange(gateway.public(), POST).await.unwrap().text(), "hello");
 }
@@ -246,7 +254,7 @@ async fn a_client_that_leaves_in_the_middle_leaves_nothing_for_the_next() {
 #[tokio::test]
 async fn a_client_that_asks_again_too_early_gets_its_answer_and_is_told_to_ask_anew() {
     let slow = Act::Pieces(vec![(
-        Duration::from_millis(150),
+        Duration::from_millis(1500),
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst".to_vec(),
     )]);
     let (upstream, gateway) = answering(slow).await;
@@ -256,17 +264,17 @@ async fn a_client_that_asks_again_too_early_gets_its_answer_and_is_told_to_ask_a
     client.send(get("/second", &[])).await;
     let answer = client.answer().await.expect("the first is answered");
     assert_eq!((answer.text().as_str(), answer.header("connection")), ("first", Some("close")));
-    assert!(client.closes_within(Duration::from_secs(2)).await);
+    assert!(client.closes().await);
     assert_eq!(upstream.count(), 1, "what was sent too early is nobody's request");
 }
 
 #[tokio::test]
 async fn a_server_that_says_how_long_it_waits_is_left_before() {
-    let brief = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=1, max=9\r\n\r\nok";
+    let brief = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=3, max=9\r\n\r\nok";
     for request in [get("/x", &[]), POST.to_owned()] {
         let (upstream, gateway) = answering(raw(brief)).await;
         // The framework learns of it with the first answer, and heeds it from the second on.
-        for wait in [0, 100, 800, 0] {
+        for wait in [0, 100, 2500, 0] {
             let answer = exchange(gateway.public(), &request).await.unwrap();
             assert_eq!((answer.text().as_str(), answer.header("keep-alive")), ("ok", None));
             tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -315,9 +323,8 @@ async fn requests_that_break_off_leave_no_connection_of_http2_open() {
         }
         assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().status, 200, "{round}");
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
     // One of each of the two pools.
-    assert!(upstream.open() <= 2, "{} connections stay open", upstream.open());
+    until(SOON, "the others are closed", async || upstream.open() <= 2).await;
 }
 
 #[tokio::test]
@@ -325,9 +332,8 @@ async fn checks_over_http2_leave_no_connection_open() {
     let upstream = H2Upstream::start().await;
     let checked = "'], http2: true, health: { path: /well, every: 1s, timeout: 1s } }";
     let gateway = Gateway::start(&open_to(upstream.address).replace("'] }", checked)).await;
-    tokio::time::sleep(Duration::from_millis(3500)).await;
-    assert!(upstream.count() >= 3, "{} checks", upstream.count());
-    assert!(upstream.open() <= 1, "{} connections stay open", upstream.open());
+    until(SOON, "three checks", async || upstream.count() >= 3).await;
+    until(SOON, "one connection at most", async || upstream.open() <= 1).await;
     drop(gateway);
 }
 

@@ -2,7 +2,6 @@
 //! Law: passkeys alone need a script, which the strict policy of their pages allows; the rest is there
 //! without, and nothing is wider than the screen.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,15 +12,15 @@ use portcullis::session;
 use serde_json::json;
 
 use crate::browser::keep;
-use crate::support::Gateway;
 use crate::support::chromium::Tab;
 use crate::support::people::{PASSWORD, permission};
+use crate::support::{Gateway, free_port};
 
 const ACCOUNT: &str = "/portcullis/account/";
 
 /// A gateway that browsers reach by a name: they make no passkeys for addresses.
 async fn gateway() -> (Gateway, Arc<TestClock>, String) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let base = format!("http://localhost:{port}");
     let yaml = format!(
         "listen: {{ public: '127.0.0.1:{port}', admin: '127.0.0.1:0' }}

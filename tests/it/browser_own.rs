@@ -9,10 +9,10 @@ use portcullis::base::{Clock as _, SystemClock, TestClock};
 
 use crate::account_page::all;
 use crate::browser::keep;
-use crate::support::Gateway;
 use crate::support::chromium::Tab;
 use crate::support::people::{PASSWORD, permission};
 use crate::support::provider::Provider;
+use crate::support::{Gateway, free_port};
 
 const FITS: &str = "document.documentElement.scrollWidth <= window.innerWidth";
 const LINES: &str = "document.querySelector('main').textContent";
@@ -20,7 +20,7 @@ const LINES: &str = "document.querySelector('main').textContent";
 async fn gateway() -> (Gateway, Provider) {
     let clock = Arc::new(TestClock::at(SystemClock.now()));
     let acme = Provider::start(clock.clone()).await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let yaml = format!(
         "listen: {{ public: '127.0.0.1:{port}', admin: '127.0.0.1:0' }}
 public_url: 'http://127.0.0.1:{port}'
@@ -150,7 +150,7 @@ async fn data_and_password(tab: &mut Tab, device: &str, base: &str) {
 async fn come_in(device: &str, width: u32) {
     let clock = Arc::new(TestClock::at(SystemClock.now()));
     let acme = Provider::start(clock.clone()).await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let base = format!("http://127.0.0.1:{port}");
     let yaml = format!(
         "listen: {{ public: '127.0.0.1:{port}', admin: '127.0.0.1:0' }}

@@ -24,7 +24,7 @@ use crate::support::forms::{Browser, LIST};
 use crate::support::people::{Keys, PASSWORD, TRUSTING, User, elsewhere, permission};
 use crate::support::provider::Provider;
 use crate::support::raw::Answer;
-use crate::support::replica::until;
+use crate::support::replica::{until, within};
 use crate::support::smtp::Smtp;
 use crate::support::{Act, Gateway, Replicas, Upstream};
 
@@ -239,7 +239,7 @@ on_one_and_on_two! {
             assert_eq!(scene.upstream.count(), before, "{how}");
             for line in [person.user.bearer(), format!("X-API-Key: {}", person.key)] {
                 let there = async || scene.all.there.send("GET", "/mine", std::slice::from_ref(&line)).await.status == 401;
-                until(Duration::from_secs(2), "there too", there).await;
+                within(Duration::from_secs(2), "there too", there).await;
             }
         }
     }

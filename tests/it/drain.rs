@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::support::gateway::open_to;
-use crate::support::raw::get;
-use crate::support::replica::until;
+use crate::support::raw::{PATIENCE, get};
+use crate::support::replica::{at_best, until};
 use crate::support::upstream::spawn;
 use crate::support::{Act, Client, Gateway, Upstream, exchange};
 
@@ -23,7 +23,7 @@ fn slow(millis: u64) -> impl Fn(&crate::support::Seen) -> Act + Send + Sync {
 }
 
 async fn refuses(address: std::net::SocketAddr) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(3);
+    let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if tokio::net::TcpStream::connect(address).await.is_err() {
             return true;
@@ -35,9 +35,9 @@ async fn refuses(address: std::net::SocketAddr) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_announces_itself_then_closes_and_lets_requests_finish() {
-    let upstream = Upstream::start(slow(1500)).await;
+    let upstream = Upstream::start(slow(5000)).await;
     let gateway =
-        Gateway::start(&format!("drain: {{ announce: 1s, grace: 10s }}\n{}", open_to(upstream.address)))
+        Gateway::start(&format!("drain: {{ announce: 4s, grace: 60s }}\n{}", open_to(upstream.address)))
             .await;
     let gateway = Arc::new(gateway);
     let (public, admin) = (gateway.public(), gateway.admin());
@@ -47,17 +47,17 @@ async fn a_drain_announces_itself_then_closes_and_lets_requests_finish() {
     let stopping = Arc::clone(&gateway);
     let start = Instant::now();
     let stopped = spawn(async move { stopping.running.shutdown().await });
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    until(Duration::from_secs(1), "announced", async || health().await.status == 503).await;
     assert_eq!((health().await.status, health().await.code().as_str()), (503, "SERVICE_UNAVAILABLE"));
     let ready = exchange(admin, get("/readyz", &[])).await.unwrap();
     assert_eq!((ready.status, ready.json()["reasons"]["drain"].is_string()), (503, true));
     let late = exchange(public, get("/x", &[])).await.unwrap();
     assert_eq!(late.text(), "slow", "still accepted while announcing, and finished after closing");
-    assert!(start.elapsed() >= Duration::from_millis(1700));
+    assert!(start.elapsed() >= Duration::from_secs(5));
     assert!(refuses(public).await, "the door is closed");
-    assert!(idle.closes_within(Duration::from_secs(2)).await);
+    assert!(idle.closes().await);
     stopped.await.unwrap();
-    assert!(start.elapsed() < Duration::from_secs(6), "no grace is slept through");
+    assert!(start.elapsed() < Duration::from_secs(40), "no grace is slept through");
     assert!(refuses(admin).await);
 }
 
@@ -65,14 +65,17 @@ async fn a_drain_announces_itself_then_closes_and_lets_requests_finish() {
 async fn answers_during_the_announcement_end_their_connections() {
     let upstream = Upstream::echo().await;
     let gateway =
-        Gateway::start(&format!("drain: {{ announce: 2s, grace: 5s }}\n{}", open_to(upstream.address))).await;
+        Gateway::start(&format!("drain: {{ announce: 5s, grace: 5s }}\n{}", open_to(upstream.address))).await;
     let gateway = Arc::new(gateway);
     let mut client = Client::connect(gateway.public()).await;
     client.send(get("/before", &[])).await;
     assert_eq!(client.answer().await.unwrap().header("connection"), Some("keep-alive"));
     let stopping = Arc::clone(&gateway);
     let stopped = spawn(async move { stopping.running.shutdown().await });
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    until(Duration::from_secs(1), "announced", async || {
+        exchange(gateway.admin(), get("/readyz", &[])).await.unwrap().status == 503
+    })
+    .await;
     client.send(get("/during", &[])).await;
     let answer = client.answer().await.unwrap();
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
@@ -86,18 +89,22 @@ async fn what_does_not_finish_in_time_is_cut_and_never_looks_whole() {
         Act::Pieces(vec![(Duration::ZERO, head), (Duration::from_mins(1), b"0\r\n\r\n".to_vec())])
     })
     .await;
-    let gateway =
-        Gateway::start(&format!("drain: {{ announce: 0s, grace: 1s }}\n{}", open_to(upstream.address))).await;
-    let mut client = Client::connect(gateway.public()).await;
-    client.send(get("/endless", &[])).await;
-    client.until(b"hello").await.unwrap();
-    let start = Instant::now();
-    gateway.running.shutdown().await;
-    assert!(start.elapsed() < Duration::from_secs(4));
-    let rest = client.rest().await;
-    assert!(!rest.ends_with(b"0\r\n\r\n"));
-    let log = gateway.access_log().await;
-    assert_eq!((&log[0]["path"], &log[0]["status"]), (&"/endless".into(), &0.into()), "{log:?}");
+    let yaml = format!("drain: {{ announce: 0s, grace: 1s }}\n{}", open_to(upstream.address));
+    at_best(Duration::from_secs(4), "it stops", async || {
+        let gateway = Gateway::start(&yaml).await;
+        let mut client = Client::connect(gateway.public()).await;
+        client.send(get("/endless", &[])).await;
+        client.until(b"hello").await.unwrap();
+        let start = Instant::now();
+        gateway.running.shutdown().await;
+        let took = start.elapsed();
+        let rest = client.rest().await;
+        assert!(!rest.ends_with(b"0\r\n\r\n"));
+        let log = gateway.access_log().await;
+        assert_eq!((&log[0]["path"], &log[0]["status"]), (&"/endless".into(), &0.into()), "{log:?}");
+        took
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -176,7 +183,7 @@ async fn an_upstream_that_a_reload_removes_is_let_go() {
     let new = Upstream::start(|_| Act::ok("new")).await;
     gateway.running.reload(&gateway.load(&open_to(new.address))).await.unwrap();
     assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().text(), "new");
-    let closed = tokio::time::timeout(Duration::from_secs(5), left).await.expect("closed in time").unwrap();
+    let closed = tokio::time::timeout(PATIENCE, left).await.expect("closed in time").unwrap();
     assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
 }
 
@@ -265,9 +272,9 @@ async fn nobody_gets_through_between_an_open_route_and_a_closed_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_http2_stream_that_is_open_finishes_and_its_connection_ends_gracefully() {
-    let upstream = Upstream::start(slow(1500)).await;
+    let upstream = Upstream::start(slow(3000)).await;
     let gateway = Gateway::start(&format!(
-        "listen: {{ public: '127.0.0.1:0', admin: '127.0.0.1:0', h2c: true }}\ndrain: {{ announce: 200ms, grace: 10s }}\n{}",
+        "listen: {{ public: '127.0.0.1:0', admin: '127.0.0.1:0', h2c: true }}\ndrain: {{ announce: 200ms, grace: 60s }}\n{}",
         open_to(upstream.address)
     ))
     .await;
@@ -289,7 +296,8 @@ async fn an_http2_stream_that_is_open_finishes_and_its_connection_ends_gracefull
         until(Duration::from_secs(5), "on its way", async || upstream.count() == 1).await;
         let stopping = Arc::clone(&gateway);
         let stopped = spawn(async move { stopping.running.shutdown().await });
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert!(refuses(gateway.public()).await, "the door is closed");
+        tokio::time::sleep(Duration::from_millis(600)).await;
         let late: Result<(u16, Vec<u8>), h2::Error> = ask().await;
         (stopped, late)
     };
@@ -298,17 +306,17 @@ async fn an_http2_stream_that_is_open_finishes_and_its_connection_ends_gracefull
     assert_eq!(first.unwrap(), (200, b"slow".to_vec()));
     assert!(late.is_err(), "the door is closed: {late:?}");
     drop(send);
-    let ended = tokio::time::timeout(Duration::from_secs(3), ended).await.expect("the connection ends");
+    let ended = tokio::time::timeout(PATIENCE, ended).await.expect("the connection ends");
     assert!(ended.unwrap().is_ok(), "and gracefully");
     stopped.await.unwrap();
-    assert!(start.elapsed() < Duration::from_secs(6), "no grace is slept through: {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(40), "no grace is slept through: {:?}", start.elapsed());
     assert_eq!(upstream.count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_is_on_its_way_may_arrive_until_the_grace_is_over() {
     let upstream = Upstream::start(|_| Act::ok("whole")).await;
-    let drain = "drain: { announce: 200ms, grace: 2s }\n";
+    let drain = "drain: { announce: 200ms, grace: 8s }\n";
     let gateway = Arc::new(Gateway::start(&format!("{drain}{}", open_to(upstream.address))).await);
     let begin = async |path: &str| {
         let mut client = Client::connect(gateway.public()).await;
@@ -328,9 +336,10 @@ async fn a_body_that_is_on_its_way_may_arrive_until_the_grace_is_over() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "whole"));
     let rest = String::from_utf8_lossy(&stuck.rest().await).into_owned();
     assert!(!rest.contains(" 200 "), "{rest}");
-    assert!(start.elapsed() >= Duration::from_millis(2_100), "cut early: {:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_millis(8_100), "cut early: {:?}", start.elapsed());
     stopped.await.unwrap();
-    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    // Before the longest pause that a body may make.
+    assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
     let targets: Vec<_> = upstream.seen().iter().map(|seen| seen.target().to_owned()).collect();
     assert_eq!(targets, ["/finishing"], "half a body is no request");
 }

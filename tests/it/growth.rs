@@ -23,6 +23,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// Few at once, so that on a busy machine too there are rounds in which nothing else is done.
 const REQUESTS: usize = 10;
 const ROUNDS: usize = 150;
+/// On a slow one nearly every round has something of the gateway's own jobs in it: then there are more.
+const MOST_ROUNDS: usize = 1000;
 /// What a round may take more than another one, per request: a table of the tests' own that grows meanwhile.
 const SPARE_BYTES: usize = 64;
 
@@ -60,7 +62,7 @@ fn yaml(scale: Scale, upstream: &Upstream) -> String {
     yaml
 }
 
-async fn taken(scale: Scale) -> Taken {
+async fn taken(scale: Scale, is_fine: impl Fn(Taken) -> bool) -> Taken {
     let upstream = Upstream::echo().await;
     let gateway = Gateway::start(&yaml(scale, &upstream)).await;
     let keys = gateway.application("web", &[]).await;
@@ -79,7 +81,10 @@ async fn taken(scale: Scale) -> Taken {
     let request = request("GET", "/r0/7", &[ada.bearer()], "");
     let mut buffer = vec![0; 64 * 1024];
     let mut least = Taken { allocations: usize::MAX, bytes: usize::MAX };
-    for _ in 0..ROUNDS {
+    for round in 0..MOST_ROUNDS {
+        if round >= ROUNDS && is_fine(least) {
+            break;
+        }
         // A connection is not kept for ever, and its first request makes what the others use again.
         let mut stream = TcpStream::connect(gateway.public()).await.unwrap();
         once(&mut stream, &request, &mut buffer).await;
@@ -117,9 +122,10 @@ async fn once(stream: &mut TcpStream, request: &str, buffer: &mut [u8]) {
 
 #[tokio::test]
 async fn a_request_takes_as_much_memory_whatever_the_number_of_routes_roles_and_people() {
-    let few = taken(Scale { routes: 10, roles: 2, people: 1 }).await;
-    let many = taken(Scale { routes: 5000, roles: 500, people: 500 }).await;
+    let few = taken(Scale { routes: 10, roles: 2, people: 1 }, |_| true).await;
+    let is_as_much =
+        |many: Taken| many.allocations <= few.allocations + 1 && many.bytes <= few.bytes + SPARE_BYTES;
+    let many = taken(Scale { routes: 5000, roles: 500, people: 500 }, is_as_much).await;
     assert!(few.allocations > 0, "the allocator counts: {few:?}");
-    assert!(many.allocations <= few.allocations + 1, "{few:?} became {many:?}");
-    assert!(many.bytes <= few.bytes + SPARE_BYTES, "{few:?} became {many:?}");
+    assert!(is_as_much(many), "{few:?} became {many:?}");
 }

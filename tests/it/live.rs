@@ -3,8 +3,6 @@
 //! Law: nothing waits for what comes after it. The other side says its next word when the one before has arrived,
 //! so that a gateway which held one back would hold it for ever.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::support::gateway::open_to;
 use crate::support::h2::{H2Client, H2Upstream};
-use crate::support::raw::get;
+use crate::support::raw::{PATIENCE, get};
 use crate::support::upstream::spawn;
 use crate::support::{Client, Gateway};
 
@@ -65,7 +63,7 @@ async fn a_grpc_call_talks_both_ways_at_once_and_ends_with_its_callers_session()
 
 /// What comes before somebody would have given up.
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), what).await.expect("in time")
+    tokio::time::timeout(PATIENCE, what).await.expect("in time")
 }
 
 /// A backend that tells an event whenever the test says so, and the end after an empty one.

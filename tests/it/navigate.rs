@@ -12,6 +12,7 @@ use crate::support::chromium::Tab;
 use crate::support::forms::{Browser, LOGIN, cookie_of, form};
 use crate::support::people::{PASSWORD, TRUSTING, elsewhere, permission};
 use crate::support::raw::{Answer, get};
+use crate::support::replica::in_time;
 use crate::support::{Act, Client, Gateway, Upstream};
 
 const NAVIGATES: &str = "Sec-Fetch-Mode: navigate";
@@ -274,7 +275,7 @@ routes: [ {{ name: live, match: {{ path: /live }}, upstream: up, allow: signed_i
     socket.send(b"\x81\x02hi").await;
     assert_eq!(socket.exactly(4).await.unwrap(), b"\x81\x02hi");
     clock.advance(Duration::from_secs(2));
-    let ended = tokio::time::timeout(Duration::from_secs(5), socket.exactly(1)).await;
+    let ended = in_time(Duration::from_secs(5), socket.exactly(1)).await;
     assert_eq!(ended.expect("it ends with the cookie"), None);
     assert_eq!(ada.get("/live").await.status, 401, "and so does everything else that it opened");
 }

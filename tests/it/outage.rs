@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::people::{Keys, TRUSTING, User, elsewhere};
 use crate::support::raw::{Answer, get};
-use crate::support::replica::{Place, redis_url, until};
+use crate::support::replica::{LOST_AFTER, Place, at_best, redis_url, until, within};
 use crate::support::{Cut, Gateway, Upstream, exchange};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -67,29 +67,33 @@ impl Scene {
 
     /// Everything that needs the store, at once.
     async fn refused(&self) {
-        let (before, counted, start) = (self.upstream.count(), self.counted(), Instant::now());
+        let (before, counted) = (self.upstream.count(), self.counted());
         let login = json!({"email": "ada@example.com", "password": "Correct-horse-9-battery"});
         let register = json!({"email": "eve@example.com", "password": "Correct-horse-9-battery"});
         let refresh = json!({"refresh_token": self.bob.refresh});
-        let answers: [Answer; 7] = futures::join!(
-            self.gateway.get_as(&self.bob, "/mine", &[]),
-            self.gateway.get_as(&self.ada, "/ours", &["X-Org-Slug: acme"]),
-            self.post("/login/email/", None, login),
-            self.post("/register/", None, register),
-            self.post("/refresh/", None, refresh.clone()),
-            self.post("/logout/", None, refresh),
-            self.post("/logout/all/", Some(&self.ada), Value::Null),
-        )
-        .into();
-        for (number, answer) in answers.into_iter().enumerate() {
-            assert_eq!((answer.status, answer.code().as_str()), (503, "SERVICE_UNAVAILABLE"), "{number}");
-            assert!(answer.header("retry-after").is_some(), "{number}: {answer:?}");
-        }
         // Within two seconds, and what a crowded machine adds.
-        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        let times = at_best(3 * SECOND, "refused soon", async || {
+            let start = Instant::now();
+            let answers: [Answer; 7] = futures::join!(
+                self.gateway.get_as(&self.bob, "/mine", &[]),
+                self.gateway.get_as(&self.ada, "/ours", &["X-Org-Slug: acme"]),
+                self.post("/login/email/", None, login.clone()),
+                self.post("/register/", None, register.clone()),
+                self.post("/refresh/", None, refresh.clone()),
+                self.post("/logout/", None, refresh.clone()),
+                self.post("/logout/all/", Some(&self.ada), Value::Null),
+            )
+            .into();
+            for (number, answer) in answers.into_iter().enumerate() {
+                assert_eq!((answer.status, answer.code().as_str()), (503, "SERVICE_UNAVAILABLE"), "{number}");
+                assert!(answer.header("retry-after").is_some(), "{number}: {answer:?}");
+            }
+            start.elapsed()
+        });
+        let refused = 7 * i64::try_from(times.await).unwrap();
         assert_eq!(self.upstream.count(), before, "none of it got through");
         // What a client has read is written down a moment later.
-        until(SECOND, "each is counted", async || self.counted() == counted + 7).await;
+        until(SECOND, "each is counted", async || self.counted() == counted + refused).await;
     }
 
     /// How many requests were refused for want of the store.
@@ -110,10 +114,11 @@ impl Scene {
         let told = Duration::from_secs(18);
         until(told, "not ready", async || self.ready().await.json()["reasons"]["changes"].is_string()).await;
         assert_eq!(self.ready().await.status, 503);
+        let counted = self.counted();
         let stale = gateway.get_as(ada, "/mine", &[]).await;
         assert_eq!((stale.status, stale.code().as_str()), (503, "SERVICE_UNAVAILABLE"), "too old a view");
         assert!(stale.header("retry-after").is_some());
-        until(SECOND, "counted", async || self.counted() == 8).await;
+        until(SECOND, "counted", async || self.counted() == counted + 1).await;
         assert_eq!(gateway.send("GET", "/open", &[]).await.status, 200);
         assert_eq!(exchange(gateway.admin(), get("/livez", &[])).await.unwrap().status, 200);
         self.cut.mend();
@@ -174,27 +179,32 @@ async fn without_redis(what: fn(&Cut)) {
     assert_eq!(lacking().await, json!({}));
     what(&cut);
     let before = upstream.count();
+    let mut refused = Vec::new();
     for gateway in [&here, &there] {
-        let start = Instant::now();
-        let limited = gateway.send("GET", "/few", &[]).await;
-        let entering = gateway.call("POST", "/login/email/", &keys.lines(), &login).await;
-        for answer in [limited, entering] {
-            assert_eq!((answer.status, answer.code().as_str()), (503, "SERVICE_UNAVAILABLE"));
-            assert!(answer.header("retry-after").is_some());
-        }
-        assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+        // Each waits once.
+        let times = at_best(2 * LOST_AFTER + SECOND / 2, "refused soon", async || {
+            let start = Instant::now();
+            let limited = gateway.send("GET", "/few", &[]).await;
+            let entering = gateway.call("POST", "/login/email/", &keys.lines(), &login).await;
+            for answer in [limited, entering] {
+                assert_eq!((answer.status, answer.code().as_str()), (503, "SERVICE_UNAVAILABLE"));
+                assert!(answer.header("retry-after").is_some());
+            }
+            start.elapsed()
+        });
+        refused.push((gateway, 2 * times.await));
     }
     assert_eq!(upstream.count(), before, "nothing passes uncounted");
-    for gateway in [&here, &there] {
+    for (gateway, times) in refused {
         let counted = || gateway.metric("portcullis_unavailable_total{dependency=\"shared\"}");
-        until(SECOND, "both are counted", async || counted() == 2).await;
+        until(SECOND, "all are counted", async || counted() == i64::try_from(times).unwrap()).await;
         assert_eq!(gateway.get_as(&ada, "/mine", &[]).await.status, 200, "what counts nothing goes on");
     }
     until(3 * SECOND, "said", async || lacking().await["shared"].is_string()).await;
     assert_eq!(exchange(here.admin(), get("/readyz", &[])).await.unwrap().status, 200);
     // The truth about revocations is in the store.
     assert_eq!(here.call("POST", "/logout/all/", &lines, &Value::Null).await.status, 200);
-    until(SECOND, "revoked", async || there.get_as(&ada, "/mine", &[]).await.status == 401).await;
+    within(SECOND, "revoked", async || there.get_as(&ada, "/mine", &[]).await.status == 401).await;
     cut.mend();
     until(5 * SECOND, "back", async || here.send("GET", "/few", &[]).await.status == 200).await;
     until(3 * SECOND, "no longer said", async || lacking().await == json!({})).await;

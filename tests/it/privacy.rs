@@ -16,7 +16,7 @@ use crate::on_one_and_on_two;
 use crate::support::Replicas;
 use crate::support::people::{PASSWORD, TRUSTING, User, elsewhere, request};
 use crate::support::raw::{Answer, exchange};
-use crate::support::replica::until;
+use crate::support::replica::within;
 
 const PAGE: &str = "/portcullis/deletion/";
 
@@ -233,7 +233,7 @@ on_one_and_on_two! {
         );
         // The gateway's own turn may have been quicker.
         assert!(one.unwrap() + other.unwrap() <= 1);
-        until(Duration::from_secs(2), "gone here", async || me(&replicas.here).await == 401).await;
-        until(Duration::from_secs(2), "gone there", async || me(&replicas.there).await == 401).await;
+        within(Duration::from_secs(2), "gone here", async || me(&replicas.here).await == 401).await;
+        within(Duration::from_secs(2), "gone there", async || me(&replicas.there).await == 401).await;
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::codes::{code_in, text_of};
 use crate::support::people::{Keys, PASSWORD, TRUSTING, User, elsewhere};
 use crate::support::raw::Answer;
-use crate::support::replica::until;
+use crate::support::replica::{until, within};
 use crate::support::smtp::Smtp;
 use crate::support::{Gateway, Replicas, Upstream};
 
@@ -141,7 +141,7 @@ async fn what_was_changed_by_proof_binds_the_other_replica_within_a_second() {
         assert_eq!(status(here).await, 200, "{deed:?}");
         scene.happen(deed, &name, &user).await;
         assert_eq!(status(here).await, refused, "{deed:?} binds the next request");
-        until(SECOND, &name, async || status(there).await == refused).await;
+        within(SECOND, &name, async || status(there).await == refused).await;
         let before = scene.upstream.count();
         assert_eq!(status(there).await, refused, "{deed:?}");
         assert_eq!(scene.upstream.count(), before);

@@ -18,7 +18,7 @@ use tokio::sync::Barrier;
 use crate::on_one_and_on_two;
 use crate::support::people::{Keys, PASSWORD, TRUSTING, User, elsewhere, role};
 use crate::support::raw::{Answer, get};
-use crate::support::replica::until;
+use crate::support::replica::{until, within};
 use crate::support::upstream::spawn;
 use crate::support::{Act, Gateway, Replicas, Upstream, exchange, times};
 
@@ -171,7 +171,7 @@ on_one_and_on_two! {
             assert!(bad.iter().all(|answer| answer.status == 401));
             let child = User { access: text(good[0], "access_token"), ..ada.clone() };
             for gateway in [&replicas.here, &replicas.there] {
-                until(SECOND, "dead", async || status(gateway, &child, "/mine").await == 401).await;
+                within(SECOND, "dead", async || status(gateway, &child, "/mine").await == 401).await;
                 assert_eq!(refresh(gateway, &keys, &text(good[0], "refresh_token")).await.status, 401);
             }
             assert_eq!(upstream.count(), 0, "no child was good for anything");
@@ -397,7 +397,7 @@ on_one_and_on_two! {
             assert_eq!(answers[8], 200);
             assert!(answers.iter().all(|status| matches!(status, 200 | 401)), "{answers:?}");
             assert_eq!(status(&replicas.here, &ada, "/mine").await, 401, "whatever was being read meanwhile");
-            until(SECOND, "there too", async || status(&replicas.there, &ada, "/mine").await == 401).await;
+            within(SECOND, "there too", async || status(&replicas.there, &ada, "/mine").await == 401).await;
             let before = upstream.count();
             for _ in 0..3 {
                 assert_eq!(status(&replicas.there, &ada, "/mine").await, 401, "and it stays so");

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::support::h2::H2Client;
-use crate::support::raw::get;
+use crate::support::raw::{PATIENCE, get};
 use crate::support::replica::until;
 use crate::support::upstream::{spawn, websocket_echo};
 use crate::support::{Client, Foreign, Gateway, Upstream, times};
@@ -45,7 +45,7 @@ impl Seen {
 /// Whether what is said comes back.
 async fn is_heard(socket: &mut Socket) -> bool {
     let said = socket.send(Message::text("there?")).await;
-    let heard = tokio::time::timeout(Duration::from_secs(5), socket.next()).await;
+    let heard = tokio::time::timeout(PATIENCE, socket.next()).await;
     said.is_ok() && matches!(heard, Ok(Some(Ok(message))) if message.is_text())
 }
 
@@ -115,7 +115,7 @@ const HOLDERS: usize = 6;
 async fn behind_haproxy_nobody_notices_that_a_gateway_is_replaced() {
     let upstream = Upstream::echo().await;
     let yaml = format!(
-        "drain: {{ announce: 2s, grace: 5s }}
+        "drain: {{ announce: 4s, grace: 5s }}
 upstreams: {{ up: {{ servers: ['{}'] }}, sockets: {{ servers: ['{}'] }} }}
 routes:
   - {{ name: ws, match: {{ path: /ws }}, upstream: sockets, allow: anyone, websocket: true }}
@@ -165,6 +165,6 @@ routes:
     // Half of those that were held lasted as long as the drain lets them, the others to the end.
     let ended: Vec<_> = seen.ended.lock().unwrap().iter().map(|at| at.duration_since(begun)).collect();
     assert_eq!(ended.len(), HOLDERS / 2, "{ended:?}");
-    assert!(ended.iter().all(|after| *after > Duration::from_secs(6)), "{ended:?}");
+    assert!(ended.iter().all(|after| *after > Duration::from_secs(8)), "{ended:?}");
     assert!(seen.opened.load(Ordering::Relaxed) > 50 + HOLDERS, "WebSockets were opened all the while");
 }

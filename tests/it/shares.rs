@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{Method, Request};
 use tokio::net::TcpSocket;
@@ -15,7 +16,7 @@ use crate::support::replica::until;
 use crate::support::upstream::spawn;
 use crate::support::{Act, Gateway, Upstream, exchange};
 
-const PATIENT: Duration = Duration::from_secs(10);
+const PATIENT: Duration = Duration::from_mins(1);
 /// What is not refused by then is at the upstream.
 const MOMENT: Duration = Duration::from_millis(100);
 
@@ -75,6 +76,9 @@ async fn hold<const MANY: usize>(sends: [&SendRequest<Bytes>; MANY], method: Met
                 held.push((answer, body));
             }
         }
+        // A refusal of a busy machine takes more than a moment.
+        tokio::time::sleep(5 * MOMENT).await;
+        held.retain_mut(|(answer, _)| answer.now_or_never().is_none());
         if held.len() == MANY {
             return held;
         }

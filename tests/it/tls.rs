@@ -8,7 +8,7 @@ use http::Request;
 
 use crate::support::gateway::open_to;
 use crate::support::h2::{H2Client, H2Upstream};
-use crate::support::raw::get;
+use crate::support::raw::{PATIENCE, get};
 use crate::support::tls::{Pair, connect, in_front_of, speaking};
 use crate::support::{Client, Gateway, Upstream, exchange};
 
@@ -68,7 +68,7 @@ async fn a_new_certificate_is_used_without_a_restart_and_a_broken_one_is_not() {
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(connect(gateway.public(), "gw.test", &old, &[b"http/1.1"]).await.is_ok(), "the old one stays");
     new.write(gateway.folder.path(), "gw");
-    let deadline = Instant::now() + Duration::from_secs(15);
+    let deadline = Instant::now() + PATIENCE;
     while connect(gateway.public(), "gw.test", &new, &[b"http/1.1"]).await.is_err() {
         assert!(Instant::now() < deadline, "the new certificate is not used");
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -15,7 +15,7 @@ use crate::upstream::{config, nobody};
 async fn a_dead_upstream_is_a_502_and_then_left_alone_for_a_while() {
     let dead = nobody().await;
     let gateway = Gateway::start(&config(&format!(
-        "servers: ['{dead}'], retries: 0, breaker: {{ after: 3, within: 10s, open_for: 1s }}"
+        "servers: ['{dead}'], retries: 0, breaker: {{ after: 3, within: 60s, open_for: 4s }}"
     )))
     .await;
     for _ in 0..3 {
@@ -34,7 +34,7 @@ async fn a_dead_upstream_is_a_502_and_then_left_alone_for_a_while() {
     let back = Upstream::on(tokio::net::TcpListener::bind(dead).await.unwrap(), move |_| {
         Act::When(is_well.clone(), answer.clone())
     });
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(4100)).await;
     let mut trying = Client::connect(gateway.public()).await;
     trying.send(get("/x", &[])).await;
     until(Duration::from_secs(5), "it is asked", async || back.count() == 1).await;
@@ -56,7 +56,7 @@ async fn a_client_that_leaves_closes_no_open_breaker() {
     })
     .await;
     let gateway = Gateway::start(&config(&format!(
-        "servers: ['{}'], retries: 0, breaker: {{ after: 2, within: 60s, open_for: 1s }}",
+        "servers: ['{}'], retries: 0, breaker: {{ after: 2, within: 60s, open_for: 4s }}",
         upstream.address
     )))
     .await;
@@ -65,7 +65,7 @@ async fn a_client_that_leaves_closes_no_open_breaker() {
         assert_eq!(ask("/broken").await.status, 502);
     }
     assert_eq!(ask("/well").await.code(), "UPSTREAM_UNAVAILABLE");
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(4100)).await;
     let mut client = Client::connect(gateway.public()).await;
     client.send(get("/silent", &[])).await;
     until(Duration::from_secs(5), "it is tried", async || upstream.count() == 3).await;

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use crate::support::gateway::open_to;
 use crate::support::raw::get;
+use crate::support::replica::until;
 use crate::support::{Act, Client, Gateway, Upstream, exchange};
 
 const ONE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none";
+const SOON: Duration = Duration::from_secs(5);
 const EVIL: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
 
 async fn pause() {
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(250)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,9 +59,9 @@ async fn a_connection_that_its_server_closed_is_not_tried_again() {
 #[tokio::test]
 async fn a_connection_waits_only_so_long() {
     let upstream = Upstream::echo().await;
-    let brief = open_to(upstream.address).replace("'] }", "'], timeouts: { idle: 1s } }");
+    let brief = open_to(upstream.address).replace("'] }", "'], timeouts: { idle: 2s } }");
     let gateway = Gateway::start(&brief).await;
-    for wait in [100, 100, 2500, 100] {
+    for wait in [100, 100, 4000, 100] {
         exchange(gateway.public(), get("/x", &[])).await.unwrap();
         tokio::time::sleep(Duration::from_millis(wait)).await;
     }
@@ -72,9 +74,8 @@ async fn an_upstream_waits_no_longer_for_a_client_that_left() {
     let gateway = Gateway::open_to(upstream.address).await;
     let mut client = Client::connect(gateway.public()).await;
     client.send(get("/x", &[])).await;
-    pause().await;
-    assert_eq!((upstream.count(), gateway.metric("portcullis_inflight ")), (1, 1));
+    let inflight = || gateway.metric("portcullis_inflight ");
+    until(SOON, "it waits", async || (upstream.count(), inflight()) == (1, 1)).await;
     drop(client);
-    pause().await;
-    assert_eq!(gateway.metric("portcullis_inflight "), 0);
+    until(SOON, "nobody waits", async || inflight() == 0).await;
 }

@@ -82,7 +82,7 @@ async fn a_body_that_is_almost_nothing_but_frame_is_refused() {
     client.send("1\r\nx\r\n".repeat(count)).await;
     let answer = client.answer().await;
     assert!(answer.as_ref().is_none_or(|answer| answer.status == 400), "{answer:?}");
-    assert!(client.closes_within(Duration::from_secs(3)).await);
+    assert!(client.closes().await);
     assert_eq!(upstream.count(), 0);
 }
 
@@ -146,6 +146,8 @@ async fn the_operator_sees_liveness_readiness_and_metrics() {
     for (path, status) in [("/livez", 200), ("/readyz", 200), ("/nothing", 404)] {
         assert_eq!(exchange(gateway.admin(), get(path, &[])).await.unwrap().status, status, "{path}");
     }
+    // What is answered is counted a moment later.
+    gateway.access_log().await;
     let metrics = exchange(gateway.admin(), get("/metrics", &[])).await.unwrap().text();
     assert!(
         metrics.contains("portcullis_requests_total{method=\"GET\",route=\"all\",status=\"2xx\"} 1"),

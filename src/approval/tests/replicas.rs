@@ -75,7 +75,7 @@ async fn an_end_that_the_store_refuses_for_a_while_is_written_when_it_answers_ag
     claim.settle(Outcome::Answered(200));
     tokio::time::sleep(Duration::from_secs(4)).await;
     rename("ALTER TABLE lost RENAME TO approval").await;
-    for _ in 0..50 {
+    for _ in 0..300 {
         if scene.state(&approval).await == State::Executed {
             return;
         }

@@ -15,6 +15,7 @@ fn the_shipped_files_load() {
     assert_eq!(loaded.warnings, []);
     let Database::Postgres { url } = &loaded.config.store.database else { panic!() };
     assert_eq!(url, &Secret::new("postgres://portcullis:s3cr%2Fet@db.internal/portcullis".to_owned()));
+    assert_eq!(loaded.config.store.timeout, Duration::from_secs(2));
     let Shared::Redis { url, timeout } = &loaded.config.shared else { panic!() };
     assert_eq!(url.expose(), "rediss://:s3cr%2Fet@cache:6380");
     assert_eq!(*timeout, Duration::from_millis(400));

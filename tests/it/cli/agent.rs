@@ -10,7 +10,7 @@ use super::gateway::Gateway;
 use super::{Outcome, Place};
 use crate::agent_gate::{endless, is_cut};
 use crate::support::raw::{Answer, get};
-use crate::support::replica::until;
+use crate::support::replica::{until, within};
 use crate::support::{Act, Client, Upstream, exchange};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -79,7 +79,7 @@ routes:
 
     /// Within a second of the command.
     async fn is_refused(&self, agent: &Delegated, code: &str) {
-        until(SECOND, code, async || self.read(agent).await.status == 403).await;
+        within(SECOND, code, async || self.read(agent).await.status == 403).await;
         assert_eq!(self.read(agent).await.code(), code);
     }
 }

@@ -14,7 +14,7 @@ use super::Place;
 use super::gateway::Gateway;
 use crate::support::people::request;
 use crate::support::raw::{Answer, get};
-use crate::support::replica::{Place as Shared, redis_url, until};
+use crate::support::replica::{Place as Shared, in_time, redis_url, until};
 use crate::support::{Client, exchange, times};
 
 const OPEN: &str = "preset: development
@@ -94,8 +94,7 @@ async fn a_gateway_out_of_file_descriptors_waits_and_comes_back() {
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
     let before = ticks(gateway.pid());
-    let alive =
-        tokio::time::timeout(Duration::from_secs(1), exchange(gateway.admin, get("/livez", &[]))).await;
+    let alive = in_time(Duration::from_secs(1), exchange(gateway.admin, get("/livez", &[]))).await;
     let alive = alive.expect("in time").expect("an answer");
     assert_eq!(alive.status, 200, "whoever holds connections kills no gateway that lives");
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -104,7 +103,7 @@ async fn a_gateway_out_of_file_descriptors_waits_and_comes_back() {
     drop(held);
     let served = async || {
         let asked = exchange(gateway.public, get("/api/v1/health/", &[]));
-        matches!(tokio::time::timeout(Duration::from_millis(500), asked).await, Ok(Some(answer)) if answer.status == 200)
+        matches!(tokio::time::timeout(Duration::from_secs(5), asked).await, Ok(Some(answer)) if answer.status == 200)
     };
     until(Duration::from_secs(3), "served again", served).await;
     let ada = json!({"email": "ada@example.com", "password": "SecureP@ss1!x"});

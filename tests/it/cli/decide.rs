@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::gateway::Gateway;
 use super::{Outcome, Place};
 use crate::support::people::request;
-use crate::support::raw::Answer;
+use crate::support::raw::{Answer, PATIENCE};
 use crate::support::tls::Pair;
 use crate::support::{Client, Upstream};
 
@@ -235,7 +235,7 @@ impl Watching {
     }
 
     fn next(&self) -> Option<String> {
-        self.said.recv_timeout(Duration::from_secs(5)).ok()
+        self.said.recv_timeout(PATIENCE).ok()
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::approved::{Delegated, send, send_to};
 use super::gateway::Gateway;
 use crate::support::people::request;
+use crate::support::raw::PATIENCE;
 use crate::support::replica::until;
 use crate::support::upstream::spawn;
 use crate::support::{Act, Client, Upstream, times};
@@ -132,7 +133,7 @@ impl Delegated {
                 until(SOON, "it waits there", async || self.waits_for(lock).await).await;
             }
             (Step::Connecting, None) => {
-                connection = Some(tokio::time::timeout(SOON, self.shy.met()).await.expect("it connects"));
+                connection = Some(tokio::time::timeout(PATIENCE, self.shy.met()).await.expect("it connects"));
             }
             (_, None) => {
                 until(SOON, "it was sent", async || self.sent(body) == 1).await;

@@ -11,7 +11,7 @@ use super::Place;
 use super::gateway::Gateway;
 use crate::support::people::{PASSWORD, request};
 use crate::support::raw::Answer;
-use crate::support::replica::until;
+use crate::support::replica::{until, within};
 use crate::support::{Upstream, exchange};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ routes:
     async fn after(&self, command: &str, path: &str, status: u16) {
         assert_ne!(self.status(path).await, status, "before `{command}`");
         self.place.run(command).good();
-        until(SECOND, command, async || self.status(path).await == status).await;
+        within(SECOND, command, async || self.status(path).await == status).await;
         let before = self.upstream.count();
         assert_eq!(self.status(path).await, status, "`{command}` stays obeyed");
         assert_eq!(self.upstream.count() - before, usize::from(status == 200), "{command}");

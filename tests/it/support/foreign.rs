@@ -10,7 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+
+use super::free_port;
 
 /// A running server.
 pub struct Foreign {
@@ -38,7 +40,7 @@ impl Foreign {
 
     /// nginx with these locations.
     pub async fn nginx(locations: &str) -> Self {
-        let (folder, address) = (tempfile::tempdir().unwrap(), free().await);
+        let (folder, address) = (tempfile::tempdir().unwrap(), free());
         let path = folder.path().display();
         let mut temporary = String::new();
         for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
@@ -65,10 +67,10 @@ impl Foreign {
 
     /// HAProxy with such a backend.
     pub async fn haproxy(backend: &str) -> Self {
-        let (folder, address) = (tempfile::tempdir().unwrap(), free().await);
+        let (folder, address) = (tempfile::tempdir().unwrap(), free());
         let text = format!(
             "defaults\n mode http\n retries 0\n timeout connect 5s\n timeout client 10s\n timeout server 10s\n\
-             timeout http-request 5s\n\
+             timeout http-request 5s\n timeout check 5s\n\
              frontend front\n bind {address}\n default_backend back\n\
              backend back\n {}\n",
             backend.replace('\n', "\n ")
@@ -93,7 +95,7 @@ impl Foreign {
             .spawn()
             .unwrap_or_else(|error| panic!("{name}: {error}: run `make test`, which installs it"));
         let mut this = Self { address, child, folder };
-        for _ in 0..200 {
+        for _ in 0..1200 {
             if TcpStream::connect(address).await.is_ok() {
                 return this;
             }
@@ -108,6 +110,6 @@ impl Foreign {
 }
 
 /// An address on which nobody listens yet.
-async fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+fn free() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }

@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use portcullis::base::{Clock, SystemClock, SystemRandom};
 use portcullis::config::{self, Loaded};
@@ -13,6 +14,7 @@ use portcullis::server::{Running, Start, StartError, start};
 use tempfile::TempDir;
 
 use super::log::Watch;
+use super::raw::PATIENCE;
 
 /// A running gateway; its store and files are gone when it is dropped, and its log is looked at.
 pub struct Gateway {
@@ -87,13 +89,29 @@ impl Gateway {
         load(yaml, &self.folder)
     }
 
-    /// The lines of the access log so far.
+    /// The lines of the access log so far, once every request has ended and all of them are written.
     pub async fn access_log(&self) -> Vec<serde_json::Value> {
-        // The writer's pause, and a little more.
-        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
-        let bytes = self.log.0.lock().unwrap().clone();
-        let text = String::from_utf8(bytes).expect("the log is text");
-        text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+        let start = Instant::now();
+        loop {
+            // The end of a request is counted after its line is handed over.
+            let has_ended = self.metric("portcullis_inflight ") == 0;
+            let bytes = self.log.0.lock().unwrap().clone();
+            let text = String::from_utf8(bytes).expect("the log is text");
+            if has_ended && text.lines().count() >= self.finished() || start.elapsed() > PATIENCE {
+                return text
+                    .lines()
+                    .map(|line| serde_json::from_str(line).expect("a line is JSON"))
+                    .collect();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// How many requests have ended.
+    fn finished(&self) -> usize {
+        let text = self.running.app.metrics.render();
+        let lines = text.lines().filter(|line| line.starts_with("portcullis_requests_total{"));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum()
     }
 
     /// The value of a metric's line that begins so; zero when there is none.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Longer than anything that is expected to happen.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+/// Longer than anything that is expected to happen, also on a machine that has five times as much to do.
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An answer, parsed leniently: what the gateway sends is ours to judge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,6 +165,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             Ok(Ok(count)) => panic!("unasked: {}", String::from_utf8_lossy(&chunk[..count])),
             Err(_) => false,
         }
+    }
+
+    /// Whether the other side closes at all, without another byte.
+    pub async fn closes(&mut self) -> bool {
+        self.closes_within(PATIENCE).await
     }
 
     /// Whether the connection ends in time, whatever is still said on it.
