@@ -206,11 +206,11 @@ pub struct Buried {
 /// some of the rows that it names are still there, and have to be what they were.
 pub async fn verify(mut source: impl Source, seal: &SealKey) -> Result<Whole, Broken> {
     for _ in 0..PRUNES {
+        let begun = store::first(&mut source).await?;
         let judged = look_through(&mut source, seal).await;
-        let Err(Broken::At { seq, finding: Finding::Missing }) = &judged else { return judged };
-        // Where the trail begins behind it now, a prune may have taken it while we read.
-        let is_behind = store::first(&mut source).await?.is_some_and(|first| first > *seq);
-        if *seq == 1 || !is_behind {
+        let is_missed = matches!(judged, Err(Broken::At { finding: Finding::Missing, .. }));
+        // Where the trail begins elsewhere now, a prune may have taken it while we read.
+        if !is_missed || store::first(&mut source).await? == begun {
             return judged;
         }
     }

@@ -2,9 +2,11 @@
 //! clients that its document prints, run as they are printed.
 
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis::account::PasswordHash;
-use portcullis::base::Secret;
+use portcullis::base::{Clock as _, Secret, SystemClock, TestClock};
 use portcullis::crypto::digest::base64url;
 use portcullis::store::Dialect;
 use serde_json::{Value, json};
@@ -259,6 +261,42 @@ async fn ten_logins_a_minute_and_then_the_limit_says_when() {
     assert_eq!(refusal(last), plain(429, "RATE_LIMIT_EXCEEDED"));
     let wait = last.json()["error"]["retry_after"].as_u64().unwrap();
     assert!((1..=60).contains(&wait) && last.header("retry-after") == Some(&*wait.to_string()));
+}
+
+#[tokio::test]
+async fn guessing_is_bounded_by_the_hour_and_mail_with_the_native_api() {
+    let clock = Arc::new(TestClock::at(SystemClock.now()));
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start_by(clock.clone(), folder, &yaml()).await.unwrap_or_else(|e| panic!("{e}"));
+    let from = elsewhere();
+    let send = async |path: &str, body: Value| {
+        let text = request("POST", path, std::slice::from_ref(&from), &body.to_string());
+        exchange(gateway.public(), text).await.unwrap()
+    };
+    for number in 0..100 {
+        if number % 10 == 0 {
+            clock.advance(Duration::from_secs(61));
+        }
+        let answer = send("/api/v1/auth/login", json!({"email": "x"})).await;
+        assert_eq!(answer.status, 400, "{number} {}", answer.text());
+    }
+    clock.advance(Duration::from_mins(2));
+    let last = send("/api/v1/auth/login", json!({"email": "x"})).await;
+    assert_eq!(refusal(&last), plain(429, "RATE_LIMIT_EXCEEDED"));
+    assert_eq!(last.header("x-ratelimit-window"), Some("3600"));
+    // Who is in goes on: refreshing is counted apart.
+    let refreshed = send("/api/v1/auth/refresh", json!({"refresh_token": "x"})).await;
+    assert_eq!(refusal(&refreshed), plain(401, "TOKEN_INVALID"));
+    for _ in 0..3 {
+        assert_ne!(send("/api/v1/auth/forgot-password", json!({"email": "x@example.com"})).await.status, 429);
+    }
+    let forgotten = send("/api/v1/auth/forgot-password", json!({"email": "x@example.com"})).await;
+    assert_eq!(refusal(&forgotten), plain(429, "RATE_LIMIT_EXCEEDED"));
+    let keys = gateway.application("web", &[]).await;
+    gateway.running.app.catch_up().await.unwrap();
+    let lines = [&keys.lines()[..], &[from.clone()]].concat();
+    let text = request("POST", "/gate/password/reset/request/", &lines, r#"{"email": "x@example.com"}"#);
+    assert_eq!(exchange(gateway.public(), text).await.unwrap().status, 429, "the same bucket");
 }
 
 #[tokio::test]

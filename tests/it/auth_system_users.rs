@@ -400,3 +400,49 @@ async fn the_last_superuser_stays() {
     assert_eq!(no(&plain, &one, "DELETE", &own, Value::Null).await, conflict);
     assert_eq!(ok(&plain, &one, "GET", &own, Value::Null).await["role"], "superadmin");
 }
+
+#[tokio::test]
+async fn nobody_moves_an_address_that_somebody_lives_at() {
+    let gateway = Gateway::start(&yaml()).await;
+    let root = root(&gateway).await;
+    let away = json!({"email": "evil@example.com"});
+    let unproved = |new: &mut portcullis::account::NewAccount| new.is_verified = false;
+    let proved = gateway.account("proved", |_| {}).await;
+    let in_use = gateway.account("used", unproved).await;
+    enter_as(&gateway, "used", in_use).await;
+    let fresh = gateway.account("fresh", unproved).await;
+    let refused = told(422, "VALIDATION_ERROR", Some("email"));
+    for id in [root.id, proved, in_use] {
+        let path = format!("/users/{id}");
+        let before = portcullis::account::by_id(&gateway.running.app.db, id).await.unwrap().unwrap();
+        let mut wish = away.clone();
+        wish["first_name"] = json!("Eve");
+        assert_eq!(no(&gateway, &root, "PATCH", &path, wish).await, refused, "{before:?}");
+        let role = ok(&gateway, &root, "GET", &path, Value::Null).await["role"].clone();
+        let whole = json!({"email": "evil@example.com", "first_name": "Eve", "last_name": "", "role": role,
+            "status": "active", "is_active": true});
+        assert_eq!(no(&gateway, &root, "PUT", &path, whole).await, refused, "{before:?}");
+        let after = portcullis::account::by_id(&gateway.running.app.db, id).await.unwrap().unwrap();
+        assert_eq!(format!("{before:?}"), format!("{after:?}"), "all of it or nothing");
+        // The address that they have is no other one.
+        let same = json!({"email": before.email.unwrap().to_string(), "last_name": "Same"});
+        assert_eq!(ok(&gateway, &root, "PATCH", &path, same).await["last_name"], "Same");
+    }
+    let moved = ok(&gateway, &root, "PATCH", &format!("/users/{fresh}"), away).await;
+    assert_eq!(moved["email"], "evil@example.com", "a slip of whoever made the account is mended");
+}
+
+#[tokio::test]
+async fn who_administrators_are_is_seen_by_whoever_sees_people() {
+    let gateway = Gateway::start(&yaml()).await;
+    let root = root(&gateway).await;
+    let clerk = enter(&gateway, "clerk").await;
+    gateway.grant(clerk.id, permission("users.roles.view")).await;
+    let denied = told(403, "PERMISSION_DENIED", None);
+    assert_eq!(no(&gateway, &clerk, "GET", "/admin/users", Value::Null).await, denied);
+    gateway.grant(clerk.id, permission("users.view")).await;
+    let page = ok(&gateway, &clerk, "GET", "/admin/users", Value::Null).await;
+    assert_eq!(page["items"][0]["id"], json!(root.id.to_string()));
+    gateway.revoke(clerk.id, permission("users.roles.view")).await;
+    assert_eq!(no(&gateway, &clerk, "GET", "/admin/users", Value::Null).await, denied);
+}
