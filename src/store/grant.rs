@@ -20,7 +20,7 @@ pub enum NotGranted {
     Name,
     /// There is no such role.
     Unknown,
-    /// It owns the tables, or may do everything that their owner may: no grant binds it.
+    /// It owns the tables, may do everything that their owner may, or can give itself roles: no grant binds it.
     Owner,
     /// There are no tables yet.
     NoTables,
@@ -36,7 +36,7 @@ impl fmt::Display for NotGranted {
             Self::Name => "a role has a name of letters, digits, `_` and `-`, at most 63",
             Self::Unknown => "there is no such role: make it with CREATE ROLE … LOGIN first",
             Self::Owner => {
-                "this role owns the tables, or may do what their owner may, so nothing binds it: make another one for gateways"
+                "this role owns the tables, or may do what their owner may, or make roles (CREATEROLE), so nothing binds it: make another one for gateways"
             }
             Self::NoTables => "there are no tables yet in this role's schema",
             Self::StillMay => {
@@ -70,7 +70,7 @@ pub async fn to_gateway(db: &Db, role: &str) -> Result<(), NotGranted> {
     let mut tx = db.begin().await?;
     let known: Option<(bool,)> = tx
         .optional(
-            sql("SELECT r.rolsuper OR pg_has_role(r.oid, c.relowner, 'MEMBER') FROM pg_roles r, pg_class c \
+            sql("SELECT r.rolsuper OR r.rolcreaterole OR pg_has_role(r.oid, c.relowner, 'MEMBER') FROM pg_roles r, pg_class c \
                  WHERE r.rolname = ? AND c.oid = to_regclass('audit')")
             .bind(role),
         )

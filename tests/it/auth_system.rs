@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::codes::{Post, text_of};
 use crate::on_one_and_on_two;
-use crate::support::people::{PASSWORD, TRUSTING, User, elsewhere, request};
+use crate::support::people::{PASSWORD, TRUSTING, User, elsewhere, permission, request};
 use crate::support::raw::{Answer, exchange};
 use crate::support::{Gateway, Replicas};
 
@@ -263,6 +263,20 @@ async fn ten_logins_a_minute_and_then_the_limit_says_when() {
     assert_eq!(refusal(last), plain(429, "RATE_LIMIT_EXCEEDED"));
     let wait = last.json()["error"]["retry_after"].as_u64().unwrap();
     assert!((1..=60).contains(&wait) && last.header("retry-after") == Some(&*wait.to_string()));
+}
+
+#[tokio::test]
+async fn who_administrators_are_is_seen_by_whoever_sees_people() {
+    let gateway = Gateway::start(&yaml()).await;
+    let root = root(&gateway).await;
+    let clerk = enter(&gateway, "clerk").await;
+    let asked = async || ask(&gateway, Some(&clerk), "GET", "/admin/users", Value::Null).await;
+    gateway.grant(clerk.id, permission("users.roles.view")).await;
+    assert_eq!(refusal(&asked().await), plain(403, "PERMISSION_DENIED"));
+    gateway.grant(clerk.id, permission("users.view")).await;
+    assert_eq!(asked().await.json()["items"][0]["id"], json!(root.id.to_string()));
+    gateway.revoke(clerk.id, permission("users.roles.view")).await;
+    assert_eq!(refusal(&asked().await), plain(403, "PERMISSION_DENIED"));
 }
 
 #[tokio::test]

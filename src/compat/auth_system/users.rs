@@ -239,6 +239,16 @@ async fn edited(call: &Call, wish: Wish) -> Result<Json<User>, ApiError> {
     if wish.status == Some(Status::Locked) && Status::of(&own, call.app.now()) != Status::Locked {
         return Err(ApiError::invalid("status", &["To lock somebody, POST to /users/{id}/lock.".to_owned()]));
     }
+    let is_shut_out = own.is_banned || own.lock(call.app.now()).is_some();
+    if wish.status == Some(Status::Active) && is_shut_out {
+        let text =
+            "Somebody locked is unlocked by POST to /users/{id}/unlock; a ban is lifted in the native API.";
+        return Err(ApiError::invalid("status", &[text.to_owned()]));
+    }
+    if own.is_superuser && wish.role.as_ref().is_some_and(|role| !role.is_highest()) {
+        let text = "This is a superuser, which no role changes: an operator says who is one.";
+        return Err(ApiError::invalid("role", &[text.to_owned()]));
+    }
     let is_active = wish.is_active.or(wish.status.map(|status| status != Status::Inactive));
     let able = |is_active| if is_active { Activity::Active } else { Activity::Inactive };
     let fields = [

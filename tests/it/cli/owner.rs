@@ -189,6 +189,12 @@ async fn nobody_is_granted_what_would_not_hold() {
     let grant =
         |role: &str| scene.place.run(&format!("migrate --store-file owner.url --grant-to {role}")).bad();
     assert!(grant("portcullis_owner").contains("owns the tables"));
+    let mut tx = scene.store.db().begin().await.unwrap();
+    let maker = "DO $$ BEGIN CREATE ROLE portcullis_maker LOGIN CREATEROLE; \
+                 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$";
+    tx.execute(sql(maker)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(grant("portcullis_maker").contains("CREATEROLE"));
     assert!(grant("portcullis_nobody").contains("there is no such role"));
     assert!(grant("x\";DROP").contains("a role has a name of"));
     // What a role does not inherit it still reaches, by becoming the other one.
