@@ -137,7 +137,7 @@ on_every_store! {
         assert_eq!(largest, [("rival", 4), ("acme", 1)], "of equals the older one");
         assert_eq!(organization::census::size(&app.db, made[3].id).await.unwrap(), 4);
         // One that is switched off is not counted, whatever stands below.
-        let off = crate::store::sql("UPDATE organization SET is_active = ? WHERE id = ?").bind(false).bind(made[0].id);
+        let off = sql("UPDATE organization SET is_active = ? WHERE id = ?").bind(false).bind(made[0].id);
         let mut tx = app.db.begin().await.unwrap();
         tx.execute(off).await.unwrap();
         tx.commit().await.unwrap();
