@@ -118,11 +118,17 @@ impl From<Refused> for ApiError {
 }
 
 impl Deed {
-    /// Does it to somebody whom the path named, if the caller holds `needed`; the account afterwards.
+    /// Does it to somebody whom the path named, if the caller holds `needed`; the account afterwards, and what
+    /// it was granted.
     ///
     /// # Errors
     /// What the endpoint answers.
-    pub async fn carry_out(&self, call: &Call, user: Id, needed: &'static str) -> Result<Account, ApiError> {
+    pub async fn carry_out(
+        &self,
+        call: &Call,
+        user: Id,
+        needed: &'static str,
+    ) -> Result<(Account, Assignments), ApiError> {
         let by = call.person()?.account.id;
         let done = again(|| async {
             let mut change = call.app.change(call.actor()).await?;
@@ -131,13 +137,14 @@ impl Deed {
             let own = own.filter(|own| own.deleted_at.is_none()).ok_or(Refused::Gone)?;
             let held = authority.reaches(&mut change, &own).await?;
             if !self.write(&mut change, &own, &authority, &held).await? {
-                return Ok(own);
+                return Ok((own, held));
             }
             rbac::keep_one(&mut change, &authority, &held).await?;
             // Before it is made for good: what was done is never answered with a refusal.
             let own = account::by_id(change.tx(), user).await?.ok_or(Refused::Gone)?;
+            let held = rbac::assignments(change.tx(), user).await?;
             change.commit().await?;
-            Ok::<_, Refused>(own)
+            Ok::<_, Refused>((own, held))
         });
         Ok(done.await?)
     }

@@ -38,6 +38,8 @@ pub enum Bucket {
     Invitation,
     /// Accepting and declining.
     InvitationAnswer,
+    /// The trail as a file: each one is read from end to end.
+    AuditExport,
     /// What takes a password or a token, as the profile `auth-system` limits it.
     AuthSystemEntry,
     /// Its refreshing.
@@ -77,6 +79,7 @@ impl Bucket {
             Self::Users => "users",
             Self::Invitation => "invitation",
             Self::InvitationAnswer => "invitation_answer",
+            Self::AuditExport => "audit_export",
             Self::AuthSystemEntry => "auth_system_authentication",
             Self::AuthSystemRefresh => "auth_system_refresh",
             Self::AuthSystemUsers => "auth_system_users",
@@ -97,6 +100,7 @@ impl Bucket {
             Self::AuthSystemUsers => &const { [window(100, MINUTE)] },
             Self::AuthSystemGeneral => &const { [window(1000, HOUR)] },
             Self::LinkRequest => &const { [window(3, HOUR)] },
+            Self::AuditExport => &const { [window(10, HOUR)] },
             Self::OtpRequest => &const { [window(5, HOUR)] },
             Self::OtpVerify => &const { [window(5, MINUTE)] },
             Self::Rights | Self::Users => &const { [window(120, MINUTE)] },

@@ -311,16 +311,16 @@ on_every_store! {
 
     async fn a_clock_that_is_ahead_forgets_nothing(store: TestStore) {
         let app = scene(store).await;
-        let one = || noted(DEFAULT_SITE, NOON, "192.0.2.1", reused(someone()));
-        happen(&app, vec![one()]).await;
+        let folder = Folder::new(Arc::clone(&app));
+        happen(&app, vec![noted(DEFAULT_SITE, NOON, "192.0.2.1", reused(someone()))]).await;
         app.clock.advance(400 * DAY);
-        assert_eq!(Folder::new(Arc::clone(&app)).turn().await.unwrap(), 1);
+        assert_eq!(folder.turn().await.unwrap(), 1);
         assert!(!counted(&app.db, "hour").await.is_empty(), "all others still show it");
         let addresses = store::addresses(&app.db, DEFAULT_SITE, day_of(NOON)).await.unwrap();
         assert_eq!(addresses.len(), 1);
         // As soon as something was written by that time it is over.
         happen(&app, vec![noted(ELSEWHERE, app.now(), "192.0.2.1", reused(someone()))]).await;
-        Folder::new(Arc::clone(&app)).turn().await.unwrap();
+        folder.turn().await.unwrap();
         let addresses = store::addresses(&app.db, DEFAULT_SITE, day_of(NOON)).await.unwrap();
         assert!(addresses.is_empty());
     }

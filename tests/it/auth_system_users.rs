@@ -1,6 +1,7 @@
 //! The profile `auth-system` on the running gateway: people managed in that system's words, and what somebody gets
 //! who reaches further than they may.
 
+use portcullis::account::{Ban, set_ban};
 use portcullis::base::Id;
 use portcullis::store::Dialect;
 use serde_json::{Value, json};
@@ -172,10 +173,10 @@ on_one_and_on_two! {
         let unlocked = ok(here, &root, "POST", &path("unlock"), Value::Null).await;
         assert_eq!(unlocked, json!({"message": "User account unlocked successfully"}));
         assert_eq!(no(here, &root, "POST", &path("unlock"), Value::Null).await, told(409, "RESOURCE_CONFLICT", None));
-        let ban = async |ban| here.change(async |change| portcullis::account::set_ban(change, ann.id, ban).await.unwrap()).await;
-        assert!(ban(portcullis::account::Ban::Imposed).await);
+        let ban = async |ban: Ban| here.change(async |change| set_ban(change, ann.id, ban).await.unwrap()).await;
+        assert!(ban(Ban::Imposed).await);
         assert_eq!(no(here, &root, "PATCH", &own, active.clone()).await, field);
-        assert!(ban(portcullis::account::Ban::Lifted).await);
+        assert!(ban(Ban::Lifted).await);
         assert_eq!(ok(here, &root, "PATCH", &own, active).await["status"], "active");
         for minutes in [json!(0), json!(43_201), json!("60")] {
             let refused = no(here, &root, "POST", &path("lock"), json!({"duration_minutes": minutes})).await;
