@@ -61,7 +61,7 @@ pub(super) struct RawSharedMap {
 }
 
 /// The identity store.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     pub database: Database,
     pub connections: u32,

@@ -81,7 +81,7 @@ fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
         Some("`listen.tls`")
     } else if old.keys.seal_file != new.keys.seal_file {
         Some("`keys`")
-    } else if old.store.database != new.store.database || old.store.connections != new.store.connections {
+    } else if old.store != new.store {
         Some("`store`")
     } else if old.shared != new.shared {
         Some("`shared`")
@@ -121,6 +121,8 @@ mod tests {
         assert_eq!(fixed(&old, &config("sessions: { max: 3 }")), None);
         let pool = |size| config(&format!("store: {{ url: 'sqlite://a.db', connections: {size} }}"));
         assert!(fixed(&pool(3), &pool(4)).is_some());
+        let waits = |span| config(&format!("store: {{ url: 'sqlite://a.db', timeout: {span} }}"));
+        assert!(fixed(&waits("1s"), &waits("2s")).is_some());
         for more in [
             "listen: { public: '127.0.0.1:9443' }",
             "store: { url: 'sqlite://other.db' }",

@@ -45,7 +45,7 @@ telemetry: {{ log: json, level: debug }}
 /// All that is left of a gateway: its metrics, its trail, its store and its log.
 fn kept(place: &Place, gateway: Gateway) -> Vec<(String, String)> {
     // Longer than what is noted of requests waits to be written.
-    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::sleep(Duration::from_secs(4));
     let metrics = Gateway::get(gateway.admin, "/metrics").1;
     drop(gateway);
     let trail = place.run("audit tail --json").good();
