@@ -112,7 +112,7 @@ mod tests {
         let table = public(&config);
         assert_eq!(law::breaches(&table), Vec::<String>::new());
         let own = |row: &&Row| matches!(row.mount(), Mount::Profile(_)) && row.access() == Access::Open;
-        let mut open: Vec<_> = table.rows().iter().filter(own).map(|row| row.path()).collect();
+        let mut open: Vec<_> = table.rows().iter().filter(own).map(Row::path).collect();
         open.sort_unstable();
         assert_eq!(
             open,

@@ -117,7 +117,7 @@ async fn data_and_password(tab: &mut Tab, device: &str, base: &str) {
     tab.read("document.querySelector('#delete-password').focus()").await;
     tab.write(PASSWORD).await;
     tab.press_on("Enter").await;
-    says(tab, "Your account is deleted only if you follow its link.").await;
+    says(tab, "Your account is deleted only if you follow it.").await;
     shown(tab, &format!("{device}-data-asked")).await;
     tab.tab_to("Keep my account").await;
     tab.read("document.querySelector('#keep-password').focus()").await;

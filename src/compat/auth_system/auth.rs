@@ -234,6 +234,7 @@ fn new_password(fields: &mut Fields) -> Option<Secret<String>> {
 /// A new password, and the present one as proof.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "AuthSystemPasswordChange")]
+#[expect(clippy::struct_field_names, reason = "the names of the wire")]
 struct ChangeBody {
     current_password: Secret<String>,
     new_password: Secret<String>,

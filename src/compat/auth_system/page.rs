@@ -23,6 +23,7 @@ pub(super) struct Paging {
 /// A page of a list.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "{T}Items")]
+#[expect(clippy::struct_field_names, reason = "the names of the wire")]
 pub(super) struct Items<T> {
     items: Vec<T>,
     /// How many there are on all pages; of more than 10,000 no more are counted.

@@ -197,7 +197,7 @@ mod tests {
         Asked { method, path, request_id: "r-1", bearer, now: Timestamp::from_millis(5_000) }
     }
 
-    fn told(code: &str, details: Value, asked: &Asked<'_>) -> (u16, Value) {
+    fn told(code: &str, details: &Value, asked: &Asked<'_>) -> (u16, Value) {
         let own = json!({"error": "text", "code": code, "details": details, "request_id": "r-1"});
         let status = ErrorCode::ALL.iter().find(|known| known.as_str() == code).map(|known| known.status());
         let (status, body) = body(status.unwrap_or(StatusCode::IM_A_TEAPOT), &own, asked);
@@ -208,7 +208,7 @@ mod tests {
     fn a_value_is_422_and_what_cannot_be_asked_is_400_with_its_field() {
         let users = asked(&Method::POST, "/users", None);
         let (status, error) =
-            told("VALIDATION_ERROR", json!({"email": ["Enter a valid email address."]}), &users);
+            told("VALIDATION_ERROR", &json!({"email": ["Enter a valid email address."]}), &users);
         assert_eq!((status, &error["code"]), (422, &json!("VALIDATION_ERROR")));
         assert_eq!(error["details"], json!([{"field": "email", "message": "Enter a valid email address."}]));
         assert_eq!(
@@ -216,14 +216,14 @@ mod tests {
             (&json!("r-1"), &json!("1970-01-01T00:00:05.000000Z"))
         );
         let text = format!("{NOT_OFFERED}. What is: email.");
-        let (status, error) = told("VALIDATION_ERROR", json!({"is_superuser": [text]}), &users);
+        let (status, error) = told("VALIDATION_ERROR", &json!({"is_superuser": [text]}), &users);
         assert_eq!((status, &error["details"][0]["field"]), (400, &json!("is_superuser")));
         let entry = asked(&Method::POST, "/auth/login/", None);
-        assert_eq!(told("VALIDATION_ERROR", json!({"email": ["x"]}), &entry).0, 400);
+        assert_eq!(told("VALIDATION_ERROR", &json!({"email": ["x"]}), &entry).0, 400);
         let list = asked(&Method::GET, "/users", None);
-        assert_eq!(told("VALIDATION_ERROR", json!({"sort": ["x"]}), &list).0, 400);
+        assert_eq!(told("VALIDATION_ERROR", &json!({"sort": ["x"]}), &list).0, 400);
         let taken = json!({"email": ["A user with that email already exists."]});
-        let (status, error) = told("VALIDATION_ERROR", taken, &users);
+        let (status, error) = told("VALIDATION_ERROR", &taken, &users);
         assert_eq!((status, &error["code"]), (409, &json!("RESOURCE_CONFLICT")));
     }
 
@@ -231,13 +231,13 @@ mod tests {
     fn only_who_calls_is_told_401() {
         let here = asked(&Method::GET, "/users", None);
         for code in ErrorCode::ALL {
-            let (status, error) = told(code.as_str(), json!({}), &here);
+            let (status, error) = told(code.as_str(), &json!({}), &here);
             let is_about_the_caller = code.status() == StatusCode::UNAUTHORIZED;
             assert!(status != 401 || is_about_the_caller, "{code:?} {error}");
             assert!(!error["code"].as_str().unwrap().is_empty());
         }
-        assert_eq!(told("INVALID_PASSWORD", json!({}), &here).0, 400);
-        assert_eq!(told("PERMISSION_REQUIRED", json!({}), &here).0, 403);
+        assert_eq!(told("INVALID_PASSWORD", &json!({}), &here).0, 400);
+        assert_eq!(told("PERMISSION_REQUIRED", &json!({}), &here).0, 403);
     }
 
     #[test]
@@ -246,11 +246,11 @@ mod tests {
         for (exp, code) in [(4, "TOKEN_EXPIRED"), (6, "TOKEN_INVALID")] {
             let token = token(exp);
             let here = asked(&Method::GET, "/users", Some(&token));
-            assert_eq!(told("UNAUTHORIZED", json!({}), &here).1["code"], code);
+            assert_eq!(told("UNAUTHORIZED", &json!({}), &here).1["code"], code);
         }
         for token in ["", "x", "a.b.c", "..", "h.e30.s"] {
             let here = asked(&Method::GET, "/users", Some(token));
-            assert_eq!(told("UNAUTHORIZED", json!({}), &here).1["code"], "TOKEN_INVALID");
+            assert_eq!(told("UNAUTHORIZED", &json!({}), &here).1["code"], "TOKEN_INVALID");
         }
     }
 }

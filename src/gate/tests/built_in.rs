@@ -167,7 +167,7 @@ async fn whoever_sends_slowly_is_judged_when_all_of_it_is_here() {
         match admit(&setting.gate, &head, &mut Slow(meanwhile)).await.verdict {
             Verdict::Answer(reply) => reply.status.as_u16(),
             Verdict::Reject(rejection) => rejection.status().as_u16(),
-            other => panic!("not answered: {other:?}"),
+            other @ Verdict::Forward(_) => panic!("not answered: {other:?}"),
         }
     };
     let changed = || setting.raise(Subject::Account(account_of("ada")));

@@ -20,7 +20,7 @@ use super::entry::Entry;
 use super::people::Names;
 use crate::app::App;
 use crate::audit::{self, Actor, Search, Subject, SystemEvent};
-use crate::base::Id;
+use crate::base::{Id, Timestamp};
 use crate::store::Error;
 
 /// Rows that are read at once.
@@ -253,8 +253,8 @@ fn told(search: &Search) -> BTreeMap<&'static str, String> {
         ("ip_address", search.address.clone()),
         ("request_id", search.request_id.clone()),
         ("prompt_trace_id", search.trace.clone()),
-        ("date_from", search.since.map(|at| at.rfc3339())),
-        ("date_to", search.until.map(|at| at.rfc3339())),
+        ("date_from", search.since.map(Timestamp::rfc3339)),
+        ("date_to", search.until.map(Timestamp::rfc3339)),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
