@@ -17,7 +17,7 @@ use crate::http::fields::WHOLE;
 use crate::http::{ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Row, post};
 use crate::login;
 use crate::policy::{Assignments, Code};
-use crate::rbac::Authority;
+use crate::rbac::{self, Authority};
 use crate::store::again;
 
 pub(super) fn rows() -> Vec<Row> {
@@ -92,8 +92,8 @@ async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<Detail>
         must_change_password: body.must_change_password,
         ..Newcomer::default()
     };
-    let made = make(&call, newcomer).await?;
-    Ok(Created(Detail::of(&call.app, &made).await?))
+    let (made, held) = make(&call, newcomer).await?;
+    Ok(Created(Detail::of(&call.app, &made, held)))
 }
 
 /// Somebody new, as an administrator describes them.
@@ -112,11 +112,12 @@ pub struct Newcomer {
     pub permissions: Vec<Code>,
 }
 
-/// Makes an account on the caller's site, with what it begins with, or nothing at all.
+/// Makes an account on the caller's site, with what it begins with, or nothing at all; the account, and what it
+/// was granted.
 ///
 /// # Errors
 /// What the endpoint answers.
-pub async fn make(call: &Call, newcomer: Newcomer) -> Result<Account, ApiError> {
+pub async fn make(call: &Call, newcomer: Newcomer) -> Result<(Account, Assignments), ApiError> {
     let person = call.person()?;
     let owner = Owner {
         email: newcomer.email.as_ref().map(Email::as_str),
@@ -137,7 +138,7 @@ pub async fn make(call: &Call, newcomer: Newcomer) -> Result<Account, ApiError> 
         ..NewAccount::of(person.account.site)
     };
     let role = newcomer.role.map(|code| OneOf { among: Vec::new(), wanted: Some(code) });
-    let made: Result<Account, Refused> = again(|| async {
+    let made: Result<(Account, Assignments), Refused> = again(|| async {
         let mut change = call.app.change(call.actor()).await?;
         let by = Authority::take(&mut change, person.account.id, &["users.create"]).await?;
         let made = account::create(&mut change, &new, How::Administrator).await.map_err(Refused::Write)?;
@@ -146,8 +147,10 @@ pub async fn make(call: &Call, newcomer: Newcomer) -> Result<Account, ApiError> 
             role.give(&mut change, &by, made.id, &nothing).await?;
         }
         permit(&mut change, &by, made.id, &nothing, &newcomer.permissions).await?;
+        // Before it is made for good: what was done is never answered with a refusal.
+        let held = rbac::assignments(change.tx(), made.id).await?;
         change.commit().await?;
-        Ok(made)
+        Ok((made, held))
     })
     .await;
     made.map_err(ApiError::from)

@@ -61,6 +61,8 @@ pub(super) enum Refused {
     Write(account::WriteError),
     Erase(NotErased),
     NoPassword,
+    /// The address is its owner's to change.
+    Address,
 }
 
 impl From<rbac::Refused> for Refused {
@@ -107,16 +109,26 @@ impl From<Refused> for ApiError {
             Refused::NoPassword => {
                 Self::invalid("must_change_password", &["This account has no password.".to_owned()])
             }
+            Refused::Address => Self::invalid(
+                "email",
+                &["Only its owner changes this address, in their own profile.".to_owned()],
+            ),
         }
     }
 }
 
 impl Deed {
-    /// Does it to somebody whom the path named, if the caller holds `needed`; the account afterwards.
+    /// Does it to somebody whom the path named, if the caller holds `needed`; the account afterwards, and what
+    /// it was granted.
     ///
     /// # Errors
     /// What the endpoint answers.
-    pub async fn carry_out(&self, call: &Call, user: Id, needed: &'static str) -> Result<Account, ApiError> {
+    pub async fn carry_out(
+        &self,
+        call: &Call,
+        user: Id,
+        needed: &'static str,
+    ) -> Result<(Account, Assignments), ApiError> {
         let by = call.person()?.account.id;
         let done = again(|| async {
             let mut change = call.app.change(call.actor()).await?;
@@ -124,14 +136,17 @@ impl Deed {
             let own = account::by_id(change.tx(), user).await?;
             let own = own.filter(|own| own.deleted_at.is_none()).ok_or(Refused::Gone)?;
             let held = authority.reaches(&mut change, &own).await?;
-            if self.write(&mut change, &own, &authority, &held).await? {
-                rbac::keep_one(&mut change, &authority, &held).await?;
-                change.commit().await?;
+            if !self.write(&mut change, &own, &authority, &held).await? {
+                return Ok((own, held));
             }
-            Ok::<_, Refused>(())
+            rbac::keep_one(&mut change, &authority, &held).await?;
+            // Before it is made for good: what was done is never answered with a refusal.
+            let own = account::by_id(change.tx(), user).await?.ok_or(Refused::Gone)?;
+            let held = rbac::assignments(change.tx(), user).await?;
+            change.commit().await?;
+            Ok::<_, Refused>((own, held))
         });
-        done.await?;
-        account::by_id(&call.app.db, user).await?.ok_or_else(missing)
+        Ok(done.await?)
     }
 
     /// Whether there was anything to change.
@@ -195,6 +210,10 @@ async fn edit(change: &mut Change<'_>, own: &Account, wish: &Edit) -> Result<boo
     let is_new = |field: &&Field| !matches!(field, Field::Email(email) if own.email.as_ref() == Some(email));
     let fields: Vec<Field> = fields.iter().filter(is_new).cloned().collect();
     if !fields.is_empty() {
+        let is_moved = fields.iter().any(|field| matches!(field, Field::Email(_)));
+        if is_moved && !may_be_moved(change, own).await? {
+            return Err(Refused::Address);
+        }
         let edited = account::edit(change, own.id, &fields).await.map_err(Refused::Write)?;
         is_changed |= edited.is_some();
         // Whoever has the old address is nobody's to trust with what was opened under it.
@@ -217,6 +236,16 @@ async fn edit(change: &mut Change<'_>, own: &Account, wish: &Edit) -> Result<boo
         is_changed |= is_done;
     }
     Ok(is_changed)
+}
+
+/// Whether somebody writes down another address for this account. A password is reset by it, and a reset by one
+/// that nobody proved takes every other way in away: so nobody's is moved that was proved or used, and one's own
+/// never, which takes proof of who one is.
+async fn may_be_moved(change: &mut Change<'_>, own: &Account) -> Result<bool, Error> {
+    let is_own = change.actor().who.account() == Some(own.id);
+    let is_proved = own.is_email_verified || own.is_phone_verified;
+    let is_in_use = is_proved || own.second_factor_at.is_some() || own.last_login_at.is_some();
+    Ok(!is_own && !is_in_use && crate::passkey::count_of(change.tx(), own.id).await? == 0)
 }
 
 impl OneOf {

@@ -117,7 +117,7 @@ async fn holders(
     let most = u32::try_from(LOOKED_THROUGH).unwrap_or(u32::MAX).saturating_add(1);
     let mut ids: Vec<Id> = Vec::new();
     for code in codes {
-        ids.extend(rbac::holders_after(&app.db, &Granted::Role(code.clone()), None, false, most).await?);
+        ids.extend(rbac::holders_on(&app.db, site, &Granted::Role(code.clone()), most).await?);
         if ids.len() > LOOKED_THROUGH {
             return Ok(Err(FurtherBack::Role));
         }

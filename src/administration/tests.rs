@@ -173,5 +173,23 @@ on_every_store! {
         let emails: Vec<_> = found.people.iter().map(|own| own.email.as_ref().unwrap().to_string()).collect();
         let first = ["user2000@example.com", "user2001@example.com"].map(str::to_owned).to_vec();
         assert_eq!((emails, found.total), (first, 111));
+        // How many have a role on one site is nothing to those of another.
+        let (elsewhere, editor) = (Id::from_u128(77), Code::parse("editor").unwrap());
+        crowd(&app.db, elsewhere, 5001, 2).await;
+        let mut tx = app.db.begin().await.unwrap();
+        let given = sql("INSERT INTO account_grant (account_id, kind, code, grant_id, granted_at) \
+                         SELECT id, 'role', 'editor', id, 0 FROM account WHERE number <> 5001");
+        tx.execute(given).await.unwrap();
+        tx.commit().await.unwrap();
+        for (site, expected) in [(DEFAULT_SITE, None), (elsewhere, Some(1))] {
+            for role in [
+                RoleIs::Any { of: vec![editor.clone()], or_superuser: true },
+                RoleIs::Without(vec![editor.clone()]),
+            ] {
+                let wanted = People { site, words: None, role: Some(role), ..wanted("user") };
+                let found = find(&app, &wanted, 0, 5).await.unwrap();
+                assert_eq!(found.map(|found| found.total), expected.ok_or(FurtherBack::Role));
+            }
+        }
     }
 }

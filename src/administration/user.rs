@@ -15,6 +15,7 @@ use crate::account::{Activity, Field, MustChange};
 use crate::http::{
     ApiError, Bucket, Call, ErrorCode, Fields, FromFields, Json, Nothing, Row, del, get, patch, post,
 };
+use crate::rbac;
 
 /// What every change of an account may answer.
 const REFUSALS: [ErrorCode; 4] = [
@@ -66,7 +67,8 @@ pub(super) fn rows() -> Vec<Row> {
 
 async fn show(call: Call, _: Nothing) -> Result<Json<Detail>, ApiError> {
     let user = somebody(&call).await?;
-    Ok(Json(Detail::of(&call.app, &user).await?))
+    let held = rbac::assignments(&call.app.db, user.id).await?;
+    Ok(Json(Detail::of(&call.app, &user, held)))
 }
 
 /// What changes. What is left out stays as it is.
@@ -112,8 +114,8 @@ async fn change(call: Call, Json(body): Json<ChangeBody>) -> Result<Json<Detail>
     let ChangeBody { fields, activity, must_change, .. } = body;
     let deed = Deed::Edit(Edit { fields, activity, must_change, role: None });
     let user = somebody(&call).await?;
-    let user = deed.carry_out(&call, user.id, "users.update").await?;
-    Ok(Json(Detail::of(&call.app, &user).await?))
+    let (user, held) = deed.carry_out(&call, user.id, "users.update").await?;
+    Ok(Json(Detail::of(&call.app, &user, held)))
 }
 
 /// Somebody who is gone.
@@ -145,8 +147,8 @@ async fn done(
     message: impl Into<String>,
 ) -> Result<Json<Done>, ApiError> {
     let user = somebody(call).await?;
-    let user = deed.carry_out(call, user.id, needed).await?;
-    Ok(Json(Done { message: message.into(), user: Detail::of(&call.app, &user).await? }))
+    let (user, held) = deed.carry_out(call, user.id, needed).await?;
+    Ok(Json(Done { message: message.into(), user: Detail::of(&call.app, &user, held) }))
 }
 
 /// Why.

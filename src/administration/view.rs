@@ -7,9 +7,7 @@ use serde::Serialize;
 use crate::account::Account;
 use crate::app::App;
 use crate::base::Timestamp;
-use crate::policy::Code;
-use crate::rbac;
-use crate::store::Error;
+use crate::policy::{Assignments, Code};
 
 /// Somebody in a list.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -101,12 +99,12 @@ pub(super) struct Detail {
 }
 
 impl Detail {
-    pub(super) async fn of(app: &App, own: &Account) -> Result<Self, Error> {
+    /// Somebody, with what they were granted.
+    pub(super) fn of(app: &App, own: &Account, mut held: Assignments) -> Self {
         let (config, now) = (app.config(), app.now());
-        let mut held = rbac::assignments(&app.db, own.id).await?;
         held.is_superuser = own.is_superuser;
         let texts = |codes: &[Code]| codes.iter().map(ToString::to_string).collect();
-        Ok(Self {
+        Self {
             id: own.number.to_string(),
             account_id: own.id.to_string(),
             email: own.email.as_ref().map(ToString::to_string),
@@ -133,6 +131,6 @@ impl Detail {
             created_at: own.created_at.rfc3339(),
             updated_at: own.updated_at.rfc3339(),
             last_login: own.last_login_at.map(Timestamp::rfc3339),
-        })
+        }
     }
 }

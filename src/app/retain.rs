@@ -44,11 +44,15 @@ pub async fn prune_audit(app: &App, actor: Actor, kept_for: Duration) -> Result<
     tx.rollback().await?;
     let before = app.now().minus(kept_for);
     let whole = audit::verify(&app.db, &app.seal).await?;
-    if let Some(buried) = &whole.tombstone {
-        remove(app, buried.tombstone.to.seq).await?;
-    }
     let Some(to) = audit::last_before(&app.db, before).await? else { return Ok(None) };
+    // What was cut off goes on. A gateway could sign a tombstone too: what goes is old by its own time as well.
+    if let Some(buried) = &whole.tombstone {
+        remove(app, buried.tombstone.to.seq.min(to.seq)).await?;
+    }
     let from = whole.tombstone.map_or(whole.first, |buried| whole.first.max(buried.tombstone.to.seq + 1));
+    if from > to.seq {
+        return Ok(None);
+    }
     let tombstone = Tombstone::new(&app.seal, from, to.clone(), before);
     let mut change = app.change(actor).await?;
     let event = SystemEvent::AuditPruned {

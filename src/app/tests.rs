@@ -259,6 +259,35 @@ on_every_store! {
         assert_eq!((whole.first, whole.end.seq), (4, 4), "the rest of it went");
     }
 
+    async fn what_a_gateway_signed_takes_nothing_that_is_not_old(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let days = |days: u64| Duration::from_hours(24 * days);
+        lock(&app, id(1)).await.unwrap();
+        app.clock.advance(days(91));
+        lock(&app, id(2)).await.unwrap();
+        assert!(prune_audit(&app, Actor::command_line(), days(90)).await.unwrap().is_some());
+        // A gateway has the key that signs, and may add rows: it says that all of them were old.
+        app.clock.advance(days(50));
+        lock(&app, id(3)).await.unwrap();
+        let to = audit::head(&app.db).await.unwrap();
+        let forged = audit::Tombstone::new(&app.seal, 2, to.clone(), app.now());
+        let mut change = app.change(Actor::system()).await.unwrap();
+        let (to_seq, signed) = (to.seq, forged.to_string());
+        change.record(SystemEvent::AuditPruned { from_seq: 2, to_seq, hash: to.hash, before: forged.before, signed })
+            .await
+            .unwrap();
+        change.commit().await.unwrap();
+        let left = async || -> Vec<i64> {
+            audit::tail(&app.db, 0, 10).await.unwrap().iter().map(|row| row.seq).collect()
+        };
+        assert_eq!(prune_audit(&app, Actor::command_line(), days(90)).await.unwrap(), None);
+        assert_eq!(left().await, [2, 3, 4, 5], "nothing of it was old");
+        app.clock.advance(days(50));
+        assert_eq!(prune_audit(&app, Actor::command_line(), days(90)).await.unwrap(), None);
+        assert_eq!(left().await, [4, 5], "what is old by its own time goes");
+        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().first, 4);
+    }
+
     async fn nothing_that_was_changed_is_buried(store: TestStore) {
         let app = TestApp::on(store, With::default()).await;
         for number in 1..=3 {

@@ -21,6 +21,8 @@ use crate::store::{Error, Source, Tx};
 pub const USER_AGENT_MAX: usize = 500;
 const REQUEST_ID_MAX: usize = 64;
 const PAGE: u32 = 1000;
+/// How often a look through the trail begins anew because a prune ran beside it.
+const PRUNES: usize = 3;
 /// More than the clocks of gateways are apart, and than any change takes.
 const CLOCKS_APART: Duration = Duration::from_mins(5);
 /// The code of the row that tells what was pruned.
@@ -203,6 +205,19 @@ pub struct Buried {
 /// chain holds a tombstone, signed with the seal key, that says up to which one. While a prune is under way
 /// some of the rows that it names are still there, and have to be what they were.
 pub async fn verify(mut source: impl Source, seal: &SealKey) -> Result<Whole, Broken> {
+    for _ in 0..PRUNES {
+        let begun = store::first(&mut source).await?;
+        let judged = look_through(&mut source, seal).await;
+        let is_missed = matches!(judged, Err(Broken::At { finding: Finding::Missing, .. }));
+        // Where the trail begins elsewhere now, a prune may have taken it while we read.
+        if !is_missed || store::first(&mut source).await? == begun {
+            return judged;
+        }
+    }
+    look_through(source, seal).await
+}
+
+async fn look_through(mut source: impl Source, seal: &SealKey) -> Result<Whole, Broken> {
     let head = store::head(&mut source).await?;
     let (mut beginning, mut last): (Option<Beginning>, Option<Head>) = (None, None);
     loop {

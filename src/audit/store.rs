@@ -427,6 +427,11 @@ pub async fn last_before(mut source: impl Source, before: Timestamp) -> Result<O
     }
 }
 
+/// Where the chain begins.
+pub(super) async fn first(mut source: impl Source) -> Result<Option<i64>, Error> {
+    source.one(sql("SELECT MIN(seq) FROM audit")).await.map(|(first,): (Option<i64>,)| first)
+}
+
 /// Asks the database whether it lets us remove rows, and removes none.
 pub async fn may_remove(tx: &mut Tx) -> Result<(), Error> {
     tx.execute(sql("DELETE FROM audit_personal WHERE seq < 0")).await?;
@@ -435,8 +440,7 @@ pub async fn may_remove(tx: &mut Tx) -> Result<(), Error> {
 
 /// Removes some of the rows up to number `to`, the oldest first; whether any are left.
 pub async fn remove_some(tx: &mut Tx, to: i64) -> Result<bool, Error> {
-    let (first,): (Option<i64>,) = tx.one(sql("SELECT MIN(seq) FROM audit")).await?;
-    let Some(first) = first.filter(|first| *first <= to) else { return Ok(false) };
+    let Some(first) = first(&mut *tx).await?.filter(|first| *first <= to) else { return Ok(false) };
     let bound = to.min(first + i64::from(PIECE) - 1);
     tx.execute(sql("DELETE FROM audit_personal WHERE seq <= ?").bind(bound)).await?;
     tx.execute(sql("DELETE FROM audit WHERE seq <= ?").bind(bound)).await?;

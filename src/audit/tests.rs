@@ -10,7 +10,7 @@ use crate::base::{Id, Timestamp};
 use crate::crypto::seal::SealKey;
 use crate::on_every_store;
 use crate::store::testing::TestStore;
-use crate::store::{Db, Source as _, Stmt, sql};
+use crate::store::{Db, Error, Record, Source, Stmt, sql};
 
 async fn three_rows(db: &Db) {
     let random = SeededRandom::new(1);
@@ -55,7 +55,72 @@ async fn verify_against(db: &Db, vouched: &SignedHead, pruned_before: Timestamp)
     kept(db, &whole, vouched, pruned_before).await
 }
 
+/// A store whose first rows a prune takes as soon as some were read.
+struct Shrinking<'a> {
+    db: &'a Db,
+    /// Up to which row they go, each time that many are asked for.
+    to: Vec<i64>,
+}
+
+impl Source for Shrinking<'_> {
+    async fn all<R: Record>(&mut self, stmt: Stmt) -> Result<Vec<R>, Error> {
+        let rows = self.db.all(stmt).await;
+        if let Some(to) = self.to.pop() {
+            let mut tx = self.db.begin().await?;
+            while remove_some(&mut tx, to).await? {}
+            tx.commit().await?;
+        }
+        rows
+    }
+
+    async fn optional<R: Record>(&mut self, stmt: Stmt) -> Result<Option<R>, Error> {
+        self.db.optional(stmt).await
+    }
+}
+
+/// That many rows, and a tombstone for all of them.
+async fn buried_rows(db: &Db, count: u32) {
+    let at = Timestamp::from_millis(1_800_000_000_000);
+    let event = |number: u32| ApplicationEvent::Created {
+        application: Id::from_u128(number.into()),
+        name: "a".to_owned(),
+    };
+    let noted = |event: Event| Noted { actor: Actor::system(), at, event };
+    let rows: Vec<Noted> = (0..count).map(|number| noted(event(number).into())).collect();
+    let mut tx = db.begin().await.unwrap();
+    append(&mut tx, &rows, &SeededRandom::new(1)).await.unwrap();
+    let to = head(&mut tx).await.unwrap();
+    let tombstone = tombstone(&seal(), 1, to, at.plus(Duration::from_millis(1)));
+    append(&mut tx, &[noted(tombstone.into())], &SeededRandom::new(2)).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
 on_every_store! {
+    async fn a_prune_beside_it_is_no_finding(store: TestStore) {
+        buried_rows(&store, 1001).await;
+        // The first thousand were read when they went; the next ones follow a row that nobody has seen.
+        let source = Shrinking { db: &store, to: vec![1001] };
+        let whole = verify(source, &seal()).await.unwrap();
+        assert_eq!((whole.first, whole.end.seq), (1002, 1002));
+    }
+
+    async fn nor_is_one_that_was_half_done_before(store: TestStore) {
+        buried_rows(&store, 3).await;
+        let mut tx = store.begin().await.unwrap();
+        assert!(!remove_some(&mut tx, 1).await.unwrap());
+        tx.commit().await.unwrap();
+        let source = Shrinking { db: &store, to: vec![3] };
+        assert_eq!(verify(source, &seal()).await.unwrap().first, 4);
+    }
+
+    async fn what_nothing_stands_for_is_missed_however_late_it_goes(store: TestStore) {
+        three_rows(&store).await;
+        falsify(&store, sql("DELETE FROM audit WHERE seq = 1")).await;
+        let source = Shrinking { db: &store, to: vec![2] };
+        let found = verify(source, &seal()).await;
+        assert!(matches!(found, Err(Broken::At { seq: 1, finding: Finding::Missing })), "{found:?}");
+    }
+
     async fn a_row_tells_who_did_what_from_where(store: TestStore) {
         three_rows(&store).await;
         let rows = tail(&*store, 1, 10).await.unwrap();

@@ -38,8 +38,12 @@ pub enum Bucket {
     Invitation,
     /// Accepting and declining.
     InvitationAnswer,
+    /// The trail as a file: each one is read from end to end.
+    AuditExport,
     /// What takes a password or a token, as the profile `auth-system` limits it.
     AuthSystemEntry,
+    /// Its refreshing.
+    AuthSystemRefresh,
     /// Its management of users.
     AuthSystemUsers,
     /// Everything else of it.
@@ -75,7 +79,9 @@ impl Bucket {
             Self::Users => "users",
             Self::Invitation => "invitation",
             Self::InvitationAnswer => "invitation_answer",
+            Self::AuditExport => "audit_export",
             Self::AuthSystemEntry => "auth_system_authentication",
+            Self::AuthSystemRefresh => "auth_system_refresh",
             Self::AuthSystemUsers => "auth_system_users",
             Self::AuthSystemGeneral => "auth_system_general",
         }
@@ -88,10 +94,13 @@ impl Bucket {
             Self::Login => &const { [window(5, MINUTE), window(20, HOUR)] },
             Self::Register | Self::PasswordReset => &const { [window(3, HOUR), window(10, DAY)] },
             Self::Refresh | Self::Logout | Self::InvitationAnswer => &const { [window(30, MINUTE)] },
-            Self::Password | Self::LinkVerify | Self::AuthSystemEntry => &const { [window(10, MINUTE)] },
+            Self::Password | Self::LinkVerify | Self::AuthSystemRefresh => &const { [window(10, MINUTE)] },
+            // By the minute as its clients know it, by the hour because one password can be tried at many people.
+            Self::AuthSystemEntry => &const { [window(10, MINUTE), window(100, HOUR)] },
             Self::AuthSystemUsers => &const { [window(100, MINUTE)] },
             Self::AuthSystemGeneral => &const { [window(1000, HOUR)] },
             Self::LinkRequest => &const { [window(3, HOUR)] },
+            Self::AuditExport => &const { [window(10, HOUR)] },
             Self::OtpRequest => &const { [window(5, HOUR)] },
             Self::OtpVerify => &const { [window(5, MINUTE)] },
             Self::Rights | Self::Users => &const { [window(120, MINUTE)] },

@@ -17,6 +17,7 @@ use crate::base::{Email, Id, Phone, Secret, Timestamp};
 use crate::crypto::password::{Match, Overloaded};
 use crate::factor::{self, Accepted, Code};
 use crate::metrics::{LoginMethod, LoginResult};
+use crate::policy::Assignments;
 use crate::session::{self, Device, Method, Pair, Session, StartError};
 use crate::store::{Error, Tx};
 
@@ -78,6 +79,14 @@ pub struct Entered {
     pub(super) rights: Rights,
     pub session: Session,
     pub pair: Pair,
+}
+
+impl Entered {
+    /// What the account was granted when it came in.
+    #[must_use]
+    pub const fn granted(&self) -> &Assignments {
+        &self.rights.granted
+    }
 }
 
 /// What becomes of a refresh token when it is used.

@@ -330,6 +330,7 @@ fn role(app: &App) -> (Option<Name>, Rights) {
     let role = Name::parse(ROLE).ok().map(Granted::Role);
     let role = role.filter(|role| role.is_defined_in(catalogue.definitions()));
     let Some(Granted::Role(role)) = role else { return (None, Rights::default()) };
-    let rights = catalogue.rights(&Assignments { roles: vec![role.clone()], ..Assignments::default() });
-    (Some(role), Rights { roles: rights.roles(), permissions: rights.codes() })
+    let granted = Assignments { roles: vec![role.clone()], ..Assignments::default() };
+    let rights = catalogue.rights(&granted);
+    (Some(role), Rights { roles: rights.roles(), permissions: rights.codes(), granted })
 }

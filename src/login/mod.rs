@@ -105,13 +105,15 @@ pub fn rows() -> Vec<Row> {
 struct Rights {
     roles: Vec<Code>,
     permissions: Vec<Code>,
+    /// What brings them.
+    granted: Assignments,
 }
 
 async fn rights_of(app: &App, account: &Account) -> Result<Rights, Error> {
     let mut assignments: Assignments = rbac::assignments(&app.db, account.id).await?;
     assignments.is_superuser = account.is_superuser;
     let rights = app.catalogue().rights(&assignments);
-    Ok(Rights { roles: rights.roles(), permissions: rights.codes() })
+    Ok(Rights { roles: rights.roles(), permissions: rights.codes(), granted: assignments })
 }
 
 /// The claims that the configuration adds to access tokens, for clients to read.

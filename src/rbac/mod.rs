@@ -29,7 +29,9 @@ pub use administrators::{Leaving, keep_one};
 pub use authority::Authority;
 pub use define::{give, org_role, take};
 pub use http::rows;
-pub use people::{Holders, brought_by, defined_twice, grants_of, holders, holders_after, orphans};
+pub use people::{
+    Holders, brought_by, defined_twice, grants_of, holders, holders_after, holders_on, orphans,
+};
 
 /// How many accounts one statement takes something from.
 const PAGE: usize = 200;

@@ -24,6 +24,12 @@ pub async fn holders_after(
     store::ids(src, rows).await
 }
 
+/// Accounts of a site that were granted something, so many at most: how many there are elsewhere is nobody's
+/// to know here.
+pub async fn holders_on(src: impl Source, site: Id, granted: &Granted, most: u32) -> Result<Vec<Id>, Error> {
+    store::ids(src, store::holders_on(site, granted, most)).await
+}
+
 /// Everything that accounts were granted, with how many have it.
 pub async fn holders(src: impl Source) -> Result<Vec<Holders>, Error> {
     store::holders(src).await

@@ -83,7 +83,12 @@ impl Folder {
 
     /// Once an hour.
     async fn forget(&self) -> Result<(), Error> {
-        let now = self.app.now();
+        // What is old is old beside what was counted last: the clock of one gateway that is ahead takes nothing away
+        // that all others still show.
+        let last = store::cursor(&self.app.db).await? - 1;
+        let newest = audit::tail(&self.app.db, last, 1).await?.pop();
+        let Some(newest) = newest else { return Ok(()) };
+        let now = self.app.now().min(newest.happened_at);
         let hour = Some(hour_of(now));
         if *self.forgot.lock().unwrap_or_else(PoisonError::into_inner) == hour {
             return Ok(());

@@ -309,6 +309,22 @@ on_every_store! {
         assert_eq!(kept, days);
     }
 
+    async fn a_clock_that_is_ahead_forgets_nothing(store: TestStore) {
+        let app = scene(store).await;
+        let folder = Folder::new(Arc::clone(&app));
+        happen(&app, vec![noted(DEFAULT_SITE, NOON, "192.0.2.1", reused(someone()))]).await;
+        app.clock.advance(400 * DAY);
+        assert_eq!(folder.turn().await.unwrap(), 1);
+        assert!(!counted(&app.db, "hour").await.is_empty(), "all others still show it");
+        let addresses = store::addresses(&app.db, DEFAULT_SITE, day_of(NOON)).await.unwrap();
+        assert_eq!(addresses.len(), 1);
+        // As soon as something was written by that time it is over.
+        happen(&app, vec![noted(ELSEWHERE, app.now(), "192.0.2.1", reused(someone()))]).await;
+        folder.turn().await.unwrap();
+        let addresses = store::addresses(&app.db, DEFAULT_SITE, day_of(NOON)).await.unwrap();
+        assert!(addresses.is_empty());
+    }
+
     async fn what_is_read_is_of_the_own_site_and_of_the_days_that_are_asked_for(store: TestStore) {
         let app = scene(store).await;
         for round in 0..6 {

@@ -20,7 +20,7 @@ pub enum NotGranted {
     Name,
     /// There is no such role.
     Unknown,
-    /// It owns the tables, or may do everything that their owner may: no grant binds it.
+    /// It owns the tables, may do everything that their owner may, or can give itself roles: no grant binds it.
     Owner,
     /// There are no tables yet.
     NoTables,
@@ -36,7 +36,7 @@ impl fmt::Display for NotGranted {
             Self::Name => "a role has a name of letters, digits, `_` and `-`, at most 63",
             Self::Unknown => "there is no such role: make it with CREATE ROLE … LOGIN first",
             Self::Owner => {
-                "this role owns the tables, or may do what their owner may, so nothing binds it: make another one for gateways"
+                "this role owns the tables, or may do what their owner may, or make roles (CREATEROLE), so nothing binds it: make another one for gateways"
             }
             Self::NoTables => "there are no tables yet in this role's schema",
             Self::StillMay => {
@@ -70,7 +70,7 @@ pub async fn to_gateway(db: &Db, role: &str) -> Result<(), NotGranted> {
     let mut tx = db.begin().await?;
     let known: Option<(bool,)> = tx
         .optional(
-            sql("SELECT r.rolsuper OR pg_has_role(r.oid, c.relowner, 'MEMBER') FROM pg_roles r, pg_class c \
+            sql("SELECT r.rolsuper OR r.rolcreaterole OR pg_has_role(r.oid, c.relowner, 'MEMBER') FROM pg_roles r, pg_class c \
                  WHERE r.rolname = ? AND c.oid = to_regclass('audit')")
             .bind(role),
         )
@@ -89,8 +89,10 @@ pub async fn to_gateway(db: &Db, role: &str) -> Result<(), NotGranted> {
     let schema = quoted(schema);
     let names: Vec<String> = tables.iter().map(|(_, table)| format!("{schema}.{}", quoted(table))).collect();
     tx.raw(statements(&schema, &names.join(", "), &quoted(role))).await?;
-    let still = sql("SELECT bool_or(has_table_privilege(r.oid, t.oid, p.name) OR (p.name = 'UPDATE' \
-                     AND has_any_column_privilege(r.oid, t.oid, 'UPDATE'))) FROM pg_roles r, pg_class t, \
+    // Of whatever it can become, too: what is not inherited is reached by SET ROLE.
+    let still = sql("SELECT bool_or(has_table_privilege(m.oid, t.oid, p.name) OR (p.name = 'UPDATE' \
+                     AND has_any_column_privilege(m.oid, t.oid, 'UPDATE'))) FROM pg_roles r \
+                     JOIN pg_roles m ON pg_has_role(r.oid, m.oid, 'MEMBER'), pg_class t, \
                      (VALUES ('UPDATE'), ('DELETE'), ('TRUNCATE'), ('TRIGGER')) AS p(name) WHERE r.rolname = ? AND \
                      (t.oid = to_regclass('audit') OR (t.oid = to_regclass('audit_personal') AND p.name <> 'DELETE'))");
     let (still_may,): (bool,) = tx.one(still.bind(role)).await?;

@@ -12,8 +12,8 @@ use super::filter::Filters;
 use super::people::Names;
 use crate::audit::{self, Search, Subject};
 use crate::http::{
-    ApiError, Call, Cursor, Cut, ErrorCode, Feed, Fields, FromFields, Json, Keyset, Nothing, Query, Reply,
-    Row, get,
+    ApiError, Bucket, Call, Cursor, Cut, ErrorCode, Feed, Fields, FromFields, Json, Keyset, Nothing, Query,
+    Reply, Row, get,
 };
 
 pub(super) fn rows() -> Vec<Row> {
@@ -24,6 +24,7 @@ pub(super) fn rows() -> Vec<Row> {
             .about("What happened, page by page, the latest first"),
         get("/admin/audit-logs/export/", export)
             .allow("security.view")
+            .limit(Bucket::AuditExport)
             .strict()
             .audited(&["audit_exported"])
             .about("What happened, as a file: csv, json or xlsx, the latest first"),

@@ -54,7 +54,8 @@ routes: [ {{ name: mine, match: {{ path: /mine }}, upstream: up, allow: signed_i
     }
 
     async fn call(&self, user: &User, method: &str, path: &str) -> Answer {
-        self.here().call(method, path, &self.lines(user), &Value::Null).await
+        let lines = [self.lines(user), vec![elsewhere()]].concat();
+        self.here().call(method, path, &lines, &Value::Null).await
     }
 
     async fn export(&self, query: &str) -> Answer {
@@ -192,6 +193,23 @@ on_one_and_on_two! {
         client.send(&kept[kept.len() / 2..]).await;
         assert_eq!(client.answer().await.unwrap().json(), json!(logins), "on the same connection");
     }
+}
+
+#[tokio::test]
+async fn ten_an_hour_and_then_the_limit_says_when() {
+    let scene = Scene::on(Dialect::Sqlite).await;
+    let lines = [scene.lines(&scene.watcher), vec![elsewhere()]].concat();
+    let ask = async |query: &str| {
+        scene.here().call("GET", &format!("{EXPORT}?{query}"), &lines, &Value::Null).await
+    };
+    assert_eq!(ask("format=csv").await.status, 200);
+    for _ in 1..10 {
+        assert_eq!(ask("format=pdf").await.status, 400, "whatever comes of it");
+    }
+    let last = ask("format=csv").await;
+    assert_eq!((last.status, last.code().as_str()), (429, "RATE_LIMITED"));
+    assert_eq!(last.header("x-ratelimit-window"), Some("3600"));
+    assert_eq!(scene.list("&action=audit_exported").await.len(), 1);
 }
 
 fn sheet_rows(bytes: &[u8]) -> usize {

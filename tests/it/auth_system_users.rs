@@ -1,6 +1,7 @@
 //! The profile `auth-system` on the running gateway: people managed in that system's words, and what somebody gets
 //! who reaches further than they may.
 
+use portcullis::account::{Ban, set_ban};
 use portcullis::base::Id;
 use portcullis::store::Dialect;
 use serde_json::{Value, json};
@@ -166,9 +167,17 @@ on_one_and_on_two! {
         assert_eq!(ask(here, Some(&ann), "GET", "/auth/me", Value::Null).await.status, 401);
         assert_eq!(emails(&ok(here, &root, "GET", "/users?status=locked", Value::Null).await), ["ann@example.com"]);
         assert_eq!(no(here, &root, "POST", &path("lock"), body).await, told(409, "RESOURCE_CONFLICT", None));
+        let (own, active) = (format!("/users/{}", ann.id), json!({"status": "active"}));
+        let field = told(422, "VALIDATION_ERROR", Some("status"));
+        assert_eq!(no(here, &root, "PATCH", &own, active.clone()).await, field, "said, not passed over");
         let unlocked = ok(here, &root, "POST", &path("unlock"), Value::Null).await;
         assert_eq!(unlocked, json!({"message": "User account unlocked successfully"}));
         assert_eq!(no(here, &root, "POST", &path("unlock"), Value::Null).await, told(409, "RESOURCE_CONFLICT", None));
+        let ban = async |ban: Ban| here.change(async |change| set_ban(change, ann.id, ban).await.unwrap()).await;
+        assert!(ban(Ban::Imposed).await);
+        assert_eq!(no(here, &root, "PATCH", &own, active.clone()).await, field);
+        assert!(ban(Ban::Lifted).await);
+        assert_eq!(ok(here, &root, "PATCH", &own, active).await["status"], "active");
         for minutes in [json!(0), json!(43_201), json!("60")] {
             let refused = no(here, &root, "POST", &path("lock"), json!({"duration_minutes": minutes})).await;
             assert_eq!(refused, told(422, "VALIDATION_ERROR", Some("duration_minutes")));
@@ -390,6 +399,11 @@ async fn the_last_superuser_stays() {
     assert_eq!(no(&gateway, &root, "DELETE", &path(""), Value::Null).await, conflict);
     assert_eq!(no(&gateway, &root, "PATCH", &path(""), json!({"status": "inactive"})).await, conflict);
     assert_eq!(no(&gateway, &root, "POST", &path("/lock"), json!({})).await, conflict);
+    // Being one is no role, and none takes its place.
+    for role in ["user", "admin1"] {
+        let refused = no(&gateway, &root, "PATCH", &path(""), json!({"role": role})).await;
+        assert_eq!(refused, told(422, "VALIDATION_ERROR", Some("role")));
+    }
     // The role that holds everything has the same law, where no superuser is.
     let plain = Gateway::start(&yaml()).await;
     let id = plain.account("one", |_| {}).await;
@@ -399,4 +413,35 @@ async fn the_last_superuser_stays() {
     assert_eq!(no(&plain, &one, "PATCH", &own, json!({"role": "user"})).await, conflict);
     assert_eq!(no(&plain, &one, "DELETE", &own, Value::Null).await, conflict);
     assert_eq!(ok(&plain, &one, "GET", &own, Value::Null).await["role"], "superadmin");
+}
+
+#[tokio::test]
+async fn nobody_moves_an_address_that_somebody_lives_at() {
+    let gateway = Gateway::start(&yaml()).await;
+    let root = root(&gateway).await;
+    let away = json!({"email": "evil@example.com"});
+    let unproved = |new: &mut portcullis::account::NewAccount| new.is_verified = false;
+    let proved = gateway.account("proved", |_| {}).await;
+    let in_use = gateway.account("used", unproved).await;
+    enter_as(&gateway, "used", in_use).await;
+    let fresh = gateway.account("fresh", unproved).await;
+    let refused = told(422, "VALIDATION_ERROR", Some("email"));
+    for id in [root.id, proved, in_use] {
+        let path = format!("/users/{id}");
+        let before = portcullis::account::by_id(&gateway.running.app.db, id).await.unwrap().unwrap();
+        let mut wish = away.clone();
+        wish["first_name"] = json!("Eve");
+        assert_eq!(no(&gateway, &root, "PATCH", &path, wish).await, refused, "{before:?}");
+        let role = ok(&gateway, &root, "GET", &path, Value::Null).await["role"].clone();
+        let whole = json!({"email": "evil@example.com", "first_name": "Eve", "last_name": "", "role": role,
+            "status": "active", "is_active": true});
+        assert_eq!(no(&gateway, &root, "PUT", &path, whole).await, refused, "{before:?}");
+        let after = portcullis::account::by_id(&gateway.running.app.db, id).await.unwrap().unwrap();
+        assert_eq!(format!("{before:?}"), format!("{after:?}"), "all of it or nothing");
+        // The address that they have is no other one.
+        let same = json!({"email": before.email.unwrap().to_string(), "last_name": "Same"});
+        assert_eq!(ok(&gateway, &root, "PATCH", &path, same).await["last_name"], "Same");
+    }
+    let moved = ok(&gateway, &root, "PATCH", &format!("/users/{fresh}"), away).await;
+    assert_eq!(moved["email"], "evil@example.com", "a slip of whoever made the account is mended");
 }

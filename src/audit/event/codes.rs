@@ -4,7 +4,7 @@
 //! and the documentation to this list.
 
 /// Every code, sorted.
-pub const CODES: [&str; 103] = [
+pub const CODES: [&str; 104] = [
     "2fa_backup_codes_replaced",
     "2fa_backup_used",
     "2fa_disabled",
@@ -49,6 +49,7 @@ pub const CODES: [&str; 103] = [
     "approval_requested",
     "approval_voided",
     "approval_voted",
+    "audit_exported",
     "audit_pruned",
     "code_refused",
     "code_sent",

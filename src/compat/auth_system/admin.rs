@@ -19,7 +19,6 @@ use crate::http::{
     ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Query, Row, get, post, put,
 };
 use crate::policy::Code;
-use crate::rbac;
 
 /// How many permissions somebody is given at once.
 const AT_ONCE: usize = 200;
@@ -46,6 +45,11 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 async fn administrators(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Items<User>>, ApiError> {
+    // Who they are, beside what they hold.
+    let rights = &call.person()?.rights;
+    if !Code::parse("users.view").is_ok_and(|code| rights.holds_code(&code)) {
+        return Err(ApiError::new(ErrorCode::PermissionRequired).with("missing", vec!["users.view"]));
+    }
     list::page(&call, query, Some(AdminsOnly)).await
 }
 
@@ -135,8 +139,8 @@ async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<User>, 
         permissions: permissions_of(&call, &body.permissions)?,
         ..Newcomer::default()
     };
-    let made = administration::make(&call, newcomer).await?;
-    Ok(Created(User::whole(&call.app, &made).await?))
+    let (made, given) = administration::make(&call, newcomer).await?;
+    Ok(Created(User::whole(&call.app, &made, given)))
 }
 
 /// Permissions of somebody's own.
@@ -164,8 +168,7 @@ struct Permitted {
 async fn permit(call: Call, Json(body): Json<PermissionsBody>) -> Result<Json<Permitted>, ApiError> {
     let own = somebody(&call).await?;
     let codes = permissions_of(&call, &body.permissions)?;
-    Deed::Permit(codes).carry_out(&call, own.id, "users.permissions.assign").await?;
-    let held = rbac::assignments(&call.app.db, own.id).await?;
+    let (_, held) = Deed::Permit(codes).carry_out(&call, own.id, "users.permissions.assign").await?;
     Ok(Json(Permitted {
         message: "Permissions updated successfully",
         permissions: words::permissions(&held.permissions),

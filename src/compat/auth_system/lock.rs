@@ -94,7 +94,7 @@ struct Locked {
 async fn lock(call: Call, Json(body): Json<LockBody>) -> Result<Json<Locked>, ApiError> {
     let own = somebody(&call).await?;
     let deed = Deed::Lock { until: until(&call, body.duration_minutes), reason: body.reason };
-    let own = deed.carry_out(&call, own.id, "users.lock").await?;
+    let (own, _) = deed.carry_out(&call, own.id, "users.lock").await?;
     let lock = own.lock(call.app.now()).and_then(|lock| lock.until);
     Ok(Json(Locked {
         message: "User account locked successfully",

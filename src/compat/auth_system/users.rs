@@ -11,7 +11,7 @@ use super::refusal::WORDING;
 use super::view::User;
 use super::words::{Role, Status, ladder_codes};
 use super::{CHANGED, NAME};
-use crate::account::{Account, Activity, Field};
+use crate::account::{Activity, Field};
 use crate::administration::{self, Deed, Edit, NAME_MAX, Newcomer, OneOf, somebody};
 use crate::base::{Email, Secret};
 use crate::crypto::password::MAX_BYTES;
@@ -19,6 +19,7 @@ use crate::http::{
     ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, NoContent, Nothing, Query, Row,
     del, get, patch, post, put,
 };
+use crate::rbac;
 
 pub(super) const EDITED: &[&str] = &[
     "profile_changed",
@@ -68,13 +69,9 @@ async fn everybody(call: Call, Query(query): Query<ListQuery>) -> Result<Json<It
 }
 
 async fn show(call: Call, _: Nothing) -> Result<Json<User>, ApiError> {
-    shown(&call, &somebody(&call).await?).await
-}
-
-/// Somebody as they are now.
-async fn shown(call: &Call, own: &Account) -> Result<Json<User>, ApiError> {
-    let mut page = User::page(&call.app, std::slice::from_ref(own), false).await?;
-    page.pop().map(Json).ok_or_else(|| ApiError::new(ErrorCode::NotFound))
+    let own = somebody(&call).await?;
+    let given = rbac::assignments(&call.app.db, own.id).await?;
+    Ok(Json(User::of(&own, &given.roles, call.app.now())))
 }
 
 /// Somebody new.
@@ -126,8 +123,8 @@ async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<User>, 
         role: body.role.code(),
         ..Newcomer::default()
     };
-    let made = administration::make(&call, newcomer).await?;
-    shown(&call, &made).await.map(|Json(made)| Created(made))
+    let (made, given) = administration::make(&call, newcomer).await?;
+    Ok(Created(User::of(&made, &given.roles, call.app.now())))
 }
 
 /// Refuses a role that has a word here and that nobody has defined.
@@ -239,6 +236,16 @@ async fn edited(call: &Call, wish: Wish) -> Result<Json<User>, ApiError> {
     if wish.status == Some(Status::Locked) && Status::of(&own, call.app.now()) != Status::Locked {
         return Err(ApiError::invalid("status", &["To lock somebody, POST to /users/{id}/lock.".to_owned()]));
     }
+    let is_shut_out = own.is_banned || own.lock(call.app.now()).is_some();
+    if wish.status == Some(Status::Active) && is_shut_out {
+        let text =
+            "Somebody locked is unlocked by POST to /users/{id}/unlock; a ban is lifted in the native API.";
+        return Err(ApiError::invalid("status", &[text.to_owned()]));
+    }
+    if own.is_superuser && wish.role.as_ref().is_some_and(|role| !role.is_highest()) {
+        let text = "This is a superuser, which no role changes: an operator says who is one.";
+        return Err(ApiError::invalid("role", &[text.to_owned()]));
+    }
     let is_active = wish.is_active.or(wish.status.map(|status| status != Status::Inactive));
     let able = |is_active| if is_active { Activity::Active } else { Activity::Inactive };
     let fields = [
@@ -252,8 +259,8 @@ async fn edited(call: &Call, wish: Wish) -> Result<Json<User>, ApiError> {
         must_change: None,
         role: wish.role.map(|role| OneOf { among: ladder_codes(), wanted: role.code() }),
     };
-    let own = Deed::Edit(edit).carry_out(call, own.id, "users.update").await?;
-    shown(call, &own).await
+    let (own, given) = Deed::Edit(edit).carry_out(call, own.id, "users.update").await?;
+    Ok(Json(User::of(&own, &given.roles, call.app.now())))
 }
 
 async fn remove(call: Call, _: Nothing) -> Result<NoContent, ApiError> {

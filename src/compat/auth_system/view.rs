@@ -62,11 +62,10 @@ impl User {
         }
     }
 
-    /// With what they hold.
-    pub(super) async fn whole(app: &App, own: &Account) -> Result<Self, Error> {
-        let given = rbac::assignments(&app.db, own.id).await?;
+    /// With what they hold, by what they were given.
+    pub(super) fn whole(app: &App, own: &Account, given: Assignments) -> Self {
         let shown = Self::of(own, &given.roles, app.now());
-        Ok(Self { permissions: Some(words::held(&app.catalogue(), own, given)), ..shown })
+        Self { permissions: Some(words::held(&app.catalogue(), own, given)), ..shown }
     }
 
     /// Everybody of a page: one question for all of them.

@@ -49,6 +49,11 @@ impl Role {
         found.map(|(_, code)| Self::Admin(code)).ok_or_else(unknown)
     }
 
+    /// Whether it is the one that superusers have.
+    pub(super) fn is_highest(&self) -> bool {
+        matches!(self, Self::Admin(code) if code.as_str() == seed::SUPER_ADMIN)
+    }
+
     /// The role that an account is to have, if it is one.
     pub(super) fn code(self) -> Option<Code> {
         match self {

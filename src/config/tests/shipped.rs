@@ -183,7 +183,7 @@ routes: [{ name: a, match: { path: /a }, upstream: app, allow: anyone, agents: {
     assert!(rows.len() > 100, "the tables were found");
     for (at, preset) in Preset::ALL.into_iter().enumerate() {
         let mut settings = Vec::new();
-        for store in ["", "store: { url: 'sqlite://a.db' }\n"] {
+        for store in ["", "store: { url: 'postgres://gw@db/gw' }\nshared: { url: 'redis://cache' }\n"] {
             let preset =
                 if preset == Preset::Medium { String::new() } else { format!("preset: {}\n", preset.name()) };
             settings.extend(config(&format!("{preset}{store}{items}")).effective().to_vec());

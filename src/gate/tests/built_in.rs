@@ -1,6 +1,7 @@
 //! The gateway's own endpoints: order of the checks, codes, limits, panics.
 
 use super::*;
+use crate::gate::body::{BodySource, BodyTrouble};
 
 const ROUTES: &str = "routes: [ { name: open, match: { path: /open }, upstream: app, allow: anyone } ]";
 const API: &str = "/api/v1/auth";
@@ -137,4 +138,51 @@ async fn an_endpoints_answers_carry_the_permission_of_the_page() {
         (401, &"https://shop.example.com".parse().unwrap())
     );
     assert_eq!(reply.headers["vary"], "Origin");
+}
+
+/// A body that is sent slowly: what happens meanwhile, and then all of it.
+struct Slow<F>(F);
+
+#[async_trait::async_trait]
+impl<F: FnMut() + Send> BodySource for Slow<F> {
+    async fn read_all(&mut self, _: usize) -> Result<Bytes, BodyTrouble> {
+        (self.0)();
+        Ok(Bytes::from_static(b"{}"))
+    }
+
+    fn sent(&self, _: &HeaderName) -> Vec<HeaderValue> {
+        Vec::new()
+    }
+
+    fn replace(&mut self, _: Bytes) {}
+}
+
+#[tokio::test]
+async fn whoever_sends_slowly_is_judged_when_all_of_it_is_here() {
+    let setting = setting(ROUTES).await;
+    let ada = member(&setting, "ada", |person| person.assignments.is_superuser = true);
+    let reports = ask("GET", "/reports/").bearer(&ada);
+    let slowly = async |meanwhile: &(dyn Fn() + Sync)| {
+        let head = setting.head(&reports).expect("the head is well formed");
+        match admit(&setting.gate, &head, &mut Slow(meanwhile)).await.verdict {
+            Verdict::Answer(reply) => reply.status.as_u16(),
+            Verdict::Reject(rejection) => rejection.status().as_u16(),
+            other => panic!("not answered: {other:?}"),
+        }
+    };
+    let changed = || setting.raise(Subject::Account(account_of("ada")));
+    assert_eq!(slowly(&|| {}).await, 200);
+    let demote = || {
+        setting.change_person("ada", |person| person.assignments.is_superuser = false);
+        changed();
+    };
+    assert_eq!(slowly(&demote).await, 403, "a right that was taken meanwhile");
+    setting.change_person("ada", |person| person.assignments.is_superuser = true);
+    changed();
+    assert_eq!(slowly(&|| {}).await, 200);
+    let end = || {
+        setting.forget("ada");
+        changed();
+    };
+    assert_eq!(slowly(&end).await, 401, "a session that was ended meanwhile");
 }

@@ -18,8 +18,11 @@ pub(super) fn active(site: Id) -> Stmt {
 }
 
 pub(super) fn with_below(site: Id) -> Stmt {
-    let stmt = sql("SELECT COUNT(DISTINCT parent_id) FROM organization WHERE site_id = ? AND is_active = ?");
-    stmt.bind(site).bind(true)
+    let stmt = sql(
+        "SELECT COUNT(DISTINCT o.parent_id) FROM organization o JOIN organization p ON p.id = o.parent_id \
+                    WHERE o.site_id = ? AND o.is_active = ? AND p.is_active = ?",
+    );
+    stmt.bind(site).bind(true).bind(true)
 }
 
 /// The members that count.

@@ -200,6 +200,10 @@ async fn invite(call: Call, Json(body): Json<InviteBody>) -> Result<Created<Made
     let days = body.expires_in_days.unwrap_or(DAYS_USUAL);
     let made = again(|| async {
         let mut change = call.app.change(call.actor()).await?;
+        // Before the organization: what one person causes in many of them is counted one after the other.
+        if !account::hold(&mut change, by).await? {
+            return Err(Refused::Gone);
+        }
         let standing = Standing::take(&mut change, by, own.id).await?;
         standing.may(INVITES)?;
         standing.reach(&body.role_code)?;
@@ -224,6 +228,11 @@ async fn resend(call: Call, _: Nothing) -> Result<Json<Said>, ApiError> {
     let (by, own) = (caller(&call)?, there(&call).await?);
     let sent = again(|| async {
         let mut change = call.app.change(call.actor()).await?;
+        // The mail is counted as its inviter's: theirs, too, one after the other.
+        let found = of_path(&call, &mut change, &own).await?;
+        if let Some(inviter) = found.and_then(|found| found.invited_by) {
+            account::hold(&mut change, inviter).await?;
+        }
         let invitation = within_reach(&call, &mut change, by, &own).await?;
         invitation::resend(&mut change, &invitation).await?;
         conclude(change, Outcome::Changed).await
@@ -253,15 +262,22 @@ async fn within_reach(
 ) -> Result<Invitation, Refused> {
     let standing = Standing::take(change, by, own.id).await?;
     standing.may(INVITES)?;
-    let number = call.param("id").ok().and_then(|text| text.parse().ok()).map(Number);
-    let now = change.now();
-    let found = match number {
-        Some(number) => invitation::by_number(change.tx(), own.id, number, now).await?,
-        None => None,
-    };
-    let found = found.ok_or(Refused::NoInvitation)?;
+    let found = of_path(call, change, own).await?.ok_or(Refused::NoInvitation)?;
     standing.reach(&found.role)?;
     Ok(found)
+}
+
+/// The invitation that the path names.
+async fn of_path(
+    call: &Call,
+    change: &mut Change<'_>,
+    own: &Organization,
+) -> Result<Option<Invitation>, Refused> {
+    let now = change.now();
+    match call.param("id").ok().and_then(|text| text.parse().ok()).map(Number) {
+        Some(number) => Ok(invitation::by_number(change.tx(), own.id, number, now).await?),
+        None => Ok(None),
+    }
 }
 
 /// What came with the mail.
@@ -285,7 +301,7 @@ async fn accept(call: Call, Json(body): Json<TokenBody>) -> Result<Json<Shown>, 
         invitation::accept(&mut change, &invitation, person.id).await?;
         let shown = trees::seen(&mut change, invitation.organization, Some(invitation.role.clone())).await?;
         conclude(change, Outcome::Changed).await?;
-        Ok(shown)
+        Ok::<_, Refused>(shown)
     });
     Ok(Json(accepted.await?))
 }

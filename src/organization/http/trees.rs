@@ -274,7 +274,7 @@ async fn update(call: Call, Json(body): Json<UpdateBody>) -> Result<Json<Shown>,
         let outcome = organization::edit(&mut change, own.id, &edit).await?;
         let shown = seen(&mut change, own.id, role_there(&call, own.id).ok()).await?;
         conclude(change, outcome).await?;
-        Ok(shown)
+        Ok::<_, Refused>(shown)
     });
     Ok(Json(written.await?))
 }

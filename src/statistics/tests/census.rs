@@ -136,6 +136,13 @@ on_every_store! {
         let largest: Vec<_> = census.largest.iter().map(|own| (own.slug.as_str(), own.members)).collect();
         assert_eq!(largest, [("rival", 4), ("acme", 1)], "of equals the older one");
         assert_eq!(organization::census::size(&app.db, made[3].id).await.unwrap(), 4);
+        // One that is switched off is not counted, whatever stands below.
+        let off = sql("UPDATE organization SET is_active = ? WHERE id = ?").bind(false).bind(made[0].id);
+        let mut tx = app.db.begin().await.unwrap();
+        tx.execute(off).await.unwrap();
+        tx.commit().await.unwrap();
+        let census = organization::census::census(&app.db, DEFAULT_SITE, 2).await.unwrap();
+        assert_eq!((census.active, census.with_below), (2, 0));
         let none = organization::census::census(&app.db, ELSEWHERE, 5).await.unwrap();
         assert_eq!((none.total, none.by_role.len(), none.largest.len()), (0, 0, 0));
     }

@@ -54,15 +54,27 @@ fn written(cell: &Cell<'_>) -> String {
 }
 
 /// Text that no spreadsheet takes for a formula. The wide signs are taken for the narrow ones by those
-/// that are set up for languages which have them.
+/// that are set up for languages which have them; and those of many languages part cells by semicolons,
+/// whatever stands between quotes.
 pub(super) fn defused(text: &str) -> Cow<'_, str> {
-    let is_live = |first: char| {
-        matches!(
-            first,
-            '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}'
-        )
+    let is_sign = |first: char| {
+        matches!(first, '=' | '+' | '-' | '@' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}')
     };
-    if text.starts_with(is_live) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+    let is_parting = |c: char| matches!(c, ';' | '\t' | '\r' | '\n');
+    let mut out = String::new();
+    let mut done = 0;
+    if text.starts_with(is_sign) || text.starts_with(['\t', '\r', '\n']) {
+        out.push('\'');
+    }
+    for (at, parting) in text.match_indices(is_parting) {
+        let next = at + parting.len();
+        if text[next..].trim_start_matches([' ', '"']).starts_with(is_sign) {
+            out.push_str(&text[done..next]);
+            out.push('\'');
+            done = next;
+        }
+    }
+    if out.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(out + &text[done..]) }
 }
 
 /// Text without characters that end a reader's line, cell or file where they should not.

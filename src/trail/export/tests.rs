@@ -317,11 +317,24 @@ async fn a_full_sheet_is_followed_by_another_and_what_is_too_long_says_so() {
 }
 
 #[test]
-fn what_could_be_a_formula_is_told_by_its_first_sign() {
+fn what_could_be_a_formula_is_told_by_the_first_sign_of_whatever_could_be_a_cell() {
     for text in ["=1", "+1", "-1", "@a", "\tx", "\rx", "\nx", "\u{ff0b}1", "\u{ff0d}1", "\u{ff20}a", "="] {
         assert_eq!(defused(text), format!("'{text}"));
     }
-    for text in ["", "a=1", " x", "'=1", "1-1", "{\"a\": \"=1\"}"] {
+    for text in ["", "a=1", " x", "'=1", "1-1", "{\"a\": \"=1\"}", "a; b", "a;", ";", "a;b=1", "a\n b-c"] {
         assert_eq!(defused(text), text);
+    }
+    // Where semicolons part cells, quotes inside of one are no quotes.
+    for (text, safe) in [
+        ("x;=cmd|' /C calc'!A0;", "x;'=cmd|' /C calc'!A0;"),
+        ("x; \"@SUM(A1)\"", "x;' \"@SUM(A1)\""),
+        ("=1;+2;-3", "'=1;'+2;'-3"),
+        ("a\t=1", "a\t'=1"),
+        ("a\r\n=1", "a\r\n'=1"),
+        ("a;;\u{ff1d}1", "a;;'\u{ff1d}1"),
+        ("\t=1", "'\t'=1"),
+        ("é;=1;z", "é;'=1;z"),
+    ] {
+        assert_eq!(defused(text), safe);
     }
 }

@@ -28,6 +28,16 @@ const ROLES: [&str; 3] = [
     "ALTER SCHEMA public OWNER TO portcullis_owner",
 ];
 
+/// A role that may remove rows, and one that may become it.
+const ROUNDABOUT: [&str; 4] = [
+    "DO $$ BEGIN CREATE ROLE portcullis_sweeper; \
+     EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
+    "DO $$ BEGIN CREATE ROLE portcullis_roundabout LOGIN NOINHERIT; \
+     EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
+    "GRANT DELETE ON audit TO portcullis_sweeper",
+    "GRANT portcullis_sweeper TO portcullis_roundabout",
+];
+
 struct Scene {
     store: TestStore,
     place: Place,
@@ -179,8 +189,25 @@ async fn nobody_is_granted_what_would_not_hold() {
     let grant =
         |role: &str| scene.place.run(&format!("migrate --store-file owner.url --grant-to {role}")).bad();
     assert!(grant("portcullis_owner").contains("owns the tables"));
+    let mut tx = scene.store.db().begin().await.unwrap();
+    let maker = "DO $$ BEGIN CREATE ROLE portcullis_maker LOGIN CREATEROLE; \
+                 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$";
+    tx.execute(sql(maker)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(grant("portcullis_maker").contains("CREATEROLE"));
     assert!(grant("portcullis_nobody").contains("there is no such role"));
     assert!(grant("x\";DROP").contains("a role has a name of"));
+    // What a role does not inherit it still reaches, by becoming the other one.
+    let mut tx = scene.store.db().begin().await.unwrap();
+    for statement in ROUNDABOUT {
+        tx.execute(sql(statement)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    assert!(grant("portcullis_roundabout").contains("could change audit rows all the same"));
+    let mut tx = scene.store.db().begin().await.unwrap();
+    tx.execute(sql("REVOKE DELETE ON audit FROM portcullis_sweeper")).await.unwrap();
+    tx.commit().await.unwrap();
+    scene.place.run("migrate --store-file owner.url --grant-to portcullis_roundabout").good();
     let place = Place::with(GOOD);
     assert!(place.run("migrate --grant-to anybody").bad().contains("only PostgreSQL"));
     place.write("open.url", "sqlite://elsewhere.db");
