@@ -62,7 +62,6 @@ pub const FILES: &[File] = files! {
     "0032_agent_resumed"
     "0033_statistics"
     "0034_census"
-    "0035_session_pages"
 };
 
 /// How far a store is with one file.
