@@ -101,12 +101,12 @@ async fn every_page_is_read_from_an_index(dialect: Dialect) {
     let mut tx = store.db().begin().await.unwrap();
     tx.execute(sql("ANALYZE")).await.unwrap();
     tx.commit().await.unwrap();
-    // Who has many: of one or two that somebody may have any index will do, and costs decide which.
-    let (somebody, program, at) = (id(1), id(9), Timestamp::from_millis(2000));
+    // Of somebody who has many: the few of others are sorted as fast as they are read in order.
+    let (somebody, application, at) = (id(1), id(9), Timestamp::from_millis(2000));
     for account in [None, Some(somebody)] {
         for stmt in [
             store::begun(account, None, None, 21),
-            store::begun(account, Some(program), Some(id(2500)), 21),
+            store::begun(account, Some(application), Some(id(2500)), 21),
             store::ended_with(account, at, id(2500), 21),
             store::ended_before(account, None, 21),
             store::ended_before(account, Some(at), 21),
