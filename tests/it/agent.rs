@@ -420,7 +420,7 @@ async fn t17_the_store_learns_of_silence_although_nobody_calls() {
     let brief = scene.mint(&json!({"permissions": ["reports"], "expires_in": 1})).await.0;
     scene.clock.advance(Duration::from_secs(2));
     let limit = Duration::from_secs(7);
-    crate::support::replica::until(limit, "suspended and expired by the timer", async || {
+    crate::support::replica::within(limit, "suspended and expired by the timer", async || {
         let (silent, over) = (scene.shown(id).await, scene.shown(brief).await);
         silent["status"] == "SUSPENDED" && over["status"] == "EXPIRED"
     })

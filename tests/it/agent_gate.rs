@@ -15,7 +15,7 @@ use crate::agent_total::Storm;
 use crate::on_one_and_on_two;
 use crate::support::people::permission;
 use crate::support::raw::{Answer, get};
-use crate::support::replica::{in_time, until};
+use crate::support::replica::{in_time, until, within};
 use crate::support::upstream::spawn;
 use crate::support::{Act, Client, Upstream, times};
 
@@ -230,7 +230,7 @@ async fn t14_failures_one_after_the_other_suspend_and_a_success_forgives() {
     for _ in 0..3 {
         assert_eq!(ask("/reports/bad").await, 500);
     }
-    until(SECOND, "suspended", async || scene.state(id).await == ("SUSPENDED".to_owned(), json!("ANOMALY")))
+    within(SECOND, "suspended", async || scene.state(id).await == ("SUSPENDED".to_owned(), json!("ANOMALY")))
         .await;
     assert_eq!(ask("/reports/fine").await, 403);
     scene.call("POST", &format!("/ai/tokens/{id}/resume/"), &Value::Null).await;
@@ -239,7 +239,7 @@ async fn t14_failures_one_after_the_other_suspend_and_a_success_forgives() {
     let strict = json!({"circuit_breaker": {"max_failed_requests": 0}});
     let (id, token) = scene.mint(&reader(&strict)).await;
     assert_eq!(scene.ask("/reports/bad", &token, &[]).await.status, 500);
-    until(SECOND, "zero is none", async || scene.state(id).await.0 == "SUSPENDED").await;
+    within(SECOND, "zero is none", async || scene.state(id).await.0 == "SUSPENDED").await;
 }
 
 /// An answer that goes on until somebody cuts it.

@@ -19,7 +19,7 @@ use crate::agent_hold::{self, confirmed};
 use crate::agent_lost::ban;
 use crate::support::people::permission;
 use crate::support::raw::get;
-use crate::support::replica::until;
+use crate::support::replica::{until, within};
 use crate::support::upstream::spawn;
 use crate::support::{Act, Client, Replicas, Upstream};
 
@@ -57,7 +57,7 @@ async fn t9_the_kill_switch_ends_all_that_runs_and_waits_and_leaves_what_is_over
     scene.gateway.grant(scene.ada.id, permission("pay")).await;
     let (brief, _) = scene.mint(&reader(&json!({"expires_in": 1}))).await;
     scene.clock.advance(2 * SECOND);
-    until(Duration::from_secs(7), "expired", async || scene.state(brief).await.0 == "EXPIRED").await;
+    within(Duration::from_secs(7), "expired", async || scene.state(brief).await.0 == "EXPIRED").await;
     let [(asleep, _), (ended, _), (busy, token)] = [
         scene.mint(&reader(&json!({}))).await,
         scene.mint(&reader(&json!({}))).await,
@@ -113,7 +113,7 @@ async fn t14_silence_and_refused_connections_count_as_failures() {
             assert_eq!(failed.status, status, "{path}: {}", failed.text());
         }
         let suspended = ("SUSPENDED".to_owned(), json!("ANOMALY"));
-        until(SECOND, path, async || scene.state(id).await == suspended).await;
+        within(SECOND, path, async || scene.state(id).await == suspended).await;
     }
 }
 

@@ -12,7 +12,7 @@ use crate::agent::{Scene, bearer, scene};
 use crate::agent_gate::{reader, routes, told, with_upstream};
 use crate::agent_hold::PENDING;
 use crate::support::raw::get;
-use crate::support::replica::until;
+use crate::support::replica::{until, within};
 use crate::support::{Act, Upstream, exchange};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -174,7 +174,7 @@ async fn t14_a_success_that_began_before_a_failure_forgives_it() {
     tokio::time::sleep(SECOND / 5).await;
     assert_eq!(scene.state(id).await.0, "ACTIVE");
     assert_eq!(ask("/reports/bad").await, 500);
-    until(SECOND, "suspended", async || scene.state(id).await == ("SUSPENDED".to_owned(), json!("ANOMALY")))
+    within(SECOND, "suspended", async || scene.state(id).await == ("SUSPENDED".to_owned(), json!("ANOMALY")))
         .await;
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::support::gateway::open_to;
 use crate::support::raw::{PATIENCE, get};
-use crate::support::replica::{at_best, until};
+use crate::support::replica::{at_best, in_time, until};
 use crate::support::upstream::spawn;
 use crate::support::{Act, Client, Gateway, Upstream, exchange};
 
@@ -183,7 +183,7 @@ async fn an_upstream_that_a_reload_removes_is_let_go() {
     let new = Upstream::start(|_| Act::ok("new")).await;
     gateway.running.reload(&gateway.load(&open_to(new.address))).await.unwrap();
     assert_eq!(exchange(gateway.public(), get("/x", &[])).await.unwrap().text(), "new");
-    let closed = tokio::time::timeout(PATIENCE, left).await.expect("closed in time").unwrap();
+    let closed = in_time(Duration::from_secs(5), left).await.expect("closed in time").unwrap();
     assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
 }
 

@@ -112,7 +112,7 @@ impl Scene {
         assert_eq!(gateway.send("GET", "/open", &[]).await.status, 200);
         self.refused().await;
         let told = Duration::from_secs(18);
-        until(told, "not ready", async || self.ready().await.json()["reasons"]["changes"].is_string()).await;
+        within(told, "not ready", async || self.ready().await.json()["reasons"]["changes"].is_string()).await;
         assert_eq!(self.ready().await.status, 503);
         let counted = self.counted();
         let stale = gateway.get_as(ada, "/mine", &[]).await;
@@ -262,7 +262,7 @@ async fn a_gateway_whose_place_was_taken_asks_for_no_more_traffic() {
     // As a second process does when the first was out of touch for too long.
     let later = app.now().plus(Duration::from_mins(1));
     assert!(lease::take(&app.db, "shared-memory", "another", later, Duration::from_mins(1)).await.unwrap());
-    until(6 * SECOND, "not ready", async || ready().await.status == 503).await;
+    within(6 * SECOND, "not ready", async || ready().await.status == 503).await;
     assert!(ready().await.json()["reasons"]["alone"].is_string());
     let body = json!({"email": "ada@example.com", "password": "wrong"});
     let keys = gateway.application("web", &[]).await;

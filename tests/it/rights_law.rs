@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::on_one_and_on_two;
 use crate::rights::{Scene, of, yaml};
 use crate::support::people::role;
-use crate::support::replica::until;
+use crate::support::replica::{until, within};
 use crate::support::{Gateway, Replicas, Upstream};
 
 #[tokio::test]
@@ -110,6 +110,6 @@ on_one_and_on_two! {
         until(soon, "the other one lets her pass", async || reaches(there).await).await;
         call("DELETE", "/roles/warden/", Value::Null).await;
         assert!(!reaches(here).await);
-        until(soon, "the other one does not any more", async || !reaches(there).await).await;
+        within(soon, "the other one does not any more", async || !reaches(there).await).await;
     }
 }

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::support::gateway::open_to;
 use crate::support::h2::{H2Client, H2Upstream};
 use crate::support::raw::{PATIENCE, get};
-use crate::support::replica::at_best;
+use crate::support::replica::{at_best, in_time};
 use crate::support::tls::{Pair, in_front_of};
 use crate::support::upstream::{Seen, spawn, websocket_echo};
 use crate::support::{Act, Client, Gateway, Upstream, exchange, times};
@@ -147,7 +147,7 @@ async fn a_websocket_ends_when_the_time_of_its_session_is_over() {
     assert_eq!(client.answer().await.unwrap().status, 101);
     client.send(b"\x81\x02hi").await;
     assert_eq!(client.exactly(4).await.unwrap(), b"\x81\x02hi");
-    let ended = tokio::time::timeout(PATIENCE, client.exactly(1)).await;
+    let ended = in_time(Duration::from_secs(15), client.exactly(1)).await;
     assert_eq!(ended.expect("it ends with the session"), None);
 }
 

@@ -11,7 +11,7 @@ use super::gateway::Gateway;
 use crate::support::Upstream;
 use crate::support::exchange;
 use crate::support::people::request;
-use crate::support::replica::until;
+use crate::support::replica::within;
 
 const PASSWORD: &str = "Ample-Margin-42-Kites";
 
@@ -70,7 +70,7 @@ routes: [ {{ name: mine, match: {{ path: /mine }}, upstream: app, allow: signed_
     assert!(place.run("apikey revoke 4711").bad().contains("no such key"));
     assert_eq!(place.run("apikey revoke x-y").code, 2);
     assert!(place.run(&format!("apikey revoke {number}")).good().contains("revoked"));
-    until(Duration::from_secs(3), "the key is over", async || reached().await == 401).await;
+    within(Duration::from_secs(3), "the key is over", async || reached().await == 401).await;
     let id = one["id"].as_str().unwrap();
     let since = place.run("apikey list --json").json()[0]["revoked_at"].as_str().unwrap().to_owned();
     let again = place.run(&format!("apikey revoke {id}")).bad();

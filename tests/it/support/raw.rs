@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::replica::in_time;
+
 /// Longer than anything that is expected to happen, also on a machine that has five times as much to do.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -167,9 +169,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// Whether the other side closes at all, without another byte.
+    /// Whether the other side closes soon, without another byte: long before it would for want of a request.
     pub async fn closes(&mut self) -> bool {
-        self.closes_within(PATIENCE).await
+        in_time(Duration::from_secs(5), self.closes_within(PATIENCE)).await == Some(true)
     }
 
     /// Whether the connection ends in time, whatever is still said on it.
