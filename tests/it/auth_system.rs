@@ -132,7 +132,7 @@ on_one_and_on_two! {
     async fn somebody_comes_in_stays_and_goes(dialect: Dialect) {
         let replicas = Replicas::on(dialect, &yaml()).await;
         let (here, there) = (&replicas.here, &replicas.there);
-        let id = here.account("ann", |new| new.first_name = "Ann".to_owned()).await;
+        let id = here.account("ann", |new| "Ann".clone_into(&mut new.first_name)).await;
         here.grant(id, crate::support::people::role("admin2")).await;
         let body = json!({"email": "Ann@Example.com", "password": PASSWORD});
         let entered = ask(here, None, "POST", "/auth/login", body).await;
@@ -310,7 +310,7 @@ async fn guessing_is_bounded_by_the_hour_and_mail_with_the_native_api() {
     assert_eq!(refusal(&forgotten), plain(429, "RATE_LIMIT_EXCEEDED"));
     let keys = gateway.application("web", &[]).await;
     gateway.running.app.catch_up().await.unwrap();
-    let lines = [&keys.lines()[..], &[from.clone()]].concat();
+    let lines = [&keys.lines()[..], std::slice::from_ref(&from)].concat();
     let text = request("POST", "/gate/password/reset/request/", &lines, r#"{"email": "x@example.com"}"#);
     assert_eq!(exchange(gateway.public(), text).await.unwrap().status, 429, "the same bucket");
 }

@@ -78,6 +78,30 @@ fn no(conditions: &[&str], code: &str) -> Said {
     (1, conditions.iter().map(|name| (*name).to_owned()).collect(), json!(code))
 }
 
+impl Scene {
+    fn a_table_gives_the_body_where_that_decides(&self, agent: &str) {
+        let case = |name: &str, body: &str, expect: &str| {
+            format!("  - {{ name: {name}, request: POST /pay, agent: '{agent}'{body}, expect: {expect} }}\n")
+        };
+        let (little, much) = (", body: { amount: 100 }", ", body: { amount: 101 }");
+        self.0.write(
+            "told.yaml",
+            &format!("tests:\n{}{}", case("little", little, "pass"), case("much", much, "wait")),
+        );
+        assert!(self.0.run("test told.yaml").good().ends_with("2 passed, 0 failed\n"));
+        self.0.write(
+            "untold.yaml",
+            &format!("tests:\n{}{}", case("passes", "", "pass"), case("waits", "", "wait")),
+        );
+        let untold = self.0.run("test untold.yaml");
+        assert_eq!(
+            (untold.code, untold.out.matches("got pass or wait, by its body").count()),
+            (1, 2),
+            "{untold:?}"
+        );
+    }
+}
+
 /// Gateways are only needed to delegate; it is explained without one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_condition_of_an_agent_is_explained_on_the_command_line() {
@@ -126,26 +150,7 @@ async fn every_condition_of_an_agent_is_explained_on_the_command_line() {
         assert_eq!((&told["passes"], &told["waits"]), (&json!(true), &json!(waits)), "{told}");
     }
 
-    // A table has to give the body where that decides.
-    let case = |name: &str, body: &str, expect: &str| {
-        format!("  - {{ name: {name}, request: POST /pay, agent: '{good}'{body}, expect: {expect} }}\n")
-    };
-    let (little, much) = (", body: { amount: 100 }", ", body: { amount: 101 }");
-    scene.0.write(
-        "told.yaml",
-        &format!("tests:\n{}{}", case("little", little, "pass"), case("much", much, "wait")),
-    );
-    assert!(run("test told.yaml").ends_with("2 passed, 0 failed\n"));
-    scene.0.write(
-        "untold.yaml",
-        &format!("tests:\n{}{}", case("passes", "", "pass"), case("waits", "", "wait")),
-    );
-    let untold = scene.0.run("test untold.yaml");
-    assert_eq!(
-        (untold.code, untold.out.matches("got pass or wait, by its body").count()),
-        (1, 2),
-        "{untold:?}"
-    );
+    scene.a_table_gives_the_body_where_that_decides(&good);
 
     let denied = "AGENT_PERMISSION_DENIED";
     for (line, expected) in [
