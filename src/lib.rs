@@ -16,7 +16,7 @@
 //! - `store` is the only module that names sqlx; SQL stands in `store/` and in files called
 //!   `store.rs`. `shared` is the only one that names Redis. `config` alone reads files and the
 //!   environment (and `cli`, for files named on the command line; `store`, for its own database
-//!   file and for where its tests find their servers).
+//!   file and for where its tests find their servers; `app`, for what the machine says of its memory).
 //! - A slice (`account` … `administration`) never reads another slice's tables: it calls that slice's
 //!   functions, and only those of slices above it.
 //! - Nothing before `http` knows an HTTP status. Nothing between `http` and `gate` knows a route.

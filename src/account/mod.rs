@@ -18,7 +18,7 @@ use crate::audit::{AccountEvent, Contact, How};
 use crate::base::{Email, Id, Number, Timestamp};
 use crate::store::{Error, FromRow, Source};
 
-pub use census::{Census, census};
+pub use census::{Census, census, locked_out, seen_since};
 pub use flag::{Flag, Lowered, lower, raise};
 pub use record::{
     Account, Channel, Field, Lock, MustChange, NewAccount, NotAReference, NotAUsername, PasswordHash,

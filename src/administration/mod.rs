@@ -10,6 +10,7 @@ mod deed;
 mod gather;
 mod list;
 mod roll;
+mod rung;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -21,6 +22,7 @@ use crate::http::{ApiError, Call, ErrorCode, Row};
 pub use create::{Newcomer, make};
 pub use deed::{Deed, Edit, OneOf};
 pub use roll::{Found, FurtherBack, People, RoleIs, find};
+pub use rung::{Rung, rungs};
 pub use user::{LOCKED_FOR, LONGEST_LOCK};
 
 /// Endpoints for those who look after people.

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use super::gather::Sought;
 use crate::account::{self, Account, Order, Roll, Search, SortBy, Usable, Words};
 use crate::app::App;
-use crate::base::{Id, Timestamp};
+use crate::base::Id;
 use crate::http::{ApiError, LOOKED_THROUGH};
 use crate::policy::Code;
 use crate::rbac::{self, Granted};
@@ -117,7 +117,7 @@ async fn holders(
     let most = u32::try_from(LOOKED_THROUGH).unwrap_or(u32::MAX).saturating_add(1);
     let mut ids: Vec<Id> = Vec::new();
     for code in codes {
-        ids.extend(rbac::holders_on(&app.db, site, &Granted::Role(code.clone()), most).await?);
+        ids.extend(rbac::holders_on(&app.db, site, &Granted::Role(code.clone()), None, most).await?);
         if ids.len() > LOOKED_THROUGH {
             return Ok(Err(FurtherBack::Role));
         }
@@ -169,7 +169,7 @@ impl People {
             .into_iter()
             .filter(|own| own.deleted_at.is_none() && !without.contains(&own.id))
             .filter(|own| self.words.as_ref().is_none_or(|words| words.fit(own)))
-            .filter(|own| self.usable.is_none_or(|usable| usable == usable_of(own, now)))
+            .filter(|own| self.usable.is_none_or(|usable| usable == Usable::of(own, now)))
             .collect();
         people.sort_by(|left, right| self.order_of(left, right));
         Ok(Ok(people))
@@ -190,15 +190,5 @@ impl People {
         };
         let order = by.then(left.number.0.cmp(&right.number.0));
         if self.order.is_backwards { order.reverse() } else { order }
-    }
-}
-
-fn usable_of(own: &Account, now: Timestamp) -> Usable {
-    if !own.is_active || own.is_banned {
-        Usable::No
-    } else if own.lock(now).is_some() {
-        Usable::Locked
-    } else {
-        Usable::Yes
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::gather::Sought;
 use super::roll::{FurtherBack, People, RoleIs, find};
+use super::rung::{Rung, rungs};
 use crate::account::{Order, Place, Search, SortBy, Usable, Words, crowd};
 use crate::app::testing::{TestApp, With};
 use crate::audit::Actor;
@@ -137,7 +138,9 @@ on_every_store! {
         assert_eq!(page(&usable(Usable::Locked), 0, 9).await, Ok((vec![6, 5], 2)));
         // Every tenth is banned.
         assert_eq!(page(&usable(Usable::No), 0, 2).await, Ok((vec![400, 390], 42)));
-        assert_eq!(page(&usable(Usable::Yes), 390, 9).await.unwrap().1, 356);
+        // Of those without a password whoever has come in can be used, and the others are waited for.
+        assert_eq!(page(&usable(Usable::Yes), 0, 2).await, Ok((vec![29, 28], 23)));
+        assert_eq!(page(&usable(Usable::Awaited), 0, 2).await, Ok((vec![399, 398], 333)));
         app.clock.advance(std::time::Duration::from_mins(2));
         assert_eq!(page(&usable(Usable::Locked), 0, 9).await, Ok((vec![], 0)), "the locks are over");
 
@@ -148,6 +151,24 @@ on_every_store! {
             rbac::grant(&mut change, &seed::definitions(), id, &granted).await.unwrap();
         }
         change.commit().await.unwrap();
+        let viewer = Code::parse("viewer").unwrap();
+        let ladder = [editor.clone(), viewer];
+        let (two, none) = (Rung { people: 2, usable: 0 }, Rung::default());
+        assert_eq!(rungs(&app, DEFAULT_SITE, &ladder).await.unwrap(), [two, none], "100 is banned, 50 too");
+        let mut tx = app.db.begin().await.unwrap();
+        let root = sql("UPDATE account SET is_superuser = ? WHERE number IN (7, 50)").bind(true);
+        tx.execute(root).await.unwrap();
+        tx.commit().await.unwrap();
+        let three = Rung { people: 3, usable: 1 };
+        assert_eq!(rungs(&app, DEFAULT_SITE, &ladder).await.unwrap(), [three, none], "each once");
+        let turned = [ladder[1].clone(), editor.clone()];
+        let highest = [Rung { people: 2, usable: 1 }, Rung { people: 1, usable: 0 }];
+        assert_eq!(rungs(&app, DEFAULT_SITE, &turned).await.unwrap(), highest, "on the highest rung that is theirs");
+        assert_eq!(rungs(&app, Id::from_u128(77), &ladder).await.unwrap()[0].people, 1);
+        let mut tx = app.db.begin().await.unwrap();
+        tx.execute(sql("UPDATE account SET is_superuser = ?").bind(false)).await.unwrap();
+        tx.commit().await.unwrap();
+
         let any = RoleIs::Any { of: vec![editor.clone()], or_superuser: true };
         let with = |role| People { role: Some(role), ..everybody() };
         assert_eq!(page(&with(any), 0, 9).await, Ok((vec![100, 50], 2)), "the other site's is not among them");

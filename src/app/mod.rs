@@ -10,6 +10,7 @@ mod epoch;
 mod follow;
 mod health;
 mod in_force;
+pub mod machine;
 mod retain;
 mod shelf;
 mod sink;

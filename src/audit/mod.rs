@@ -23,8 +23,8 @@ pub use event::{
     Voided,
 };
 pub use store::{
-    About, Row, Search, Sought, Turned, count_of, erase, head, last_before, latest, latest_of, may_remove,
-    oldest, one, remove_some, search, tail, tail_of,
+    About, Row, Search, Sought, count_of, erase, head, last_before, latest, latest_of, may_remove, oldest,
+    one, remove_some, search, tail, tail_of,
 };
 pub use subject::Subject;
 pub use tombstone::Tombstone;

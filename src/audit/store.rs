@@ -238,6 +238,9 @@ pub struct Search {
     pub codes: Vec<String>,
     /// The account that a row is about.
     pub account: Option<Id>,
+    /// Whom a row is about, or who did it.
+    pub concerning: Option<Id>,
+    pub about: Option<About>,
     /// The agent token that did it.
     pub agent: Option<Id>,
     pub organization: Option<Id>,
@@ -251,6 +254,58 @@ pub struct Search {
     pub before: Option<i64>,
 }
 
+impl Search {
+    fn narrow(&self, stmt: Stmt, site: Id) -> Stmt {
+        let mut stmt = stmt.push("WHERE a.site_id = ?").bind(site);
+        if !self.codes.is_empty() {
+            stmt = stmt.push("AND a.code IN").list(self.codes.iter().map(String::as_str));
+        }
+        if self.agent.is_some() {
+            stmt = stmt.push("AND a.actor_kind = 'agent'");
+        }
+        if let Some(id) = self.concerning {
+            stmt = stmt.push("AND (a.account_id = ?").bind(id).push("OR a.actor_id = ?)").bind(id);
+        }
+        if let Some(about) = self.about {
+            stmt = stmt.push(about.piece());
+        }
+        stmt.and_if(self.account, "a.account_id = ?")
+            .and_if(self.agent, "a.actor_id = ?")
+            .and_if(self.organization, "a.organization_id = ?")
+            .and_if(self.application, "a.application_id = ?")
+            .and_if(self.address.as_deref(), "p.address = ?")
+            .and_if(self.request_id.as_deref(), "a.request_id = ?")
+            .and_if(self.trace.as_deref(), "p.trace = ?")
+            .and_if(self.since, "a.happened_at >= ?")
+            .and_if(self.until, "a.happened_at < ?")
+            .and_if(self.before, "a.seq < ?")
+    }
+
+    /// How many there are on a site, or `most` where there are so many or more.
+    pub async fn count(&self, mut source: impl Source, site: Id, most: u32) -> Result<u32, Error> {
+        let stmt = sql(
+            "SELECT COUNT(*) FROM (SELECT a.seq FROM audit a LEFT JOIN audit_personal p ON p.seq = a.seq",
+        );
+        let stmt =
+            self.narrow(stmt, site).push("ORDER BY a.seq DESC LIMIT ?").bind(most).push(") AS counted");
+        let (found,): (i64,) = source.one(stmt).await?;
+        Ok(u32::try_from(found).unwrap_or(most))
+    }
+
+    /// At most `limit` of them behind the first `passed`, the latest first.
+    pub async fn turned(
+        &self,
+        mut source: impl Source,
+        site: Id,
+        passed: u32,
+        limit: u32,
+    ) -> Result<Vec<Row>, Error> {
+        let stmt = self.narrow(select(), site).push("ORDER BY a.seq DESC LIMIT ?").bind(limit);
+        let rows: Vec<Link> = source.all(stmt.push("OFFSET ?").bind(passed)).await?;
+        Ok(rows.into_iter().map(Row::from).collect())
+    }
+}
+
 /// The rows of a site that are sought, the latest first.
 pub async fn search(
     mut source: impl Source,
@@ -258,25 +313,8 @@ pub async fn search(
     search: &Search,
     limit: u32,
 ) -> Result<Vec<Row>, Error> {
-    let mut stmt = select().push("WHERE a.site_id = ?").bind(site);
-    if !search.codes.is_empty() {
-        stmt = stmt.push("AND a.code IN").list(search.codes.iter().map(String::as_str));
-    }
-    if search.agent.is_some() {
-        stmt = stmt.push("AND a.actor_kind = 'agent'");
-    }
-    let stmt = stmt
-        .and_if(search.account, "a.account_id = ?")
-        .and_if(search.agent, "a.actor_id = ?")
-        .and_if(search.organization, "a.organization_id = ?")
-        .and_if(search.application, "a.application_id = ?")
-        .and_if(search.address.as_deref(), "p.address = ?")
-        .and_if(search.request_id.as_deref(), "a.request_id = ?")
-        .and_if(search.trace.as_deref(), "p.trace = ?")
-        .and_if(search.since, "a.happened_at >= ?")
-        .and_if(search.until, "a.happened_at < ?")
-        .and_if(search.before, "a.seq < ?");
-    let rows: Vec<Link> = source.all(stmt.push("ORDER BY a.seq DESC LIMIT ?").bind(limit)).await?;
+    let stmt = search.narrow(select(), site).push("ORDER BY a.seq DESC LIMIT ?").bind(limit);
+    let rows: Vec<Link> = source.all(stmt).await?;
     Ok(rows.into_iter().map(Row::from).collect())
 }
 
@@ -290,6 +328,17 @@ pub enum About {
 }
 
 impl About {
+    /// Its name in the trail's own entries.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Organization => "organization",
+            Self::Application => "application",
+            Self::Nothing => "nothing",
+        }
+    }
+
     const fn piece(self) -> &'static str {
         match self {
             Self::Account => "AND a.account_id IS NOT NULL",
@@ -301,53 +350,6 @@ impl About {
                 "AND a.account_id IS NULL AND a.organization_id IS NULL AND a.application_id IS NULL"
             }
         }
-    }
-}
-
-/// The rows of a site that are read by page number, and counted; what is absent may be anything.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Turned {
-    pub code: Option<String>,
-    /// Whom a row is about, or who did it.
-    pub concerning: Option<Id>,
-    pub about: Option<About>,
-    pub since: Option<Timestamp>,
-    pub until: Option<Timestamp>,
-}
-
-impl Turned {
-    fn narrowed(&self, stmt: Stmt, site: Id) -> Stmt {
-        let stmt = stmt.push("WHERE a.site_id = ?").bind(site).and_if(self.code.as_deref(), "a.code = ?");
-        let stmt = match self.concerning {
-            Some(id) => stmt.push("AND (a.account_id = ?").bind(id).push("OR a.actor_id = ?)").bind(id),
-            None => stmt,
-        };
-        let stmt = stmt.and_if(self.since, "a.happened_at >= ?").and_if(self.until, "a.happened_at < ?");
-        match self.about {
-            Some(about) => stmt.push(about.piece()),
-            None => stmt,
-        }
-    }
-
-    /// How many there are, or `most` where there are so many or more.
-    pub async fn count(&self, mut source: impl Source, site: Id, most: u32) -> Result<u32, Error> {
-        let stmt = self.narrowed(sql("SELECT COUNT(*) FROM (SELECT a.seq FROM audit a"), site);
-        let stmt = stmt.push("ORDER BY a.seq DESC LIMIT ?").bind(most).push(") AS counted");
-        let (found,): (i64,) = source.one(stmt).await?;
-        Ok(u32::try_from(found).unwrap_or(most))
-    }
-
-    /// At most `limit` of them behind the first `before`, the latest first.
-    pub async fn read(
-        &self,
-        mut source: impl Source,
-        site: Id,
-        before: u32,
-        limit: u32,
-    ) -> Result<Vec<Row>, Error> {
-        let stmt = self.narrowed(select(), site).push("ORDER BY a.seq DESC LIMIT ?").bind(limit);
-        let rows: Vec<Link> = source.all(stmt.push("OFFSET ?").bind(before)).await?;
-        Ok(rows.into_iter().map(Row::from).collect())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::base::{Id, Timestamp};
 use crate::crypto::seal::SealKey;
 use crate::on_every_store;
 use crate::store::testing::TestStore;
-use crate::store::{Db, Error, Record, Source, Stmt, sql};
+use crate::store::{DEFAULT_SITE, Db, Error, Record, Source, Stmt, sql};
 
 async fn three_rows(db: &Db) {
     let random = SeededRandom::new(1);
@@ -177,6 +177,29 @@ on_every_store! {
             assert_eq!(all.iter().map(|row| row.seq).collect::<Vec<_>>(), found, "{sought:?}");
             let last = latest_of(&*store, &sought, 1).await.unwrap();
             assert_eq!(last.iter().map(|row| row.seq).collect::<Vec<_>>(), found[found.len().saturating_sub(1)..]);
+        }
+        // Three by somebody about applications, three by an agent for somebody.
+        let codes = vec!["app_created".to_owned()];
+        for (wanted, found) in [
+            (Search::default(), &[6, 5, 4, 3, 2, 1][..]),
+            (Search { concerning: Some(Id::from_u128(5)), ..Search::default() }, &[3, 2, 1]),
+            (Search { concerning: Some(human), ..Search::default() }, &[6, 5, 4]),
+            (Search { concerning: Some(token), about: Some(About::Account), ..Search::default() }, &[6, 5, 4]),
+            (Search { concerning: Some(human), codes, ..Search::default() }, &[]),
+            (Search { about: Some(About::Application), before: Some(3), ..Search::default() }, &[2, 1]),
+            (Search { about: Some(About::Nothing), ..Search::default() }, &[]),
+            (Search { trace: text("t-1"), address: None, ..Search::default() }, &[6, 4]),
+            (Search { address: text("192.0.2.7"), until: Some(at), ..Search::default() }, &[]),
+            (Search { address: text("192.0.2.7"), since: Some(at), ..Search::default() }, &[3, 2, 1]),
+        ] {
+            let seqs = |rows: Vec<Row>| rows.iter().map(|row| row.seq).collect::<Vec<_>>();
+            let count = u32::try_from(found.len()).unwrap();
+            assert_eq!(seqs(search(&*store, DEFAULT_SITE, &wanted, 10).await.unwrap()), found, "{wanted:?}");
+            assert_eq!(wanted.count(&*store, DEFAULT_SITE, 10).await.unwrap(), count, "{wanted:?}");
+            assert_eq!(wanted.count(&*store, DEFAULT_SITE, 2).await.unwrap(), count.min(2), "no further than that");
+            let second = found.get(1..2).unwrap_or_default();
+            assert_eq!(seqs(wanted.turned(&*store, DEFAULT_SITE, 1, 1).await.unwrap()), second, "{wanted:?}");
+            assert_eq!(wanted.count(&*store, Id::from_u128(77), 10).await.unwrap(), 0);
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::lockout::{Attempt, Door, Knock, knock, note_failure};
 use super::second::{self, Trial};
-use super::{Rights, claims_of, rights_of};
+use super::{Rights, Spelling, claims_of, rights_of};
 use crate::account::{self, Account, PasswordHash, Reference, Standing};
 use crate::app::{App, Change};
 use crate::audit::{Actor, LoginFailure, SessionEvent};
@@ -90,12 +90,12 @@ impl Entered {
 }
 
 /// What becomes of a refresh token when it is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Lasting {
     /// As the configuration says.
     Rotated,
-    /// It stays the same.
-    Kept,
+    /// It stays the same, and access tokens tell of their person in other words.
+    Kept(Spelling),
 }
 
 /// Why somebody is not.
@@ -168,9 +168,10 @@ pub async fn log_in(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
     let_in(app, visitor, Lasting::Rotated).await
 }
 
-/// The same for a client that never looks for another refresh token: the one that it gets stays the same.
-pub async fn log_in_kept(app: &App, visitor: Visitor) -> Result<Entered, Refused> {
-    let_in(app, visitor, Lasting::Kept).await
+/// The same for a client of another system, which never looks for another refresh token: the one that it gets
+/// stays the same.
+pub async fn log_in_kept(app: &App, visitor: Visitor, spelling: Spelling) -> Result<Entered, Refused> {
+    let_in(app, visitor, Lasting::Kept(spelling)).await
 }
 
 async fn let_in(app: &App, visitor: Visitor, lasting: Lasting) -> Result<Entered, Refused> {
@@ -285,7 +286,10 @@ async fn enter(
     tries: Tries,
 ) -> Result<Entered, Refused> {
     let rights = rights_of(app, &account).await?;
-    let claims = claims_of(app, &account, &rights).await?;
+    let mut claims = claims_of(app, &account, &rights).await?;
+    if let Lasting::Kept(spelling) = tries.lasting {
+        claims.extend(spelling(&account, &rights.granted.roles, &rights.permissions));
+    }
     let mut change = app.change(visit.actor.clone()).await?;
     let (session, pair) = match open(&mut change, &account, visit, tries.trial.as_ref(), claims).await {
         Ok(opened) => opened,
@@ -304,7 +308,7 @@ async fn enter(
     };
     let pair = match tries.lasting {
         Lasting::Rotated => pair,
-        Lasting::Kept => session::keep(&mut change, &session, pair).await?,
+        Lasting::Kept(_) => session::keep(&mut change, &session, pair).await?,
     };
     tries.succeeded(change.tx()).await?;
     if let (Some(was), Some(better)) = (&account.password_hash, better) {

@@ -11,7 +11,7 @@ use super::by_password::{self, Identifier, Visitor, log_in};
 use super::input::{LoginEmail, LoginPhone, PasswordChange, PasswordStrength, Refresh};
 use super::password::{self, Wish, policy_of};
 use super::show::{self, Carrier, Done, Tokens, carrier_of};
-use super::{Rights, claims_of, rights_of};
+use super::{Rights, Spelling, claims_of, rights_of};
 use crate::account::{self, Account};
 use crate::app::App;
 use crate::base::{Secret, Timestamp};
@@ -203,21 +203,29 @@ async fn refresh(call: Call, Json(body): Json<Refresh>) -> Result<WithCookies<Js
     let carrier = carrier(&call.app.config());
     refuse_foreign(&call, carrier)?;
     let token = presented(&call, body.refresh_token)?;
-    let (account, rights, refreshed) = exchange(&call, &token).await?;
+    let (account, rights, refreshed) = exchange(&call, &token, None).await?;
     let (session, pair) = (&refreshed.session, &refreshed.pair);
     let answer = Tokens::of(&account, &rights, session, pair, carrier, call.app.now());
     Ok(Json(answer).with_cookies(cookies(&call, session, pair)))
 }
 
-/// Uses a refresh token.
+/// Uses a refresh token of a client of another system.
 ///
 /// # Errors
 /// What the endpoint answers.
-pub async fn refresh_by(call: &Call, token: &Secret<String>) -> Result<Refreshed, ApiError> {
-    exchange(call, token).await.map(|(_, _, refreshed)| refreshed)
+pub async fn refresh_by(
+    call: &Call,
+    token: &Secret<String>,
+    spelling: Spelling,
+) -> Result<Refreshed, ApiError> {
+    exchange(call, token, Some(spelling)).await.map(|(_, _, refreshed)| refreshed)
 }
 
-async fn exchange(call: &Call, token: &Secret<String>) -> Result<(Account, Rights, Refreshed), ApiError> {
+async fn exchange(
+    call: &Call,
+    token: &Secret<String>,
+    spelling: Option<Spelling>,
+) -> Result<(Account, Rights, Refreshed), ApiError> {
     let (app, config) = (&call.app, call.app.config());
     let application = call.application.as_ref().map(|application| application.id);
     let request = RefreshRequest { token, application, actor: call.actor() };
@@ -231,7 +239,10 @@ async fn exchange(call: &Call, token: &Secret<String>) -> Result<(Account, Right
             return Err(RefreshError::Refused);
         }
         let rights = rights_of(app, &account).await?;
-        let claims = claims_of(app, &account, &rights).await?;
+        let mut claims = claims_of(app, &account, &rights).await?;
+        if let Some(spelling) = spelling {
+            claims.extend(spelling(&account, &rights.granted.roles, &rights.permissions));
+        }
         known = Some((account, rights));
         Ok(claims)
     })

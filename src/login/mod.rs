@@ -100,6 +100,10 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
+/// What access tokens tell of their person beside what the configuration says, in the words of another system: of
+/// the account, by the roles that it was granted and the permissions that it holds. Nothing is decided by it.
+pub type Spelling = fn(&Account, &[Code], &[Code]) -> Map<String, Value>;
+
 /// What an account may do now, as clients see it.
 #[derive(Debug, Clone, Default)]
 struct Rights {

@@ -24,10 +24,16 @@ pub async fn holders_after(
     store::ids(src, rows).await
 }
 
-/// Accounts of a site that were granted something, so many at most: how many there are elsewhere is nobody's
-/// to know here.
-pub async fn holders_on(src: impl Source, site: Id, granted: &Granted, most: u32) -> Result<Vec<Id>, Error> {
-    store::ids(src, store::holders_on(site, granted, most)).await
+/// Accounts of a site that were granted something, by id, from behind one of them, so many at most: how many
+/// there are elsewhere is nobody's to know here.
+pub async fn holders_on(
+    src: impl Source,
+    site: Id,
+    granted: &Granted,
+    after: Option<Id>,
+    most: u32,
+) -> Result<Vec<Id>, Error> {
+    store::ids(src, store::holders_on(site, granted, after, most)).await
 }
 
 /// Everything that accounts were granted, with how many have it.

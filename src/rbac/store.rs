@@ -219,11 +219,11 @@ pub(super) fn holders_after(granted: &Granted, after: Option<Id>, is_backwards: 
 }
 
 /// Some of the accounts of a site that have a grant.
-pub(super) fn holders_on(site: Id, granted: &Granted, most: u32) -> Stmt {
+pub(super) fn holders_on(site: Id, granted: &Granted, after: Option<Id>, most: u32) -> Stmt {
     let rows = sql("SELECT g.account_id FROM account_grant g JOIN account a ON a.id = g.account_id \
-                    WHERE g.kind = ? AND g.code = ? AND a.site_id = ? AND a.deleted_at IS NULL \
-                    ORDER BY g.account_id LIMIT ?");
-    rows.bind(granted.kind()).bind(granted.code()).bind(site).bind(most)
+                    WHERE g.kind = ? AND g.code = ? AND a.site_id = ? AND a.deleted_at IS NULL");
+    let rows = rows.bind(granted.kind()).bind(granted.code()).bind(site);
+    rows.and_if(after, "g.account_id > ?").push("ORDER BY g.account_id LIMIT ?").bind(most)
 }
 
 pub(super) async fn ids(mut src: impl Source, rows: Stmt) -> Result<Vec<Id>, Error> {

@@ -142,6 +142,15 @@ mod tests {
         assert_eq!(users["get"]["security"], json!([{ "accessToken": [] }]));
         assert!(users["post"]["responses"]["422"].is_object());
         assert!(document["paths"]["/compat/users/{id}"]["delete"]["responses"]["204"].is_object());
+        for path in ["/compat/stats/overview", "/compat/stats/users", "/compat/audit/logs/export"] {
+            let responses = &document["paths"][path]["get"]["responses"];
+            let told: Vec<&str> = responses.as_object().unwrap().keys().map(String::as_str).collect();
+            for status in ["200", "400", "401", "403", "422", "429"] {
+                assert!(told.contains(&status), "{path} {status} {told:?}");
+            }
+        }
+        let shape = &document["components"]["schemas"]["AuthSystemLog"]["properties"];
+        assert!(shape["additional_info"].is_object() && shape["old_values"].is_object(), "{shape}");
         assert!(document["paths"].get("/api/v1/auth/login/email/").is_some());
         let none = super::document(&crate::config::load_text("preset: development\n").unwrap().config);
         assert!(!none.to_string().contains("AuthSystem"));

@@ -13,10 +13,12 @@ use crate::store::{Error, Source};
 pub(super) const LOGIN: &str = "login";
 pub(super) const LOGIN_FAILED: &str = "login_failed";
 pub(super) const REGISTERED: &str = "account_created";
+pub(super) const LOCKED: &str = "account_locked";
+pub(super) const RESET: &str = "password_reset_complete";
 pub(super) const REFRESHED: &str = "token_refresh";
 pub(super) const EXPORTED: &str = "data_exported";
 /// What replaces a password.
-pub(super) const PASSWORDS: [&str; 2] = ["password_change", "password_reset_complete"];
+pub(super) const PASSWORDS: [&str; 2] = ["password_change", RESET];
 
 /// The end of time.
 pub(super) const END: Timestamp = Timestamp::from_millis(i64::MAX);
@@ -27,13 +29,23 @@ pub(super) struct Counters(Vec<Counter>);
 impl Counters {
     /// The days of a site from a moment on.
     pub(super) async fn days(src: impl Source, site: Id, since: Timestamp) -> Result<Self, Error> {
-        store::amounts(src, (site, None), (Span::Day, since), &[]).await.map(Self)
+        store::amounts(src, (site, None), (Span::Day, since..END), &[]).await.map(Self)
+    }
+
+    /// What happened of these kinds on a site between two moments, day by day.
+    pub(super) async fn of_kinds(
+        src: impl Source,
+        site: Id,
+        when: Range<Timestamp>,
+        kinds: &[&'static str],
+    ) -> Result<Self, Error> {
+        store::amounts(src, (site, None), (Span::Day, when), kinds).await.map(Self)
     }
 
     /// The last 24 hours of a site.
     pub(super) async fn hours(src: impl Source, site: Id, now: Timestamp) -> Result<Self, Error> {
         let since = calendar::last_24_hours(now);
-        store::amounts(src, (site, None), (Span::Hour, since), &[]).await.map(Self)
+        store::amounts(src, (site, None), (Span::Hour, since..END), &[]).await.map(Self)
     }
 
     /// The days of an organization from a moment on.
@@ -43,7 +55,7 @@ impl Counters {
         organization: Id,
         since: Timestamp,
     ) -> Result<Self, Error> {
-        store::amounts(src, (site, Some(organization)), (Span::Organization, since), &[]).await.map(Self)
+        store::amounts(src, (site, Some(organization)), (Span::Organization, since..END), &[]).await.map(Self)
     }
 
     fn within(&self, when: Range<Timestamp>) -> impl Iterator<Item = &Counter> {
@@ -74,6 +86,15 @@ impl Counters {
             // What was erased before it was counted has no word left.
             let word = if own.detail.is_empty() { "unknown" } else { &own.detail };
             *all.entry(word.to_owned()).or_default() += own.amount;
+        }
+        all
+    }
+
+    /// How much of this, by when its count begins.
+    pub(super) fn by_start(&self, kind: &str) -> BTreeMap<Timestamp, i64> {
+        let mut all = BTreeMap::new();
+        for own in self.0.iter().filter(|own| own.kind == kind) {
+            *all.entry(own.starts_at).or_default() += own.amount;
         }
         all
     }

@@ -14,9 +14,10 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use calendar::{Period, date};
 pub use fold::{FOLD_EVERY, Folder};
 pub use http::rows;
-pub use report::{Day, Report, report};
+pub use report::{Day, Point, Report, Today, points, report, today};
 
 /// What says that somebody attacks: what happened, and how or why where only some of it does.
 const SUSPICIOUS: [(&str, Option<&str>); 6] = [

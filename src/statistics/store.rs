@@ -3,6 +3,7 @@
 //! the transaction, and only then adds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::base::{Id, Timestamp};
 use crate::store::{Error, FromRow, Source, Tx, sql};
@@ -91,19 +92,20 @@ pub(super) async fn add(tx: &mut Tx, amounts: &BTreeMap<Key, i64>) -> Result<(),
     Ok(())
 }
 
-/// The counters of a site or an organization from a moment on, of these kinds, or of all.
+/// The counters of a site or an organization between two moments, of these kinds, or of all.
 pub(super) async fn amounts(
     mut src: impl Source,
     (site, organization): (Id, Option<Id>),
-    (span, since): (Span, Timestamp),
+    (span, when): (Span, Range<Timestamp>),
     kinds: &[&'static str],
 ) -> Result<Vec<Counter>, Error> {
     let mut stmt = sql("SELECT starts_at, kind, detail, amount FROM statistic WHERE site_id = ? AND \
-                        organization_id = ? AND span = ? AND starts_at >= ?")
+                        organization_id = ? AND span = ? AND starts_at >= ? AND starts_at < ?")
     .bind(site)
     .bind(whose(organization))
     .bind(span.name())
-    .bind(since);
+    .bind(when.start)
+    .bind(when.end);
     if !kinds.is_empty() {
         stmt = stmt.push("AND kind IN").list(kinds.iter().copied());
     }

@@ -252,6 +252,46 @@ on_every_store! {
         assert_eq!(after.len(), before.len() + 2, "a day and an hour more");
     }
 
+    async fn days_are_told_one_by_one_and_today_apart(store: TestStore) {
+        let app = scene(store).await;
+        let here = |at, event: Event| noted(DEFAULT_SITE, at, "192.0.2.1", event);
+        let made = || Event::from(AccountEvent::Created { account: someone(), how: How::Owner });
+        let locked = AccountEvent::Locked {
+            account: Some(someone()), identifier_digest: None, until: None, how: How::Rule, reason: None,
+        };
+        let (yesterday, in_october) = (NOON.minus(DAY), NOON.minus(25 * DAY));
+        happen(&app, vec![
+            here(NOON, made()),
+            here(yesterday, made()),
+            here(in_october, made()),
+            here(NOON, login(someone(), "password").into()),
+            here(NOON, login(someone(), "otp").into()),
+            here(yesterday, login(someone(), "passkey").into()),
+            here(NOON, failed(None, LoginFailure::UnknownIdentifier).into()),
+            here(NOON, locked.into()),
+            here(NOON, AccountEvent::ResetCompleted { account: someone() }.into()),
+            here(NOON.plus(DAY), login(someone(), "password").into()),
+            noted(ELSEWHERE, NOON, "192.0.2.9", login(someone(), "password")),
+        ])
+        .await;
+        fold_all(&app.db, 4).await;
+        let told = today(&app.db, DEFAULT_SITE, NOON).await.unwrap();
+        let wanted = Today { logins: 2, failed_logins: 1, locks: 1, resets: 1, registrations_this_month: 2 };
+        assert_eq!(told, wanted);
+        assert_eq!(today(&app.db, ELSEWHERE, NOON).await.unwrap(), Today { logins: 1, ..Today::default() });
+        let told = async |first, last| {
+            let all = points(&app.db, DEFAULT_SITE, first, last).await.unwrap();
+            all.into_iter().map(|one| (one.date, one.registrations, one.logins)).collect::<Vec<_>>()
+        };
+        let day = |date: &str, registrations: i64, logins: i64| (date.to_owned(), registrations, logins);
+        assert_eq!(
+            told(NOON.minus(2 * DAY), NOON).await,
+            [day("2026-11-18", 0, 0), day("2026-11-19", 1, 1), day("2026-11-20", 1, 2)]
+        );
+        assert_eq!(told(in_october, in_october).await, [day("2026-10-26", 1, 0)]);
+        assert!(told(NOON, yesterday).await.is_empty());
+    }
+
     async fn what_was_pruned_before_anybody_counted_is_not_waited_for(store: TestStore) {
         let app = scene(store).await;
         happen(&app, story(1)).await;

@@ -45,6 +45,14 @@ impl Options {
     }
 }
 
+/// The connections of a [`Db`] that are open at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// In use.
+    pub active: u32,
+    pub idle: u32,
+}
+
 /// A handle on one database; clones share its pools.
 #[derive(Clone)]
 pub struct Db {
@@ -174,6 +182,24 @@ impl Db {
         match tokio::time::timeout(within, asked).await {
             Ok(answer) => answer.map_err(|e| Error::from_driver(self.dialect(), &e)),
             Err(_) => Err(Error::unavailable(format!("no answer within {within:?}"))),
+        }
+    }
+
+    /// Which connections are open, and how many of them are in use. On SQLite the writer is one of them.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        let of = |size: u32, idle: usize| {
+            let idle = u32::try_from(idle).unwrap_or(u32::MAX).min(size);
+            Connections { active: size - idle, idle }
+        };
+        match &self.pools {
+            Pools::Sqlite { writer, readers } => {
+                let writer = of(writer.size(), writer.num_idle());
+                let readers = of(readers.size(), readers.num_idle());
+                Connections { active: writer.active + readers.active, idle: writer.idle + readers.idle }
+            }
+            Pools::Postgres(pool) => of(pool.size(), pool.num_idle()),
+            Pools::MySql(pool) => of(pool.size(), pool.num_idle()),
         }
     }
 

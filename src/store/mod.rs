@@ -28,7 +28,7 @@ mod tx;
 pub use again::{GivenUp, again};
 pub use backup::{Unfit, backup_to, check_backup, check_unused};
 pub use column::{Bind, Value};
-pub use db::{Db, Options};
+pub use db::{Connections, Db, Options};
 pub use dialect::Dialect;
 pub use error::{Error, FOREIGN_KEY, PRIMARY_KEY};
 pub use number::Numbers;

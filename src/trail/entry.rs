@@ -1,4 +1,4 @@
-//! One row of the trail as the wire shows it: who, for whom, by which agent, because of what.
+//! One row of the trail as a wire shows it and as a file does: who, for whom, by which agent, because of what.
 //! Law: what was erased is null, never made up; ids are those of the rest of the API.
 
 use std::borrow::Cow;
@@ -9,6 +9,17 @@ use serde_json::Value;
 
 use super::people::Names;
 use crate::audit::Row;
+
+/// A row of the trail as one of the wires shows it; a file has it in cells under columns.
+pub trait Record: Serialize + Send + 'static {
+    /// What the columns are called: as the fields of the wire are.
+    const COLUMNS: &'static [&'static str];
+
+    fn of(row: &Row, names: &Names) -> Self;
+
+    /// The row under the columns.
+    fn cells(&self) -> Vec<Cell<'_>>;
+}
 
 /// Something that happened.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -46,8 +57,10 @@ pub(super) struct Entry {
     created_at: String,
 }
 
-impl Entry {
-    pub(super) fn of(row: &Row, names: &Names) -> Self {
+impl Record for Entry {
+    const COLUMNS: &'static [&'static str] = &COLUMNS;
+
+    fn of(row: &Row, names: &Names) -> Self {
         let text = |name: &str| row.personal[name].as_str().map(str::to_owned);
         let detail = &row.personal["detail"];
         let user = names.account(row.account);
@@ -75,6 +88,29 @@ impl Entry {
             created_at: row.happened_at.rfc3339(),
         }
     }
+
+    fn cells(&self) -> Vec<Cell<'_>> {
+        vec![
+            self.id.parse().map_or_else(|_| Cell::from(&self.id), Cell::Number),
+            (&self.created_at).into(),
+            (&self.action).into(),
+            (&self.actor_kind).into(),
+            (&self.actor_id).into(),
+            self.user.into(),
+            (&self.user_email).into(),
+            (&self.agent_token).into(),
+            self.on_behalf_of.into(),
+            (&self.prompt_trace_id).into(),
+            (&self.approval).into(),
+            (&self.organization).into(),
+            (&self.request_id).into(),
+            (&self.ip_address).into(),
+            (&self.user_agent).into(),
+            self.application.into(),
+            (&self.application_name).into(),
+            (&self.details).into(),
+        ]
+    }
 }
 
 /// What the columns of an exported trail are called: as the fields of the wire are.
@@ -101,40 +137,10 @@ pub(super) const COLUMNS: [&str; 18] = [
 
 /// What stands in one column of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Cell<'a> {
+pub enum Cell<'a> {
     Nothing,
     Number(i64),
     Text(Cow<'a, str>),
-}
-
-impl Entry {
-    /// The row under [`COLUMNS`].
-    pub(super) fn cells(&self) -> [Cell<'_>; COLUMNS.len()] {
-        [
-            self.id.parse().map_or_else(|_| Cell::from(&self.id), Cell::Number),
-            (&self.created_at).into(),
-            (&self.action).into(),
-            (&self.actor_kind).into(),
-            (&self.actor_id).into(),
-            self.user.into(),
-            (&self.user_email).into(),
-            (&self.agent_token).into(),
-            self.on_behalf_of.into(),
-            (&self.prompt_trace_id).into(),
-            (&self.approval).into(),
-            (&self.organization).into(),
-            (&self.request_id).into(),
-            (&self.ip_address).into(),
-            (&self.user_agent).into(),
-            self.application.into(),
-            (&self.application_name).into(),
-            if self.details.is_null() {
-                Cell::Nothing
-            } else {
-                Cell::Text(Cow::Owned(self.details.to_string()))
-            },
-        ]
-    }
 }
 
 impl<'a> From<&'a String> for Cell<'a> {
@@ -152,5 +158,11 @@ impl<'a> From<&'a Option<String>> for Cell<'a> {
 impl From<Option<i64>> for Cell<'_> {
     fn from(number: Option<i64>) -> Self {
         number.map_or(Self::Nothing, Self::Number)
+    }
+}
+
+impl From<&Value> for Cell<'_> {
+    fn from(value: &Value) -> Self {
+        if value.is_null() { Self::Nothing } else { Self::Text(Cow::Owned(value.to_string())) }
     }
 }

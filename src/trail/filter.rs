@@ -77,6 +77,8 @@ impl Filters {
         Ok(Search {
             codes: self.action.unwrap_or_default(),
             account: whom(call, "user_id", self.user_id.as_deref()).await?,
+            concerning: None,
+            about: None,
             agent: agent_named(call, site, self.agent_token.as_deref()).await?,
             application: application_named(call, site, self.application_id.as_deref()).await?,
             organization: self.organization,

@@ -6,7 +6,7 @@ use ::http::{HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
 use schemars::JsonSchema;
 
-use super::entry::Entry;
+use super::entry::{Entry, Record};
 use super::export::{Export, Format, Grounds};
 use super::filter::Filters;
 use super::people::Names;
@@ -83,16 +83,37 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Keyset<
 
 async fn export(call: Call, Query(query): Query<ExportQuery>) -> Result<Reply, ApiError> {
     let ExportQuery { format, filters } = query;
+    let grounds = grounds(&call)?;
+    let search = filters.search(&call).await?;
+    taken::<Entry>(&call, grounds, search, format).await
+}
+
+/// What whoever calls may see the trail by, as it is now.
+///
+/// # Errors
+/// 401 where nobody is known.
+pub fn grounds(call: &Call) -> Result<Grounds, ApiError> {
     let person = call.person()?;
-    let grounds = [
+    let subjects = [
         Subject::Account(person.account.id),
         Subject::Session(person.session.sid),
         // What the permission means, and who has it by a role.
         Subject::Catalogue,
     ];
-    let grounds = Grounds::of(&call.app, grounds);
-    let search = filters.search(&call).await?;
-    let file = format!("attachment; filename=\"audit-{}.{}\"", day(&call), format.name());
+    Ok(Grounds::of(&call.app, subjects))
+}
+
+/// What is looked for, as a file; that it is taken is written down first.
+///
+/// # Errors
+/// The store's.
+pub async fn taken<R: Record>(
+    call: &Call,
+    grounds: Grounds,
+    search: Search,
+    format: Format,
+) -> Result<Reply, ApiError> {
+    let file = format!("attachment; filename=\"audit-{}.{}\"", day(call), format.name());
     let file = HeaderValue::try_from(file).map_err(ApiError::internal)?;
     let reply = Reply::bytes(StatusCode::OK, format.media_type(), Bytes::new())
         .with(header::CONTENT_DISPOSITION, file)
@@ -100,15 +121,11 @@ async fn export(call: Call, Query(query): Query<ExportQuery>) -> Result<Reply, A
     if call.head.method == Method::HEAD {
         return Ok(reply);
     }
-    let export = Export::begin(&call.app, call.actor(), search, format, grounds).await?;
+    let export = Export::begin_as::<R>(&call.app, call.actor(), search, format, grounds).await?;
     Ok(reply.fed_by(Feed::new(export, |mut export| async move {
         let piece = export.next().await.map_err(Cut::because)?;
         Ok(piece.map(|piece| (piece, export)))
     })))
-}
-
-fn day(call: &Call) -> String {
-    call.app.now().rfc3339().chars().take("2026-11-20".len()).collect()
 }
 
 async fn show(call: Call, _: Nothing) -> Result<Json<Entry>, ApiError> {

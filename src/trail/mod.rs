@@ -15,10 +15,12 @@ mod query;
 mod tokens;
 mod turned;
 
-pub use filter::codes;
-
 use crate::http::Row;
 
+pub use entry::{Cell, Record};
+pub use filter::codes;
+pub use logs::{grounds, taken};
+pub use people::Names;
 pub use turned::{Page, turned};
 
 /// Endpoints for those who watch.

@@ -12,8 +12,9 @@ use crate::base::{Email, Id};
 use crate::session;
 use crate::store::Error;
 
-/// Who and what the rows of a page are about.
-pub(super) struct Names {
+/// Who and what the rows of a page are about, and who did it.
+#[derive(Debug)]
+pub struct Names {
     accounts: HashMap<Id, Known>,
     applications: HashMap<Id, (i64, String)>,
 }
@@ -28,21 +29,10 @@ impl Names {
     }
 
     pub(super) async fn of(app: &App, site: Id, rows: &[Row]) -> Result<Self, Error> {
-        let mut ids = BTreeSet::new();
-        for row in rows {
-            ids.extend(row.account);
-        }
-        let ids: Vec<Id> = ids.into_iter().collect();
-        Self::read(app, site, &ids, rows.iter().any(|row| row.application.is_some())).await
-    }
-
-    /// The addresses of those whom rows are about, and of the people who did it.
-    pub(super) async fn emails(app: &App, site: Id, rows: &[Row]) -> Result<HashMap<Id, Email>, Error> {
         let by_people = rows.iter().filter(|row| row.actor_kind == "account").filter_map(|row| row.actor);
         let ids: BTreeSet<Id> = rows.iter().filter_map(|row| row.account).chain(by_people).collect();
         let ids: Vec<Id> = ids.into_iter().collect();
-        let known = account::known(&app.db, site, &ids).await?;
-        Ok(known.into_iter().filter_map(|known| Some((known.id, known.email?))).collect())
+        Self::read(app, site, &ids, rows.iter().any(|row| row.application.is_some())).await
     }
 
     async fn read(app: &App, site: Id, ids: &[Id], has_application: bool) -> Result<Self, Error> {
@@ -51,6 +41,12 @@ impl Names {
         let applications = if has_application { application::list(&app.db, site).await? } else { Vec::new() };
         let applications = applications.into_iter().map(|own| (own.id, (own.number.0, own.name))).collect();
         Ok(Self { accounts, applications })
+    }
+
+    /// The address of somebody whom a row is about, or who did it.
+    #[must_use]
+    pub fn email(&self, id: Id) -> Option<&Email> {
+        self.account(Some(id))?.email.as_ref()
     }
 
     pub(super) fn account(&self, id: Option<Id>) -> Option<&Known> {

@@ -1,11 +1,8 @@
 //! The trail by page number, with how many rows there are, for whoever shows it so.
 //! Law: as everywhere, who asks sees the own site; nothing is counted or passed over beyond [`COUNTED`].
 
-use std::collections::HashMap;
-
 use super::people::Names;
-use crate::audit::{Row, Turned};
-use crate::base::{Email, Id};
+use crate::audit::{Row, Search};
 use crate::http::{ApiError, Call};
 
 /// How many rows are counted, and how far pages are turned.
@@ -16,21 +13,20 @@ pub const COUNTED: u32 = 10_000;
 pub struct Page {
     pub rows: Vec<Row>,
     pub total: u32,
-    /// The addresses of the people that rows are about or were done by, as far as they are known on this site.
-    pub emails: HashMap<Id, Email>,
+    pub names: Names,
 }
 
 /// The page of `size` rows behind the first `before`; nothing where that is too far back.
 ///
 /// # Errors
 /// The store's.
-pub async fn turned(call: &Call, wanted: &Turned, before: u32, size: u32) -> Result<Option<Page>, ApiError> {
+pub async fn turned(call: &Call, wanted: &Search, before: u32, size: u32) -> Result<Option<Page>, ApiError> {
     if before.saturating_add(size) > COUNTED {
         return Ok(None);
     }
     let (db, site) = (&call.app.db, call.person()?.account.site);
     let total = wanted.count(db, site, COUNTED).await?;
-    let rows = wanted.read(db, site, before, size).await?;
-    let emails = Names::emails(&call.app, site, &rows).await?;
-    Ok(Some(Page { rows, total, emails }))
+    let rows = wanted.turned(db, site, before, size).await?;
+    let names = Names::of(&call.app, site, &rows).await?;
+    Ok(Some(Page { rows, total, names }))
 }

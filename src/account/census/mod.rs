@@ -24,6 +24,16 @@ pub struct Census {
     pub with_2fa: i64,
 }
 
+/// How many accounts of a site are locked that could be used otherwise.
+pub async fn locked_out(mut src: impl Source, site: Id, now: Timestamp) -> Result<i64, Error> {
+    store::count(&mut src, store::locked_out(site, now)).await
+}
+
+/// How many people of a site have logged in since a moment, each once.
+pub async fn seen_since(mut src: impl Source, site: Id, since: Timestamp) -> Result<i64, Error> {
+    store::count(&mut src, store::seen_since(site, since)).await
+}
+
 /// How many accounts a site has.
 pub async fn census(mut src: impl Source, site: Id, now: Timestamp) -> Result<Census, Error> {
     let all = store::count(&mut src, store::of(site)).await?;

@@ -35,6 +35,15 @@ pub(super) fn locked(site: Id, now: Timestamp) -> Stmt {
     of(site).push("AND is_locked = ? AND (locked_until IS NULL OR locked_until > ?)").bind(true).bind(now)
 }
 
+/// Of them those that are neither banned nor switched off.
+pub(super) fn locked_out(site: Id, now: Timestamp) -> Stmt {
+    locked(site, now).push("AND is_active = ? AND is_banned = ?").bind(true).bind(false)
+}
+
+pub(super) fn seen_since(site: Id, since: Timestamp) -> Stmt {
+    of(site).push("AND last_login_at >= ?").bind(since)
+}
+
 pub(super) fn verified_email(site: Id) -> Stmt {
     of(site).push("AND is_email_verified = ?").bind(true)
 }
@@ -64,6 +73,7 @@ mod tests {
             (inactive(DEFAULT_SITE), "account_by_activity (site_id=? AND is_active=?)"),
             (banned(DEFAULT_SITE), "account_by_ban (site_id=? AND is_banned=?)"),
             (locked(DEFAULT_SITE, now), "account_by_lock (site_id=? AND is_locked=?)"),
+            (seen_since(DEFAULT_SITE, now), "account_by_login (site_id=? AND last_login_at>?)"),
             (verified_email(DEFAULT_SITE), "account_by_proof (site_id=? AND is_email_verified=?)"),
             (verified_phone(DEFAULT_SITE), "account_by_phone_proof (site_id=? AND is_phone_verified=?)"),
             (with_2fa(DEFAULT_SITE), "account_by_second_factor (site_id=? AND second_factor_at>?)"),

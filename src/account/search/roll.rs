@@ -15,6 +15,23 @@ pub enum Usable {
     No,
     /// By an administrator, for now or until that is lifted.
     Locked,
+    /// It waits for its person, who has no password and has never come in.
+    Awaited,
+}
+
+impl Usable {
+    #[must_use]
+    pub fn of(own: &Account, now: Timestamp) -> Self {
+        if !own.is_active || own.is_banned {
+            Self::No
+        } else if own.lock(now).is_some() {
+            Self::Locked
+        } else if own.password_hash.is_none() && own.last_login_at.is_none() {
+            Self::Awaited
+        } else {
+            Self::Yes
+        }
+    }
 }
 
 /// The people of a site who are not gone.

@@ -3,7 +3,7 @@
 //! one of a kind; where a list was begun, the place it has come to is the bound.
 
 use super::{Column, Indexed, Key, Part, Roll, Search, Start, Usable};
-use crate::base::Id;
+use crate::base::{Id, Timestamp};
 use crate::store::{Error, Source, Stmt, Tx, sql};
 
 /// How long a word is at most.
@@ -134,23 +134,31 @@ fn of_roll(stmt: Stmt, roll: &Roll<'_>, part: Option<Part>) -> Stmt {
         let pieces = part.column.pieces();
         stmt = stmt.push(if part.lacks { pieces.lacking } else { pieces.given });
     }
-    let holds = "AND is_locked = ? AND (locked_until IS NULL OR locked_until > ?)";
-    stmt = match roll.usable {
-        None => stmt,
-        Some(Usable::Yes) => {
-            let stmt = stmt.push("AND is_active = ?").bind(true).push("AND is_banned = ?").bind(false);
-            stmt.push("AND (is_locked = ? OR locked_until <= ?)").bind(false).bind(roll.now)
-        }
-        Some(Usable::No) => stmt.push("AND (is_active = ? OR is_banned = ?)").bind(false).bind(true),
-        Some(Usable::Locked) => {
-            let stmt = stmt.push("AND is_active = ?").bind(true).push("AND is_banned = ?").bind(false);
-            stmt.push(holds).bind(true).bind(roll.now)
-        }
-    };
+    if let Some(usable) = roll.usable {
+        stmt = of_those(stmt, usable, roll.now);
+    }
     if roll.except.is_empty() {
         return stmt;
     }
     stmt.push("AND id NOT IN").list(roll.except.iter().copied())
+}
+
+/// Only those of whom this is so, as [`Usable::of`] says of one.
+fn of_those(stmt: Stmt, usable: Usable, now: Timestamp) -> Stmt {
+    if usable == Usable::No {
+        return stmt.push("AND (is_active = ? OR is_banned = ?)").bind(false).bind(true);
+    }
+    let stmt = stmt.push("AND is_active = ?").bind(true).push("AND is_banned = ?").bind(false);
+    if usable == Usable::Locked {
+        let holds = "AND is_locked = ? AND (locked_until IS NULL OR locked_until > ?)";
+        return stmt.push(holds).bind(true).bind(now);
+    }
+    let stmt = stmt.push("AND (is_locked = ? OR locked_until <= ?)").bind(false).bind(now);
+    if usable == Usable::Awaited {
+        stmt.push("AND password_hash IS NULL AND last_login_at IS NULL")
+    } else {
+        stmt.push("AND (password_hash IS NOT NULL OR last_login_at IS NOT NULL)")
+    }
 }
 
 /// Words of a site that begin so, behind a place, with whose they are.

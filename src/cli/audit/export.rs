@@ -69,6 +69,8 @@ impl Export {
         Search {
             codes: codes(self.code.as_deref().unwrap_or_default()),
             account: self.account,
+            concerning: None,
+            about: None,
             agent: self.agent,
             organization: self.organization,
             application: self.application,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::refusal::WORDING;
 use super::view::User;
+use super::words;
 use super::{NAME, TOKEN_MAX};
 use crate::account;
 use crate::base::{Email, Secret};
@@ -143,7 +144,7 @@ async fn log_in(call: Call, Json(body): Json<LoginBody>) -> Result<Json<Entered>
         actor: call.actor(),
     };
     let now = call.app.now();
-    let entered = log_in_kept(&call.app, visitor).await;
+    let entered = log_in_kept(&call.app, visitor, words::claims).await;
     let entered = entered.map_err(|refused| refused_login(refused, "Invalid email or password", now))?;
     Ok(Json(Entered {
         access_token: entered.pair.access.token.expose().clone(),
@@ -187,7 +188,7 @@ async fn refresh(call: Call, Json(body): Json<RefreshBody>) -> Result<Json<Refre
     if !session::is_kept(body.refresh_token.expose()) {
         return Err(ApiError::new(ErrorCode::RefreshFailed));
     }
-    let refreshed = login::refresh_by(&call, &body.refresh_token).await?;
+    let refreshed = login::refresh_by(&call, &body.refresh_token, words::claims).await?;
     Ok(Json(Refreshed {
         access_token: refreshed.pair.access.token.expose().clone(),
         token_type: "bearer",

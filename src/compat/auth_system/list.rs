@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use super::page::{Items, Paging, too_far};
 use super::view::User;
 use super::words::{Role, Status, ladder_codes};
-use crate::account::{Order, SortBy, Usable, Words};
+use crate::account::{Order, SortBy, Words};
 use crate::administration::{self, FurtherBack, People, RoleIs};
 use crate::http::{ApiError, Call, Fields, FromFields, Json};
 use crate::policy::seed;
@@ -25,7 +25,7 @@ pub(super) struct ListQuery {
     /// `superadmin`, `admin1`, `admin2`, `admin3` or `user`.
     #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
     role: Option<Role>,
-    /// `active`, `inactive` or `locked`.
+    /// `active`, `inactive`, `locked` or `pending`.
     #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
     /// `created_at`, `email` or `last_login`: `created_at` if absent.
@@ -94,11 +94,7 @@ pub(super) async fn page(
         site: call.person()?.account.site,
         words: query.search,
         role,
-        usable: query.status.map(|status| match status {
-            Status::Active => Usable::Yes,
-            Status::Inactive => Usable::No,
-            Status::Locked => Usable::Locked,
-        }),
+        usable: query.status.map(Status::usable),
         order: Order { by: query.sort, is_backwards: query.order },
     };
     let (before, size) = query.paging.window();

@@ -1,7 +1,7 @@
 //! The profile `auth-system`: the REST API of "Authentication System", for the clients that were written for it.
 //!
 //! Law: its paths, fields, statuses, limits and words are that system's; who may do what, and what comes of it, is
-//! the gateway's. What stands in its document and is not here answers 404, never something like it.
+//! the gateway's. Whatever stands in its document is here; what does not answers 404 in its words.
 
 mod admin;
 mod audit;
@@ -11,6 +11,7 @@ mod list;
 mod lock;
 mod page;
 mod refusal;
+mod stats;
 mod users;
 mod view;
 mod words;
@@ -34,6 +35,7 @@ pub(super) fn rows() -> Vec<Row> {
     rows.extend(users::rows());
     rows.extend(lock::rows());
     rows.extend(admin::rows());
+    rows.extend(stats::rows());
     rows.extend(audit::rows());
     rows.extend(health::rows());
     rows

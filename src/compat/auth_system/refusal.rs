@@ -132,6 +132,7 @@ fn message(own: &Value, code: &str, known: Option<ErrorCode>) -> String {
             "Change the password first, or set up the second factor that this account must have".to_owned()
         }
         Some(ErrorCode::ValidationError) => "Validation failed".to_owned(),
+        _ if code == "RATE_LIMIT_EXCEEDED" => "Rate limit exceeded. Try again later.".to_owned(),
         _ => text.to_owned(),
     }
 }
@@ -150,8 +151,11 @@ fn by_status(status: StatusCode) -> Option<&'static str> {
 
 fn status_of(own: &Value, asked: &Asked<'_>) -> StatusCode {
     let cannot_be_asked = texts(&own["details"]).any(|(_, text)| text.starts_with(NOT_OFFERED));
-    let is_login = asked.path.trim_end_matches('/') == "/auth/login";
-    if cannot_be_asked || is_login || *asked.method == Method::GET {
+    let path = asked.path.trim_end_matches('/');
+    // What a list is asked for is a filter, an order or a size, each of which is there or is not.
+    let is_list = [&Method::GET, &Method::HEAD].contains(&asked.method)
+        && ["/users", "/admin/users", "/audit/logs"].contains(&path);
+    if cannot_be_asked || is_list || path == "/auth/login" {
         StatusCode::BAD_REQUEST
     } else {
         StatusCode::UNPROCESSABLE_ENTITY
@@ -222,6 +226,14 @@ mod tests {
         assert_eq!(told("VALIDATION_ERROR", &json!({"email": ["x"]}), &entry).0, 400);
         let list = asked(&Method::GET, "/users", None);
         assert_eq!(told("VALIDATION_ERROR", &json!({"sort": ["x"]}), &list).0, 400);
+        let head = asked(&Method::HEAD, "/audit/logs/", None);
+        assert_eq!(told("VALIDATION_ERROR", &json!({"action": ["x"]}), &head).0, 400);
+        for path in ["/audit/logs/export", "/stats/users"] {
+            let file = asked(&Method::GET, path, None);
+            assert_eq!(told("VALIDATION_ERROR", &json!({"format": ["x"]}), &file).0, 422, "{path}");
+            let text = format!("{NOT_OFFERED}. What is: format.");
+            assert_eq!(told("VALIDATION_ERROR", &json!({ "size": [text] }), &file).0, 400, "{path}");
+        }
         let taken = json!({"email": ["A user with that email already exists."]});
         let (status, error) = told("VALIDATION_ERROR", &taken, &users);
         assert_eq!((status, &error["code"]), (409, &json!("RESOURCE_CONFLICT")));

@@ -11,7 +11,7 @@ use super::refusal::WORDING;
 use super::view::User;
 use super::words::{Role, Status, ladder_codes};
 use super::{CHANGED, NAME};
-use crate::account::{Activity, Field};
+use crate::account::{Account, Activity, Field};
 use crate::administration::{self, Deed, Edit, NAME_MAX, Newcomer, OneOf, somebody};
 use crate::base::{Email, Secret};
 use crate::crypto::password::MAX_BYTES;
@@ -182,7 +182,7 @@ struct WholeFields {
     first_name: String,
     last_name: String,
     role: String,
-    /// `active` or `inactive`; `locked` where they are.
+    /// `active` or `inactive`; `locked` or `pending` where they are.
     status: String,
     is_active: bool,
 }
@@ -209,7 +209,7 @@ struct ChangeFields {
     first_name: Option<String>,
     last_name: Option<String>,
     role: Option<String>,
-    /// `active` or `inactive`; `locked` where they are.
+    /// `active` or `inactive`; `locked` or `pending` where they are.
     status: Option<String>,
     is_active: Option<bool>,
 }
@@ -233,15 +233,7 @@ async fn edited(call: &Call, wish: Wish) -> Result<Json<User>, ApiError> {
     if let Some(role) = &wish.role {
         defined(call, role)?;
     }
-    if wish.status == Some(Status::Locked) && Status::of(&own, call.app.now()) != Status::Locked {
-        return Err(ApiError::invalid("status", &["To lock somebody, POST to /users/{id}/lock.".to_owned()]));
-    }
-    let is_shut_out = own.is_banned || own.lock(call.app.now()).is_some();
-    if wish.status == Some(Status::Active) && is_shut_out {
-        let text =
-            "Somebody locked is unlocked by POST to /users/{id}/unlock; a ban is lifted in the native API.";
-        return Err(ApiError::invalid("status", &[text.to_owned()]));
-    }
+    still_so(call, &own, wish.status)?;
     if own.is_superuser && wish.role.as_ref().is_some_and(|role| !role.is_highest()) {
         let text = "This is a superuser, which no role changes: an operator says who is one.";
         return Err(ApiError::invalid("role", &[text.to_owned()]));
@@ -261,6 +253,28 @@ async fn edited(call: &Call, wish: Wish) -> Result<Json<User>, ApiError> {
     };
     let (own, given) = Deed::Edit(edit).carry_out(call, own.id, "users.update").await?;
     Ok(Json(User::of(&own, &given.roles, call.app.now())))
+}
+
+/// What a status would not change is refused, and may be written where it is so: clients send back what they read.
+fn still_so(call: &Call, own: &Account, wanted: Option<Status>) -> Result<(), ApiError> {
+    let (now, is_awaited) = (call.app.now(), own.password_hash.is_none() && own.last_login_at.is_none());
+    let is_locked = own.lock(now).is_some();
+    let refused = match wanted {
+        Some(Status::Locked) if Status::of(own, now) != Status::Locked => {
+            "To lock somebody, POST to /users/{id}/lock."
+        }
+        Some(Status::Active | Status::Pending) if own.is_banned || is_locked => {
+            "Somebody locked is unlocked by POST to /users/{id}/unlock; a ban is lifted in the native API."
+        }
+        Some(Status::Active) if is_awaited => {
+            "Who got no password and has never come in is pending until they do."
+        }
+        Some(Status::Pending) if !is_awaited => {
+            "Who has a password, or has come in, is not pending any more."
+        }
+        _ => return Ok(()),
+    };
+    Err(ApiError::invalid("status", &[refused.to_owned()]))
 }
 
 async fn remove(call: Call, _: Nothing) -> Result<NoContent, ApiError> {

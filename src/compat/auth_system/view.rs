@@ -25,12 +25,14 @@ pub(super) struct User {
     last_name: String,
     /// `superadmin`, `admin1`, `admin2`, `admin3` or `user`.
     role: &'static str,
-    /// `active`, `inactive` or `locked`.
+    /// `active`, `inactive`, `locked`, or `pending` until somebody has come in who got no password.
     status: &'static str,
     is_active: bool,
     email_verified: bool,
     /// Whether a login opens nothing but choosing another password.
     must_change_password: bool,
+    /// RFC 3339, UTC; null where there is none.
+    password_changed_at: Option<String>,
     /// Null where no lock holds, or it has no end.
     locked_until: Option<String>,
     /// RFC 3339, UTC.
@@ -54,6 +56,7 @@ impl User {
             is_active: own.is_active,
             email_verified: own.is_email_verified,
             must_change_password: own.must_change_password,
+            password_changed_at: own.password_changed_at.map(Timestamp::rfc3339),
             locked_until: own.lock(now).and_then(|lock| lock.until).map(Timestamp::rfc3339),
             last_login: own.last_login_at.map(Timestamp::rfc3339),
             created_at: own.created_at.rfc3339(),

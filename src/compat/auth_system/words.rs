@@ -1,10 +1,15 @@
-//! The profile's words for roles, permissions and what has become of an account.
+//! The profile's words for roles, permissions, events and what has become of an account.
 //!
 //! Law: a word stands for what the gateway knows and adds nothing to it. `superadmin` is the role that holds
 //! everything, `admin1` to `admin3` are roles of these codes that somebody has defined, `user` is everybody else.
 //! Permissions are `resource:action`; three of them stand for those that do the same here.
 
-use crate::account::Account;
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, json};
+
+use crate::account::{Account, Usable};
+use crate::audit::CODES;
 use crate::base::Timestamp;
 use crate::policy::{Assignments, Catalogue, Code, seed};
 
@@ -78,6 +83,8 @@ pub(super) enum Status {
     Active,
     Inactive,
     Locked,
+    /// Nobody has come in yet, and there is no password to come in with.
+    Pending,
 }
 
 impl Status {
@@ -86,20 +93,17 @@ impl Status {
             "active" => Ok(Self::Active),
             "inactive" => Ok(Self::Inactive),
             "locked" => Ok(Self::Locked),
-            "pending" => {
-                Err("Nobody is pending here: an account can be used from the start, or is inactive.")
-            }
-            _ => Err("One of active, inactive, locked."),
+            "pending" => Ok(Self::Pending),
+            _ => Err("One of active, inactive, locked, pending."),
         }
     }
 
     pub(super) fn of(own: &Account, now: Timestamp) -> Self {
-        if !own.is_active || own.is_banned {
-            Self::Inactive
-        } else if own.lock(now).is_some() {
-            Self::Locked
-        } else {
-            Self::Active
+        match Usable::of(own, now) {
+            Usable::Yes => Self::Active,
+            Usable::No => Self::Inactive,
+            Usable::Locked => Self::Locked,
+            Usable::Awaited => Self::Pending,
         }
     }
 
@@ -108,8 +112,32 @@ impl Status {
             Self::Active => "active",
             Self::Inactive => "inactive",
             Self::Locked => "locked",
+            Self::Pending => "pending",
         }
     }
+
+    pub(super) const fn usable(self) -> Usable {
+        match self {
+            Self::Active => Usable::Yes,
+            Self::Inactive => Usable::No,
+            Self::Locked => Usable::Locked,
+            Self::Pending => Usable::Awaited,
+        }
+    }
+}
+
+/// What is said of an account here is said of a user there.
+const OF_ACCOUNTS: &str = "account_";
+const OF_USERS: &str = "user_";
+
+/// The word for an event.
+pub(super) fn word_of(code: &str) -> Cow<'_, str> {
+    code.strip_prefix(OF_ACCOUNTS).map_or(Cow::Borrowed(code), |rest| format!("{OF_USERS}{rest}").into())
+}
+
+/// The event that a word, or its own code, stands for.
+pub(super) fn code_of(word: &str) -> Option<&'static str> {
+    CODES.into_iter().find(|code| *code == word || word_of(code) == word)
 }
 
 /// Permissions as clients read them, sorted.
@@ -151,6 +179,21 @@ pub(super) fn held(catalogue: &Catalogue, own: &Account, mut given: Assignments)
     permissions(&catalogue.rights(&given).codes())
 }
 
+/// More permissions than these stand in no token: headers have an end.
+const IN_A_TOKEN: usize = 128;
+
+/// What access tokens tell of their person.
+pub(super) fn claims(own: &Account, roles: &[Code], codes: &[Code]) -> Map<String, Value> {
+    let mut claims = Map::new();
+    claims.insert("email".to_owned(), json!(own.email.as_ref().map(ToString::to_string)));
+    claims.insert("role".to_owned(), json!(role_of(own, roles)));
+    let held = permissions(codes);
+    if held.len() <= IN_A_TOKEN {
+        claims.insert("permissions".to_owned(), json!(held));
+    }
+    claims
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +225,29 @@ mod tests {
         assert_eq!(told, ["reports:read", "users:create", "users:read", "users:update"]);
         let told = permissions(&codes(&["users.create", "users.update", "users.lock", "users.delete"]));
         assert_eq!(told, ["users:delete", "users:write"]);
+    }
+
+    #[test]
+    fn no_two_events_have_one_word_and_each_is_found_by_it() {
+        for code in CODES {
+            assert_eq!(code_of(&word_of(code)), Some(code), "{code}");
+            assert_eq!(code_of(code), Some(code), "{code}");
+        }
+        assert_eq!(
+            (&*word_of("account_created"), code_of("user_created")),
+            ("user_created", Some("account_created"))
+        );
+        for word in ["user_", "account_", "users_created", "USER_CREATED", ""] {
+            assert_eq!(code_of(word), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn every_status_is_read_as_it_is_told() {
+        for status in [Status::Active, Status::Inactive, Status::Locked, Status::Pending] {
+            assert_eq!(Status::parse(status.word()), Ok(status));
+        }
+        assert!(Status::parse("banned").is_err());
     }
 
     #[test]

@@ -71,6 +71,21 @@ on_every_store! {
         };
         assert_eq!(census, wanted);
         assert_eq!(account::census(&app.db, ELSEWHERE, NOON).await.unwrap(), Census::default());
+        // Of those who are locked, the ones whom nothing else keeps out.
+        for (at, stmt) in [
+            (6, sql("UPDATE account SET is_locked = ? WHERE id = ?").bind(true)),
+            (3, sql("UPDATE account SET last_login_at = ? WHERE id = ?").bind(NOON)),
+            (5, sql("UPDATE account SET last_login_at = ? WHERE id = ?").bind(long_ago)),
+        ] {
+            assert_eq!(write(&app.db, stmt.bind(all[at])).await, 1);
+        }
+        assert_eq!(account::census(&app.db, DEFAULT_SITE, NOON).await.unwrap().locked, 3);
+        let locked_out = async |site, at| account::locked_out(&app.db, site, at).await.unwrap();
+        assert_eq!((locked_out(DEFAULT_SITE, NOON).await, locked_out(ELSEWHERE, NOON).await), (2, 0));
+        assert_eq!(locked_out(DEFAULT_SITE, soon).await, 1, "one lock is over then");
+        let seen = async |site, since| account::seen_since(&app.db, site, since).await.unwrap();
+        assert_eq!((seen(DEFAULT_SITE, NOON).await, seen(DEFAULT_SITE, long_ago).await), (1, 2));
+        assert_eq!(seen(ELSEWHERE, long_ago).await, 0);
     }
 
     async fn sessions_are_live_or_ended_and_their_tokens_run_on_for_a_while(store: TestStore) {

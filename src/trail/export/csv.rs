@@ -6,25 +6,34 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io;
+use std::marker::PhantomData;
 
 use csv::{Terminator, Writer, WriterBuilder};
 
 use super::Form;
-use crate::trail::entry::{COLUMNS, Cell, Entry};
+use crate::audit::Row;
+use crate::trail::entry::{Cell, Record};
+use crate::trail::people::Names;
 
-pub(super) struct Csv;
+pub(super) struct Csv<R>(PhantomData<R>);
 
-impl Form for Csv {
+impl<R> Default for Csv<R> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<R: Record> Form for Csv<R> {
     fn begin(&mut self) -> io::Result<Vec<u8>> {
         let mut writer = writer();
-        writer.write_record(COLUMNS)?;
+        writer.write_record(R::COLUMNS)?;
         bytes(writer)
     }
 
-    fn rows(&mut self, entries: &[Entry]) -> io::Result<Vec<u8>> {
+    fn rows(&mut self, rows: &[Row], names: &Names) -> io::Result<Vec<u8>> {
         let mut writer = writer();
-        for entry in entries {
-            for cell in entry.cells() {
+        for row in rows {
+            for cell in R::of(row, names).cells() {
                 writer.write_field(written(&cell).as_bytes())?;
             }
             writer.write_record(None::<&[u8]>)?;

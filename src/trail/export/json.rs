@@ -2,26 +2,35 @@
 //! Law: cut off anywhere, it is no JSON.
 
 use std::io;
+use std::marker::PhantomData;
 
 use super::Form;
-use crate::trail::entry::Entry;
+use crate::audit::Row;
+use crate::trail::entry::Record;
+use crate::trail::people::Names;
 
-#[derive(Default)]
-pub(super) struct Json {
+pub(super) struct Json<R> {
     has_some: bool,
+    of: PhantomData<R>,
 }
 
-impl Form for Json {
+impl<R> Default for Json<R> {
+    fn default() -> Self {
+        Self { has_some: false, of: PhantomData }
+    }
+}
+
+impl<R: Record> Form for Json<R> {
     fn begin(&mut self) -> io::Result<Vec<u8>> {
         Ok(b"[".to_vec())
     }
 
-    fn rows(&mut self, entries: &[Entry]) -> io::Result<Vec<u8>> {
-        let mut out = Vec::with_capacity(entries.len() * 512);
-        for entry in entries {
+    fn rows(&mut self, rows: &[Row], names: &Names) -> io::Result<Vec<u8>> {
+        let mut out = Vec::with_capacity(rows.len() * 512);
+        for row in rows {
             out.extend_from_slice(if self.has_some { b",\n" } else { b"\n" });
             self.has_some = true;
-            serde_json::to_writer(&mut out, entry)?;
+            serde_json::to_writer(&mut out, &R::of(row, names))?;
         }
         Ok(out)
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::entry::Entry;
+use super::entry::{Entry, Record};
 use super::people::Names;
 use crate::app::App;
 use crate::audit::{self, Actor, Search, Subject, SystemEvent};
@@ -62,11 +62,11 @@ impl Format {
         }
     }
 
-    fn form(self) -> Box<dyn Form> {
+    fn form<R: Record>(self) -> Box<dyn Form> {
         match self {
-            Self::Csv => Box::new(csv::Csv),
-            Self::Json => Box::new(json::Json::default()),
-            Self::Xlsx => Box::new(xlsx::Xlsx::default()),
+            Self::Csv => Box::new(csv::Csv::<R>::default()),
+            Self::Json => Box::new(json::Json::<R>::default()),
+            Self::Xlsx => Box::new(xlsx::Xlsx::<R>::default()),
         }
     }
 }
@@ -77,7 +77,7 @@ trait Form: Send {
     fn begin(&mut self) -> std::io::Result<Vec<u8>>;
 
     /// Some rows; none of it may be kept back for longer than until the end.
-    fn rows(&mut self, entries: &[Entry]) -> std::io::Result<Vec<u8>>;
+    fn rows(&mut self, rows: &[audit::Row], names: &Names) -> std::io::Result<Vec<u8>>;
 
     /// What stands after them.
     fn end(&mut self) -> std::io::Result<Vec<u8>>;
@@ -166,6 +166,20 @@ impl Export {
         format: Format,
         grounds: Grounds,
     ) -> Result<Self, Error> {
+        Self::begin_as::<Entry>(app, actor, search, format, grounds).await
+    }
+
+    /// The same with rows as another wire shows them.
+    ///
+    /// # Errors
+    /// The store's. Then nothing was given away.
+    pub async fn begin_as<R: Record>(
+        app: &Arc<App>,
+        actor: Actor,
+        search: Search,
+        format: Format,
+        grounds: Grounds,
+    ) -> Result<Self, Error> {
         let site = actor.site;
         let read = audit::search(&app.db, site, &search, PIECE).await?;
         let stage = Stage::Beginning;
@@ -173,7 +187,7 @@ impl Export {
             app: Arc::clone(app),
             site,
             grounds,
-            form: format.form(),
+            form: format.form::<R>(),
             read,
             stage,
             search: search.clone(),
@@ -181,7 +195,7 @@ impl Export {
         let mut change = app.change(actor).await?;
         let event = SystemEvent::AuditExported {
             format: format.name(),
-            account: search.account,
+            account: search.account.or(search.concerning),
             filters: told(&search),
             rows: export.is_all_read().then_some(export.read.len()),
         };
@@ -224,9 +238,7 @@ impl Export {
         let rows = std::mem::take(&mut self.read);
         self.search.before = rows.last().map(|row| row.seq).or(self.search.before);
         let names = Names::of(&self.app, self.site, &rows).await?;
-        let entries: Vec<Entry> = rows.iter().map(|row| Entry::of(row, &names)).collect();
-        drop(rows);
-        piece.extend(self.form.rows(&entries)?);
+        piece.extend(self.form.rows(&rows, &names)?);
         if self.stage == Stage::Last {
             piece.extend(self.form.end()?);
             self.stage = Stage::Over;
@@ -247,6 +259,8 @@ fn told(search: &Search) -> BTreeMap<&'static str, String> {
     let all = [
         ("action", Some(search.codes.join(",")).filter(|codes| !codes.is_empty())),
         ("user_id", id(search.account)),
+        ("concerning", id(search.concerning)),
+        ("about", search.about.map(|about| about.name().to_owned())),
         ("agent_token", id(search.agent)),
         ("organization", id(search.organization)),
         ("application_id", id(search.application)),

@@ -300,11 +300,10 @@ async fn a_full_sheet_is_followed_by_another_and_what_is_too_long_says_so() {
     change.commit().await.unwrap();
     let rows = audit::search(&app.db, DEFAULT_SITE, &Search::default(), 100).await.unwrap();
     let names = Names::of(&app, DEFAULT_SITE, &rows).await.unwrap();
-    let entries: Vec<Entry> = rows.iter().map(|row| Entry::of(row, &names)).collect();
-    let mut form = Xlsx::with_sheets_of(3);
+    let mut form = Xlsx::<Entry>::with_sheets_of(3);
     let mut all = form.begin().unwrap();
-    for pair in entries.chunks(4) {
-        all.extend(form.rows(pair).unwrap());
+    for some in rows.chunks(4) {
+        all.extend(form.rows(some, &names).unwrap());
     }
     all.extend(form.end().unwrap());
     let sheets = read_xlsx(&all);

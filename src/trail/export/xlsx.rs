@@ -5,13 +5,16 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::Form;
-use crate::trail::entry::{COLUMNS, Cell, Entry};
+use crate::audit::Row;
+use crate::trail::entry::{Cell, Record};
+use crate::trail::people::Names;
 
 /// Rows that a sheet has at most, its heading among them.
 const ROWS: u32 = 1_048_576;
@@ -53,7 +56,7 @@ impl Write for Spout {
     }
 }
 
-pub(super) struct Xlsx {
+pub(super) struct Xlsx<R> {
     zip: ZipWriter<StreamWriter<Spout>>,
     spout: Spout,
     sheets: u32,
@@ -61,19 +64,20 @@ pub(super) struct Xlsx {
     rows: u32,
     bytes: u64,
     most_rows: u32,
+    of: PhantomData<R>,
 }
 
-impl Default for Xlsx {
+impl<R: Record> Default for Xlsx<R> {
     fn default() -> Self {
         Self::with_sheets_of(ROWS)
     }
 }
 
-impl Xlsx {
+impl<R: Record> Xlsx<R> {
     pub(super) fn with_sheets_of(most_rows: u32) -> Self {
         let spout = Spout::default();
         let zip = ZipWriter::new_stream(spout.clone());
-        Self { zip, spout, sheets: 0, rows: 0, bytes: 0, most_rows }
+        Self { zip, spout, sheets: 0, rows: 0, bytes: 0, most_rows, of: PhantomData }
     }
 
     fn part(&mut self, name: &str, text: &[&str]) -> io::Result<()> {
@@ -89,7 +93,7 @@ impl Xlsx {
         self.sheets += 1;
         (self.rows, self.bytes) = (0, 0);
         self.part(&format!("xl/worksheets/sheet{}.xml", self.sheets), &[DECLARATION, SHEET])?;
-        let heading = COLUMNS.map(|name| Cell::Text(name.into()));
+        let heading: Vec<Cell<'_>> = R::COLUMNS.iter().map(|name| Cell::Text((*name).into())).collect();
         self.row(&heading, HEADING)
     }
 
@@ -119,7 +123,7 @@ impl Xlsx {
     }
 }
 
-impl Form for Xlsx {
+impl<R: Record> Form for Xlsx<R> {
     fn begin(&mut self) -> io::Result<Vec<u8>> {
         self.part("[Content_Types].xml", &[DECLARATION, TYPES])?;
         self.part("_rels/.rels", &[DECLARATION, ROOT])?;
@@ -128,13 +132,13 @@ impl Form for Xlsx {
         Ok(self.spout.take())
     }
 
-    fn rows(&mut self, entries: &[Entry]) -> io::Result<Vec<u8>> {
-        for entry in entries {
+    fn rows(&mut self, rows: &[Row], names: &Names) -> io::Result<Vec<u8>> {
+        for row in rows {
             if self.is_full() {
                 self.zip.write_all(SHEET_END.as_bytes())?;
                 self.begin_sheet()?;
             }
-            self.row(&entry.cells(), TEXT)?;
+            self.row(&R::of(row, names).cells(), TEXT)?;
         }
         Ok(self.spout.take())
     }
