@@ -290,12 +290,9 @@ fn by_status(row: &Row, codes: &[ErrorCode]) -> BTreeMap<StatusCode, Vec<&'stati
         match row.wording() {
             None => add(code.status(), code.as_str()),
             Some(wording) => {
-                let (status, word) = (wording.said)(*code);
-                add(status, word);
-                // What cannot be asked for at all keeps our own status.
-                if *code == ErrorCode::ValidationError {
-                    add(code.status(), word);
-                }
+                let said = (wording.said)(*code);
+                let besides = (wording.besides)(*code).iter().copied();
+                std::iter::once(said).chain(besides).for_each(|(status, word)| add(status, word));
             }
         }
     }
