@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long fuzz bench lint
+.PHONY: help run test test-long conformance fuzz bench lint
 
 TOOLS := $(CURDIR)/target/tools/bin
 export PATH := $(TOOLS):$(PATH)
@@ -13,7 +13,7 @@ export PATH := $(TOOLS):$(PATH)
 THREADS := $(shell echo $$((1 + $$(nproc 2>/dev/null || echo 2))))
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: ## Build Portcullis and start the demo gateway
 	@scripts/need build
@@ -28,6 +28,11 @@ test-long: ## The same with the full race counts; slow, for before a release
 	@scripts/need build test nextest
 	cargo test --locked --doc
 	PORTCULLIS_TEST_LONG=1 scripts/test-servers exec cargo nextest run --locked --profile long --test-threads $(THREADS)
+
+conformance: ## Call every endpoint as the API's own document has it, as each kind of caller; takes minutes
+	@scripts/need build conformance
+	cargo build --locked
+	scripts/conformance
 
 fuzz: ## Fuzz what faces the network, a minute for each target
 	@scripts/need build fuzz

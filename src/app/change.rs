@@ -75,6 +75,15 @@ impl<'a> Change<'a> {
         self.events.extend(notes);
     }
 
+    /// The same as [`Change::commit`] where everything may have been so already: what nobody said anything about is
+    /// not made, and that is no failure.
+    pub async fn settle(self) -> Result<(), Error> {
+        if self.events.is_empty() && !self.is_broken {
+            return self.tx.rollback().await;
+        }
+        self.commit().await
+    }
+
     /// Makes it so, everywhere. When this returns, this process obeys it.
     pub async fn commit(mut self) -> Result<(), Error> {
         if self.is_broken {

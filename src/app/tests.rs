@@ -90,6 +90,19 @@ on_every_store! {
         assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().end.seq, 1, "the number was not used up");
     }
 
+    async fn what_was_so_already_leaves_no_row_and_what_was_not_leaves_one(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        let mut silent = app.change(Actor::system()).await.unwrap();
+        write_setting(&mut silent, "ghost").await.unwrap();
+        silent.settle().await.unwrap();
+        assert_eq!(setting(&app, "ghost").await, None, "nobody said that it happened");
+        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().end.seq, 0);
+        let mut told = app.change(Actor::system()).await.unwrap();
+        told.record(locked(id(1))).await.unwrap();
+        told.settle().await.unwrap();
+        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().end.seq, 1);
+    }
+
     async fn a_reaction_is_part_of_the_same_change(store: TestStore) {
         let with = With { reactions: vec![end_sessions], ..With::default() };
         let app = TestApp::on(store, with).await;

@@ -296,7 +296,8 @@ async fn update(call: Call, Json(body): Json<UpdateBody>) -> Result<Json<Shown>,
         super::set_activity(&mut change, id, activity(is_active)).await?;
     }
     let now = by_id(&mut change, id).await?;
-    change.commit().await?;
+    // Nothing was named, or what was is so already.
+    change.settle().await?;
     Ok(Json(Shown::from(&now)))
 }
 
@@ -329,7 +330,7 @@ async fn switch(call: Call, Json(body): Json<SwitchBody>) -> Result<Json<Switche
     // That it is so already is as good.
     super::set_activity(&mut change, id, activity(is_active)).await?;
     let application = Shown::from(&by_id(&mut change, id).await?);
-    change.commit().await?;
+    change.settle().await?;
     let message =
         if is_active { "Application activated successfully" } else { "Application deactivated successfully" };
     Ok(Json(Switched { message, application }))

@@ -58,6 +58,8 @@ codes! {
 
     // Agents. The texts are the contract's (section 26.2).
     AgentNotAllowed = FORBIDDEN "AGENT_NOT_ALLOWED" "This endpoint is for people",
+    /// The credential is an API key, which opens routes.
+    ApiKeyNotAllowed = FORBIDDEN "API_KEY_NOT_ALLOWED" "This endpoint is not for API keys",
     AirsDisabled = FORBIDDEN "AIRS_DISABLED" "AIRS module is disabled.",
     AgentTokenNotFound = FORBIDDEN "AGENT_TOKEN_NOT_FOUND" "NOT_FOUND",
     AgentTokenStatusSuspended = FORBIDDEN "AGENT_TOKEN_STATUS_SUSPENDED" "STATUS_SUSPENDED",

@@ -1,7 +1,8 @@
 //! The OpenAPI 3.1 document, generated from the table.
 //!
 //! Law: nothing about an endpoint is written here that its row does not say. The codes of a
-//! refusal are those of the row plus those that its access, limit and input imply.
+//! refusal are those of the row plus those that its access, limit and input imply, and those that any
+//! request may get before an endpoint is asked at all. Every status that can come is told.
 
 use std::collections::BTreeMap;
 
@@ -47,6 +48,7 @@ pub fn document(table: &Table, public_url: &str, keys: Keys) -> Value {
         "paths": paths,
         "components": {
             "schemas": writer.shapes.into_definitions(),
+            "responses": early_responses(),
             "securitySchemes": {
                 "accessToken": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
                     "description": "The `access_token` that a login answered with." },
@@ -125,22 +127,30 @@ impl Writer {
     fn responses(&mut self, row: &Row, accepts: &Accepts, answer: &Answer) -> Value {
         let mut responses = Map::new();
         let (status, content) = match answer {
-            Answer::Json(status, schema) => (status, json!({ "application/json": { "schema": schema } })),
+            Answer::Json(status, schema) => {
+                let content = json!({ "application/json": { "schema": schema } });
+                (status, with_page(content, row.keys_asked()))
+            }
             Answer::Other(status) => (status, json!({})),
         };
         let phrase = status.canonical_reason().unwrap_or("Success");
         responses.insert(status.as_str().to_owned(), json!({ "description": phrase, "content": content }));
-        let schema = match row.wording() {
+        let own = match row.wording() {
             Some(wording) => json!((wording.schema)(&mut self.shapes.outputs)),
-            None => json!({ "$ref": format!("{COMPONENTS}Error") }),
+            None => refusal_shape(),
         };
         for (status, codes) in by_status(row, &self.codes(row, accepts)) {
-            let list: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
-            let refusal = json!({
-                "description": list.join(", "),
-                "content": { "application/json": { "schema": schema } },
-            });
-            responses.insert(status.as_str().to_owned(), refusal);
+            let is_early = EARLY.iter().any(|early| early.status == status);
+            let shape = match row.wording() {
+                // Before an endpoint is asked, nobody knows in whose words it refuses.
+                Some(_) if is_early => json!({ "anyOf": [own, refusal_shape()] }),
+                _ => own.clone(),
+            };
+            responses.insert(status.as_str().to_owned(), refusal(&codes, &shape, row.keys_asked()));
+        }
+        for early in EARLY {
+            let shared = || json!({ "$ref": format!("{SHARED}{}", early.name) });
+            responses.entry(early.status.as_str()).or_insert_with(shared);
         }
         Value::Object(responses)
     }
@@ -149,14 +159,14 @@ impl Writer {
         use ErrorCode as C;
         let mut codes = row.declared_codes().to_vec();
         if self.asks_keys(row) {
-            codes.extend([
-                C::AppAuthRequired,
-                C::AppAuthInvalid,
-                C::AppAuthOriginRequired,
-                C::AppAuthOriginDenied,
-            ]);
+            codes.push(C::AppAuthRequired);
+        }
+        // Keys that are sent must be right, also where none are asked for.
+        if row.mount() != Mount::Root {
+            codes.extend([C::AppAuthInvalid, C::AppAuthOriginRequired, C::AppAuthOriginDenied]);
         }
         match row.access() {
+            Access::Open if row.mount() != Mount::Root => codes.push(C::AgentNotAllowed),
             Access::Open | Access::Page => {}
             Access::Person => codes.extend(SIGNED_IN),
             Access::Agent => codes.extend(AGENT),
@@ -166,7 +176,8 @@ impl Writer {
         if row.access() != Access::Open {
             codes.push(row.code_when_anonymous());
         }
-        if row.bucket().is_some() {
+        // Who shows too many bad credentials waits, wherever one is looked at.
+        if row.bucket().is_some() || row.access() != Access::Open {
             codes.push(C::RateLimited);
         }
         if row.is_in_organization() {
@@ -196,10 +207,11 @@ impl Writer {
 }
 
 /// What every endpoint for signed-in people may answer.
-const SIGNED_IN: [ErrorCode; 4] = [
+const SIGNED_IN: [ErrorCode; 5] = [
     ErrorCode::Unauthorized,
     ErrorCode::InsufficientScope,
     ErrorCode::AgentNotAllowed,
+    ErrorCode::ApiKeyNotAllowed,
     ErrorCode::OrgNotFound,
 ];
 
@@ -216,6 +228,56 @@ const AGENT: [ErrorCode; 9] = [
     ErrorCode::AgentTokenHeartbeatMissing,
 ];
 
+/// What a request may get before an endpoint is asked, whichever it is for.
+#[derive(Debug)]
+pub struct Early {
+    pub status: StatusCode,
+    pub codes: &'static [&'static str],
+    /// What it is called in the document.
+    name: &'static str,
+}
+
+/// All of them. The gate's own tests hold this list to what it refuses with.
+#[rustfmt::skip]
+pub const EARLY: &[Early] = &[
+    Early { status: StatusCode::BAD_REQUEST, codes: &["BAD_REQUEST"], name: "Malformed" },
+    Early { status: StatusCode::REQUEST_TIMEOUT, codes: &["REQUEST_TIMEOUT"], name: "RequestTimeout" },
+    Early { status: StatusCode::PAYLOAD_TOO_LARGE, codes: &["BODY_TOO_LARGE"], name: "BodyTooLarge" },
+    Early { status: StatusCode::URI_TOO_LONG, codes: &["URI_TOO_LONG"], name: "UriTooLong" },
+    Early { status: StatusCode::EXPECTATION_FAILED, codes: &["EXPECTATION_FAILED"], name: "ExpectationFailed" },
+    Early { status: StatusCode::MISDIRECTED_REQUEST, codes: &["MISDIRECTED_REQUEST"], name: "Misdirected" },
+    Early { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, codes: &["HEADERS_TOO_LARGE"], name: "HeadersTooLarge" },
+    Early { status: StatusCode::SERVICE_UNAVAILABLE, codes: &["GATEWAY_BUSY", "TOO_MANY_AT_ONCE"], name: "Busy" },
+];
+
+const SHARED: &str = "#/components/responses/";
+
+fn early_responses() -> Value {
+    let told = EARLY
+        .iter()
+        .map(|early| (early.name.to_owned(), refusal(early.codes, &refusal_shape(), KeysAsked::Yes)));
+    Value::Object(told.collect())
+}
+
+fn refusal_shape() -> Value {
+    json!({ "$ref": format!("{COMPONENTS}Error") })
+}
+
+fn refusal(codes: &[&str], shape: &Value, keys: KeysAsked) -> Value {
+    let list: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
+    let content = with_page(json!({ "application/json": { "schema": shape } }), keys);
+    json!({ "description": list.join(", "), "content": content })
+}
+
+/// Who comes by a link reads a page.
+fn with_page(mut content: Value, keys: KeysAsked) -> Value {
+    if keys == KeysAsked::No {
+        content["text/html"] = json!({ "schema": { "type": "string" } });
+    }
+    content
+}
+
+/// The codes by their status, and beside them those that any request may get with that status.
 fn by_status(row: &Row, codes: &[ErrorCode]) -> BTreeMap<StatusCode, Vec<&'static str>> {
     let mut grouped: BTreeMap<StatusCode, Vec<&'static str>> = BTreeMap::new();
     let mut add = |status, word| {
@@ -228,11 +290,19 @@ fn by_status(row: &Row, codes: &[ErrorCode]) -> BTreeMap<StatusCode, Vec<&'stati
         match row.wording() {
             None => add(code.status(), code.as_str()),
             Some(wording) => {
-                let (status, word) = (wording.said)(*code);
-                add(status, word);
-                // What cannot be asked for at all keeps our own status.
-                if *code == ErrorCode::ValidationError {
-                    add(code.status(), word);
+                let said = (wording.said)(*code);
+                let besides = (wording.besides)(*code).iter().copied();
+                std::iter::once(said).chain(besides).for_each(|(status, word)| add(status, word));
+            }
+        }
+    }
+    for early in EARLY {
+        // Alone it is told once for all endpoints, unless the words may be another system's.
+        if row.wording().is_some() || grouped.contains_key(&early.status) {
+            let list = grouped.entry(early.status).or_default();
+            for code in early.codes {
+                if !list.contains(code) {
+                    list.push(code);
                 }
             }
         }

@@ -270,6 +270,13 @@ fn the_document_is_whole() {
         for (method, operation) in methods.as_object().unwrap() {
             let responses = operation["responses"].as_object().unwrap();
             assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
+            for early in openapi::EARLY {
+                let told = &responses[early.status.as_str()];
+                let told =
+                    told["$ref"].as_str().map_or(told, |target| document.pointer(&target[1..]).unwrap());
+                let text = told["description"].as_str().unwrap();
+                assert!(early.codes.iter().all(|code| text.contains(code)), "{method} {path} {text}");
+            }
             for alternative in operation["security"].as_array().unwrap() {
                 assert!(alternative.as_object().unwrap().keys().all(|name| schemes.contains_key(name)));
             }
@@ -291,6 +298,18 @@ fn an_operation_says_what_its_row_says() {
     assert!(
         person["delete"]["responses"]["403"]["description"].as_str().unwrap().contains("PERMISSION_REQUIRED")
     );
+    let tells = |of: &Value, status: &str, code: &str| {
+        of["responses"][status]["description"].as_str().is_some_and(|text| text.contains(code))
+    };
+    for (status, code) in [
+        ("400", "BAD_REQUEST"),
+        ("401", "APP_AUTH_INVALID"),
+        ("403", "API_KEY_NOT_ALLOWED"),
+        ("429", "RATE_LIMITED"),
+    ] {
+        assert!(tells(&person["delete"], status, code), "{status} {code}");
+    }
+    assert!(tells(login, "403", "AGENT_NOT_ALLOWED"), "an agent is refused by an open endpoint, too");
     assert_eq!(document["paths"]["/health/"]["get"]["security"], json!([]));
 }
 

@@ -38,6 +38,8 @@ impl fmt::Debug for Asked<'_> {
 pub struct Wording {
     /// The status and the code that stand for one of ours.
     pub said: fn(ErrorCode) -> (StatusCode, &'static str),
+    /// What else one of ours may become, as what was asked and refused decides.
+    pub besides: fn(ErrorCode) -> &'static [(StatusCode, &'static str)],
     /// The status and body that stand for the body of one of our refusals.
     pub body: fn(StatusCode, &Value, &Asked<'_>) -> (StatusCode, Value),
     /// The shape of that body.
@@ -75,6 +77,10 @@ mod tests {
         (StatusCode::IM_A_TEAPOT, code.as_str())
     }
 
+    fn besides(_: ErrorCode) -> &'static [(StatusCode, &'static str)] {
+        &[]
+    }
+
     fn body(_: StatusCode, own: &Value, asked: &Asked<'_>) -> (StatusCode, Value) {
         (StatusCode::IM_A_TEAPOT, json!({ "why": own["code"], "where": asked.path }))
     }
@@ -85,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_again_with_its_headers_and_an_answer_is_left_alone() {
-        let wording = Wording { said, body, schema };
+        let wording = Wording { said, besides, body, schema };
         let now = Timestamp::from_millis(0);
         let asked = Asked { method: &Method::GET, path: "/a", request_id: "r", bearer: Some("secret"), now };
         let refused = ApiError::new(ErrorCode::RateLimited).retry_after(std::time::Duration::from_secs(9));

@@ -54,7 +54,7 @@ use steady::SteadyClock;
 
 pub use assemble::operate;
 pub use bridge::rules;
-pub use endpoints::{document, permissions_asked};
+pub use endpoints::{document, permissions_asked, public};
 pub use signal::run;
 
 /// Bytes a second that a request's body must bring on average.

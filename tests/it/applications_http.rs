@@ -99,6 +99,12 @@ async fn the_contracts_example_is_answered_field_by_field() {
     assert_eq!(off["application"]["is_active"], false);
     let on = scene.call("PUT", &path, json!({"is_active": true})).await.json();
     assert_eq!(on["is_active"], true);
+    for (method, body) in
+        [("PUT", json!({"is_active": true})), ("PUT", json!({})), ("PATCH", json!({"is_active": true}))]
+    {
+        let same = scene.call(method, &path, body.clone()).await;
+        assert_eq!(same.status, 200, "{method} {body}, as it is already: {}", same.text());
+    }
     let gone = scene.call("DELETE", &path, Value::Null).await;
     assert_eq!(gone.json(), json!({"message": "Application \"Mobile 2\" deleted successfully"}));
     let again = scene.call("DELETE", &path, Value::Null).await;

@@ -109,3 +109,10 @@ fn a_wrong_word_and_a_machine_without_rust_are_told() {
     let bare = Machine::with(&["make"]).need(&["build"], &[("YES", "1")]);
     assert!(bare.code == Some(1) && bare.err.contains("Missing: Rust"), "{bare:?}");
 }
+
+#[test]
+fn what_calls_the_api_by_its_document_needs_an_environment_of_python() {
+    let told = Machine::with(&["cargo"]).need(&["conformance"], &[("YES", "1")]);
+    assert_eq!((told.code, told.installed.as_str()), (Some(1), ""), "not Debian: {told:?}");
+    assert!(told.err.contains("Missing: python3-venv"), "{told:?}");
+}

@@ -15,7 +15,7 @@ use crate::http::fields::{NOT_OFFERED, WHOLE};
 use crate::http::{ApiError, Asked, ErrorCode, Wording};
 
 /// How refusals are worded.
-pub(super) const WORDING: Wording = Wording { said, body, schema };
+pub(super) const WORDING: Wording = Wording { said, besides, body, schema };
 
 /// What a client reads.
 #[derive(Serialize, JsonSchema)]
@@ -77,12 +77,22 @@ pub(super) fn said(code: ErrorCode) -> (StatusCode, &'static str) {
         C::InsufficientScope => (StatusCode::FORBIDDEN, "PASSWORD_EXPIRED"),
         C::AccountLocked => (status, "ACCOUNT_LOCKED"),
         C::RateLimited => (status, "RATE_LIMIT_EXCEEDED"),
-        C::PermissionRequired | C::PermissionDenied => (status, "PERMISSION_DENIED"),
+        C::PermissionRequired | C::PermissionDenied | C::ApiKeyNotAllowed => (status, "PERMISSION_DENIED"),
         C::NotFound => (status, "RESOURCE_NOT_FOUND"),
         C::AlreadyLocked | C::NotLocked | C::LastSuperuser | C::LastAdministrator | C::SoleOwner => {
             (StatusCode::CONFLICT, "RESOURCE_CONFLICT")
         }
         other => (status, other.as_str()),
+    }
+}
+
+/// What cannot be asked for at all is 400, and what somebody else has is a conflict.
+const fn besides(code: ErrorCode) -> &'static [(StatusCode, &'static str)] {
+    match code {
+        ErrorCode::ValidationError => {
+            &[(StatusCode::BAD_REQUEST, "VALIDATION_ERROR"), (StatusCode::CONFLICT, "RESOURCE_CONFLICT")]
+        }
+        _ => &[],
     }
 }
 

@@ -75,3 +75,23 @@ fn silence_is_a_503_that_may_be_tried_again() {
     assert!(rejection.headers().iter().any(|(name, _)| name == RETRY_AFTER));
     assert_eq!(rejection.body("r")["retryable"], true);
 }
+
+#[test]
+fn what_comes_before_an_endpoint_is_told_in_the_document() {
+    use crate::http::openapi::EARLY;
+    for rejection in [
+        Rejection::Malformed(Flaw::Target),
+        Rejection::RequestTimeout,
+        Rejection::BodyTooLarge,
+        Rejection::TargetTooLong,
+        Rejection::ExpectationFailed,
+        Rejection::Misdirected,
+        Rejection::HeadTooLarge,
+        Rejection::GatewayBusy,
+        Rejection::TooManyAtOnce,
+    ] {
+        let told = EARLY.iter().find(|early| early.status == rejection.status());
+        assert!(told.is_some_and(|early| early.codes.contains(&rejection.code())), "{rejection:?}");
+    }
+    assert_eq!(EARLY.iter().map(|early| early.codes.len()).sum::<usize>(), 9, "and nothing else is");
+}
