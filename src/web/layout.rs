@@ -114,6 +114,7 @@ fn whole(title: &str, viewer: Option<&Viewer<'_>>, content: &Markup, more: &Mark
                         nav {
                             a href=(super::HOME) { "Approvals" }
                             a href=(super::ACCOUNT) { "Account" }
+                            @if super::admin::is_for(viewer.person) { a href=(super::admin::ADMIN) { "Administration" } }
                         }
                         (who(viewer))
                     }

@@ -1,10 +1,11 @@
-//! Pages for people: logging in, one's own account, and deciding about what agents want to do.
+//! Pages for people: logging in, one's own account, deciding about what agents want to do, and administration.
 //!
 //! Law: no rules here, only calls. Looking at a page changes nothing; what does is a form that our
 //! own page showed to the same session. Nothing that came from outside is written but as text, and
 //! no script runs but the one that asks for passkeys, on the pages that do.
 
 mod account;
+mod admin;
 mod agent;
 mod api_key;
 mod approval;
@@ -55,6 +56,7 @@ pub fn rows() -> Vec<Row> {
     rows.extend(code::rows());
     rows.extend(register::rows());
     rows.extend(reset::rows());
+    rows.extend(admin::rows());
     rows
 }
 

@@ -5,6 +5,8 @@
 #![expect(clippy::large_futures, reason = "a test awaits a handful of futures, not thousands")]
 
 mod account_page;
+mod admin_more_page;
+mod admin_page;
 mod administration;
 mod administration_last;
 mod agent;
@@ -50,6 +52,7 @@ mod bearer;
 mod breach;
 mod browser;
 mod browser_account;
+mod browser_admin;
 mod browser_own;
 mod cli;
 mod chunks;
