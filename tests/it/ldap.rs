@@ -195,7 +195,9 @@ on_one_and_on_two! {
         let all = join_all(tries).await;
         let count = |status: u16| all.iter().filter(|answer| answer.status == status).count();
         // Those that come after the last try that there is, while none of the others is through.
-        assert_eq!(count(200) + count(423) + count(503), 64);
+        let others: Vec<String> =
+            all.iter().filter(|answer| ![200, 423, 503].contains(&answer.status)).map(Answer::text).collect();
+        assert!(others.is_empty(), "{others:?}");
         assert!(count(200) >= 1, "{}", all[0].text());
         assert_eq!(scene.accounts().await.len(), 1);
     }
