@@ -40,7 +40,7 @@ async fn who_registers_gets_an_organization_in_the_same_change_and_who_is_there_
         assert_eq!(trail.iter().filter(|found| *found == code).count(), 1, "{code} in {trail:?}");
     }
     // Nothing of all that is left where a part of it cannot be: here a store that takes no more members.
-    let closed = "CREATE TRIGGER full BEFORE INSERT ON membership BEGIN SELECT RAISE(ABORT, 'full'); END";
+    let closed = "CREATE TRIGGER full BEFORE INSERT ON membership BEGIN SELECT RAISE(ABORT, 'a fault that a test made'); END";
     let write = async |stmt| {
         let mut tx = db.begin().await.unwrap();
         tx.execute(sql(stmt)).await.unwrap();

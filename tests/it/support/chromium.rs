@@ -148,9 +148,22 @@ impl Tab {
                 None => self.hear().await,
             };
             if heard["method"] == "Page.loadEventFired" {
-                return;
+                return self.focused().await;
             }
         }
+    }
+
+    /// Waits until what asks for the focus has it, which it is given with the first picture after loading: what
+    /// is typed before goes nowhere.
+    async fn focused(&mut self) {
+        let is_so = "!document.querySelector('[autofocus]') || document.activeElement.matches('[autofocus]')";
+        for _ in 0..500 {
+            if self.read(is_so).await == true {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("what asks for the focus of the page is not given it");
     }
 
     pub async fn go(&mut self, url: &str) {
