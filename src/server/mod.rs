@@ -201,7 +201,7 @@ fn announce(metrics: &Metrics, loaded: &Loaded) {
 /// [`StartError::Routes`].
 pub fn open_gate(app: &Arc<App>, config: &Arc<Config>) -> Result<Arc<Gate>, StartError> {
     let slices = Arc::new(FromSlices::new(Arc::clone(app)));
-    let built_in = Arc::new(endpoints::public(config));
+    let built_in = Arc::new(public(config));
     let gate = Gate::new(Arc::clone(app), slices, Arc::clone(config), built_in);
     Ok(Arc::new(gate.map_err(|_| StartError::Routes)?))
 }

@@ -103,6 +103,10 @@ pub fn grounds(call: &Call) -> Result<Grounds, ApiError> {
     Ok(Grounds::of(&call.app, subjects))
 }
 
+fn day(call: &Call) -> String {
+    call.app.now().rfc3339().chars().take("2026-11-20".len()).collect()
+}
+
 /// What is looked for, as a file; that it is taken is written down first.
 ///
 /// # Errors
