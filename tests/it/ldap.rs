@@ -143,8 +143,9 @@ on_one_and_on_two! {
                 for _ in 0..10 {
                     scene.enter(name, "wrong").await;
                 }
-                let codes = rows().await.split_off(before);
-                codes.into_iter().map(|row| row.code).collect::<Vec<_>>()
+                // What is written down beside it, of mail that nobody takes, is of nobody's try.
+                let codes = rows().await.split_off(before).into_iter().map(|row| row.code);
+                codes.filter(|code| code != "notice_given_up").collect::<Vec<_>>()
             };
             assert_eq!(written_for("edsger").await, written_for("nobody-else").await);
             let all = format!("{}{}", scene.trail().await, scene.gateway().running.app.metrics.render());

@@ -146,7 +146,8 @@ async fn a_process_that_is_told_to_end_finishes_what_came_before() {
     for one in asking {
         assert!(one.await.expect("every request was answered") > 0);
     }
-    assert!(!events.rest().await.ends_with(b"0\r\n\r\n"), "cut at the deadline, and it shows");
+    let rest = in_time(Duration::from_secs(5), events.rest()).await.expect("the grace ends");
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "cut at the deadline, and it shows");
     assert!(start.elapsed() >= Duration::from_millis(6_900), "not before it: {:?}", start.elapsed());
     assert_eq!(in_time(Duration::from_secs(1), socket.closes()).await, Some(true));
     assert_eq!(gateway.ends_within(Duration::from_secs(4)), Some(0));

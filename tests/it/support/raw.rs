@@ -171,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// Whether the other side closes soon, without another byte: long before it would for want of a request.
     pub async fn closes(&mut self) -> bool {
-        in_time(Duration::from_secs(5), self.closes_within(PATIENCE)).await == Some(true)
+        in_time(Duration::from_secs(3), self.closes_within(PATIENCE)).await == Some(true)
     }
 
     /// Whether the connection ends in time, whatever is still said on it.

@@ -140,32 +140,38 @@ pub async fn until(limit: Duration, what: &str, is_so: impl AsyncFnMut() -> bool
     within((4 * limit).clamp(LEAST, PATIENCE).max(limit), what, is_so).await
 }
 
-/// The same where something is promised within `limit`. A step counts as two at most, however long it was: a
-/// machine that lets nobody go on meanwhile has broken no promise of ours.
+/// The same where something is promised within `limit`. Asking counts as waiting does.
 pub async fn within(limit: Duration, what: &str, mut is_so: impl AsyncFnMut() -> bool) -> Duration {
     let mut counted = Duration::ZERO;
     loop {
-        let begun = Instant::now();
-        if is_so().await {
+        let (is_there, asked) = counted_until(Duration::MAX, is_so()).await;
+        counted += asked;
+        if is_there == Some(true) {
             return counted;
         }
         assert!(counted < limit, "{what}: not within {limit:?}");
-        tokio::time::sleep(STEP).await;
-        counted += begun.elapsed().min(2 * STEP);
+        counted += counted_until(limit, tokio::time::sleep(STEP)).await.1;
     }
+}
+
+/// What comes before so much was counted, and how much it was. A step counts as two at most, however long it was: a
+/// machine that lets nobody go on meanwhile has broken no promise of ours.
+async fn counted_until<T>(limit: Duration, coming: impl Future<Output = T>) -> (Option<T>, Duration) {
+    let (mut coming, mut counted) = (std::pin::pin!(coming), Duration::ZERO);
+    while counted < limit {
+        let begun = Instant::now();
+        let there = tokio::time::timeout(STEP, &mut coming).await.ok();
+        counted += begun.elapsed().min(2 * STEP);
+        if there.is_some() {
+            return (there, counted);
+        }
+    }
+    (None, counted)
 }
 
 /// What comes within what is promised; the limit is counted as [`within`] counts.
 pub async fn in_time<T>(limit: Duration, coming: impl Future<Output = T>) -> Option<T> {
-    let (mut coming, mut counted) = (std::pin::pin!(coming), Duration::ZERO);
-    while counted < limit {
-        let begun = Instant::now();
-        if let Ok(there) = tokio::time::timeout(STEP, &mut coming).await {
-            return Some(there);
-        }
-        counted += begun.elapsed().min(2 * STEP);
-    }
-    None
+    counted_until(limit, coming).await.0
 }
 
 /// The best of several tries takes less than `limit`: what a machine that has other work adds to some of them is
