@@ -18,6 +18,7 @@ use crate::support::raw::{Answer, exchange};
 
 const YAML: &str = "applications: { required: nowhere }
 accounts: { staff_second_factor: required }
+login: { magic_link: { targets: ['https://app.example.com/enter'] } }
 api: { profiles: [ { use: auth-system, prefix: /compat } ] }
 permissions: [ { code: reports.read } ]
 ";
@@ -284,8 +285,8 @@ fn the_matrix_can_fail() {
         body: json!({ "code": code }).to_string().into_bytes(),
     };
     let bearer = Some("Bearer realm=\"portcullis\"");
-    let (me, health) = (row("/me/"), row("/api/v1/health/"));
-    assert!(problem(me, Who::Nobody, &answer(401, "AUTH_REQUIRED", bearer)).is_none());
+    let (own, health) = (row("/sessions/"), row("/api/v1/health/"));
+    assert!(problem(own, Who::Nobody, &answer(401, "AUTH_REQUIRED", bearer)).is_none());
     for (who, wrong) in [
         (Who::Nobody, answer(200, "", None)),
         (Who::Nobody, answer(401, "AUTH_REQUIRED", None)),
@@ -297,7 +298,7 @@ fn the_matrix_can_fail() {
         (Who::Agent, answer(200, "", None)),
         (Who::SettingUp, answer(200, "", None)),
     ] {
-        assert!(problem(me, who, &wrong).is_some(), "{who:?} {wrong:?}");
+        assert!(problem(own, who, &wrong).is_some(), "{who:?} {wrong:?}");
     }
     assert!(problem(health, Who::Nobody, &answer(401, "AUTH_REQUIRED", bearer)).is_some());
     let users = row("/admin/users/");
