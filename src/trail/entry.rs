@@ -44,6 +44,8 @@ pub(super) struct Entry {
     details: Value,
     /// RFC 3339, UTC.
     created_at: String,
+    /// `changes`, or `data_plane`: a decision about a request.
+    stream: &'static str,
 }
 
 impl Entry {
@@ -73,12 +75,13 @@ impl Entry {
             application_name: application.map(|(_, name)| name.clone()),
             details: detail.clone(),
             created_at: row.happened_at.rfc3339(),
+            stream: row.stream.name(),
         }
     }
 }
 
 /// What the columns of an exported trail are called: as the fields of the wire are.
-pub(super) const COLUMNS: [&str; 18] = [
+pub(super) const COLUMNS: [&str; 19] = [
     "id",
     "created_at",
     "action",
@@ -97,6 +100,7 @@ pub(super) const COLUMNS: [&str; 18] = [
     "application",
     "application_name",
     "details",
+    "stream",
 ];
 
 /// What stands in one column of one row.
@@ -133,6 +137,7 @@ impl Entry {
             } else {
                 Cell::Text(Cow::Owned(self.details.to_string()))
             },
+            Cell::Text(Cow::Borrowed(self.stream)),
         ]
     }
 }
