@@ -48,7 +48,9 @@ pub async fn rungs(app: &App, site: Id, ladder: &[Code]) -> Result<Vec<Rung>, Er
             let ids = rbac::holders_on(db, site, &role, after, PIECE).await?;
             let fresh: Vec<Id> = ids.iter().copied().filter(|id| !counted.contains(id)).collect();
             let people = if fresh.is_empty() { Vec::new() } else { account::by_ids(db, &fresh).await? };
-            people.iter().for_each(|own| rung.count(own, now));
+            for own in &people {
+                rung.count(own, now);
+            }
             counted.extend(fresh);
             after = ids.last().copied();
             if u32::try_from(ids.len()).is_ok_and(|read| read < PIECE) {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::codes::{Post, text_of};
 use crate::on_one_and_on_two;
-use crate::support::people::{PASSWORD, TRUSTING, User, elsewhere, permission, request};
+use crate::support::people::{PASSWORD, TRUSTING, User, elsewhere, permission, request, role};
 use crate::support::raw::{Answer, exchange};
 use crate::support::replica::until;
 use crate::support::{Gateway, Replicas};
@@ -143,7 +143,7 @@ on_one_and_on_two! {
         let replicas = Replicas::on(dialect, &yaml()).await;
         let (here, there) = (&replicas.here, &replicas.there);
         let id = here.account("ann", |new| "Ann".clone_into(&mut new.first_name)).await;
-        here.grant(id, crate::support::people::role("admin2")).await;
+        here.grant(id, role("admin2")).await;
         let body = json!({"email": "Ann@Example.com", "password": PASSWORD});
         let entered = ask(here, None, "POST", "/auth/login", body).await;
         let told = entered.json();
@@ -324,7 +324,7 @@ async fn a_password_is_changed_by_who_knows_it() {
 async fn whoever_must_change_their_password_can_do_that_and_no_more() {
     let gateway = Gateway::start(&yaml()).await;
     let id = gateway.account("ann", |new| new.must_change_password = true).await;
-    gateway.grant(id, crate::support::people::role("admin1")).await;
+    gateway.grant(id, role("admin1")).await;
     let ann = enter_as(&gateway, "ann", id).await;
     let me = ask(&gateway, Some(&ann), "GET", "/auth/me", Value::Null).await.json();
     assert_eq!(me["must_change_password"], true);
@@ -340,7 +340,7 @@ async fn a_forgotten_password_is_set_by_the_link_that_was_sent() {
         Post::start(&format!("{MOUNTED}login: {{ reset: {{ link: 'https://app.example.com/reset' }} }}\n"))
             .await;
     let watcher = enter(&post.gateway, "watcher").await;
-    post.gateway.grant(watcher.id, crate::support::people::permission("dashboard.view")).await;
+    post.gateway.grant(watcher.id, permission("dashboard.view")).await;
     post.gateway.account("ann", |_| {}).await;
     let sent = json!({"message": "Password reset instructions sent to email"});
     for name in ["nobody", "ann"] {

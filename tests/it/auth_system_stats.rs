@@ -61,7 +61,7 @@ async fn story(gateway: &Gateway) -> User {
     let lou = gateway.account("lou", |_| {}).await;
     let lock = json!({"duration_minutes": 60});
     let locked = ok(gateway, &root, "POST", &format!("/users/{lou}/lock"), lock).await;
-    let until = NOON.plus(Duration::from_mins(60)).rfc3339();
+    let until = NOON.plus(Duration::from_hours(1)).rfc3339();
     assert_eq!(locked, json!({"message": "User account locked successfully", "locked_until": until}));
     without_password(gateway, "pen").await;
     let ann = enter(gateway, "ann").await;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::support::gateway::open_to;
-use crate::support::raw::{PATIENCE, get};
+use crate::support::raw::get;
 use crate::support::replica::{at_best, in_time, until};
 use crate::support::upstream::spawn;
 use crate::support::{Act, Client, Gateway, Upstream, exchange};

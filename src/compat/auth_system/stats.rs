@@ -85,6 +85,7 @@ struct Sessions {
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "AuthSystemSecurityCounts")]
+#[expect(clippy::struct_field_names, reason = "that system's words")]
 struct Security {
     failed_logins_today: i64,
     /// By an administrator, or by the rule against guessing.

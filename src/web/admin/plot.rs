@@ -31,7 +31,7 @@ pub(super) struct Days {
     pub(super) id: &'static str,
     pub(super) title: &'static str,
     /// As `2026-11-20`, the oldest first.
-    pub(super) days: Vec<String>,
+    pub(super) dates: Vec<String>,
     pub(super) series: Vec<Series>,
 }
 
@@ -84,12 +84,12 @@ impl Days {
     /// Of all series together: they stand on each other.
     fn most(&self) -> i64 {
         let of_day = |day| (0..self.series.len()).map(|series| self.value(series, day)).sum::<i64>();
-        (0..self.days.len()).map(of_day).max().unwrap_or_default()
+        (0..self.dates.len()).map(of_day).max().unwrap_or_default()
     }
 
     /// What it shows, in a sentence.
     fn said(&self) -> String {
-        let (Some(first), Some(last)) = (self.days.first(), self.days.last()) else {
+        let (Some(first), Some(last)) = (self.dates.first(), self.dates.last()) else {
             return "No days.".to_owned();
         };
         let totals: Vec<String> = (0..self.series.len())
@@ -133,9 +133,9 @@ impl Days {
     fn bars(&self) -> Markup {
         let (top, _) = scale(self.most());
         let high = HIGH - TOP - BOTTOM;
-        let slot = (WIDE - LEFT - RIGHT) / place(self.days.len().max(1));
+        let slot = (WIDE - LEFT - RIGHT) / place(self.dates.len().max(1));
         let mut all = Vec::new();
-        for (day, date) in self.days.iter().enumerate() {
+        for (day, date) in self.dates.iter().enumerate() {
             let mut below = 0;
             for (series, own) in self.series.iter().enumerate() {
                 let value = self.value(series, day);
@@ -164,8 +164,8 @@ impl Days {
     fn ends(&self) -> Markup {
         let y = at(HIGH - 6.0);
         html! {
-            @if let Some(first) = self.days.first() { text.axis x=(at(LEFT)) y=(y) { (text(first)) } }
-            @if let Some(last) = self.days.last() { text class="axis end" x=(at(WIDE - RIGHT)) y=(y) { (text(last)) } }
+            @if let Some(first) = self.dates.first() { text.axis x=(at(LEFT)) y=(y) { (text(first)) } }
+            @if let Some(last) = self.dates.last() { text class="axis end" x=(at(WIDE - RIGHT)) y=(y) { (text(last)) } }
         }
     }
 
@@ -179,7 +179,7 @@ impl Days {
                         caption { (label) }
                         thead { tr { th scope="col" { "Day" } @for own in &self.series { th scope="col" { (own.name) } } } }
                         tbody {
-                            @for (day, date) in self.days.iter().enumerate() {
+                            @for (day, date) in self.dates.iter().enumerate() {
                                 tr {
                                     th scope="row" { (text(date)) }
                                     @for series in 0..self.series.len() { td { (self.value(series, day)) } }
@@ -266,7 +266,7 @@ mod tests {
         let plot = Days {
             id: "logins",
             title: "Logins",
-            days: vec!["2026-11-19".to_owned(), "2026-11-20".to_owned()],
+            dates: vec!["2026-11-19".to_owned(), "2026-11-20".to_owned()],
             series: vec![
                 Series { name: "let in", class: "good", values: vec![3, 4] },
                 Series { name: "turned away", class: "bad", values: vec![0, 6] },
@@ -282,7 +282,7 @@ mod tests {
             !drawn.contains("style=") && !drawn.contains("<script") && !drawn.contains("http"),
             "{drawn}"
         );
-        let empty = Days { id: "none", title: "None", days: Vec::new(), series: Vec::new() };
+        let empty = Days { id: "none", title: "None", dates: Vec::new(), series: Vec::new() };
         assert!(empty.drawn().into_string().contains("No days."));
     }
 

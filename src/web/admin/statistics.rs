@@ -97,7 +97,7 @@ fn plots(overview: &Value) -> Markup {
         value::list(charts, "user_registrations"),
         value::list(charts, "security_events"),
     );
-    let days = |points: &[Value]| -> Vec<String> {
+    let dates = |points: &[Value]| -> Vec<String> {
         points.iter().map(|point| text(point, "date").to_owned()).collect()
     };
     let values = |points: &[Value], name: &str| -> Vec<i64> {
@@ -107,7 +107,7 @@ fn plots(overview: &Value) -> Markup {
         Days {
             id: "logins-by-day",
             title: "Logins",
-            days: days(logins),
+            dates: dates(logins),
             series: vec![
                 Series { name: "let in", class: "good", values: values(logins, "success") },
                 Series { name: "turned away", class: "bad", values: values(logins, "failed") },
@@ -116,13 +116,13 @@ fn plots(overview: &Value) -> Markup {
         Days {
             id: "made-by-day",
             title: "New accounts",
-            days: days(made),
+            dates: dates(made),
             series: vec![Series { name: "new accounts", class: "good", values: values(made, "count") }],
         },
         Days {
             id: "safety-by-day",
             title: "What was suspicious",
-            days: days(safety),
+            dates: dates(safety),
             series: vec![Series { name: "suspicious", class: "bad", values: values(safety, "count") }],
         },
     ];

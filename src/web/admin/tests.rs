@@ -6,7 +6,7 @@ use super::deed::{Sends, Then, Whose};
 use super::field::Kind;
 use super::{ask::Endpoint, deeds, filters, label_of, rows};
 use crate::http::input::Accepts;
-use crate::http::row::Trace;
+use crate::http::row::{Row, Trace};
 use crate::http::shape::Shapes;
 
 /// The fields that an endpoint's reader asks for; none where it reads nothing.
@@ -28,7 +28,7 @@ fn every_deed_is_an_endpoint_and_sends_what_that_reads() {
         let is_named = deed.asks.path.contains("{id}");
         let names = matches!(deed.whose, Whose::Path | Whose::Field(_) | Whose::Within(_));
         assert_eq!(is_named, names, "{}", deed.at);
-        let is_there = deed.asks.row().is_some_and(|row| row.is_in_organization());
+        let is_there = deed.asks.row().is_some_and(Row::is_in_organization);
         assert_eq!(is_there, matches!(deed.whose, Whose::Organization | Whose::Within(_)), "{}", deed.at);
         let has_place = deed.at.contains("{id}");
         assert_eq!(has_place, deed.whose != Whose::Nobody, "{}", deed.at);
