@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use super::{App, store};
-use crate::audit::{self, Actor, Event, Noted, Subject};
+use crate::audit::{self, Actor, Event, Noted, Stream, Subject};
 use crate::base::{Id, Number, Timestamp};
 use crate::store::{Error, Tx};
 
@@ -96,7 +96,7 @@ impl<'a> Change<'a> {
             self.events.iter().flat_map(|noted| noted.event.subjects()).collect();
         let subjects: Vec<Subject> = subjects.into_iter().collect();
         let random = self.app.random.as_ref();
-        let seq = audit::append(&mut self.tx, &self.events, random).await?;
+        let seq = audit::append(&mut self.tx, Stream::Changes, &self.events, random).await?;
         store::record(&mut self.tx, seq, &subjects, self.now).await?;
         self.tx.commit().await?;
         self.app.apply(&subjects, seq).await;

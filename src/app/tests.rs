@@ -11,10 +11,12 @@ use futures::future::join_all;
 
 use super::testing::{NOON, TestApp, With};
 use super::*;
-use crate::audit::{self, AccountEvent, ApplicationEvent, EndReason, How, SessionEvent, SystemEvent};
+use crate::audit::{self, AccountEvent, ApplicationEvent, EndReason, How, SessionEvent, Stream, SystemEvent};
 use crate::on_every_store;
 use crate::store::testing::TestStore;
 use crate::store::{Source as _, sql};
+
+mod data_plane;
 
 fn id(number: u128) -> Id {
     Id::from_u128(number)
@@ -73,7 +75,7 @@ on_every_store! {
         });
         let failed: Vec<_> = join_all(changes).await.into_iter().filter_map(Result::err).collect();
         assert_eq!(failed, []);
-        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().end.seq, 64);
+        assert_eq!(audit::verify(&app.db, &app.seal, Stream::Changes).await.unwrap().end.seq, 64);
         let seqs: Vec<i64> = audit::tail(&app.db, 0, 100).await.unwrap().iter().map(|row| row.seq).collect();
         assert_eq!(seqs, (1..=64).collect::<Vec<_>>());
     }
@@ -85,9 +87,9 @@ on_every_store! {
         change.record(locked(id(1))).await.unwrap();
         drop(change);
         assert_eq!(setting(&app, "ghost").await, None);
-        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().end.seq, 0);
+        assert_eq!(audit::verify(&app.db, &app.seal, Stream::Changes).await.unwrap().end.seq, 0);
         lock(&app, id(2)).await.unwrap();
-        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().end.seq, 1, "the number was not used up");
+        assert_eq!(audit::verify(&app.db, &app.seal, Stream::Changes).await.unwrap().end.seq, 1, "the number was not used up");
     }
 
     async fn what_was_so_already_leaves_no_row_and_what_was_not_leaves_one(store: TestStore) {
@@ -96,11 +98,11 @@ on_every_store! {
         write_setting(&mut silent, "ghost").await.unwrap();
         silent.settle().await.unwrap();
         assert_eq!(setting(&app, "ghost").await, None, "nobody said that it happened");
-        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().end.seq, 0);
+        assert_eq!(audit::verify(&app.db, &app.seal, Stream::Changes).await.unwrap().end.seq, 0);
         let mut told = app.change(Actor::system()).await.unwrap();
         told.record(locked(id(1))).await.unwrap();
         told.settle().await.unwrap();
-        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().end.seq, 1);
+        assert_eq!(audit::verify(&app.db, &app.seal, Stream::Changes).await.unwrap().end.seq, 1);
     }
 
     async fn a_reaction_is_part_of_the_same_change(store: TestStore) {
@@ -222,27 +224,29 @@ on_every_store! {
         let kept_for = Duration::from_hours(24 * 90);
         let overdue = async || overdue_audit(&app, kept_for).await.unwrap();
         assert_eq!(overdue().await, Duration::from_hours(24), "what a gateway tells its operator");
-        let pruned = prune_audit(&app, Actor::command_line(), kept_for).await.unwrap().unwrap();
+        let pruned = prune_audit(&app, Actor::command_line(), kept_for).await.unwrap();
+        let [pruned] = pruned.as_slice() else { panic!("one stream: {pruned:?}") };
         assert_eq!(overdue().await, Duration::ZERO);
         assert_eq!((pruned.seq, pruned.tombstone.from, pruned.tombstone.to.seq), (4, 1, 2));
-        assert_eq!(prune_audit(&app, Actor::command_line(), kept_for).await.unwrap(), None);
+        assert_eq!(prune_audit(&app, Actor::command_line(), kept_for).await.unwrap(), []);
         let rows = audit::tail(&app.db, 0, 10).await.unwrap();
         assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [3, 4]);
         assert_eq!((rows[1].code.as_str(), rows[1].actor_kind.as_str()), ("audit_pruned", "command_line"));
         assert_eq!(rows[1].personal["detail"]["to_seq"], 2);
-        let whole = audit::verify(&app.db, &app.seal).await.unwrap();
+        let whole = audit::verify(&app.db, &app.seal, Stream::Changes).await.unwrap();
         assert_eq!((whole.first, whole.end.seq), (3, 4));
         let buried = whole.tombstone.unwrap();
         assert_eq!((buried.seq, &buried.tombstone), (4, &pruned.tombstone));
-        let stranger = audit::verify(&app.db, &SealKey::from_bytes([8; 32])).await;
+        let stranger = audit::verify(&app.db, &SealKey::from_bytes([8; 32]), Stream::Changes).await;
         let missing = audit::Broken::At { seq: 1, finding: audit::Finding::Missing };
         assert_eq!(stranger, Err(missing), "a tombstone of another key stands for nothing");
         // The tombstone itself leaves with its time, under the next one.
         app.clock.advance(Duration::from_hours(24 * 91));
         lock(&app, id(4)).await.unwrap();
-        let again = prune_audit(&app, Actor::command_line(), kept_for).await.unwrap().unwrap();
+        let again = prune_audit(&app, Actor::command_line(), kept_for).await.unwrap();
+        let [again] = again.as_slice() else { panic!("one stream: {again:?}") };
         assert_eq!((again.seq, again.tombstone.from, again.tombstone.to.seq), (6, 3, 4));
-        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().first, 5);
+        assert_eq!(audit::verify(&app.db, &app.seal, Stream::Changes).await.unwrap().first, 5);
     }
 
     async fn a_prune_that_was_cut_off_leaves_a_whole_chain_and_goes_on(store: TestStore) {
@@ -253,7 +257,7 @@ on_every_store! {
         app.clock.advance(Duration::from_hours(24 * 91));
         let kept_for = Duration::from_hours(24 * 90);
         // What a process leaves that is killed after the tombstone, or between two pieces.
-        let to = audit::last_before(&app.db, app.now().minus(kept_for)).await.unwrap().unwrap();
+        let to = audit::last_before(&app.db, Stream::Changes, app.now().minus(kept_for)).await.unwrap().unwrap();
         let tombstone = audit::Tombstone::new(&app.seal, 1, to.clone(), app.now().minus(kept_for));
         let mut change = app.change(Actor::command_line()).await.unwrap();
         let signed = tombstone.to_string();
@@ -261,14 +265,14 @@ on_every_store! {
         change.record(event).await.unwrap();
         change.commit().await.unwrap();
         for first in [1, 2] {
-            assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().first, first);
+            assert_eq!(audit::verify(&app.db, &app.seal, Stream::Changes).await.unwrap().first, first);
             let mut tx = app.db.begin().await.unwrap();
             tx.execute(sql("DELETE FROM audit_personal WHERE seq = ?").bind(first)).await.unwrap();
             tx.execute(sql("DELETE FROM audit WHERE seq = ?").bind(first)).await.unwrap();
             tx.commit().await.unwrap();
         }
-        assert_eq!(prune_audit(&app, Actor::command_line(), kept_for).await.unwrap(), None);
-        let whole = audit::verify(&app.db, &app.seal).await.unwrap();
+        assert_eq!(prune_audit(&app, Actor::command_line(), kept_for).await.unwrap(), []);
+        let whole = audit::verify(&app.db, &app.seal, Stream::Changes).await.unwrap();
         assert_eq!((whole.first, whole.end.seq), (4, 4), "the rest of it went");
     }
 
@@ -278,11 +282,11 @@ on_every_store! {
         lock(&app, id(1)).await.unwrap();
         app.clock.advance(days(91));
         lock(&app, id(2)).await.unwrap();
-        assert!(prune_audit(&app, Actor::command_line(), days(90)).await.unwrap().is_some());
+        assert!(!prune_audit(&app, Actor::command_line(), days(90)).await.unwrap().is_empty());
         // A gateway has the key that signs, and may add rows: it says that all of them were old.
         app.clock.advance(days(50));
         lock(&app, id(3)).await.unwrap();
-        let to = audit::head(&app.db).await.unwrap();
+        let to = audit::head(&app.db, Stream::Changes).await.unwrap();
         let forged = audit::Tombstone::new(&app.seal, 2, to.clone(), app.now());
         let mut change = app.change(Actor::system()).await.unwrap();
         let (to_seq, signed) = (to.seq, forged.to_string());
@@ -293,12 +297,12 @@ on_every_store! {
         let left = async || -> Vec<i64> {
             audit::tail(&app.db, 0, 10).await.unwrap().iter().map(|row| row.seq).collect()
         };
-        assert_eq!(prune_audit(&app, Actor::command_line(), days(90)).await.unwrap(), None);
+        assert_eq!(prune_audit(&app, Actor::command_line(), days(90)).await.unwrap(), []);
         assert_eq!(left().await, [2, 3, 4, 5], "nothing of it was old");
         app.clock.advance(days(50));
-        assert_eq!(prune_audit(&app, Actor::command_line(), days(90)).await.unwrap(), None);
+        assert_eq!(prune_audit(&app, Actor::command_line(), days(90)).await.unwrap(), []);
         assert_eq!(left().await, [4, 5], "what is old by its own time goes");
-        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().first, 4);
+        assert_eq!(audit::verify(&app.db, &app.seal, Stream::Changes).await.unwrap().first, 4);
     }
 
     async fn nothing_that_was_changed_is_buried(store: TestStore) {
@@ -312,7 +316,7 @@ on_every_store! {
         app.clock.advance(Duration::from_hours(24 * 91));
         let refused = prune_audit(&app, Actor::command_line(), Duration::from_hours(24 * 90)).await;
         assert_eq!(refused, Err(audit::Broken::At { seq: 2, finding: audit::Finding::Changed }));
-        assert_eq!(audit::head(&app.db).await.unwrap().seq, 3, "nothing was signed and nothing went");
+        assert_eq!(audit::head(&app.db, Stream::Changes).await.unwrap().seq, 3, "nothing was signed and nothing went");
     }
 }
 
@@ -362,7 +366,7 @@ async fn a_failed_commit_changes_nothing_in_memory() {
     change.tx().execute(blocked).await.unwrap();
     assert!(change.commit().await.is_err());
     assert_eq!(app.epochs.of(Subject::Application(id(1))), before);
-    assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().end.seq, 0);
+    assert_eq!(audit::verify(&app.db, &app.seal, Stream::Changes).await.unwrap().end.seq, 0);
 }
 
 static HAS_BEGUN: tokio::sync::Notify = tokio::sync::Notify::const_new();

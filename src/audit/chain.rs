@@ -1,8 +1,8 @@
-//! The chain: every row holds the hash of the row before it.
+//! The chains: every row holds the hash of the row before it in its stream.
 //!
-//! Law: numbers are gapless and given in the order of commits, because whoever commits holds the
-//! one counter row from its first audit row to COMMIT. That row is the last lock a change takes,
-//! so two changes never wait for each other in a circle because of it.
+//! Law: numbers of a stream are gapless and given in the order of commits, because whoever commits holds the
+//! stream's one counter row from its first audit row to COMMIT. That row is the last lock a change takes, and no
+//! transaction takes both, so two never wait for each other in a circle because of it.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::store::{self, NewRow};
+use super::stream::Stream;
 use super::{Actor, Event, SignedHead, Tombstone};
 use crate::base::{Random, Timestamp};
 use crate::crypto::digest::{hex, sha256_hex};
@@ -73,7 +74,9 @@ pub enum Broken {
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::At { seq, finding } => write!(f, "audit row {seq} {finding}"),
+            Self::At { seq, finding } => {
+                write!(f, "audit row {seq} of the {} {finding}", Stream::of(*seq))
+            }
             Self::Store(cause) => cause.fmt(f),
         }
     }
@@ -95,18 +98,33 @@ pub struct Noted {
     pub event: Event,
 }
 
-/// Numbers, hashes and writes the rows of a change; the number of the last one, which is the
-/// change's own. Called by `app::Change` alone, as the last thing before COMMIT.
-pub async fn append(tx: &mut Tx, events: &[Noted], random: &dyn Random) -> Result<i64, Error> {
+/// Numbers, hashes and writes rows of a stream; the number of the last one, which is a change's own. Called by
+/// `app` alone, as the last thing before COMMIT.
+pub async fn append(
+    tx: &mut Tx,
+    stream: Stream,
+    events: &[Noted],
+    random: &dyn Random,
+) -> Result<i64, Error> {
+    if let Some(stray) = events.iter().find(|noted| !noted.event.fits(stream)) {
+        let cause = format!("`{}` does not belong into the stream of the {stream}", stray.event.code());
+        return Err(Error::Broken { cause });
+    }
     let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-    let head = store::take_numbers(tx, count).await?;
+    let head = store::take_numbers(tx, stream, count).await?;
+    let first = head.seq - count + 1;
+    // Somebody has moved the counter: a number of the other stream would make the row one of it.
+    if first < stream.first() || head.seq >= stream.ceiling() {
+        let cause = format!("the counter of the {stream} says {}, which is none of its numbers", head.seq);
+        return Err(Error::Broken { cause });
+    }
     let mut rows: Vec<NewRow> = Vec::with_capacity(events.len());
-    for (noted, seq) in events.iter().zip(head.seq - count + 1..) {
+    for (noted, seq) in events.iter().zip(first..) {
         let before = rows.last().map_or(&head.hash, |row| &row.hash).clone();
         rows.push(new_row(noted, seq, before, random));
     }
     store::insert(tx, &rows).await?;
-    store::set_head(tx, rows.last().map_or(&head.hash, |row| &row.hash)).await?;
+    store::set_head(tx, stream, rows.last().map_or(&head.hash, |row| &row.hash)).await?;
     Ok(head.seq)
 }
 
@@ -180,7 +198,8 @@ impl NewRow {
 /// A chain that holds together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Whole {
-    /// The number of the first row that is there; 1 where none was pruned, and where there are none.
+    pub stream: Stream,
+    /// The number of the first row that is there; the stream's first where none was pruned, and where there are none.
     pub first: i64,
     pub end: Head,
     /// What stands for the rows before the first one.
@@ -201,54 +220,57 @@ pub struct Buried {
     pub tombstone: Tombstone,
 }
 
-/// Reads the whole chain and checks every link. What was pruned by its age is not missed: a row of the
-/// chain holds a tombstone, signed with the seal key, that says up to which one. While a prune is under way
+/// Reads the whole chain of a stream and checks every link. What was pruned by its age is not missed: a row of the
+/// same chain holds a tombstone, signed with the seal key, that says up to which one. While a prune is under way
 /// some of the rows that it names are still there, and have to be what they were.
-pub async fn verify(mut source: impl Source, seal: &SealKey) -> Result<Whole, Broken> {
+pub async fn verify(mut source: impl Source, seal: &SealKey, stream: Stream) -> Result<Whole, Broken> {
     for _ in 0..PRUNES {
-        let begun = store::first(&mut source).await?;
-        let judged = look_through(&mut source, seal).await;
+        let begun = store::first(&mut source, stream).await?;
+        let judged = look_through(&mut source, seal, stream).await;
         let is_missed = matches!(judged, Err(Broken::At { finding: Finding::Missing, .. }));
         // Where the trail begins elsewhere now, a prune may have taken it while we read.
-        if !is_missed || store::first(&mut source).await? == begun {
+        if !is_missed || store::first(&mut source, stream).await? == begun {
             return judged;
         }
     }
-    look_through(source, seal).await
+    look_through(source, seal, stream).await
 }
 
-async fn look_through(mut source: impl Source, seal: &SealKey) -> Result<Whole, Broken> {
-    let head = store::head(&mut source).await?;
+async fn look_through(mut source: impl Source, seal: &SealKey, stream: Stream) -> Result<Whole, Broken> {
+    let head = store::head(&mut source, stream).await?;
     let (mut beginning, mut last): (Option<Beginning>, Option<Head>) = (None, None);
     loop {
-        let after = last.as_ref().map_or(0, |last| last.seq);
-        let rows = store::links(&mut source, after, PAGE).await?;
+        let after = last.as_ref().map_or(stream.floor(), |last| last.seq);
+        let rows = store::links(&mut source, stream, after, PAGE).await?;
         if rows.is_empty() {
             break;
         }
         for row in rows {
-            if let Some(finding) = wrong(&row, last.as_ref()) {
-                let seq = if finding == Finding::Missing { after_of(last.as_ref()) } else { row.seq };
-                return Err(Broken::At { seq, finding });
+            if let Some(finding) = wrong(&row, stream, last.as_ref()) {
+                // A number is missing only behind another one.
+                let after = last.as_ref().filter(|_| finding == Finding::Missing);
+                return Err(Broken::At { seq: after.map_or(row.seq, |last| last.seq + 1), finding });
             }
-            let beginning = beginning.get_or_insert_with(|| Beginning::at(&row));
-            if let Some(tombstone) = buried(seal, &row) {
+            let beginning = beginning.get_or_insert_with(|| Beginning::at(&row, stream));
+            if let Some(tombstone) = buried(seal, stream, &row) {
                 beginning.account(&mut source, tombstone).await?;
             }
             last = Some(Head { seq: row.seq, hash: row.hash });
         }
     }
-    let (first, tombstone) = beginning.map_or(Ok((1, None)), Beginning::judged)?;
-    // Rows that were committed while we read are fine; a tail that is gone is not.
-    let last = last.unwrap_or(Head { seq: 0, hash: String::new() });
-    if last.seq < head.seq || (last.seq == head.seq && last.hash != head.hash) {
+    let (first, tombstone) = beginning.map_or(Ok((stream.first(), None)), Beginning::judged)?;
+    // Rows that were committed while we read are fine; a tail that is gone is not, nor a counter of the other stream.
+    let last = last.unwrap_or(Head { seq: stream.floor(), hash: String::new() });
+    let is_elsewhere = Stream::of(head.seq) != stream;
+    if is_elsewhere || last.seq < head.seq || (last.seq == head.seq && last.hash != head.hash) {
         return Err(Broken::At { seq: last.seq + 1, finding: Finding::Missing });
     }
-    Ok(Whole { first, end: last, tombstone })
+    Ok(Whole { stream, first, end: last, tombstone })
 }
 
 /// The first row that is there, and what is said of those before it.
 struct Beginning {
+    stream: Stream,
     first: i64,
     prev_hash: String,
     tombstone: Option<Buried>,
@@ -257,8 +279,9 @@ struct Beginning {
 }
 
 impl Beginning {
-    fn at(row: &store::Link) -> Self {
-        Self { first: row.seq, prev_hash: row.prev_hash.clone(), tombstone: None, reached: 0 }
+    fn at(row: &store::Link, stream: Stream) -> Self {
+        let (first, prev_hash) = (row.seq, row.prev_hash.clone());
+        Self { stream, first, prev_hash, tombstone: None, reached: stream.floor() }
     }
 
     /// Takes a tombstone that accounts for every row before the first one.
@@ -270,30 +293,34 @@ impl Beginning {
             -1 => Some(self.prev_hash.clone()),
             0.. => store::hash_of(source, to.seq).await?,
         };
-        if self.first > 1 && hash.as_ref() == Some(&to.hash) {
+        if self.first > self.stream.first() && hash.as_ref() == Some(&to.hash) {
             self.tombstone = Some(buried);
         }
         Ok(())
     }
 
     fn judged(self) -> Result<(i64, Option<Buried>), Broken> {
-        let Self { first, tombstone, reached, .. } = self;
-        if first > 1 && tombstone.is_none() {
+        let Self { stream, first, tombstone, reached, .. } = self;
+        if first > stream.first() && tombstone.is_none() {
             // Where more is gone than was pruned, the first row that should be there is the one after that.
-            let seq = if reached < first - 1 { reached + 1 } else { 1 };
+            let seq = if reached < first - 1 { reached + 1 } else { stream.first() };
             return Err(Broken::At { seq, finding: Finding::Missing });
         }
         Ok((first, tombstone))
     }
 }
 
-/// The tombstone that a row holds, if it is one that was signed with this key.
-fn buried(seal: &SealKey, row: &store::Link) -> Option<Buried> {
+/// The tombstone that a row holds, if it is one that was signed with this key for rows of this stream: whoever may
+/// write to the store can put one of the other stream here.
+fn buried(seal: &SealKey, stream: Stream, row: &store::Link) -> Option<Buried> {
     if row.code != PRUNED {
         return None;
     }
     let content: Value = serde_json::from_str(row.content.as_deref()?).ok()?;
     let tombstone = Tombstone::read(seal, content["detail"]["signed"].as_str()?).ok()?;
+    if Stream::of(tombstone.from) != stream || Stream::of(tombstone.to.seq) != stream {
+        return None;
+    }
     Some(Buried { seq: row.seq, tombstone })
 }
 
@@ -306,7 +333,7 @@ pub enum Kept {
     Pruned,
 }
 
-/// Whether a chain that was found whole still is the one that ended like this at some time. What was written
+/// Whether a chain that was found whole still is the one of its stream that ended like this at some time. What was written
 /// before `pruned_before` may have been pruned.
 pub async fn kept(
     source: impl Source,
@@ -315,6 +342,11 @@ pub async fn kept(
     pruned_before: Timestamp,
 ) -> Result<Kept, Broken> {
     let SignedHead { head: vouched, written_at, .. } = vouched;
+    if Stream::of(vouched.seq) != whole.stream {
+        // It says nothing of this chain, so it must not be taken for an answer.
+        let cause = format!("a head of the {} is none of the {}", Stream::of(vouched.seq), whole.stream);
+        return Err(Broken::Store(Error::Broken { cause }));
+    }
     if vouched.seq > whole.end.seq {
         return Err(Broken::At { seq: whole.end.seq + 1, finding: Finding::Missing });
     }
@@ -322,23 +354,26 @@ pub async fn kept(
         Some(hash) if hash == vouched.hash => Ok(Kept::Yes),
         Some(_) => Err(Broken::At { seq: vouched.seq, finding: Finding::Rewritten }),
         // The chain is whole, so what is not in it was pruned; nothing at all was vouched for as such.
-        None if vouched.seq == 0 => Ok(Kept::Yes),
+        None if vouched.seq == whole.stream.floor() => Ok(Kept::Yes),
         None if *written_at < pruned_before && whole.buried_before(*written_at) => Ok(Kept::Pruned),
         // Whoever can write everything can say that it was pruned; that it was not yet time they cannot change.
         None => Err(Broken::At { seq: vouched.seq, finding: Finding::Missing }),
     }
 }
 
-/// Where the chain ends now and when that row was written, both taken from a row that is what was hashed and
+/// Where the chain of a stream ends now and when that row was written, both taken from a row that is what was hashed and
 /// is not much older than the one before it: whoever may write to the store could otherwise have any time
 /// signed, and have the row taken for one whose time is over.
-pub(super) async fn end(mut source: impl Source) -> Result<(Head, Timestamp), Broken> {
-    let head = store::head(&mut source).await?;
-    if head.seq == 0 {
+pub(super) async fn end(mut source: impl Source, stream: Stream) -> Result<(Head, Timestamp), Broken> {
+    let head = store::head(&mut source, stream).await?;
+    if head.seq == stream.floor() {
         return Ok((head, Timestamp::from_millis(0)));
     }
+    if Stream::of(head.seq) != stream {
+        return Err(Broken::At { seq: stream.first(), finding: Finding::Missing });
+    }
     // What was committed since is behind these; the one before may have been pruned.
-    let rows = store::links(source, head.seq - 2, 2).await?;
+    let rows = store::links(source, stream, head.seq - 2, 2).await?;
     let at = |finding| Broken::At { seq: head.seq, finding };
     let row = rows.iter().find(|row| row.seq == head.seq).ok_or(at(Finding::Missing))?;
     if row.hash != head.hash {
@@ -355,15 +390,11 @@ pub(super) async fn end(mut source: impl Source) -> Result<(Head, Timestamp), Br
     }
 }
 
-fn after_of(last: Option<&Head>) -> i64 {
-    last.map_or(1, |last| last.seq + 1)
-}
-
-fn wrong(row: &store::Link, last: Option<&Head>) -> Option<Finding> {
+fn wrong(row: &store::Link, stream: Stream, last: Option<&Head>) -> Option<Finding> {
     match last {
         Some(last) if row.seq != last.seq + 1 => return Some(Finding::Missing),
         Some(last) if row.prev_hash != last.hash => return Some(Finding::Unlinked),
-        None if row.seq == 1 && !row.prev_hash.is_empty() => return Some(Finding::Unlinked),
+        None if row.seq == stream.first() && !row.prev_hash.is_empty() => return Some(Finding::Unlinked),
         _ => {}
     }
     wrong_in_itself(row)

@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::chain::Head;
+use super::find::latest_first;
+use super::stream::Stream;
 use crate::base::{Id, Timestamp};
 use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
 
@@ -37,7 +39,7 @@ pub(super) struct NewRow {
 
 /// A row of the chain with what lies beside it, for checking.
 #[derive(FromRow)]
-pub(super) struct Link {
+pub(in crate::audit) struct Link {
     pub seq: i64,
     pub happened_at: Timestamp,
     pub code: String,
@@ -92,6 +94,7 @@ impl Link {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     pub seq: i64,
+    pub stream: Stream,
     pub happened_at: Timestamp,
     pub code: String,
     pub site: Id,
@@ -112,6 +115,7 @@ impl From<Link> for Row {
         let personal = link.content.as_deref().and_then(|text| serde_json::from_str(text).ok());
         Self {
             seq: link.seq,
+            stream: Stream::of(link.seq),
             happened_at: link.happened_at,
             code: link.code,
             site: link.site_id,
@@ -133,20 +137,22 @@ struct Counter {
     last_hash: String,
 }
 
-/// Takes the counter row and the next `count` numbers; the last of them, and the hash so far.
-pub(super) async fn take_numbers(tx: &mut Tx, count: i64) -> Result<Head, Error> {
-    tx.execute(sql("UPDATE change_counter SET last_seq = last_seq + ? WHERE id = 1").bind(count)).await?;
-    head(tx).await
+/// Takes the counter row of a stream and the next `count` numbers; the last of them, and the hash so far.
+pub(super) async fn take_numbers(tx: &mut Tx, stream: Stream, count: i64) -> Result<Head, Error> {
+    let take = sql("UPDATE change_counter SET last_seq = last_seq + ? WHERE id = ?");
+    tx.execute(take.bind(count).bind(stream.counter())).await?;
+    head(tx, stream).await
 }
 
-pub(super) async fn set_head(tx: &mut Tx, hash: &str) -> Result<(), Error> {
-    tx.execute(sql("UPDATE change_counter SET last_hash = ? WHERE id = 1").bind(hash)).await.map(drop)
+pub(super) async fn set_head(tx: &mut Tx, stream: Stream, hash: &str) -> Result<(), Error> {
+    let set = sql("UPDATE change_counter SET last_hash = ? WHERE id = ?");
+    tx.execute(set.bind(hash).bind(stream.counter())).await.map(drop)
 }
 
-/// Where the chain ends.
-pub async fn head(mut source: impl Source) -> Result<Head, Error> {
-    let counter: Counter =
-        source.one(sql("SELECT last_seq, last_hash FROM change_counter WHERE id = 1")).await?;
+/// Where a chain ends.
+pub async fn head(mut source: impl Source, stream: Stream) -> Result<Head, Error> {
+    let counter = sql("SELECT last_seq, last_hash FROM change_counter WHERE id = ?");
+    let counter: Counter = source.one(counter.bind(stream.counter())).await?;
     Ok(Head { seq: counter.last_seq, hash: counter.last_hash })
 }
 
@@ -196,20 +202,28 @@ pub(super) async fn hash_of(mut source: impl Source, seq: i64) -> Result<Option<
     Ok(row.map(|(hash,)| hash))
 }
 
-fn select() -> Stmt {
+pub(in crate::audit) fn select() -> Stmt {
     sql("SELECT a.seq, a.happened_at, a.code, a.site_id, a.actor_kind, a.actor_id, a.account_id, \
          a.organization_id, a.application_id, a.request_id, a.digest, a.prev_hash, a.hash, p.salt, p.content, \
          p.address, p.trace, (SELECT deleted_at FROM account WHERE account.id = a.account_id) AS erased_at \
          FROM audit a LEFT JOIN audit_personal p ON p.seq = a.seq")
 }
 
-pub(super) async fn links(mut source: impl Source, after: i64, limit: u32) -> Result<Vec<Link>, Error> {
-    source.all(select().push("WHERE a.seq > ? ORDER BY a.seq LIMIT ?").bind(after).bind(limit)).await
+/// The next rows of a stream after one of its numbers.
+pub(super) async fn links(
+    mut source: impl Source,
+    stream: Stream,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Link>, Error> {
+    let stmt = select().push("WHERE a.seq > ? AND a.seq < ?").bind(after).bind(stream.ceiling());
+    source.all(stmt.push("ORDER BY a.seq LIMIT ?").bind(limit)).await
 }
 
 /// Which rows somebody looks for; what is `None` may be anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sought {
+    pub stream: Option<Stream>,
     pub code: Option<String>,
     /// The account that a row is about.
     pub account: Option<Id>,
@@ -219,148 +233,19 @@ pub struct Sought {
 }
 
 impl Sought {
-    fn after(&self, seq: i64) -> Stmt {
-        self.narrow(select().push("WHERE a.seq > ?").bind(seq))
-    }
-
-    fn narrow(&self, stmt: Stmt) -> Stmt {
-        stmt.and_if(self.code.as_deref(), "a.code = ?")
+    fn after(&self, stmt: Stmt, seq: i64) -> Stmt {
+        let floor = self.stream.map_or(0, Stream::floor);
+        stmt.push("WHERE a.seq > ?")
+            .bind(seq.max(floor))
+            .and_if(self.stream.map(Stream::ceiling), "a.seq < ?")
+            .and_if(self.code.as_deref(), "a.code = ?")
             .and_if(self.account, "a.account_id = ?")
             .and_if(self.request_id.as_deref(), "a.request_id = ?")
             .and_if(self.trace.as_deref(), "p.trace = ?")
     }
 }
 
-/// What those who watch over a site look for; what is absent may be anything.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Search {
-    /// Any of these.
-    pub codes: Vec<String>,
-    /// The account that a row is about.
-    pub account: Option<Id>,
-    /// Whom a row is about, or who did it.
-    pub concerning: Option<Id>,
-    pub about: Option<About>,
-    /// The agent token that did it.
-    pub agent: Option<Id>,
-    pub organization: Option<Id>,
-    pub application: Option<Id>,
-    pub address: Option<String>,
-    pub request_id: Option<String>,
-    pub trace: Option<String>,
-    pub since: Option<Timestamp>,
-    pub until: Option<Timestamp>,
-    /// Only rows before this number.
-    pub before: Option<i64>,
-}
-
-impl Search {
-    fn narrow(&self, stmt: Stmt, site: Id) -> Stmt {
-        let mut stmt = stmt.push("WHERE a.site_id = ?").bind(site);
-        if !self.codes.is_empty() {
-            stmt = stmt.push("AND a.code IN").list(self.codes.iter().map(String::as_str));
-        }
-        if self.agent.is_some() {
-            stmt = stmt.push("AND a.actor_kind = 'agent'");
-        }
-        if let Some(id) = self.concerning {
-            stmt = stmt.push("AND (a.account_id = ?").bind(id).push("OR a.actor_id = ?)").bind(id);
-        }
-        if let Some(about) = self.about {
-            stmt = stmt.push(about.piece());
-        }
-        stmt.and_if(self.account, "a.account_id = ?")
-            .and_if(self.agent, "a.actor_id = ?")
-            .and_if(self.organization, "a.organization_id = ?")
-            .and_if(self.application, "a.application_id = ?")
-            .and_if(self.address.as_deref(), "p.address = ?")
-            .and_if(self.request_id.as_deref(), "a.request_id = ?")
-            .and_if(self.trace.as_deref(), "p.trace = ?")
-            .and_if(self.since, "a.happened_at >= ?")
-            .and_if(self.until, "a.happened_at < ?")
-            .and_if(self.before, "a.seq < ?")
-    }
-
-    /// How many there are on a site, or `most` where there are so many or more.
-    pub async fn count(&self, mut source: impl Source, site: Id, most: u32) -> Result<u32, Error> {
-        let stmt = sql(
-            "SELECT COUNT(*) FROM (SELECT a.seq FROM audit a LEFT JOIN audit_personal p ON p.seq = a.seq",
-        );
-        let stmt =
-            self.narrow(stmt, site).push("ORDER BY a.seq DESC LIMIT ?").bind(most).push(") AS counted");
-        let (found,): (i64,) = source.one(stmt).await?;
-        Ok(u32::try_from(found).unwrap_or(most))
-    }
-
-    /// At most `limit` of them behind the first `passed`, the latest first.
-    pub async fn turned(
-        &self,
-        mut source: impl Source,
-        site: Id,
-        passed: u32,
-        limit: u32,
-    ) -> Result<Vec<Row>, Error> {
-        let stmt = self.narrow(select(), site).push("ORDER BY a.seq DESC LIMIT ?").bind(limit);
-        let rows: Vec<Link> = source.all(stmt.push("OFFSET ?").bind(passed)).await?;
-        Ok(rows.into_iter().map(Row::from).collect())
-    }
-}
-
-/// The rows of a site that are sought, the latest first.
-pub async fn search(
-    mut source: impl Source,
-    site: Id,
-    search: &Search,
-    limit: u32,
-) -> Result<Vec<Row>, Error> {
-    let stmt = search.narrow(select(), site).push("ORDER BY a.seq DESC LIMIT ?").bind(limit);
-    let rows: Vec<Link> = source.all(stmt).await?;
-    Ok(rows.into_iter().map(Row::from).collect())
-}
-
-/// What kind of thing a row is about: the first that it names, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum About {
-    Account,
-    Organization,
-    Application,
-    Nothing,
-}
-
-impl About {
-    /// Its name in the trail's own entries.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Account => "account",
-            Self::Organization => "organization",
-            Self::Application => "application",
-            Self::Nothing => "nothing",
-        }
-    }
-
-    const fn piece(self) -> &'static str {
-        match self {
-            Self::Account => "AND a.account_id IS NOT NULL",
-            Self::Organization => "AND a.account_id IS NULL AND a.organization_id IS NOT NULL",
-            Self::Application => {
-                "AND a.account_id IS NULL AND a.organization_id IS NULL AND a.application_id IS NOT NULL"
-            }
-            Self::Nothing => {
-                "AND a.account_id IS NULL AND a.organization_id IS NULL AND a.application_id IS NULL"
-            }
-        }
-    }
-}
-
-/// One row of a site.
-pub async fn one(mut source: impl Source, site: Id, seq: i64) -> Result<Option<Row>, Error> {
-    let stmt = select().push("WHERE a.site_id = ? AND a.seq = ?").bind(site).bind(seq);
-    let row: Option<Link> = source.optional(stmt).await?;
-    Ok(row.map(Row::from))
-}
-
-/// The rows after number `after`, oldest first.
+/// The rows after number `after`, by number: those of the data plane behind the changes.
 pub async fn tail(source: impl Source, after: i64, limit: u32) -> Result<Vec<Row>, Error> {
     tail_of(source, &Sought::default(), after, limit).await
 }
@@ -372,27 +257,37 @@ pub async fn tail_of(
     after: i64,
     limit: u32,
 ) -> Result<Vec<Row>, Error> {
-    let rows: Vec<Link> = source.all(sought.after(after).push("ORDER BY a.seq LIMIT ?").bind(limit)).await?;
+    let stmt = sought.after(select(), after).push("ORDER BY a.seq LIMIT ?").bind(limit);
+    let rows: Vec<Link> = source.all(stmt).await?;
     Ok(rows.into_iter().map(Row::from).collect())
 }
 
-/// The last `count` rows, oldest first.
+/// The last `count` rows of both streams, oldest first.
 pub async fn latest(source: impl Source, count: u32) -> Result<Vec<Row>, Error> {
     latest_of(source, &Sought::default(), count).await
 }
 
 /// The last `count` of those that are sought, oldest first.
 pub async fn latest_of(mut source: impl Source, sought: &Sought, count: u32) -> Result<Vec<Row>, Error> {
-    let stmt = sought.after(0).push("ORDER BY a.seq DESC LIMIT ?").bind(count);
-    let mut rows: Vec<Link> = source.all(stmt).await?;
+    let mut parts: [Vec<Row>; 2] = Default::default();
+    for (part, stream) in parts.iter_mut().zip(Stream::ALL) {
+        if sought.stream.is_none_or(|one| one == stream) {
+            let sought = Sought { stream: Some(stream), ..sought.clone() };
+            let stmt = sought.after(select(), 0).push("ORDER BY a.seq DESC LIMIT ?").bind(count);
+            let rows: Vec<Link> = source.all(stmt).await?;
+            part.extend(rows.into_iter().map(Row::from));
+        }
+    }
+    let mut rows = latest_first(parts, |row| row.happened_at);
+    rows.truncate(usize::try_from(count).unwrap_or(usize::MAX));
     rows.reverse();
-    Ok(rows.into_iter().map(Row::from).collect())
+    Ok(rows)
 }
 
 /// How many rows there are of those that are sought.
 pub async fn count_of(mut source: impl Source, sought: &Sought) -> Result<i64, Error> {
     let stmt = sql("SELECT COUNT(*) FROM audit a LEFT JOIN audit_personal p ON p.seq = a.seq");
-    let (count,): (i64,) = source.one(sought.narrow(stmt.push("WHERE a.seq > 0"))).await?;
+    let (count,): (i64,) = source.one(sought.after(stmt, 0)).await?;
     Ok(count)
 }
 
@@ -402,21 +297,32 @@ pub async fn erase(tx: &mut Tx, account: Id) -> Result<u64, Error> {
     tx.execute(sql("DELETE FROM audit_personal WHERE account_id = ?").bind(account)).await
 }
 
-/// When the oldest row was written.
+/// When the oldest row of either stream was written.
 pub async fn oldest(mut source: impl Source) -> Result<Option<Timestamp>, Error> {
-    let row: Option<(Timestamp,)> =
-        source.optional(sql("SELECT happened_at FROM audit ORDER BY seq LIMIT 1")).await?;
-    Ok(row.map(|(at,)| at))
+    let mut oldest: Option<Timestamp> = None;
+    for stream in Stream::ALL {
+        let first = sql("SELECT happened_at FROM audit WHERE seq > ? AND seq < ? ORDER BY seq LIMIT 1");
+        let first = first.bind(stream.floor()).bind(stream.ceiling());
+        let first: Option<(Timestamp,)> = source.optional(first).await?;
+        oldest = oldest.into_iter().chain(first.map(|(at,)| at)).min();
+    }
+    Ok(oldest)
 }
 
-/// The last row of those that the chain begins with and that were all written before `before`.
-pub async fn last_before(mut source: impl Source, before: Timestamp) -> Result<Option<Head>, Error> {
+/// The last row of those that a stream begins with and that were all written before `before`.
+pub async fn last_before(
+    mut source: impl Source,
+    stream: Stream,
+    before: Timestamp,
+) -> Result<Option<Head>, Error> {
     let mut last: Option<Head> = None;
     loop {
         // By number and not by time: a clock that was set back must not tear a hole into the chain.
-        let after = last.as_ref().map_or(0, |last| last.seq);
-        let some = sql("SELECT seq, happened_at, hash FROM audit WHERE seq > ? ORDER BY seq LIMIT ?");
-        let some: Vec<(i64, Timestamp, String)> = source.all(some.bind(after).bind(PIECE)).await?;
+        let after = last.as_ref().map_or(stream.floor(), |last| last.seq);
+        let some =
+            sql("SELECT seq, happened_at, hash FROM audit WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?");
+        let some = some.bind(after).bind(stream.ceiling()).bind(PIECE);
+        let some: Vec<(i64, Timestamp, String)> = source.all(some).await?;
         let (count, old) = (some.len(), some.into_iter().take_while(|(_, at, _)| *at < before));
         let old: Vec<_> = old.collect();
         let is_end = old.len() < count || count == 0;
@@ -429,9 +335,11 @@ pub async fn last_before(mut source: impl Source, before: Timestamp) -> Result<O
     }
 }
 
-/// Where the chain begins.
-pub(super) async fn first(mut source: impl Source) -> Result<Option<i64>, Error> {
-    source.one(sql("SELECT MIN(seq) FROM audit")).await.map(|(first,): (Option<i64>,)| first)
+/// Where the chain of a stream begins.
+pub(super) async fn first(mut source: impl Source, stream: Stream) -> Result<Option<i64>, Error> {
+    let least = sql("SELECT MIN(seq) FROM audit WHERE seq > ? AND seq < ?");
+    let least = least.bind(stream.floor()).bind(stream.ceiling());
+    source.one(least).await.map(|(first,): (Option<i64>,)| first)
 }
 
 /// Asks the database whether it lets us remove rows, and removes none.
@@ -440,11 +348,17 @@ pub async fn may_remove(tx: &mut Tx) -> Result<(), Error> {
     tx.execute(sql("DELETE FROM audit WHERE seq < 0")).await.map(drop)
 }
 
-/// Removes some of the rows up to number `to`, the oldest first; whether any are left.
+/// Removes some of the rows of a stream up to its number `to`, the oldest first; whether any are left.
 pub async fn remove_some(tx: &mut Tx, to: i64) -> Result<bool, Error> {
-    let Some(first) = first(&mut *tx).await?.filter(|first| *first <= to) else { return Ok(false) };
+    let first = first(&mut *tx, Stream::of(to)).await?;
+    let Some(first) = first.filter(|first| *first <= to) else { return Ok(false) };
+    let floor = Stream::of(to).floor();
     let bound = to.min(first + i64::from(PIECE) - 1);
-    tx.execute(sql("DELETE FROM audit_personal WHERE seq <= ?").bind(bound)).await?;
-    tx.execute(sql("DELETE FROM audit WHERE seq <= ?").bind(bound)).await?;
+    for delete in [
+        "DELETE FROM audit_personal WHERE seq > ? AND seq <= ?",
+        "DELETE FROM audit WHERE seq > ? AND seq <= ?",
+    ] {
+        tx.execute(sql(delete).bind(floor).bind(bound)).await?;
+    }
     Ok(bound < to)
 }

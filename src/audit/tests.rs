@@ -12,6 +12,8 @@ use crate::on_every_store;
 use crate::store::testing::TestStore;
 use crate::store::{DEFAULT_SITE, Db, Error, Record, Source, Stmt, sql};
 
+mod streams;
+
 async fn three_rows(db: &Db) {
     let random = SeededRandom::new(1);
     let mut actor = Actor::new(Who::Account(Id::from_u128(5)));
@@ -23,7 +25,9 @@ async fn three_rows(db: &Db) {
         let event = ApplicationEvent::Created { application, name: name.to_owned() }.into();
         let mut tx = db.begin().await.unwrap();
         let at = Timestamp::from_millis(1_800_000_000_000);
-        append(&mut tx, &[Noted { actor: actor.clone(), at, event }], &random).await.unwrap();
+        append(&mut tx, Stream::Changes, &[Noted { actor: actor.clone(), at, event }], &random)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
     }
 }
@@ -39,7 +43,7 @@ async fn falsify(db: &Db, stmt: Stmt) {
 }
 
 async fn finding(db: &Db) -> (i64, Finding) {
-    match verify(db, &seal()).await {
+    match verify(db, &seal(), Stream::Changes).await {
         Err(Broken::At { seq, finding }) => (seq, finding),
         other => panic!("expected a broken chain, got {other:?}"),
     }
@@ -51,7 +55,7 @@ fn tombstone(seal: &SealKey, from: i64, to: Head, before: Timestamp) -> SystemEv
 }
 
 async fn verify_against(db: &Db, vouched: &SignedHead, pruned_before: Timestamp) -> Result<Kept, Broken> {
-    let whole = verify(db, &seal()).await?;
+    let whole = verify(db, &seal(), Stream::Changes).await?;
     kept(db, &whole, vouched, pruned_before).await
 }
 
@@ -88,10 +92,10 @@ async fn buried_rows(db: &Db, count: u32) {
     let noted = |event: Event| Noted { actor: Actor::system(), at, event };
     let rows: Vec<Noted> = (0..count).map(|number| noted(event(number).into())).collect();
     let mut tx = db.begin().await.unwrap();
-    append(&mut tx, &rows, &SeededRandom::new(1)).await.unwrap();
-    let to = head(&mut tx).await.unwrap();
+    append(&mut tx, Stream::Changes, &rows, &SeededRandom::new(1)).await.unwrap();
+    let to = head(&mut tx, Stream::Changes).await.unwrap();
     let tombstone = tombstone(&seal(), 1, to, at.plus(Duration::from_millis(1)));
-    append(&mut tx, &[noted(tombstone.into())], &SeededRandom::new(2)).await.unwrap();
+    append(&mut tx, Stream::Changes, &[noted(tombstone.into())], &SeededRandom::new(2)).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -100,7 +104,7 @@ on_every_store! {
         buried_rows(&store, 1001).await;
         // The first thousand were read when they went; the next ones follow a row that nobody has seen.
         let source = Shrinking { db: &store, to: vec![1001] };
-        let whole = verify(source, &seal()).await.unwrap();
+        let whole = verify(source, &seal(), Stream::Changes).await.unwrap();
         assert_eq!((whole.first, whole.end.seq), (1002, 1002));
     }
 
@@ -110,14 +114,14 @@ on_every_store! {
         assert!(!remove_some(&mut tx, 1).await.unwrap());
         tx.commit().await.unwrap();
         let source = Shrinking { db: &store, to: vec![3] };
-        assert_eq!(verify(source, &seal()).await.unwrap().first, 4);
+        assert_eq!(verify(source, &seal(), Stream::Changes).await.unwrap().first, 4);
     }
 
     async fn what_nothing_stands_for_is_missed_however_late_it_goes(store: TestStore) {
         three_rows(&store).await;
         falsify(&store, sql("DELETE FROM audit WHERE seq = 1")).await;
         let source = Shrinking { db: &store, to: vec![2] };
-        let found = verify(source, &seal()).await;
+        let found = verify(source, &seal(), Stream::Changes).await;
         assert!(matches!(found, Err(Broken::At { seq: 1, finding: Finding::Missing })), "{found:?}");
     }
 
@@ -162,15 +166,18 @@ on_every_store! {
             Noted { actor: actor.clone(), at, event }
         });
         let mut tx = store.begin().await.unwrap();
-        append(&mut tx, &noted, &SeededRandom::new(2)).await.unwrap();
+        append(&mut tx, Stream::DataPlane, &noted, &SeededRandom::new(2)).await.unwrap();
         tx.commit().await.unwrap();
+        let there = Stream::DataPlane.floor();
         let text = |text: &str| Some(text.to_owned());
         for (sought, found) in [
-            (Sought { trace: text("t-1"), ..Sought::default() }, &[4, 6][..]),
+            (Sought { trace: text("t-1"), ..Sought::default() }, &[there + 1, there + 3][..]),
             (Sought { trace: text("t-1"), account: Some(Id::from_u128(1)), ..Sought::default() }, &[]),
-            (Sought { account: Some(human), ..Sought::default() }, &[4, 5, 6]),
+            (Sought { account: Some(human), ..Sought::default() }, &[there + 1, there + 2, there + 3]),
+            (Sought { account: Some(human), stream: Some(Stream::Changes), ..Sought::default() }, &[]),
+            (Sought { stream: Some(Stream::DataPlane), ..Sought::default() }, &[there + 1, there + 2, there + 3]),
             (Sought { request_id: text("r-1"), ..Sought::default() }, &[1, 2, 3]),
-            (Sought { code: text("agent_action"), trace: text("t-2"), ..Sought::default() }, &[5]),
+            (Sought { code: text("agent_action"), trace: text("t-2"), ..Sought::default() }, &[there + 2]),
             (Sought { trace: text("t-3"), ..Sought::default() }, &[]),
         ] {
             let all = tail_of(&*store, &sought, 0, 10).await.unwrap();
@@ -181,20 +188,22 @@ on_every_store! {
         // Three by somebody about applications, three by an agent for somebody.
         let codes = vec!["app_created".to_owned()];
         for (wanted, found) in [
-            (Search::default(), &[6, 5, 4, 3, 2, 1][..]),
+            (Search::default(), &[there + 3, there + 2, there + 1, 3, 2, 1][..]),
             (Search { concerning: Some(Id::from_u128(5)), ..Search::default() }, &[3, 2, 1]),
-            (Search { concerning: Some(human), ..Search::default() }, &[6, 5, 4]),
-            (Search { concerning: Some(token), about: Some(About::Account), ..Search::default() }, &[6, 5, 4]),
+            (Search { concerning: Some(human), ..Search::default() }, &[there + 3, there + 2, there + 1]),
+            (Search { concerning: Some(token), about: Some(About::Account), ..Search::default() }, &[there + 3, there + 2, there + 1]),
             (Search { concerning: Some(human), codes, ..Search::default() }, &[]),
-            (Search { about: Some(About::Application), before: Some(3), ..Search::default() }, &[2, 1]),
+            (Search { about: Some(About::Application), before: Before::default().with(3), ..Search::default() }, &[2, 1]),
+            (Search { stream: Some(Stream::Changes), ..Search::default() }, &[3, 2, 1]),
+            (Search { stream: Some(Stream::DataPlane), ..Search::default() }, &[there + 3, there + 2, there + 1]),
             (Search { about: Some(About::Nothing), ..Search::default() }, &[]),
-            (Search { trace: text("t-1"), address: None, ..Search::default() }, &[6, 4]),
+            (Search { trace: text("t-1"), address: None, ..Search::default() }, &[there + 3, there + 1]),
             (Search { address: text("192.0.2.7"), until: Some(at), ..Search::default() }, &[]),
             (Search { address: text("192.0.2.7"), since: Some(at), ..Search::default() }, &[3, 2, 1]),
         ] {
             let seqs = |rows: Vec<Row>| rows.iter().map(|row| row.seq).collect::<Vec<_>>();
             let count = u32::try_from(found.len()).unwrap();
-            assert_eq!(seqs(search(&*store, DEFAULT_SITE, &wanted, 10).await.unwrap()), found, "{wanted:?}");
+            assert_eq!(seqs(search(&*store, DEFAULT_SITE, &wanted, 10).await.unwrap().rows), found, "{wanted:?}");
             assert_eq!(wanted.count(&*store, DEFAULT_SITE, 10).await.unwrap(), count, "{wanted:?}");
             assert_eq!(wanted.count(&*store, DEFAULT_SITE, 2).await.unwrap(), count.min(2), "no further than that");
             let second = found.get(1..2).unwrap_or_default();
@@ -205,7 +214,7 @@ on_every_store! {
 
     async fn a_whole_chain_is_found_whole(store: TestStore) {
         three_rows(&store).await;
-        assert_eq!(verify(&*store, &seal()).await.unwrap().end.seq, 3);
+        assert_eq!(verify(&*store, &seal(), Stream::Changes).await.unwrap().end.seq, 3);
     }
 
     async fn a_changed_row_is_found(store: TestStore) {
@@ -259,7 +268,7 @@ on_every_store! {
         let write = async |event: SystemEvent| {
             let mut tx = store.begin().await.unwrap();
             let noted = Noted { actor: Actor::system(), at, event: event.into() };
-            append(&mut tx, &[noted], &SeededRandom::new(3)).await.unwrap();
+            append(&mut tx, Stream::Changes, &[noted], &SeededRandom::new(3)).await.unwrap();
             tx.commit().await.unwrap();
         };
         let (one, two) = (hash(1).await, hash(2).await);
@@ -269,7 +278,7 @@ on_every_store! {
         write(SystemEvent::AuditPruned { from_seq: 1, to_seq: 2, hash: two.hash.clone(), before: at, signed }).await;
         write(tombstone(&seal(), 1, one, at)).await;
         falsify(&store, sql("DELETE FROM audit WHERE seq = 1")).await;
-        let whole = verify(&*store, &seal()).await.unwrap();
+        let whole = verify(&*store, &seal(), Stream::Changes).await.unwrap();
         assert_eq!((whole.first, whole.tombstone.unwrap().seq), (2, 6));
         falsify(&store, sql("DELETE FROM audit WHERE seq = 2")).await;
         assert_eq!(finding(&store).await, (2, Finding::Missing), "the first that nobody of ours buried");
@@ -277,12 +286,12 @@ on_every_store! {
         write(tombstone(&seal(), 1, Head { seq: 2, hash: "0".repeat(64) }, at)).await;
         assert_eq!(finding(&store).await, (1, Finding::Missing));
         write(tombstone(&seal(), 1, two, at)).await;
-        assert_eq!(verify(&*store, &seal()).await.unwrap().first, 3);
+        assert_eq!(verify(&*store, &seal(), Stream::Changes).await.unwrap().first, 3);
     }
 
     async fn a_chain_that_was_written_anew_is_not_the_one_that_was_vouched_for(store: TestStore) {
         three_rows(&store).await;
-        let vouched = SignedHead::of(&SealKey::from_bytes([1; 32]), &*store).await.unwrap();
+        let vouched = SignedHead::of(&SealKey::from_bytes([1; 32]), &*store, Stream::Changes).await.unwrap();
         let begin = Timestamp::from_millis(0);
         assert_eq!(verify_against(&store, &vouched, begin).await, Ok(Kept::Yes));
         // Somebody who may write everything makes the last row anew, as if it had always been so.
@@ -294,32 +303,32 @@ on_every_store! {
         let back = sql("UPDATE change_counter SET last_seq = 2, last_hash = ? WHERE id = 1").bind(hash);
         tx.execute(back).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(verify(&*store, &seal()).await.unwrap().end.seq, 2, "nothing in the store shows it");
+        assert_eq!(verify(&*store, &seal(), Stream::Changes).await.unwrap().end.seq, 2, "nothing in the store shows it");
         let gone = verify_against(&store, &vouched, begin).await;
         assert!(matches!(gone, Err(Broken::At { seq: 3, finding: Finding::Missing })), "{gone:?}");
         let mut tx = store.begin().await.unwrap();
         let event = ApplicationEvent::Created { application: Id::from_u128(8), name: "other".to_owned() }.into();
         let noted = Noted { actor: Actor::system(), at: Timestamp::from_millis(1), event };
-        append(&mut tx, &[noted], &SeededRandom::new(3)).await.unwrap();
+        append(&mut tx, Stream::Changes, &[noted], &SeededRandom::new(3)).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(verify(&*store, &seal()).await.unwrap().end.seq, 3);
+        assert_eq!(verify(&*store, &seal(), Stream::Changes).await.unwrap().end.seq, 3);
         let anew = verify_against(&store, &vouched, begin).await;
         assert!(matches!(anew, Err(Broken::At { seq: 3, finding: Finding::Rewritten })), "{anew:?}");
     }
 
     async fn what_a_fresh_head_vouches_for_was_not_pruned_whatever_the_chain_says(store: TestStore) {
         three_rows(&store).await;
-        let vouched = SignedHead::of(&SealKey::from_bytes([1; 32]), &*store).await.unwrap();
+        let vouched = SignedHead::of(&SealKey::from_bytes([1; 32]), &*store, Stream::Changes).await.unwrap();
         let mut tx = store.begin().await.unwrap();
         let later = vouched.written_at.plus(Duration::from_millis(1));
-        let gone = last_before(&mut tx, later).await.unwrap().unwrap();
+        let gone = last_before(&mut tx, Stream::Changes, later).await.unwrap().unwrap();
         assert!(!remove_some(&mut tx, gone.seq).await.unwrap());
         let event = tombstone(&seal(), 1, gone, later).into();
         let noted = Noted { actor: Actor::system(), at: vouched.written_at, event };
-        append(&mut tx, &[noted], &SeededRandom::new(3)).await.unwrap();
+        append(&mut tx, Stream::Changes, &[noted], &SeededRandom::new(3)).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(verify(&*store, &seal()).await.unwrap().end.seq, 4, "nothing in the store shows it");
-        assert_eq!(verify(&*store, &seal()).await.unwrap().tombstone.unwrap().seq, 4);
+        assert_eq!(verify(&*store, &seal(), Stream::Changes).await.unwrap().end.seq, 4, "nothing in the store shows it");
+        assert_eq!(verify(&*store, &seal(), Stream::Changes).await.unwrap().tombstone.unwrap().seq, 4);
         let early = verify_against(&store, &vouched, vouched.written_at).await;
         assert!(matches!(early, Err(Broken::At { seq: 3, finding: Finding::Missing })), "{early:?}");
         assert_eq!(verify_against(&store, &vouched, later).await, Ok(Kept::Pruned));
@@ -327,18 +336,18 @@ on_every_store! {
 
     async fn nothing_is_signed_about_a_last_row_that_is_not_what_was_written(store: TestStore) {
         let seal = SealKey::from_bytes([1; 32]);
-        assert_eq!(SignedHead::of(&seal, &*store).await.unwrap().head.seq, 0, "of nothing, nothing is vouched for");
+        assert_eq!(SignedHead::of(&seal, &*store, Stream::Changes).await.unwrap().head.seq, 0, "of nothing, nothing is vouched for");
         three_rows(&store).await;
-        let said = SignedHead::of(&seal, &*store).await.unwrap();
+        let said = SignedHead::of(&seal, &*store, Stream::Changes).await.unwrap();
         assert_eq!(said.written_at, Timestamp::from_millis(1_800_000_000_000));
         // Hashed anew by the rules that everybody can read, and so old that it could be removed as if its time were over.
         let mut tx = store.begin().await.unwrap();
         let event = ApplicationEvent::Created { application: Id::from_u128(9), name: "old".to_owned() }.into();
         let old = Noted { actor: Actor::system(), at: Timestamp::from_millis(0), event };
-        append(&mut tx, &[old], &SeededRandom::new(5)).await.unwrap();
+        append(&mut tx, Stream::Changes, &[old], &SeededRandom::new(5)).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(verify(&*store, &seal).await.unwrap().end.seq, 4, "nothing in the store shows it");
-        let backdated = SignedHead::of(&seal, &*store).await;
+        assert_eq!(verify(&*store, &seal, Stream::Changes).await.unwrap().end.seq, 4, "nothing in the store shows it");
+        let backdated = SignedHead::of(&seal, &*store, Stream::Changes).await;
         assert_eq!(backdated, Err(Broken::At { seq: 4, finding: Finding::Changed }));
         let mut tx = store.begin().await.unwrap();
         for delete in ["DELETE FROM audit WHERE seq = 4", "DELETE FROM audit_personal WHERE seq = 4"] {
@@ -349,10 +358,10 @@ on_every_store! {
         tx.commit().await.unwrap();
         // An entry that says it is old could be removed as if its time were over.
         falsify(&store, sql("UPDATE audit SET happened_at = 0 WHERE seq = 3")).await;
-        let old = SignedHead::of(&seal, &*store).await;
+        let old = SignedHead::of(&seal, &*store, Stream::Changes).await;
         assert_eq!(old, Err(Broken::At { seq: 3, finding: Finding::Changed }));
         falsify(&store, sql("DELETE FROM audit WHERE seq = 3")).await;
-        let gone = SignedHead::of(&seal, &*store).await;
+        let gone = SignedHead::of(&seal, &*store, Stream::Changes).await;
         assert_eq!(gone, Err(Broken::At { seq: 3, finding: Finding::Missing }));
     }
 

@@ -1,4 +1,4 @@
-//! Where the chain ended at a moment, signed: a line that whoever keeps the log can hold the store to.
+//! Where a chain ended at a moment, signed: a line that whoever keeps the log can hold the store to.
 //!
 //! Law: whoever may write to the store can make a whole new chain; nobody without the seal key can make
 //! the line that says where the old one ended.
@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::Head;
 use super::chain::{Broken, end};
+use super::stream::Stream;
 use crate::base::Timestamp;
 use crate::crypto::digest::{hex, hmac_sha256};
 use crate::crypto::seal::SealKey;
@@ -44,12 +45,12 @@ impl SignedHead {
         Self { head, written_at, signature }
     }
 
-    /// Signs where the chain ends now.
+    /// Signs where the chain of a stream ends now. Its number says of which stream that is.
     ///
     /// # Errors
     /// The last row is not what was written. Then nothing is signed: a signature would vouch for the forgery.
-    pub async fn of(seal: &SealKey, source: impl Source) -> Result<Self, Broken> {
-        let (head, written_at) = end(source).await?;
+    pub async fn of(seal: &SealKey, source: impl Source, stream: Stream) -> Result<Self, Broken> {
+        let (head, written_at) = end(source, stream).await?;
         Ok(Self::new(seal, head, written_at))
     }
 

@@ -16,9 +16,10 @@ use super::body::BodySource;
 use super::decision::{Admitted, Answer, Authorization, Decision, Verdict};
 use super::dispatch::{self, nowhere, text};
 use super::head::{Kind, RequestHead};
-use super::hold::{Held, Kept, Question};
+use super::hold::{Held, Question};
 use super::identity::{Sent, identity_headers};
 use super::laps::Laps;
+use super::passing::{Judged, Passing, Sending};
 use super::pay::Carried;
 use super::permit::Permit;
 use super::person::Snapshot;
@@ -29,7 +30,7 @@ use super::{Gate, application, browser, credential, edge, limit, note, rewrite};
 use crate::agent::Status;
 use crate::approval::Outcome;
 use crate::crypto::digest::sha256;
-use crate::http::{Access, Reply};
+use crate::http::Access;
 use crate::metrics::Stage;
 use crate::policy::table::Params;
 use crate::principal::ApplicationFacts;
@@ -81,38 +82,16 @@ pub async fn admit(gate: &Gate, head: &RequestHead, body: &mut dyn BodySource) -
                     Err(rejection) => Err(rejection),
                 },
                 (None, _) => {
-                    asking.pass(body, &mut answer, laps).await.or_else(|no| browser::led(route, head, no))
+                    let passed = asking.pass(body, &mut answer, laps).await;
+                    passed.or_else(|rejection| {
+                        gate.note_refused(route, head, &answer, &rejection);
+                        browser::led(route, head, rejection)
+                    })
                 }
             };
             Decision::on_route(route, verdict, answer)
         }
     }
-}
-
-/// What was found about an agent's request.
-enum Judged<'l> {
-    Passes(Box<Passing<'l>>),
-    /// It is not sent, because it waits for people or was sent before, and this is the answer.
-    Answered(Reply),
-}
-
-/// An agent's request that may be sent.
-pub(super) struct Passing<'l> {
-    pub permit: Permit,
-    pub has_failures: bool,
-    pub paid: Paid,
-    pub sending: Sending,
-    pub laps: Laps<'l>,
-}
-
-/// What of a request is sent.
-pub(super) enum Sending {
-    /// What comes, as it comes, unless somebody must read it first.
-    Unread,
-    /// What came: this is its body.
-    Read(Bytes),
-    /// What people have approved.
-    Kept(Box<Kept>),
 }
 
 /// A request to a route.
@@ -143,6 +122,7 @@ impl Asking<'_> {
         // Applications before people: keys that are sent must be right whoever calls.
         let application = application::of_route(gate, head, route).await?;
         let caller = self.caller().await?;
+        answer.asked_by(caller.as_ref().map(|caller| &*caller.snapshot.principal));
         if caller.is_none() {
             application::check_required(route, application.as_deref())?;
         }
@@ -197,7 +177,9 @@ impl Asking<'_> {
         laps: Laps<'_>,
     ) -> Result<Verdict, Rejection> {
         let mut trail = Trail::default();
-        match self.judge_agent(fits, &mut trail, body, laps).await {
+        let judged = self.judge_agent(fits, &mut trail, body, laps).await;
+        answer.leaves_row(trail.is_known());
+        match judged {
             Ok(Judged::Passes(passing)) => self.dispatch(Ok(*passing), &trail, body, answer).await,
             Ok(Judged::Answered(reply)) => {
                 trail.decided(self.gate, self.route, self.head, None, None);

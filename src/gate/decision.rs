@@ -15,11 +15,13 @@ use super::agent::{Spent, budget_left};
 use super::cors::Granted;
 use super::hold::Kept;
 use super::permit::Permit;
+use super::refused::Asker;
 use super::rejection::{Pace, Rejection};
 use super::route::{CredentialUse, Route};
 use super::target::CanonicalTarget;
 use crate::base::MicroUsd;
 use crate::http::Reply;
+use crate::principal::Principal;
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -78,6 +80,9 @@ pub(super) struct Answer {
     pace: Option<Pace>,
     /// Of the budget of the agent that asks, on a route that costs.
     budget_left: Option<MicroUsd>,
+    /// Who asks, and whether what becomes of it is in the trail already: for who writes down a refusal.
+    asker: Option<Asker>,
+    has_row: bool,
 }
 
 /// An upstream must not widen what the route grants.
@@ -123,7 +128,25 @@ impl Answer {
             is_for_one: false,
             pace: None,
             budget_left: None,
+            asker: None,
+            has_row: false,
         }
+    }
+
+    pub fn asked_by(&mut self, person: Option<&Principal>) {
+        self.asker = person.map(|person| Asker { account: person.account.id, site: person.account.site });
+    }
+
+    pub const fn asker(&self) -> Option<Asker> {
+        self.asker
+    }
+
+    pub const fn leaves_row(&mut self, has_row: bool) {
+        self.has_row = has_row;
+    }
+
+    pub const fn has_row(&self) -> bool {
+        self.has_row
     }
 
     pub fn granted(&self) -> Option<&Granted> {

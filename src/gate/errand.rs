@@ -10,12 +10,13 @@ use ::http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName};
 use ::http::{HeaderValue, Method, Version};
 use bytes::Bytes;
 
-use super::admit::{Asking, Passing, Sending};
+use super::admit::Asking;
 use super::agent::{self, AgentRefusal, Trail};
 use super::decision::{Answer, Decision, Verdict};
 use super::head::{Arrival, RequestHead, Scheme, text_of};
 use super::hold::{Due, HoldRefusal};
 use super::laps::Laps;
+use super::passing::{Passing, Sending};
 use super::rejection::{Flaw, Rejection};
 use super::request_id::RequestId;
 use super::rules::EdgeRules;

@@ -32,11 +32,13 @@ mod laps;
 mod limit;
 mod nominated;
 mod note;
+mod passing;
 mod pay;
 mod permit;
 mod person;
 mod record;
 pub mod redact;
+mod refused;
 mod rejection;
 pub mod request_id;
 mod rewrite;
@@ -83,6 +85,7 @@ use agent::{Agents, Queues, Used, Withheld};
 use apikey::ApiKeys;
 use assertion::Assertions;
 use person::People;
+use refused::Refusals;
 use token::Believed;
 
 /// The judge of one process, with what it remembers.
@@ -102,6 +105,8 @@ pub struct Gate {
     uses: Mutex<Vec<(Id, Timestamp)>>,
     /// Refusals of agents that left no row of their own, until they are written down together.
     withheld: Withheld,
+    /// The same of everybody, on routes that want their requests in the trail.
+    refusals: Refusals,
     /// What agents used, until it is written down.
     used: Used,
     assertions: Assertions,
@@ -140,6 +145,7 @@ impl Gate {
             queues: Queues::new(),
             uses: Mutex::default(),
             withheld: Withheld::default(),
+            refusals: Refusals::default(),
             used: Used::default(),
             assertions: Assertions::new(),
             reach: OnceLock::new(),

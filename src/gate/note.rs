@@ -18,12 +18,7 @@ pub(super) async fn passing(gate: &Gate, permit: &Permit, head: &RequestHead) ->
         return Ok(());
     }
     let event = SystemEvent::RequestPassed { route: rule.name.clone(), method: head.method.to_string() };
-    let write = async {
-        let mut change = gate.app.change(actor(permit, head)).await?;
-        change.record(event).await?;
-        change.commit().await
-    };
-    write.await.map_err(|error| {
+    gate.app.write_down(actor(permit, head), event).await.map_err(|error| {
         tracing::warn!(%error, "a request could not be written into the audit trail");
         Rejection::Unavailable(Silent::Store)
     })

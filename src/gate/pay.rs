@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::admit::{Asking, Sending};
+use super::admit::Asking;
 use super::agent::{self, AgentRefusal, Grant, Paid};
 use super::body::BodySource;
 use super::laps::Laps;
+use super::passing::Sending;
 use super::permit::Permit;
 use super::rejection::Rejection;
 

@@ -3,6 +3,8 @@
 //! Law: a page deep in the past costs what the first one costs, and what is added meanwhile moves nothing
 //! from one page to the next. Sizes that there are not are refused.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,12 +20,24 @@ const SIZE: u32 = 20;
 const LARGEST: u32 = 100;
 const LATEST: &str = "-created_at";
 
+/// Where in a list an entry stands.
+pub trait Mark: Copy + fmt::Display {
+    /// The inverse of `Display`; `None` for a text that is no place in any list.
+    fn read(text: &str) -> Option<Self>;
+}
+
+impl Mark for i64 {
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|number| *number > 0)
+    }
+}
+
 /// From where on somebody reads a list, and how much of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
-pub struct Cursor {
+pub struct Cursor<P = i64> {
     /// Only what came before this one: the id of the last one of the page before, as `next` says.
     #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
-    before: Option<i64>,
+    before: Option<P>,
     /// How many on a page, from 1 to 100: 20 if absent.
     #[schemars(with = "Option<u32>", skip_serializing_if = "Option::is_none")]
     page_size: u32,
@@ -168,11 +182,10 @@ fn size(fields: &mut Fields) -> u32 {
     size.unwrap_or(SIZE)
 }
 
-impl Cursor {
+impl<P: Mark> Cursor<P> {
     /// Reads `before` and `page_size` of a query.
     pub fn from_fields(fields: &mut Fields) -> Self {
-        let whole = |text: &str| text.parse::<i64>().ok().filter(|number| *number > 0);
-        let before = fields.optional("before").parsed(|text| whole(text).ok_or("Not the id of an entry."));
+        let before = fields.optional("before").parsed(|text| P::read(text).ok_or("Not the id of an entry."));
         let page_size = size(fields);
         let ordering = fields.optional("ordering").parsed(|text| {
             if text == LATEST { Ok(LATEST) } else { Err("Only -created_at: the latest first.") }
@@ -182,7 +195,7 @@ impl Cursor {
 
     /// Read what came before this.
     #[must_use]
-    pub const fn place(&self) -> Option<i64> {
+    pub const fn place(&self) -> Option<P> {
         self.before
     }
 
@@ -192,16 +205,16 @@ impl Cursor {
         self.page_size + 1
     }
 
-    /// The page of what was read, each with its number.
+    /// The page of what was read, each with its place.
     ///
     /// # Errors
     /// 400 where the query cannot be written again.
-    pub fn page<T>(&self, call: &Call, mut read: Vec<(i64, T)>) -> Result<Keyset<T>, ApiError> {
+    pub fn page<T>(&self, call: &Call, mut read: Vec<(P, T)>) -> Result<Keyset<T>, ApiError> {
         let size = usize::try_from(self.page_size).unwrap_or(usize::MAX);
         let is_last = read.len() <= size;
         read.truncate(size);
-        let last = read.last().map(|(number, _)| number.to_string()).filter(|_| !is_last);
-        let next = last.map(|number| link(call, "before", Some(&number))).transpose()?;
+        let last = read.last().map(|(place, _)| place.to_string()).filter(|_| !is_last);
+        let next = last.map(|place| link(call, "before", Some(&place))).transpose()?;
         let results = read.into_iter().map(|(_, one)| one).collect();
         Ok(Keyset { count: None, page_size: self.page_size, next, previous: None, results })
     }

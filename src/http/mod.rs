@@ -38,7 +38,7 @@ pub use error::ApiError;
 pub use feed::{Cut, Feed};
 pub use fields::{Fields, Unknown};
 pub use input::{FromFields, Input, Nothing, Query, read_form};
-pub use keyset::{Cursor, Keyset, LOOKED_THROUGH, Onward, gather};
+pub use keyset::{Cursor, Keyset, LOOKED_THROUGH, Mark, Onward, gather};
 pub use limit::Bucket;
 pub use ordering::Ordering;
 pub use paging::{Paged, Paging};

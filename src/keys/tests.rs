@@ -35,7 +35,7 @@ on_every_store! {
         assert_eq!(active(&other, Purpose::Access), access);
         assert_eq!(active(&other, Purpose::Assertion), assertion);
         assert_eq!(list(&app).await.unwrap().len(), 2);
-        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().end.seq, 2);
+        assert_eq!(audit::verify(&app.db, &app.seal, audit::Stream::Changes).await.unwrap().end.seq, 2);
     }
 
     async fn processes_that_start_together_agree_on_one_key(store: TestStore) {

@@ -118,7 +118,7 @@ on_every_store! {
         let row = rows(&app).await.remove(0);
         assert!(row.content.is_empty() && row.problem.is_some_and(|text| text.contains("no connection")));
         assert_eq!(given_up(&app).await, 1);
-        audit::verify(&app.db, &app.seal).await.unwrap();
+        audit::verify(&app.db, &app.seal, audit::Stream::Changes).await.unwrap();
         courier.deliver().await.unwrap();
         assert_eq!(given_up(&app).await, 1);
     }

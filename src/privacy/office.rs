@@ -270,13 +270,13 @@ async fn process(call: Call, Json(body): Json<Meant>) -> Result<Json<Processed>,
     let done = named(&call).await?;
     let search =
         Search { codes: vec![PROCESSED.to_owned()], account: Some(done.account), ..Search::default() };
-    let rows = audit::search(&call.app.db, done.site, &search, 1).await?;
+    let found = audit::search(&call.app.db, done.site, &search, 1).await?;
     Ok(Json(Processed {
         message: "Account deletion processed successfully",
         deletion_completed: true,
         processed_at: done.completed_at.map(Timestamp::rfc3339),
         data_anonymized: true,
-        audit_log_id: rows.first().map(|row| row.seq),
+        audit_log_id: found.rows.first().map(|row| row.seq),
         user_notified,
         request: one(&call, &done).await?,
     }))

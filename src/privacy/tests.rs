@@ -130,7 +130,7 @@ on_every_store! {
         app.clock.advance(Duration::from_secs(1));
         assert_eq!(delete_due(&app).await.unwrap(), 1);
         assert_eq!(standing(&app, ada.id).await, Standing::Deleted);
-        audit::verify(&app.db, &app.seal).await.unwrap();
+        audit::verify(&app.db, &app.seal, audit::Stream::Changes).await.unwrap();
         let all = of_account(&app.db, ada.id).await.unwrap();
         let told: Vec<_> = all.iter().map(|one| (one.id, one.status, one.reason.as_str())).collect();
         assert_eq!(told, [(second.id, Status::Completed, ""), (first.id, Status::Cancelled, "")]);
@@ -312,7 +312,7 @@ on_every_store! {
         let rows = audit::latest(&app.db, 1000).await.unwrap();
         assert!(rows.iter().filter(|row| row.account == Some(ada.id)).all(|row| row.personal.is_null()));
         assert!(!format!("{rows:?}").contains(address));
-        audit::verify(&app.db, &app.seal).await.unwrap();
+        audit::verify(&app.db, &app.seal, audit::Stream::Changes).await.unwrap();
         left(&app, ada.id, deletion.id).await;
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::sweep::Sweeper;
 use crate::app::{App, WRITTEN_EVERY, overdue_audit};
-use crate::audit::{Broken, HEAD_LINE, SignedHead};
+use crate::audit::{Broken, HEAD_LINE, SignedHead, Stream};
 use crate::gate::Gate;
 use crate::notify::{self, Courier};
 use crate::statistics::{FOLD_EVERY, Folder};
@@ -66,12 +66,9 @@ pub(super) fn start(app: &Arc<App>) {
         Ok(())
     });
     every(app, "vouch for the audit trail", MINUTE, |app| async move {
-        let signed = SignedHead::of(&app.seal, &app.db).await.map_err(|broken| match broken {
-            Broken::Store(error) => error,
-            broken @ Broken::At { .. } => Error::Broken { cause: broken.to_string() },
-        })?;
-        tracing::info!(seq = signed.head.seq, signed = %signed, "{HEAD_LINE}");
-        Ok(())
+        // Where one of them cannot be vouched for, the other one still is.
+        let changes = vouch(&app, Stream::Changes).await;
+        vouch(&app, Stream::DataPlane).await.and(changes)
     });
     carry_notices(app);
     every(app, "stop overdue agents", AGENTS, |app| async move { agent::stop_overdue(&app).await.map(drop) });
@@ -85,6 +82,16 @@ pub(super) fn start(app: &Arc<App>) {
     sweep_up(app);
     fold(app);
     every(app, "delete accounts", MINUTE, |app| async move { privacy::delete_due(&app).await.map(drop) });
+}
+
+/// Writes into the log where a stream of the trail ends now, signed.
+async fn vouch(app: &App, stream: Stream) -> Result<(), Error> {
+    let signed = SignedHead::of(&app.seal, &app.db, stream).await.map_err(|broken| match broken {
+        Broken::Store(error) => error,
+        broken @ Broken::At { .. } => Error::Broken { cause: broken.to_string() },
+    })?;
+    tracing::info!(stream = stream.name(), seq = signed.head.seq, signed = %signed, "{HEAD_LINE}");
+    Ok(())
 }
 
 /// Removes what is over.

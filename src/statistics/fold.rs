@@ -1,8 +1,8 @@
-//! The fold: reads the audit trail on from the cursor and adds what it finds to counters.
+//! The fold: reads each stream of the audit trail on from its cursor and adds what it finds to counters.
 //!
 //! Law: one gateway folds at a time, by a lease, which only saves work: that no entry is counted twice is
-//! decided by the cursor, which moves in the transaction that adds and only from where it was found. Entries have
-//! gapless numbers in the order of their commits, so whoever reads one has seen all before it.
+//! decided by the cursor, which moves in the transaction that adds and only from where it was found. Entries of a stream
+//! have gapless numbers in the order of their commits, so whoever reads one has seen all of it before that.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use super::calendar::{day_of, hour_of};
 use super::is_suspicious;
 use super::store::{self, Key, Span};
 use crate::app::App;
-use crate::audit::{self, Row};
+use crate::audit::{self, Row, Sought, Stream};
 use crate::base::{Id, Timestamp};
 use crate::store::{Db, Error, Tx, lease};
 
@@ -85,10 +85,8 @@ impl Folder {
     async fn forget(&self) -> Result<(), Error> {
         // What is old is old beside what was counted last: the clock of one gateway that is ahead takes nothing away
         // that all others still show.
-        let last = store::cursor(&self.app.db).await? - 1;
-        let newest = audit::tail(&self.app.db, last, 1).await?.pop();
-        let Some(newest) = newest else { return Ok(()) };
-        let now = self.app.now().min(newest.happened_at);
+        let Some(newest) = self.counted_last().await? else { return Ok(()) };
+        let now = self.app.now().min(newest);
         let hour = Some(hour_of(now));
         if *self.forgot.lock().unwrap_or_else(PoisonError::into_inner) == hour {
             return Ok(());
@@ -101,21 +99,51 @@ impl Folder {
         *self.forgot.lock().unwrap_or_else(PoisonError::into_inner) = hour;
         Ok(())
     }
+
+    /// When the later of the entries was written that were counted last, one of each stream.
+    async fn counted_last(&self) -> Result<Option<Timestamp>, Error> {
+        let mut newest: Option<Timestamp> = None;
+        for stream in Stream::ALL {
+            let last = store::cursor(&self.app.db, stream).await?;
+            let sought = Sought { stream: Some(stream), ..Sought::default() };
+            let row = audit::tail_of(&self.app.db, &sought, last - 1, 1).await?.pop();
+            // Where nothing of a stream was counted, or it was pruned, this is one that comes.
+            let row = row.filter(|row| row.seq == last);
+            newest = newest.into_iter().chain(row.map(|row| row.happened_at)).max();
+        }
+        Ok(newest)
+    }
 }
 
 /// How many entries nobody has counted yet.
 pub(super) async fn behind(db: &Db) -> Result<i64, Error> {
-    // The cursor first: it never passes what is asked for after it.
-    let counted = store::cursor(db).await?;
-    Ok((audit::head(db).await?.seq - counted).max(0))
+    let mut rows = 0;
+    for stream in Stream::ALL {
+        // The cursor first: it never passes what is asked for after it.
+        let counted = store::cursor(db, stream).await?;
+        rows += (audit::head(db, stream).await?.seq - counted).max(0);
+    }
+    Ok(rows)
 }
 
-/// Counts the next entries, so many at most; how many. 0 where there are none, or somebody else counted them.
+/// Counts the next entries of one stream, so many at most; how many. 0 where there are none in any, or somebody else
+/// counted them.
 pub(super) async fn fold(db: &Db, most: u32) -> Result<u64, Error> {
+    for stream in Stream::ALL {
+        let counted = fold_stream(db, stream, most).await?;
+        if counted > 0 {
+            return Ok(counted);
+        }
+    }
+    Ok(0)
+}
+
+async fn fold_stream(db: &Db, stream: Stream, most: u32) -> Result<u64, Error> {
     // What is there already does not change, so it is read before the transaction: on SQLite an open one keeps
     // every other writer waiting.
-    let from = store::cursor(db).await?;
-    let rows = audit::tail(db, from, most).await?;
+    let from = store::cursor(db, stream).await?;
+    let sought = Sought { stream: Some(stream), ..Sought::default() };
+    let rows = audit::tail_of(db, &sought, from, most).await?;
     let Some(last) = rows.last() else { return Ok(0) };
     let counted = Counted::of(&rows);
     let mut tx = db.begin().await?;

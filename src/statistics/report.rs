@@ -9,6 +9,7 @@ use super::counters::{Counters, LOCKED, LOGIN, LOGIN_FAILED, REFRESHED, REGISTER
 use super::fold::behind;
 use super::store;
 use crate::account::{self, Census};
+use crate::audit::Stream;
 use crate::base::{Id, Timestamp};
 use crate::session;
 use crate::store::{Db, Error};
@@ -28,9 +29,9 @@ pub struct Day {
 /// How it stands, and how it came so.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The number of the last audit entry that was counted.
+    /// The number of the last change in the audit trail that was counted.
     pub counted_to: i64,
-    /// How many entries came after it.
+    /// How many entries of the trail are not counted yet, decisions of the data plane among them.
     pub behind: i64,
     pub accounts: Census,
     pub live_sessions: i64,
@@ -43,7 +44,7 @@ pub async fn report(db: &Db, site: Id, now: Timestamp, days: u16) -> Result<Repo
     let all: Vec<Timestamp> = last_days(now, i64::from(days)).collect();
     let first = all.first().copied().unwrap_or(now);
     let counters = Counters::days(db, site, first).await?;
-    let counted_to = store::cursor(db).await?;
+    let counted_to = store::cursor(db, Stream::Changes).await?;
     let behind = behind(db).await?;
     let of = |starts_at: Timestamp| {
         let when = || starts_at..day(starts_at.days() + 1);

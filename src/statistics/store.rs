@@ -1,10 +1,11 @@
 //! The SQL of statistics: counters, the cursor, and addresses.
-//! Law: the cursor moves only from where its reader found it; whoever moved it holds its row until the end of
+//! Law: a cursor moves only from where its reader found it; whoever moved it holds its row until the end of
 //! the transaction, and only then adds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use crate::audit::Stream;
 use crate::base::{Id, Timestamp};
 use crate::store::{Error, FromRow, Source, Tx, sql};
 
@@ -57,16 +58,25 @@ fn whose(organization: Option<Id>) -> String {
     organization.map_or_else(String::new, |id| id.to_string())
 }
 
-/// The number of the last entry that was counted.
-pub(super) async fn cursor(mut src: impl Source) -> Result<i64, Error> {
-    let (seq,): (i64,) = src.one(sql("SELECT last_seq FROM statistic_cursor WHERE id = 1")).await?;
+/// Which row is the cursor of a stream.
+const fn row_of(stream: Stream) -> i64 {
+    match stream {
+        Stream::Changes => 1,
+        Stream::DataPlane => 2,
+    }
+}
+
+/// The number of the last entry of a stream that was counted.
+pub(super) async fn cursor(mut src: impl Source, stream: Stream) -> Result<i64, Error> {
+    let stmt = sql("SELECT last_seq FROM statistic_cursor WHERE id = ?").bind(row_of(stream));
+    let (seq,): (i64,) = src.one(stmt).await?;
     Ok(seq)
 }
 
-/// Moves the cursor; 0 where it is not where it was.
+/// Moves the cursor of the stream that both numbers are of; 0 where it is not where it was.
 pub(super) async fn advance(tx: &mut Tx, from: i64, to: i64) -> Result<u64, Error> {
-    let stmt = sql("UPDATE statistic_cursor SET last_seq = ? WHERE id = 1 AND last_seq = ?");
-    tx.execute(stmt.bind(to).bind(from)).await
+    let stmt = sql("UPDATE statistic_cursor SET last_seq = ? WHERE id = ? AND last_seq = ?");
+    tx.execute(stmt.bind(to).bind(row_of(Stream::of(from))).bind(from)).await
 }
 
 /// Adds to counters.

@@ -6,13 +6,13 @@ use futures::future::join_all;
 
 use super::calendar::day_of;
 use super::counters::{Counters, END, LOGIN, LOGIN_FAILED, percent, tenths, top};
-use super::fold::{Counted, Folder, fold};
+use super::fold::{Counted, Folder, behind, fold};
 use super::*;
 use crate::app::App;
 use crate::app::testing::{NOON, TestApp, With};
 use crate::audit::{
     self, AccountEvent, Actor, AgentEvent, Delegation, EndReason, Event, How, LoginFailure, Noted,
-    OrganizationEvent, SessionEvent, Suspension, Who,
+    OrganizationEvent, SessionEvent, Stream, Suspension, SystemEvent, Who,
 };
 use crate::base::{Id, SystemRandom, Timestamp};
 use crate::on_every_store;
@@ -20,6 +20,7 @@ use crate::store::testing::TestStore;
 use crate::store::{DEFAULT_SITE, Db, Source as _, Stmt, again, sql};
 
 mod census;
+mod forget;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -164,7 +165,7 @@ fn shows(app: &App, rows: i64) -> bool {
 /// Folds until nothing is left; how many entries this one counted.
 async fn fold_all(db: &Db, most: u32) -> u64 {
     let mut all = 0;
-    while store::cursor(db).await.unwrap() < audit::head(db).await.unwrap().seq {
+    while behind(db).await.unwrap() > 0 {
         all += again(|| fold(db, most)).await.unwrap();
     }
     all
@@ -189,9 +190,9 @@ on_every_store! {
         };
         let (by_each, ()) = tokio::join!(join_all(folders), happening);
         let late = fold_all(&app.db, 500).await;
-        let head = audit::head(&app.db).await.unwrap().seq;
+        let head = audit::head(&app.db, Stream::Changes).await.unwrap().seq;
         assert_eq!(by_each.iter().sum::<u64>() + late, u64::try_from(head).unwrap());
-        assert_eq!(store::cursor(&app.db).await.unwrap(), head);
+        assert_eq!(store::cursor(&app.db, Stream::Changes).await.unwrap(), head);
         agree(&app.db).await;
         assert_eq!(fold(&app.db, 500).await.unwrap(), 0, "nothing is left");
     }
@@ -202,13 +203,13 @@ on_every_store! {
         happen(&app, story(1)).await;
         assert_eq!(fold(&app.db, 10).await.unwrap(), 10);
         let before = everything(&app.db).await;
-        let from = store::cursor(&app.db).await.unwrap();
+        let from = store::cursor(&app.db, Stream::Changes).await.unwrap();
         let rows = audit::tail(&app.db, from, 7).await.unwrap();
         let mut tx = app.db.begin().await.unwrap();
         assert_eq!(store::advance(&mut tx, from, from + 7).await.unwrap(), 1);
         Counted::of(&rows).write(&mut tx).await.unwrap();
         drop(tx);
-        assert_eq!(store::cursor(&app.db).await.unwrap(), from);
+        assert_eq!(store::cursor(&app.db, Stream::Changes).await.unwrap(), from);
         assert_eq!(everything(&app.db).await, before);
         fold_all(&app.db, 4).await;
         agree(&app.db).await;
@@ -243,7 +244,7 @@ on_every_store! {
         let known = reasons(Counters::days(&app.db, DEFAULT_SITE, day_of(NOON)).await.unwrap());
         assert_eq!((known["locked"], known["unknown"]), (1, 1));
         let before = everything(&app.db).await;
-        prune(&app.db, audit::head(&app.db).await.unwrap().seq).await;
+        prune(&app.db, audit::head(&app.db, Stream::Changes).await.unwrap().seq).await;
         let late = app.now().plus(40 * DAY);
         happen(&app, vec![noted(DEFAULT_SITE, late, "192.0.2.7", login(ada, "password"))]).await;
         assert_eq!(fold_all(&app.db, 100).await, 1);
@@ -292,6 +293,33 @@ on_every_store! {
         assert!(told(NOON, yesterday).await.is_empty());
     }
 
+    async fn decisions_are_counted_beside_changes_each_once(store: TestStore) {
+        let app = scene(store).await;
+        happen(&app, story(0)).await;
+        for number in 0..9 {
+            let event = SystemEvent::RequestPassed { route: number.to_string(), method: "GET".to_owned() };
+            app.note(Actor::system(), app.now(), event);
+        }
+        app.write_notes().await.unwrap();
+        let head = audit::head(&app.db, Stream::Changes).await.unwrap().seq;
+        assert_eq!(behind(&app.db).await.unwrap(), head + 9);
+        let counted: u64 = join_all((0..4).map(|_| fold_all(&app.db, 4))).await.into_iter().sum();
+        assert_eq!(counted, u64::try_from(head + 9).unwrap());
+        let ends = (head, audit::head(&app.db, Stream::DataPlane).await.unwrap().seq);
+        let cursors = (
+            store::cursor(&app.db, Stream::Changes).await.unwrap(),
+            store::cursor(&app.db, Stream::DataPlane).await.unwrap(),
+        );
+        assert_eq!(cursors, ends);
+        agree(&app.db).await;
+        // A prune of one stream moves neither cursor.
+        let mut tx = app.db.begin().await.unwrap();
+        audit::remove_some(&mut tx, ends.1).await.unwrap();
+        tx.commit().await.unwrap();
+        happen(&app, story(1)).await;
+        assert_eq!(fold_all(&app.db, 100).await, 13);
+    }
+
     async fn what_was_pruned_before_anybody_counted_is_not_waited_for(store: TestStore) {
         let app = scene(store).await;
         happen(&app, story(1)).await;
@@ -317,52 +345,6 @@ on_every_store! {
         let turns: Vec<u64> = join_all([here.turn(), there.turn()]).await.into_iter().map(|turn| turn.unwrap_or(0)).collect();
         assert_eq!(turns.iter().sum::<u64>(), 13);
         agree(&app.db).await;
-    }
-
-    async fn hours_and_addresses_are_forgotten_and_days_are_kept(store: TestStore) {
-        let app = scene(store).await;
-        let folder = Folder::new(Arc::clone(&app));
-        let crowd = (0..1010_u32).map(|at| {
-            let address = format!("10.0.{}.{}", at / 250, at % 250);
-            noted(DEFAULT_SITE, NOON, &address, reused(someone()))
-        });
-        happen(&app, crowd.collect()).await;
-        assert_eq!(folder.turn().await.unwrap(), 1010);
-        let addresses = store::addresses(&app.db, DEFAULT_SITE, day_of(NOON)).await.unwrap();
-        assert_eq!(addresses.len(), 1000, "so many a day and no more");
-        happen(&app, vec![noted(DEFAULT_SITE, NOON, "10.0.0.0", reused(someone()))]).await;
-        folder.turn().await.unwrap();
-        let addresses = store::addresses(&app.db, DEFAULT_SITE, day_of(NOON)).await.unwrap();
-        assert!(addresses.contains(&("10.0.0.0".to_owned(), 2)), "those that are known are counted on");
-        let days = counted(&app.db, "day").await;
-        for (advance, hours, places) in [(DAY, true, true), (2 * DAY, false, true), (7 * DAY, false, false)] {
-            app.clock.advance(advance);
-            happen(&app, vec![noted(ELSEWHERE, app.now(), "192.0.2.1", login(someone(), "password"))]).await;
-            folder.turn().await.unwrap();
-            let own = |sums: Sums| sums.into_iter().any(|((site, ..), _)| site == DEFAULT_SITE.to_string());
-            assert_eq!(own(counted(&app.db, "hour").await), hours, "{advance:?}");
-            let addresses = store::addresses(&app.db, DEFAULT_SITE, day_of(NOON)).await.unwrap();
-            assert_eq!(!addresses.is_empty(), places, "{advance:?}");
-        }
-        let mut kept = counted(&app.db, "day").await;
-        kept.retain(|(site, ..), _| *site == DEFAULT_SITE.to_string());
-        assert_eq!(kept, days);
-    }
-
-    async fn a_clock_that_is_ahead_forgets_nothing(store: TestStore) {
-        let app = scene(store).await;
-        let folder = Folder::new(Arc::clone(&app));
-        happen(&app, vec![noted(DEFAULT_SITE, NOON, "192.0.2.1", reused(someone()))]).await;
-        app.clock.advance(400 * DAY);
-        assert_eq!(folder.turn().await.unwrap(), 1);
-        assert!(!counted(&app.db, "hour").await.is_empty(), "all others still show it");
-        let addresses = store::addresses(&app.db, DEFAULT_SITE, day_of(NOON)).await.unwrap();
-        assert_eq!(addresses.len(), 1);
-        // As soon as something was written by that time it is over.
-        happen(&app, vec![noted(ELSEWHERE, app.now(), "192.0.2.1", reused(someone()))]).await;
-        folder.turn().await.unwrap();
-        let addresses = store::addresses(&app.db, DEFAULT_SITE, day_of(NOON)).await.unwrap();
-        assert!(addresses.is_empty());
     }
 
     async fn what_is_read_is_of_the_own_site_and_of_the_days_that_are_asked_for(store: TestStore) {

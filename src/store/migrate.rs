@@ -62,6 +62,7 @@ pub const FILES: &[File] = files! {
     "0032_agent_resumed"
     "0033_statistics"
     "0034_census"
+    "0038_audit_stream"
 };
 
 /// How far a store is with one file.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::people::Names;
 use super::query::{address, moment, whom};
 use crate::account::{self, Reference};
-use crate::audit::{self, Search};
+use crate::audit::{self, Before, Search, Stream};
 use crate::base::Timestamp;
 use crate::http::{ApiError, Call, Cursor, Fields, FromFields, Json, Keyset, Query, Row, get};
 
@@ -107,10 +107,12 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Keyset<
         address: query.ip_address.map(|address| address.to_string()),
         since: query.date_from,
         until: query.date_to,
-        before: query.cursor.place(),
+        // Attempts change something, if only how many there were.
+        stream: Some(Stream::Changes),
+        before: query.cursor.place().map_or_else(Before::default, |seq| Before::default().with(seq)),
         ..Search::default()
     };
-    let rows = audit::search(&call.app.db, site, &search, query.cursor.limit()).await?;
+    let rows = audit::search(&call.app.db, site, &search, query.cursor.limit()).await?.rows;
     let names = Names::of(&call.app, site, &rows).await?;
     let attempts = rows.iter().map(|row| (row.seq, attempt(row, &names))).collect();
     query.cursor.page(&call, attempts).map(Json)

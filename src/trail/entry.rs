@@ -55,6 +55,8 @@ pub(super) struct Entry {
     details: Value,
     /// RFC 3339, UTC.
     created_at: String,
+    /// `changes`, or `data_plane`: a decision about a request.
+    stream: &'static str,
 }
 
 impl Record for Entry {
@@ -86,6 +88,7 @@ impl Record for Entry {
             application_name: application.map(|(_, name)| name.clone()),
             details: detail.clone(),
             created_at: row.happened_at.rfc3339(),
+            stream: row.stream.name(),
         }
     }
 
@@ -109,12 +112,13 @@ impl Record for Entry {
             self.application.into(),
             (&self.application_name).into(),
             (&self.details).into(),
+            Cell::Text(Cow::Borrowed(self.stream)),
         ]
     }
 }
 
 /// What the columns of an exported trail are called: as the fields of the wire are.
-pub(super) const COLUMNS: [&str; 18] = [
+pub(super) const COLUMNS: [&str; 19] = [
     "id",
     "created_at",
     "action",
@@ -133,6 +137,7 @@ pub(super) const COLUMNS: [&str; 18] = [
     "application",
     "application_name",
     "details",
+    "stream",
 ];
 
 /// What stands in one column of one row.

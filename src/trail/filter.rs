@@ -5,13 +5,16 @@ use schemars::JsonSchema;
 
 use super::query::{address, application_named, moment, whom};
 use crate::agent;
-use crate::audit::{self, Search};
+use crate::audit::{self, Before, Search, Stream};
 use crate::base::{Id, Timestamp};
 use crate::http::{ApiError, Call, Fields};
 
 /// What is looked for.
 #[derive(Debug, JsonSchema)]
 pub(super) struct Filters {
+    /// `changes`, or `data_plane`: decisions about requests. Both if absent.
+    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    pub(super) stream: Option<Stream>,
     /// Whom it is about, by number or id; with an agent, on whose behalf.
     #[schemars(skip_serializing_if = "Option::is_none")]
     user_id: Option<String>,
@@ -52,7 +55,9 @@ impl Filters {
         if let Some(code) = unknown {
             fields.problem("action", format!("There is no event \"{code}\"."));
         }
+        let stream = |name: &str| Stream::named(name).ok_or("One of changes and data_plane.");
         Self {
+            stream: fields.optional("stream").parsed(stream),
             user_id: fields.optional("user_id").text(),
             action,
             ip_address: address(fields),
@@ -75,6 +80,7 @@ impl Filters {
     pub(super) async fn search(self, call: &Call) -> Result<Search, ApiError> {
         let site = call.person()?.account.site;
         Ok(Search {
+            stream: self.stream,
             codes: self.action.unwrap_or_default(),
             account: whom(call, "user_id", self.user_id.as_deref()).await?,
             concerning: None,
@@ -87,7 +93,7 @@ impl Filters {
             trace: self.prompt_trace_id,
             since: self.date_from,
             until: self.date_to,
-            before: None,
+            before: Before::default(),
         })
     }
 }

@@ -10,10 +10,10 @@ use super::entry::{Entry, Record};
 use super::export::{Export, Format, Grounds};
 use super::filter::Filters;
 use super::people::Names;
-use crate::audit::{self, Search, Subject};
+use crate::audit::{self, Before, Found, Search, Stream, Subject};
 use crate::http::{
-    ApiError, Bucket, Call, Cursor, Cut, ErrorCode, Feed, Fields, FromFields, Json, Keyset, Nothing, Query,
-    Reply, Row, get,
+    ApiError, Bucket, Call, Cursor, Cut, ErrorCode, Feed, Fields, FromFields, Json, Keyset, Mark, Nothing,
+    Query, Reply, Row, get,
 };
 
 pub(super) fn rows() -> Vec<Row> {
@@ -40,7 +40,7 @@ pub(super) fn rows() -> Vec<Row> {
 #[schemars(rename = "AuditLogQuery")]
 struct ListQuery {
     #[schemars(flatten)]
-    cursor: Cursor,
+    cursor: Cursor<Before>,
     #[schemars(flatten)]
     filters: Filters,
 }
@@ -74,11 +74,29 @@ impl FromFields for ExportQuery {
 
 async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Keyset<Entry>>, ApiError> {
     let site = call.person()?.account.site;
-    let search = Search { before: query.cursor.place(), ..query.filters.search(&call).await? };
-    let rows = audit::search(&call.app.db, site, &search, query.cursor.limit()).await?;
+    let before = query.cursor.place();
+    // A place in both streams is none in a list of one of them, and would show the other one from its end again.
+    let fits = |before: &Before| {
+        Stream::ALL.into_iter().all(|stream| {
+            let is_asked = query.filters.stream.is_none_or(|one| one == stream);
+            before.of(stream).is_some() == is_asked
+        })
+    };
+    if before.as_ref().is_some_and(|before| !fits(before)) {
+        return Err(ApiError::invalid("before", &["Not where a page of this list ended.".to_owned()]));
+    }
+    let before = before.unwrap_or_default();
+    let search = Search { before, ..query.filters.search(&call).await? };
+    let Found { rows, ends } = audit::search(&call.app.db, site, &search, query.cursor.limit()).await?;
     let names = Names::of(&call.app, site, &rows).await?;
-    let entries = rows.iter().map(|row| (row.seq, Entry::of(row, &names))).collect();
+    let entries = ends.into_iter().zip(rows.iter().map(|row| Entry::of(row, &names))).collect();
     query.cursor.page(&call, entries).map(Json)
+}
+
+impl Mark for Before {
+    fn read(text: &str) -> Option<Self> {
+        Self::parse(text)
+    }
 }
 
 async fn export(call: Call, Query(query): Query<ExportQuery>) -> Result<Reply, ApiError> {

@@ -289,6 +289,7 @@ async fn the_trail_is_searched_page_by_page_and_taken_along_by_a_form_alone() {
         ("user_id=nobody", "About whom"),
         ("ip_address=here", "From which address"),
         ("date_from=soon", "Since: "),
+        ("stream=traffic", "Of which stream"),
         ("page_size=0", "A number from 1 to 100."),
     ] {
         let refused = clerk.get(&format!("{AUDIT}?{query}")).await;

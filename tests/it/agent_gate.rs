@@ -371,10 +371,11 @@ async fn t11_every_decision_is_in_the_trail_within_a_second() {
     );
     assert_eq!((&detail[1]["verdict"], &detail[1]["reason"]), (&json!("deny"), &json!("agent")));
     assert_eq!(detail[2]["verdict"], "limit");
-    assert!(
-        audit::verify(&scene.gateway.running.app.db, &scene.gateway.running.app.seal).await.is_ok(),
-        "the chain is whole"
-    );
+    let app = &scene.gateway.running.app;
+    for stream in audit::Stream::ALL {
+        let whole = audit::verify(&app.db, &app.seal, stream).await;
+        assert!(whole.is_ok(), "the chain of the {stream} is whole: {whole:?}");
+    }
 }
 
 #[tokio::test]

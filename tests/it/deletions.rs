@@ -110,7 +110,7 @@ async fn a_confirmed_deletion_is_carried_out_by_whoever_may_and_means_it() {
     let twice = scene.process(&id, meant).await;
     assert_eq!(told(&twice), (400, "REQUEST_NOT_CONFIRMED".to_owned()));
     let app = &scene.post.gateway.running.app;
-    portcullis::audit::verify(&app.db, &app.seal).await.unwrap();
+    portcullis::audit::verify(&app.db, &app.seal, portcullis::audit::Stream::Changes).await.unwrap();
 }
 
 #[tokio::test]

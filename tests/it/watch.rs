@@ -222,7 +222,7 @@ async fn who_watches_one_site_sees_nothing_of_another_and_others_see_nothing() {
     let how = portcullis::audit::How::Administrator;
     let stranger = portcullis::account::create(&mut change, &new, how).await.unwrap();
     change.commit().await.unwrap();
-    let seq = portcullis::audit::head(&app.db).await.unwrap().seq;
+    let seq = portcullis::audit::head(&app.db, portcullis::audit::Stream::Changes).await.unwrap().seq;
     let hidden = scene.call(&scene.watcher, "GET", &format!("/admin/audit-logs/{seq}/")).await;
     assert_eq!(hidden.status, 404, "{}", hidden.text());
     assert!(!scene.ids("/admin/audit-logs/?page_size=100").await.contains(&seq));
@@ -231,4 +231,63 @@ async fn who_watches_one_site_sees_nothing_of_another_and_others_see_nothing() {
         let refused = scene.call(&scene.ada, "GET", path).await;
         assert_eq!((refused.status, refused.code().as_str()), (403, "PERMISSION_REQUIRED"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn decisions_and_changes_are_one_list_and_each_can_be_asked_for_alone() {
+    let scene = Scene::new().await;
+    let lines = [vec![scene.ada.bearer()], scene.keys.lines().to_vec()].concat();
+    let minted =
+        scene.gateway.call("POST", "/ai/tokens/", &lines, &json!({"permissions": ["users.view"]})).await;
+    let agent = format!("Authorization: AgentBearer {}", minted.json()["token"].as_str().unwrap());
+    for _ in 0..3 {
+        assert_eq!(scene.gateway.send("POST", "/pay", std::slice::from_ref(&agent)).await.status, 200);
+    }
+    let list = "/admin/audit-logs/?stream=data_plane";
+    crate::support::replica::until(
+        std::time::Duration::from_secs(5),
+        "the actions are in the trail",
+        async || scene.ids(list).await.len() == 3,
+    )
+    .await;
+    let of = |page: &Value, field: &str| -> Vec<Value> {
+        page["results"].as_array().unwrap().iter().map(|one| one[field].clone()).collect()
+    };
+    let decisions = scene.get(list).await;
+    assert_eq!(of(&decisions, "stream"), vec![json!("data_plane"); 3]);
+    assert_eq!(of(&decisions, "action"), vec![json!("agent_action"); 3]);
+    let changes = scene.ids("/admin/audit-logs/?stream=changes&page_size=100").await;
+    let all = scene.get("/admin/audit-logs/?page_size=100").await;
+    assert_eq!(all["results"].as_array().unwrap().len(), changes.len() + 3);
+    for (query, expected) in [("page_size=2", ids(&all)), ("stream=data_plane&page_size=2", ids(&decisions))]
+    {
+        let (mut path, mut walked) = (format!("/admin/audit-logs/?{query}"), Vec::new());
+        loop {
+            let page = scene.get(&path).await;
+            walked.extend(ids(&page));
+            // What happens meanwhile moves nothing from one page to the next.
+            scene.gateway.account(&format!("more{}{}", query.len(), walked.len()), |_| {}).await;
+            let Some(next) = page["next"].as_str() else { break };
+            path = next.split_once("/api/v1/auth").unwrap().1.to_owned();
+        }
+        assert_eq!(walked, expected, "{query}");
+    }
+    let one = scene.get(&format!("/admin/audit-logs/{}/", ids(&decisions)[0])).await;
+    assert_eq!(one, decisions["results"][0]);
+    let last = ids(&decisions)[2];
+    for (query, field) in [
+        ("stream=traffic".to_owned(), "stream"),
+        (format!("before={last}"), "before"),
+        (format!("stream=changes&before={last}"), "before"),
+        (format!("stream=data_plane&before=1-{last}"), "before"),
+        (format!("before=1-2-{last}"), "before"),
+    ] {
+        let answer = scene.call(&scene.watcher, "GET", &format!("/admin/audit-logs/?{query}")).await;
+        let is_named = answer.json()["details"].get(field).is_some();
+        assert!(answer.status == 400 && is_named, "{query}: {}", answer.text());
+    }
+    let export = "/admin/audit-logs/export/?format=json&stream=data_plane";
+    assert_eq!(scene.call(&scene.watcher, "GET", export).await.json(), decisions["results"]);
+    let told = scene.get("/admin/audit-logs/?action=audit_exported").await;
+    assert_eq!(told["results"][0]["details"]["filters"], json!({"stream": "data_plane"}));
 }

@@ -85,7 +85,7 @@ on_every_store! {
             assert_eq!(scene.status(token).await, Status::Revoked, "states only rise");
         }
         assert_eq!(scene.kill().await, 0, "nothing was left");
-        audit::verify(&scene.app.db, &scene.app.seal).await.unwrap();
+        audit::verify(&scene.app.db, &scene.app.seal, audit::Stream::Changes).await.unwrap();
     }
 
     async fn a_sign_of_life_beside_a_narrowing_lasts_no_longer_than_what_it_was_narrowed_to(store: TestStore) {

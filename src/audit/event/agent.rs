@@ -155,6 +155,20 @@ impl AgentEvent {
         }
     }
 
+    /// Whether it is a decision of the data plane, and no change.
+    pub const fn is_decision(&self) -> bool {
+        match self {
+            Self::Acted(_) | Self::Settled(_) => true,
+            Self::Minted { .. }
+            | Self::Narrowed { .. }
+            | Self::Suspended { .. }
+            | Self::Resumed { .. }
+            | Self::Revoked { .. }
+            | Self::Expired { .. }
+            | Self::AllRevoked { .. } => false,
+        }
+    }
+
     pub fn subjects(&self) -> Vec<Subject> {
         match self {
             // Nobody has seen the token yet, or nothing has changed.

@@ -4,7 +4,7 @@
 //! and the documentation to this list.
 
 /// Every code, sorted.
-pub const CODES: [&str; 104] = [
+pub const CODES: [&str; 105] = [
     "2fa_backup_codes_replaced",
     "2fa_backup_used",
     "2fa_disabled",
@@ -102,6 +102,7 @@ pub const CODES: [&str; 104] = [
     "refresh_reuse",
     "registration_repeated",
     "request_passed",
+    "request_refused",
     "role_assigned",
     "role_removed",
     "session_ended",

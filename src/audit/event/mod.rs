@@ -35,7 +35,7 @@ pub use rights::{Redefined, RightsEvent};
 pub use session::{EndReason, LoginFailure, SessionEvent};
 pub use system::SystemEvent;
 
-use super::Subject;
+use super::{Stream, Subject};
 use crate::base::Id;
 
 /// Something that happened.
@@ -82,6 +82,26 @@ impl Event {
             Self::Approval(event) => event.code(),
             Self::Key(event) => event.code(),
             Self::System(event) => event.code(),
+        }
+    }
+
+    /// Whether it belongs into this stream: what changes something stands with the changes, in the transaction of its
+    /// change; what only decides about a request stands with the data plane's.
+    pub fn fits(&self, stream: Stream) -> bool {
+        match self {
+            Self::Agent(event) => event.is_decision() == (stream == Stream::DataPlane),
+            Self::System(event) => event.fits(stream),
+            Self::Account(_)
+            | Self::Session(_)
+            | Self::Factor(_)
+            | Self::Passkey(_)
+            | Self::ApiKey(_)
+            | Self::Privacy(_)
+            | Self::Rights(_)
+            | Self::Organization(_)
+            | Self::Application(_)
+            | Self::Approval(_)
+            | Self::Key(_) => stream == Stream::Changes,
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::audit::Subject;
+use crate::audit::{Stream, Subject};
 use crate::base::{Id, Timestamp};
 
 #[derive(Debug, Clone, Serialize)]
@@ -16,6 +16,20 @@ pub enum SystemEvent {
     ConfigReloaded { sha256: String },
     /// A request passed on a route that wants every one of them in the trail.
     RequestPassed { route: String, method: String },
+    /// A request was refused on such a route.
+    RequestRefused {
+        route: String,
+        method: String,
+        /// The word of metrics for why.
+        reason: &'static str,
+        status: u16,
+        /// How many refusals like this the row stands for, where it is more than one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        times: Option<u64>,
+        /// Who asked, where that was known.
+        #[serde(skip)]
+        account: Option<Id>,
+    },
     /// Rows from the one number to the other were written before this moment, and are removed. The row after
     /// them follows a row with this hash; `signed` is the [`crate::audit::Tombstone`] that says so.
     AuditPruned { from_seq: i64, to_seq: i64, hash: String, before: Timestamp, signed: String },
@@ -45,9 +59,21 @@ impl SystemEvent {
         match self {
             Self::ConfigReloaded { .. } => "config_reloaded",
             Self::RequestPassed { .. } => "request_passed",
+            Self::RequestRefused { .. } => "request_refused",
             Self::AuditPruned { .. } => "audit_pruned",
             Self::AuditExported { .. } => "audit_exported",
             Self::NoticeGivenUp { .. } => "notice_given_up",
+        }
+    }
+
+    /// Whether it belongs into this stream. Each stream tells of its own prunes.
+    pub fn fits(&self, stream: Stream) -> bool {
+        match self {
+            Self::RequestPassed { .. } | Self::RequestRefused { .. } => stream == Stream::DataPlane,
+            Self::AuditPruned { to_seq, .. } => stream == Stream::of(*to_seq),
+            Self::ConfigReloaded { .. } | Self::AuditExported { .. } | Self::NoticeGivenUp { .. } => {
+                stream == Stream::Changes
+            }
         }
     }
 
@@ -56,6 +82,7 @@ impl SystemEvent {
             // Every process reloads its own file at its own time.
             Self::ConfigReloaded { .. }
             | Self::RequestPassed { .. }
+            | Self::RequestRefused { .. }
             | Self::AuditPruned { .. }
             | Self::AuditExported { .. }
             | Self::NoticeGivenUp { .. } => Vec::new(),
@@ -65,7 +92,7 @@ impl SystemEvent {
     /// Whom it is about.
     pub const fn account(&self) -> Option<Id> {
         match self {
-            Self::AuditExported { account, .. } => *account,
+            Self::AuditExported { account, .. } | Self::RequestRefused { account, .. } => *account,
             Self::ConfigReloaded { .. }
             | Self::RequestPassed { .. }
             | Self::AuditPruned { .. }

@@ -5,7 +5,8 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::audit::{Actor, Search};
+use super::stream;
+use crate::audit::{Actor, Before, Search, Stream};
 use crate::base::{Id, Timestamp};
 use crate::cli::office::Office;
 use crate::cli::open;
@@ -24,6 +25,9 @@ pub struct Export {
     /// A new file, or - for standard output
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Only changes, or only decisions of the data_plane about requests
+    #[arg(long, value_name = "STREAM", value_parser = stream)]
+    stream: Option<Stream>,
     /// Only these events, joined by commas
     #[arg(long, value_name = "CODES")]
     code: Option<String>,
@@ -67,6 +71,7 @@ fn moment(text: &str) -> Result<Timestamp, &'static str> {
 impl Export {
     fn search(&self) -> Search {
         Search {
+            stream: self.stream,
             codes: codes(self.code.as_deref().unwrap_or_default()),
             account: self.account,
             concerning: None,
@@ -79,7 +84,7 @@ impl Export {
             trace: self.trace.clone(),
             since: self.since,
             until: self.until,
-            before: None,
+            before: Before::default(),
         }
     }
 

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::account;
 use crate::agent;
-use crate::audit::{self, Broken, Buried, HEAD_LINE, Kept, Row, SignedHead, Sought, Whole};
+use crate::audit::{self, Broken, Buried, HEAD_LINE, Kept, Row, SignedHead, Sought, Stream, Whole};
 use crate::base::{Clock as _, Id, SystemClock, Timestamp};
 use crate::cli::open;
 use crate::cli::out::{AsJson, Failure, Format, Out};
@@ -61,6 +61,9 @@ struct Tail {
     /// Go on printing as entries are written, until interrupted
     #[arg(long, short)]
     follow: bool,
+    /// Only changes, or only decisions of the data_plane about requests
+    #[arg(long, value_name = "STREAM", value_parser = stream)]
+    stream: Option<Stream>,
     /// Only this event, say agent_action
     #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(audit::CODES), hide_possible_values = true)]
     code: Option<String>,
@@ -79,10 +82,14 @@ struct Tail {
 
 impl Tail {
     fn sought(&self) -> Sought {
-        let Self { code, account, request, trace, .. } = self;
+        let Self { stream, code, account, request, trace, .. } = self;
         let (code, request_id, trace) = (code.clone(), request.clone(), trace.clone());
-        Sought { code, account: *account, request_id, trace }
+        Sought { stream: *stream, code, account: *account, request_id, trace }
     }
+}
+
+fn stream(name: &str) -> Result<Stream, &'static str> {
+    Stream::named(name).ok_or("one of changes and data_plane")
 }
 
 /// How often `--follow` looks, and how many entries it takes at once.
@@ -114,7 +121,8 @@ impl Verify {
                 Ok(checked) => checked.tell(format, out),
                 Err(Broken::At { seq, finding }) => {
                     if format == Format::Json {
-                        out.json(&json!({"whole": false, "seq": seq, "finding": finding}))?;
+                        let stream = Stream::of(seq);
+                        out.json(&json!({"whole": false, "stream": stream, "seq": seq, "finding": finding}))?;
                     } else {
                         out.line(Broken::At { seq, finding })?;
                     }
@@ -174,7 +182,8 @@ fn heads_of(log: &str) -> impl Iterator<Item = &str> {
 
 /// What was found of a trail that is whole.
 struct Checked {
-    whole: Whole,
+    /// Each stream of it.
+    whole: Vec<Whole>,
     /// The entries of heads that have been pruned.
     pruned: Vec<i64>,
 }
@@ -186,35 +195,48 @@ impl Checked {
         heads: &[SignedHead],
         pruned_before: Timestamp,
     ) -> Result<Self, Broken> {
-        let whole = audit::verify(db, seal).await?;
-        let mut pruned = Vec::new();
-        for head in heads {
-            if audit::kept(db, &whole, head, pruned_before).await? == Kept::Pruned {
-                pruned.push(head.head.seq);
+        let (mut all, mut pruned) = (Vec::new(), Vec::new());
+        for stream in Stream::ALL {
+            let whole = audit::verify(db, seal, stream).await?;
+            // What a head vouches for is of one stream: its number says which.
+            for head in heads.iter().filter(|head| Stream::of(head.head.seq) == stream) {
+                if audit::kept(db, &whole, head, pruned_before).await? == Kept::Pruned {
+                    pruned.push(head.head.seq);
+                }
             }
+            all.push(whole);
         }
-        Ok(Self { whole, pruned })
+        Ok(Self { whole: all, pruned })
     }
 
     fn tell(&self, format: Format, out: &mut Out) -> Result<(), Failure> {
         let Self { whole, pruned } = self;
-        let end = &whole.end;
         if format == Format::Json {
-            let tombstone = whole.tombstone.as_ref().map(|buried| {
-                let Buried { seq, tombstone } = buried;
-                json!({"seq": seq, "to_seq": tombstone.to.seq, "hash": tombstone.to.hash, "before": tombstone.before.rfc3339()})
-            });
-            return out.json(&json!({
-                "whole": true, "first": whole.first, "seq": end.seq, "hash": end.hash,
-                "pruned_heads": pruned, "tombstone": tombstone,
-            }));
+            let streams: Map<String, Value> = whole.iter().map(as_json).collect();
+            return out.json(&json!({"whole": true, "streams": streams, "pruned_heads": pruned}));
         }
-        out.line(format_args!("the audit trail is whole up to entry {} ({})", end.seq, end.hash))?;
-        if let Some(Buried { seq, tombstone }) = &whole.tombstone {
-            let (last, before) = (tombstone.to.seq, tombstone.before.rfc3339());
-            out.line(format_args!(
-                "entries up to {last} were pruned because they were written before {before}: entry {seq} is their tombstone, signed"
-            ))?;
+        for Whole { stream, end, tombstone, .. } in whole {
+            match stream {
+                Stream::Changes => {
+                    out.line(format_args!(
+                        "the audit trail is whole up to entry {} ({})",
+                        end.seq, end.hash
+                    ))?;
+                }
+                Stream::DataPlane if end.seq == stream.floor() => {
+                    out.line("nothing is in it of the data plane")?;
+                }
+                Stream::DataPlane => {
+                    let (seq, hash) = (end.seq, &end.hash);
+                    out.line(format_args!("that of the {stream} is whole up to entry {seq} ({hash})"))?;
+                }
+            }
+            if let Some(Buried { seq, tombstone }) = tombstone {
+                let (last, before) = (tombstone.to.seq, tombstone.before.rfc3339());
+                out.line(format_args!(
+                    "entries up to {last} were pruned because they were written before {before}: entry {seq} is their tombstone, signed"
+                ))?;
+            }
         }
         for seq in pruned {
             out.line(format_args!("entry {seq}, which the log vouches for, was pruned by its age"))?;
@@ -223,17 +245,26 @@ impl Checked {
     }
 }
 
+/// A stream that is whole, under its name.
+fn as_json(whole: &Whole) -> (String, Value) {
+    let Whole { stream, first, end, tombstone } = whole;
+    let tombstone = tombstone.as_ref().map(|Buried { seq, tombstone }| {
+        json!({"seq": seq, "to_seq": tombstone.to.seq, "hash": tombstone.to.hash, "before": tombstone.before.rfc3339()})
+    });
+    let told = json!({"first": first, "seq": end.seq, "hash": end.hash, "tombstone": tombstone});
+    (stream.name().to_owned(), told)
+}
+
 impl Tail {
     fn run(&self, path: &Path, out: &mut Out) -> Result<(), Failure> {
         let sought = self.sought();
         let loaded = open::config(path)?;
         open::block_on(async {
             let db = open::existing_store(&loaded.config.store).await?;
-            let mut rows = audit::latest_of(&db, &sought, self.lines).await.map_err(Failure::problem)?;
-            let (mut seen, mut names) = (0, Names::default());
+            let mut names = Names::default();
+            let (mut seen, mut rows) = Seen::latest(&db, &sought, self.lines).await?;
             loop {
                 for row in &rows {
-                    seen = row.seq;
                     if self.json.format() == Format::Json {
                         out.json_line(row)?;
                     } else {
@@ -245,9 +276,57 @@ impl Tail {
                     return Ok(());
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
-                rows = audit::tail_of(&db, &sought, seen, AT_ONCE).await.map_err(Failure::problem)?;
+                rows = seen.next(&db, &sought).await?;
             }
         })
+    }
+}
+
+/// How far each stream was read.
+struct Seen([i64; 2]);
+
+impl Seen {
+    /// The last rows that are sought, and that they were read.
+    async fn latest(db: &Db, sought: &Sought, lines: u32) -> Result<(Self, Vec<Row>), Failure> {
+        let (mut seen, mut parts) = (Self(Stream::ALL.map(Stream::floor)), <[Vec<Row>; 2]>::default());
+        for stream in Stream::chosen(sought.stream) {
+            let own = Sought { stream: Some(stream), ..sought.clone() };
+            let rows = audit::latest_of(db, &own, lines).await.map_err(Failure::problem)?;
+            seen.take(stream, rows, &mut parts);
+        }
+        let mut rows = audit::oldest_first(parts);
+        let most = usize::try_from(lines).unwrap_or(usize::MAX);
+        rows.drain(..rows.len().saturating_sub(most));
+        Ok((seen, rows))
+    }
+
+    /// Those that came since.
+    async fn next(&mut self, db: &Db, sought: &Sought) -> Result<Vec<Row>, Failure> {
+        let mut parts = <[Vec<Row>; 2]>::default();
+        for stream in Stream::chosen(sought.stream) {
+            let own = Sought { stream: Some(stream), ..sought.clone() };
+            let rows = audit::tail_of(db, &own, self.of(stream), AT_ONCE).await.map_err(Failure::problem)?;
+            self.take(stream, rows, &mut parts);
+        }
+        Ok(audit::oldest_first(parts))
+    }
+
+    const fn of(&self, stream: Stream) -> i64 {
+        let Self([changes, data_plane]) = self;
+        match stream {
+            Stream::Changes => *changes,
+            Stream::DataPlane => *data_plane,
+        }
+    }
+
+    fn take(&mut self, stream: Stream, rows: Vec<Row>, parts: &mut [Vec<Row>; 2]) {
+        let (Self([changes, data_plane]), [of_changes, of_data_plane]) = (self, parts);
+        let (seen, part) = match stream {
+            Stream::Changes => (changes, of_changes),
+            Stream::DataPlane => (data_plane, of_data_plane),
+        };
+        *seen = rows.last().map_or(*seen, |row| row.seq);
+        *part = rows;
     }
 }
 

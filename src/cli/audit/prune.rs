@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use crate::app;
+use crate::app::{self, Pruned};
 use crate::audit::{Actor, Broken};
 use crate::cli::office::Office;
 use crate::cli::open;
@@ -36,7 +36,7 @@ impl Prune {
             let office = Office::of(config).await?;
             let kept_for = office.config().audit.keep_for;
             let pruned = app::prune_audit(&office.app, Actor::command_line(), kept_for).await;
-            let pruned = pruned.map_err(|broken| match broken {
+            let pruned: Vec<Pruned> = pruned.map_err(|broken| match broken {
                 Broken::Store(cause @ Error::Broken { .. }) => Failure::problem(format_args!(
                     "{cause}: pruning is for the role that owns the tables; name a file with its address by --store-file"
                 )),
@@ -46,24 +46,27 @@ impl Prune {
                 }
             })?;
             if format == Format::Json {
-                return out.json(&pruned.as_ref().map_or(json!({"pruned": false}), |pruned| {
-                    let tombstone = &pruned.tombstone;
-                    json!({
-                        "pruned": true, "from_seq": tombstone.from, "to_seq": tombstone.to.seq,
-                        "before": tombstone.before.rfc3339(), "tombstone": pruned.seq,
-                    })
-                }));
+                let of = |pruned: &Pruned| {
+                    let Pruned { stream, seq, tombstone } = pruned;
+                    let told = json!({
+                        "from_seq": tombstone.from, "to_seq": tombstone.to.seq,
+                        "before": tombstone.before.rfc3339(), "tombstone": seq,
+                    });
+                    (stream.name().to_owned(), told)
+                };
+                let streams: Map<String, Value> = pruned.iter().map(of).collect();
+                return out.json(&json!({"pruned": !pruned.is_empty(), "streams": streams}));
             }
-            match pruned {
-                None => out.line("nothing in the audit trail is older than `audit.keep_for`"),
-                Some(pruned) => {
-                    let (from, to) = (pruned.tombstone.from, pruned.tombstone.to.seq);
-                    out.line(format_args!(
-                        "pruned entries {from} to {to}; entry {} stands for them",
-                        pruned.seq
-                    ))
-                }
+            if pruned.is_empty() {
+                return out.line("nothing in the audit trail is older than `audit.keep_for`");
             }
+            for Pruned { stream, seq, tombstone } in &pruned {
+                let (from, to) = (tombstone.from, tombstone.to.seq);
+                out.line(format_args!(
+                    "pruned entries {from} to {to} of the {stream}; entry {seq} stands for them"
+                ))?;
+            }
+            Ok(())
         })
     }
 }

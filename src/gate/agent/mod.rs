@@ -366,6 +366,7 @@ impl Gate {
         for noted in self.withheld.take() {
             self.app.note(noted.actor, noted.at, AgentEvent::Acted(Box::new(noted.decided)));
         }
+        self.note_refusals();
     }
 
     /// Writes down which tokens were used lately, and which refusals left no row of their own.

@@ -59,6 +59,11 @@ impl Trail {
         self.known = found.grant().cloned();
     }
 
+    /// Whether anything becomes a row at all.
+    pub const fn is_known(&self) -> bool {
+        self.known.is_some()
+    }
+
     /// The request counted against the token's rate, and was within it.
     pub fn counted(&mut self) {
         self.is_counted = true;

@@ -251,3 +251,33 @@ async fn a_route_that_is_audited_leaves_a_row_before_it_passes() {
     let rows = crate::audit::latest(&setting.app.db, 1).await.unwrap();
     assert_eq!(rows[0].code, "request_passed");
 }
+
+#[tokio::test]
+async fn a_route_that_is_audited_tells_of_refusals_too_and_is_not_flooded_by_them() {
+    let yaml = "routes:
+  - { name: seen, match: { path: /seen }, upstream: app, allow: { permission: reports }, audit: required }
+  - { name: plain, match: { path: /plain }, upstream: app, allow: { permission: reports } }
+";
+    let setting = setting(yaml).await;
+    let ada = setting.person("ada", |_| {});
+    for _ in 0..40 {
+        assert!(setting.outcome(&request("GET", "/seen")).await.starts_with("401"));
+    }
+    assert!(setting.outcome(&request("GET", "/plain")).await.starts_with("401"));
+    assert!(setting.outcome(&request("GET", "/seen").bearer(&ada)).await.starts_with("403"));
+    setting.gate.note_withheld();
+    setting.app.write_notes().await.unwrap();
+    let rows = crate::audit::latest(&setting.app.db, 100).await.unwrap();
+    assert!(
+        rows.iter().all(|row| row.code == "request_refused" && row.personal["detail"]["route"] == "seen")
+    );
+    assert_eq!(rows.len(), 32, "thirty strangers, one row for the other ten, and hers");
+    let times = rows.iter().map(|row| row.personal["detail"]["times"].as_u64().unwrap_or(1));
+    assert_eq!(times.sum::<u64>(), 41);
+    let hers: Vec<_> = rows.iter().filter(|row| row.account.is_some()).collect();
+    assert_eq!(hers.len(), 1);
+    assert_eq!((hers[0].actor, hers[0].actor_kind.as_str()), (hers[0].account, "account"));
+    assert_eq!(hers[0].personal["detail"]["status"], 403);
+    assert!(hers[0].request_id.is_some() && hers[0].personal["address"] == "192.0.2.1");
+    assert!(rows.iter().all(|row| row.stream == crate::audit::Stream::DataPlane));
+}

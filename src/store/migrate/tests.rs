@@ -147,6 +147,31 @@ async fn a_run_cut_off_at_any_moment_is_finished_by_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_with_one_stream_keeps_its_chain_and_gets_a_second_one() {
+    for dialect in ALL {
+        let store = TestStore::bare(dialect).await;
+        let before = FILES.iter().position(|file| file.name == "0038_audit_stream").unwrap();
+        run_files(&store, &FILES[..before], NOW).await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        for set in [
+            "UPDATE change_counter SET last_seq = 7, last_hash = 'ab', pruned_to = 3 WHERE id = 1",
+            "UPDATE statistic_cursor SET last_seq = 5 WHERE id = 1",
+        ] {
+            assert_eq!(tx.execute(sql(set)).await.unwrap(), 1);
+        }
+        tx.commit().await.unwrap();
+        run(&store, NOW).await.unwrap();
+        let counters = sql("SELECT id, last_seq, last_hash, pruned_to FROM change_counter ORDER BY id");
+        let counters: Vec<(i64, i64, String, i64)> = (&*store).all(counters).await.unwrap();
+        let there = 10_000_000_000_000;
+        assert_eq!(counters, [(1, 7, "ab".to_owned(), 3), (2, there, String::new(), 0)], "{dialect:?}");
+        let cursors = sql("SELECT id, last_seq FROM statistic_cursor ORDER BY id");
+        let cursors: Vec<(i64, i64)> = (&*store).all(cursors).await.unwrap();
+        assert_eq!(cursors, [(1, 5), (2, there)], "{dialect:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_that_start_together_migrate_once() {
     for dialect in ALL {
         let store = TestStore::bare(dialect).await;

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use super::entry::{Entry, Record};
 use super::people::Names;
 use crate::app::App;
-use crate::audit::{self, Actor, Search, Subject, SystemEvent};
+use crate::audit::{self, Actor, Found, Search, Subject, SystemEvent};
 use crate::base::{Id, Timestamp};
 use crate::store::Error;
 
@@ -139,7 +139,7 @@ pub struct Export {
     grounds: Grounds,
     form: Box<dyn Form>,
     /// Rows that were read and are not written yet.
-    read: Vec<audit::Row>,
+    read: Found,
     stage: Stage,
 }
 
@@ -197,7 +197,7 @@ impl Export {
             format: format.name(),
             account: search.account.or(search.concerning),
             filters: told(&search),
-            rows: export.is_all_read().then_some(export.read.len()),
+            rows: export.is_all_read().then_some(export.read.rows.len()),
         };
         change.record(event).await?;
         change.commit().await?;
@@ -205,7 +205,7 @@ impl Export {
     }
 
     fn is_all_read(&self) -> bool {
-        self.read.len() < usize::try_from(PIECE).unwrap_or(usize::MAX)
+        self.read.rows.len() < usize::try_from(PIECE).unwrap_or(usize::MAX)
     }
 
     /// The next piece of the file; `None` after the last one.
@@ -235,8 +235,8 @@ impl Export {
             return Err(Failed::Revoked);
         }
         self.stage = if self.is_all_read() { Stage::Last } else { Stage::Rows };
-        let rows = std::mem::take(&mut self.read);
-        self.search.before = rows.last().map(|row| row.seq).or(self.search.before);
+        let Found { rows, ends } = std::mem::take(&mut self.read);
+        self.search.before = ends.last().copied().unwrap_or(self.search.before);
         let names = Names::of(&self.app, self.site, &rows).await?;
         piece.extend(self.form.rows(&rows, &names)?);
         if self.stage == Stage::Last {
@@ -257,6 +257,7 @@ impl fmt::Debug for Export {
 fn told(search: &Search) -> BTreeMap<&'static str, String> {
     let id = |id: Option<Id>| id.map(|id| id.to_string());
     let all = [
+        ("stream", search.stream.map(|stream| stream.name().to_owned())),
         ("action", Some(search.codes.join(",")).filter(|codes| !codes.is_empty())),
         ("user_id", id(search.account)),
         ("concerning", id(search.concerning)),

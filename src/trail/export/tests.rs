@@ -223,7 +223,7 @@ on_every_store! {
             all.extend_from_slice(&piece);
         }
         assert_eq!(read_xlsx(&all)[0].len(), 1, "the heading alone");
-        assert_eq!(audit::verify(&app.db, &app.seal).await.unwrap().first, 1);
+        assert_eq!(audit::verify(&app.db, &app.seal, audit::Stream::Changes).await.unwrap().first, 1);
     }
 
     async fn whose_rights_changed_gets_no_more_of_it(store: TestStore) {
@@ -298,7 +298,7 @@ async fn a_full_sheet_is_followed_by_another_and_what_is_too_long_says_so() {
     let name = "é😀".repeat(40_000);
     change.record(ApplicationEvent::Created { application: Id::from_u128(9), name }).await.unwrap();
     change.commit().await.unwrap();
-    let rows = audit::search(&app.db, DEFAULT_SITE, &Search::default(), 100).await.unwrap();
+    let rows = audit::search(&app.db, DEFAULT_SITE, &Search::default(), 100).await.unwrap().rows;
     let names = Names::of(&app, DEFAULT_SITE, &rows).await.unwrap();
     let mut form = Xlsx::<Entry>::with_sheets_of(3);
     let mut all = form.begin().unwrap();

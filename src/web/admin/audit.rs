@@ -24,6 +24,9 @@ const FILE: &str = "/portcullis/admin/audit/file/";
 /// What an export is asked for beside what the list was.
 const FORMAT: &str = "format";
 
+/// What is looked for by its stream, with our words for it.
+const STREAMS: [(&str, &str); 2] = [("changes", "changes"), ("data_plane", "decisions about requests")];
+
 pub(super) static FILTERS: &[Filter] = &[
     Filter { name: "action", label: "What happened: words, joined by commas", kind: Looks::Text },
     Filter { name: "user_id", label: "About whom: number or id", kind: Looks::Text },
@@ -33,6 +36,7 @@ pub(super) static FILTERS: &[Filter] = &[
     Filter { name: "ip_address", label: "From which address", kind: Looks::Text },
     Filter { name: "prompt_trace_id", label: "Because of which prompt", kind: Looks::Text },
     Filter { name: "request_id", label: "In which request", kind: Looks::Text },
+    Filter { name: "stream", label: "Of which stream", kind: Looks::OneOf(&STREAMS) },
     Filter { name: "date_from", label: "Since", kind: Looks::Day },
     Filter { name: "date_to", label: "Before", kind: Looks::Day },
 ];
@@ -128,6 +132,7 @@ async fn detail(call: &Call) -> Result<Markup, ApiError> {
         ("Request", of(&own, "request_id")),
         ("From", of(&own, "ip_address")),
         ("With", of(&own, "user_agent")),
+        ("Stream", of(&own, "stream")),
     ];
     Ok(html! {
         p.back { a href=(AUDIT) { "← Audit" } }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::audit::{self, Actor, SystemEvent};
+use portcullis::audit::{self, Actor, Stream, SystemEvent};
 use portcullis::base::{Clock as _, Secret, SystemClock, SystemRandom, TestClock};
 use portcullis::config::{self, Database};
 use portcullis::server;
@@ -88,7 +88,11 @@ impl Scene {
             change.record(SystemEvent::ConfigReloaded { sha256: number.to_string() }).await.unwrap();
             change.commit().await.unwrap();
         }
-        assert_eq!(audit::head(&app.db).await.unwrap().seq, 2);
+        let passed = SystemEvent::RequestPassed { route: "old".to_owned(), method: "GET".to_owned() };
+        app.write_down(Actor::system(), passed).await.unwrap();
+        for (stream, seq) in [(Stream::Changes, 2), (Stream::DataPlane, Stream::DataPlane.first())] {
+            assert_eq!(audit::head(&app.db, stream).await.unwrap().seq, seq);
+        }
     }
 
     async fn as_gateway(&self) -> Db {
@@ -128,6 +132,8 @@ async fn a_gateway_serves_and_can_change_and_remove_no_audit_row() {
         sql("UPDATE audit SET hash = hash WHERE seq = 1"),
         sql("DELETE FROM audit"),
         sql("DELETE FROM audit WHERE seq = 1"),
+        sql("DELETE FROM audit WHERE seq > ?").bind(Stream::DataPlane.floor()),
+        sql("UPDATE audit SET seq = 1000000 WHERE seq > ?").bind(Stream::DataPlane.floor()),
         sql("TRUNCATE audit"),
         sql("UPDATE audit_personal SET content = '{}'"),
         sql("UPDATE audit_personal SET account_id = NULL"),
@@ -176,11 +182,22 @@ async fn the_owner_prunes_and_the_gateway_does_not() {
     assert!(said.contains("permission denied") && said.contains("--store-file"), "{said}");
     assert!(!said.contains("serves-requests"), "{said}");
     let whole = scene.place.run("audit verify --json").json();
+    let whole = &whole["streams"]["changes"];
     assert_eq!((&whole["first"], &whole["seq"]), (&1.into(), &3.into()), "and nothing says that it was done");
     let told = scene.place.run("audit prune --store-file owner.url --json").json();
-    assert_eq!((&told["pruned"], &told["to_seq"], &told["tombstone"]), (&true.into(), &2.into(), &4.into()));
+    assert_eq!(told["pruned"], true);
+    let (changes, decisions) = (&told["streams"]["changes"], &told["streams"]["data_plane"]);
+    assert_eq!((&changes["to_seq"], &changes["tombstone"]), (&2.into(), &4.into()));
+    let floor = Stream::DataPlane.floor();
+    assert_eq!(
+        (&decisions["to_seq"], &decisions["tombstone"]),
+        (&(floor + 1).into(), &(floor + 2).into()),
+        "each stream has a tombstone of its own"
+    );
     let whole = scene.place.run("audit verify --json").json();
-    assert_eq!((&whole["first"], &whole["tombstone"]["seq"]), (&3.into(), &4.into()));
+    let (changes, decisions) = (&whole["streams"]["changes"], &whole["streams"]["data_plane"]);
+    assert_eq!((&changes["first"], &changes["tombstone"]["seq"]), (&3.into(), &4.into()));
+    assert_eq!(decisions["tombstone"]["seq"], floor + 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::audit::{self, Actor, Head, Noted, SignedHead, SystemEvent, Tombstone};
+use portcullis::audit::{self, Actor, Head, Noted, SignedHead, Stream, SystemEvent, Tombstone};
 use portcullis::base::{Clock as _, SystemClock, SystemRandom, TestClock, Timestamp};
 use portcullis::config::{self, Config};
 use portcullis::crypto::seal::SealKey;
@@ -44,10 +44,14 @@ async fn tamper(place: &Place, all: impl IntoIterator<Item = Stmt>) {
 
 /// What the log of a gateway says now of the trail's end.
 async fn signed(place: &Place) -> String {
+    signed_of(place, Stream::Changes).await
+}
+
+async fn signed_of(place: &Place, stream: Stream) -> String {
     let config = config(place);
     let db = Db::open(&config.store).await.unwrap();
     let seal = SealKey::from_bytes(*config::seal_key(&config.keys.seal_file).unwrap().expose());
-    SignedHead::of(&seal, &db).await.unwrap().to_string()
+    SignedHead::of(&seal, &db, stream).await.unwrap().to_string()
 }
 
 fn wrong(place: &Place, line: &str) -> (i64, String) {
@@ -63,8 +67,9 @@ async fn a_whole_trail_is_told_so_with_its_end() {
     let place = place();
     let told = place.run("audit verify").good();
     assert!(told.starts_with("the audit trail is whole up to entry "), "{told}");
+    assert!(told.contains("nothing is in it of the data plane"), "{told}");
     let told = place.run("audit verify --json").json();
-    assert!(told["whole"] == true && told["seq"].as_i64().unwrap() >= 3, "{told}");
+    assert!(told["whole"] == true && told["streams"]["changes"]["seq"].as_i64().unwrap() >= 3, "{told}");
     let head = signed(&place).await;
     place.run("user create zoe@example.com --no-password").good();
     place.run(&format!("audit verify --head {head}")).good();
@@ -108,7 +113,7 @@ async fn a_tail_that_was_cut_off_with_its_counter_is_found_by_what_the_log_says(
         [
             sql("DELETE FROM audit WHERE seq >= 3"),
             sql("DELETE FROM audit_personal WHERE seq >= 3"),
-            sql("UPDATE change_counter SET last_seq = 2, last_hash = (SELECT hash FROM audit WHERE seq = 2)"),
+            sql("UPDATE change_counter SET last_seq = 2, last_hash = (SELECT hash FROM audit WHERE seq = 2) WHERE id = 1"),
         ],
     )
     .await;
@@ -129,7 +134,7 @@ async fn bury(place: &Place, seal: &SealKey, to: i64, before: Timestamp) {
     let event = SystemEvent::AuditPruned { from_seq: 1, to_seq: to, hash, before, signed };
     let noted = Noted { actor: Actor::system(), at: SystemClock.now(), event: event.into() };
     let mut tx = db.begin().await.unwrap();
-    audit::append(&mut tx, &[noted], &SystemRandom).await.unwrap();
+    audit::append(&mut tx, Stream::Changes, &[noted], &SystemRandom).await.unwrap();
     tx.execute(sql("DELETE FROM audit_personal WHERE seq <= ?").bind(to)).await.unwrap();
     tx.execute(sql("DELETE FROM audit WHERE seq <= ?").bind(to)).await.unwrap();
     tx.commit().await.unwrap();
@@ -159,7 +164,8 @@ async fn entries_that_were_buried_before_their_time_are_found_by_an_older_line_o
     place.write("gateway.log", &log);
     let path = place.path().join("gateway.log").display().to_string();
     let whole = place.run(&format!("audit verify --json --log {path}")).json();
-    assert_eq!((&whole["first"], &whole["tombstone"]), (&1.into(), &serde_json::Value::Null));
+    let changes = &whole["streams"]["changes"];
+    assert_eq!((&changes["first"], &changes["tombstone"]), (&1.into(), &serde_json::Value::Null));
     let key = config::seal_key(&config(&place).keys.seal_file).unwrap();
     bury(&place, &SealKey::from_bytes(*key.expose()), 3, SystemClock.now()).await;
     // The newest line alone does not show it, and the command says who stands for what is gone.
@@ -177,15 +183,21 @@ async fn what_is_too_old_is_pruned_for_a_tombstone_that_verify_names() {
     let old = signed(&place).await;
     place.run("user create ada@example.com --no-password").good();
     let told = place.run("audit prune --json").json();
-    assert_eq!((&told["pruned"], &told["from_seq"], &told["to_seq"]), (&true.into(), &1.into(), &2.into()));
-    assert_eq!(told["tombstone"], 4);
+    let changes = &told["streams"]["changes"];
+    assert_eq!((&told["pruned"], &changes["from_seq"]), (&true.into(), &1.into()));
+    assert_eq!((&changes["to_seq"], &changes["tombstone"]), (&2.into(), &4.into()));
+    assert_eq!(told["streams"]["data_plane"], serde_json::Value::Null, "there is none of it");
     assert_eq!(
         place.run("audit prune").good(),
         "nothing in the audit trail is older than `audit.keep_for`\n"
     );
     let whole = place.run(&format!("audit verify --json --head {old}")).json();
-    assert_eq!((&whole["first"], &whole["tombstone"]["seq"]), (&3.into(), &4.into()));
-    assert_eq!((&whole["tombstone"]["to_seq"], &whole["pruned_heads"]), (&2.into(), &serde_json::json!([2])));
+    let changes = &whole["streams"]["changes"];
+    assert_eq!((&changes["first"], &changes["tombstone"]["seq"]), (&3.into(), &4.into()));
+    assert_eq!(
+        (&changes["tombstone"]["to_seq"], &whole["pruned_heads"]),
+        (&2.into(), &serde_json::json!([2]))
+    );
     let text = place.run("audit verify").good();
     assert!(
         text.contains("entries up to 2 were pruned") && text.contains("entry 4 is their tombstone"),
@@ -216,7 +228,7 @@ fn place_of_old() -> Place {
             change.record(event).await.unwrap();
             change.commit().await.unwrap();
         }
-        assert_eq!(audit::head(&app.db).await.unwrap().seq, 2);
+        assert_eq!(audit::head(&app.db, audit::Stream::Changes).await.unwrap().seq, 2);
     };
     std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(work)).join().unwrap();
     place
@@ -265,4 +277,67 @@ async fn a_gateway_says_in_its_log_where_the_trail_ends_and_is_held_to_it() {
     };
     until(Duration::from_secs(30), "the end is told", async || signed().is_some()).await;
     place.run(&format!("audit verify --head {}", signed().unwrap())).good();
+}
+
+/// Lets the data plane write down that requests passed on these routes.
+async fn decide(place: &Place, routes: &[&str]) {
+    let app = server::operate(&config(place), Arc::new(SystemClock), Arc::new(SystemRandom)).await.unwrap();
+    for route in routes {
+        let event = SystemEvent::RequestPassed { route: (*route).to_owned(), method: "GET".to_owned() };
+        app.write_down(Actor::system(), event).await.unwrap();
+    }
+    app.db.close().await;
+}
+
+#[tokio::test]
+async fn what_was_done_to_decisions_is_named_with_their_stream() {
+    let place = place();
+    decide(&place, &["one", "two", "three"]).await;
+    let floor = Stream::DataPlane.floor();
+    let whole = place.run("audit verify --json").json();
+    assert_eq!(whole["streams"]["data_plane"]["seq"], floor + 3);
+    assert!(place.run("audit verify").good().contains("that of the data plane is whole up to entry"));
+    let heads = [signed_of(&place, Stream::Changes).await, signed_of(&place, Stream::DataPlane).await];
+    place.run(&format!("audit verify --head {} --head {}", heads[0], heads[1])).good();
+    tamper(
+        &place,
+        [
+            sql("DELETE FROM audit WHERE seq = ?").bind(floor + 3),
+            sql("UPDATE change_counter SET last_seq = ?, last_hash = (SELECT hash FROM audit WHERE seq = ?) WHERE id = 2")
+                .bind(floor + 2)
+                .bind(floor + 2),
+        ],
+    )
+    .await;
+    place.run("audit verify").good();
+    place.run(&format!("audit verify --head {}", heads[0])).good();
+    let cut = wrong(&place, &format!("audit verify --json --head {}", heads[1]));
+    assert_eq!(cut, (floor + 3, "missing".to_owned()));
+    tamper(&place, [sql("UPDATE audit SET code = 'logout' WHERE seq = ?").bind(floor + 2)]).await;
+    let told = place.run("audit verify --json");
+    assert_eq!((told.code, told.json()["stream"].clone()), (1, "data_plane".into()));
+    let told = place.run("audit verify");
+    let expected = format!("audit row {} of the data plane was changed", floor + 2);
+    assert!(told.code == 1 && told.out.contains(&expected), "{told:?}");
+    assert!(place.run("audit prune").bad().contains("nothing was pruned"));
+}
+
+#[tokio::test]
+async fn each_stream_is_shown_and_exported_alone_or_both_by_time() {
+    let place = place();
+    decide(&place, &["one", "two"]).await;
+    place.run("user create zoe@example.com --no-password").good();
+    let codes = |line: &str| -> Vec<String> {
+        let told = place.run(line).good();
+        let row = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        told.lines().map(|line| row(line)["code"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(codes("audit tail --json --stream data_plane"), ["request_passed", "request_passed"]);
+    assert_eq!(codes("audit tail --json --stream changes"), vec!["account_created"; 4]);
+    let both = codes("audit tail --json -n 3");
+    assert_eq!(both, ["request_passed", "request_passed", "account_created"], "the newest last");
+    let json = place.run("audit export --format json --out - --stream data_plane").json();
+    assert_eq!(json.as_array().unwrap().len(), 2);
+    assert!(json.as_array().unwrap().iter().all(|one| one["stream"] == "data_plane"));
+    assert_eq!(place.run("audit tail --stream traffic").code, 2);
 }
