@@ -47,7 +47,10 @@ impl Machine {
 
     fn need(&self, parts: &[&str], environment: &[(&str, &str)]) -> Told {
         let log = self.0.path().join("log");
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/need");
+        // Here nobody has installed anything beside it yet.
+        let script = self.0.path().join("scripts").join("need");
+        std::fs::create_dir_all(script.parent().unwrap()).unwrap();
+        std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/need"), &script).unwrap();
         let mut program = Command::new("/bin/bash");
         program.arg(script).args(parts).env_clear().env("PATH", self.0.path()).env("log", &log);
         let done =
