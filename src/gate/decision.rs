@@ -71,6 +71,7 @@ pub struct Decision {
 
 /// What the answer will carry, collected while the steps are taken.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "what the steps found, one by one")]
 pub(super) struct Answer {
     granted: Option<Granted>,
     has_cors: bool,
@@ -80,8 +81,9 @@ pub(super) struct Answer {
     pace: Option<Pace>,
     /// Of the budget of the agent that asks, on a route that costs.
     budget_left: Option<MicroUsd>,
-    /// Who asks, and whether what becomes of it is in the trail already: for who writes down a refusal.
+    /// Who asks, for who writes down a refusal.
     asker: Option<Asker>,
+    /// What becomes of it is in the trail already.
     has_row: bool,
 }
 
