@@ -228,7 +228,7 @@ fn place_of_old() -> Place {
             change.record(event).await.unwrap();
             change.commit().await.unwrap();
         }
-        assert_eq!(audit::head(&app.db, audit::Stream::Changes).await.unwrap().seq, 2);
+        assert_eq!(audit::head(&app.db, Stream::Changes).await.unwrap().seq, 2);
     };
     std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(work)).join().unwrap();
     place
