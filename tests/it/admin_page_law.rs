@@ -1,7 +1,9 @@
-//! Who is kept away from the pages of administrators, over real sockets: whoever sends slowly.
-//! Law: a page lets nobody do what its endpoint would not let them do at that moment.
+//! Who is kept away from the pages of administrators, over real sockets: whoever sends slowly, and whoever
+//! takes the trail along again and again.
+//! Law: a page lets nobody do what its endpoint would not let them do at that moment, nor more often.
 
 use portcullis::session;
+use serde_json::Value;
 
 use crate::admin_page::ADMIN;
 use crate::rights::Scene;
@@ -82,4 +84,20 @@ async fn whoever_sends_a_form_slowly_is_judged_when_all_of_it_is_here() {
     }
     assert_eq!(scene.rows_of("app_credentials_regenerated").await, 1);
     assert_eq!(scene.rows_of("audit_exported").await, 1);
+}
+
+#[tokio::test]
+async fn the_trail_is_taken_along_as_often_by_page_as_by_its_endpoint() {
+    let scene = Scene::new().await;
+    scene.gateway.grant(scene.clerk.id, permission("security.view")).await;
+    let clerk = scene.browser("clerk").await;
+    for _ in 0..10 {
+        let file = clerk.post(FILE, &[("format", "csv")]).await;
+        assert_eq!(file.status, 200, "{}", file.text());
+    }
+    let refused = clerk.post(FILE, &[("format", "csv")]).await;
+    assert!(refused.status == 429 && refused.header("retry-after").is_some(), "{refused:?}");
+    assert_eq!(scene.rows_of("audit_exported").await, 10);
+    let path = "/admin/audit-logs/export/?format=csv";
+    assert_eq!(scene.call(&scene.clerk, "GET", path, Value::Null).await.status, 429, "one limit for both");
 }
