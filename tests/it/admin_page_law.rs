@@ -1,14 +1,16 @@
-//! Who is kept away from the pages of administrators, over real sockets: whoever sends slowly, and whoever
-//! takes the trail along again and again.
+//! Who is kept away from the pages of administrators, over real sockets: whoever sends slowly, whoever is there for
+//! one step alone, and whoever takes the trail along again and again.
 //! Law: a page lets nobody do what its endpoint would not let them do at that moment, nor more often.
 
+use portcullis::audit;
 use portcullis::session;
 use serde_json::Value;
 
-use crate::admin_page::ADMIN;
+use crate::admin_page::{ADMIN, rows};
 use crate::rights::Scene;
+use crate::support::Gateway;
 use crate::support::forms::{Browser, LOGIN, form};
-use crate::support::people::{Keys, permission};
+use crate::support::people::{Keys, TRUSTING, elsewhere, permission};
 use crate::support::raw::{Answer, Client};
 
 const FILE: &str = "/portcullis/admin/audit/file/";
@@ -100,4 +102,35 @@ async fn the_trail_is_taken_along_as_often_by_page_as_by_its_endpoint() {
     assert_eq!(scene.rows_of("audit_exported").await, 10);
     let path = "/admin/audit-logs/export/?format=csv";
     assert_eq!(scene.call(&scene.clerk, "GET", path, Value::Null).await.status, 429, "one limit for both");
+}
+
+#[tokio::test]
+async fn a_session_for_one_step_opens_no_page_of_administrators() {
+    let gateway = Gateway::start(&format!("{TRUSTING}accounts: {{ staff_second_factor: required }}\n")).await;
+    gateway.account("root", |new| new.is_superuser = true).await;
+    gateway.account("mae", |new| new.must_change_password = true).await;
+    let happened = async || audit::tail(&gateway.running.app.db, 0, 10_000).await.unwrap().len();
+    for (name, step, said) in [
+        ("root", "/portcullis/account/second-factor/", "Set up a second factor first"),
+        ("mae", "/portcullis/account/password/", "Choose a new password first"),
+    ] {
+        let mut browser = Browser::new(&gateway);
+        browser.log_in(name).await;
+        let secret = browser.secret(step).await;
+        let (body, before) = (form(&[("csrf", &secret), ("sure", "yes"), ("name", "x")]), happened().await);
+        let origin = format!("Origin: {}", browser.origin());
+        for (method, body) in [("GET", ""), ("POST", body.as_str())] {
+            for row in rows(method) {
+                let path = row.path().replace("{id}", "1");
+                let refused = browser.ask(method, &path, &[origin.clone(), elsewhere()], body).await;
+                assert!(
+                    refused.status == 403 && refused.text().contains(said),
+                    "{method} {path} as {name}: {} {}",
+                    refused.status,
+                    refused.text()
+                );
+            }
+        }
+        assert_eq!(happened().await, before, "nothing happened");
+    }
 }
