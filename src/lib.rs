@@ -30,7 +30,7 @@
 //! - **role**, **permission**, **group**: named rights; a permission may have a parent, and who
 //!   holds the parent holds the child.
 //! - **session**: one login on one device; its id is `sid`; it owns a **refresh family**.
-//! - **access token**: a short-lived JWT that names a session; it carries no rights.
+//! - **access token**: a short-lived JWT that names a session; what else it says of a person is for clients to read and decides nothing.
 //! - **refresh token**: opaque, stored hashed, used once; presenting a used one ends the family.
 //! - **agent token**: what a human delegated to a program: some permissions, within limits, until it ends.
 //! - **provider**, **identity**, **connection**: who else may say who somebody is, whom they say it is, and that this opens an account.

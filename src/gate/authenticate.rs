@@ -64,7 +64,7 @@ pub(super) async fn authenticate(
             (None, None) => return Ok(None),
         },
     };
-    let snapshot = current(gate, world, key, head).await?;
+    let snapshot = current(gate, world, key, head.at).await?;
     let scope = scope.or(snapshot.principal.session.scope);
     Ok(Some(Caller { snapshot, scope, organization, cookie_until: None }))
 }
@@ -74,18 +74,17 @@ pub(super) const fn is_of_credential(refusal: &Rejection) -> bool {
     matches!(refusal, Rejection::TokenInvalid | Rejection::ApiKeyInvalid | Rejection::CookieFromElsewhere)
 }
 
-/// The snapshot of a caller whose credential was checked at some time.
+/// The snapshot, as of this moment, of a caller whose credential was checked at some time.
 pub(super) async fn current(
     gate: &Gate,
     world: &World,
     key: Key,
-    head: &RequestHead,
+    at: Timestamp,
 ) -> Result<Arc<Snapshot>, Rejection> {
     if gate.app.view_age() > VIEW_MAX {
         return Err(Rejection::Unavailable(Silent::View));
     }
-    let known =
-        gate.people.find(key, &gate.app.epochs, &world.catalogue, gate.records.as_ref(), head.at).await?;
+    let known = gate.people.find(key, &gate.app.epochs, &world.catalogue, gate.records.as_ref(), at).await?;
     // In sessions too that began before the account had to have a second factor.
     let session = &known.principal.session;
     let rule = world.config.accounts.staff_second_factor;

@@ -15,6 +15,7 @@ use super::person::Key;
 use super::rejection::Rejection;
 use super::route::Route;
 use super::world::World;
+use crate::base::Timestamp;
 use crate::http::cookie::{Channel, Cookies};
 use crate::{session, web};
 
@@ -34,21 +35,27 @@ pub(super) async fn of_page(
     gate: &Gate,
     world: &World,
     head: &RequestHead,
+    at: Timestamp,
 ) -> Result<Option<Caller>, Rejection> {
     let is_of_script = head.fetch_mode.as_ref().is_some_and(|mode| mode != "navigate");
-    if is_of_script { Ok(None) } else { by_cookie(gate, world, head).await }
+    if is_of_script { Ok(None) } else { by_cookie(gate, world, head, at).await }
 }
 
-/// Who is logged in to pages; nobody where the cookie is not ours or its session is over.
-async fn by_cookie(gate: &Gate, world: &World, head: &RequestHead) -> Result<Option<Caller>, Rejection> {
+/// Who is logged in to pages at this moment; nobody where the cookie is not ours or its session is over.
+async fn by_cookie(
+    gate: &Gate,
+    world: &World,
+    head: &RequestHead,
+    at: Timestamp,
+) -> Result<Option<Caller>, Rejection> {
     let channel = if world.config.public_url.is_https { Channel::Https } else { Channel::PlainHttp };
     let cookies = Cookies::parse(head.presented.cookie.as_ref().map(text).as_deref());
     let Some(value) = cookies.get(channel.session_cookie()) else { return Ok(None) };
-    let Some(known) = session::read_page_cookie(&gate.app.seal, value.expose(), head.at) else {
+    let Some(known) = session::read_page_cookie(&gate.app.seal, value.expose(), at) else {
         return Ok(None);
     };
     let key = Key::of_session(known.sid, known.account, known.application);
-    match current(gate, world, key, head).await {
+    match current(gate, world, key, at).await {
         Ok(snapshot) => {
             let scope = snapshot.principal.session.scope;
             let cookie_until = Some(known.ends_at);
@@ -65,7 +72,7 @@ pub(super) async fn caller(
     world: &World,
     head: &RequestHead,
 ) -> Result<Option<Caller>, Rejection> {
-    let caller = by_cookie(gate, world, head).await?;
+    let caller = by_cookie(gate, world, head, head.at).await?;
     match caller {
         Some(_) if !is_of_ours(world, head) => Err(Rejection::CookieFromElsewhere),
         caller => Ok(caller),

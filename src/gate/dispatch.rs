@@ -17,7 +17,7 @@ use super::authorize::{decoded, organization_of};
 use super::body::BodySource;
 use super::credential::Credential;
 use super::decision::Decision;
-use super::head::RequestHead;
+use super::head::{BodyLength, RequestHead};
 use super::rejection::{Flaw, Pace, Rejection};
 use super::world::World;
 use super::{Gate, application, browser, credential, limit};
@@ -118,7 +118,7 @@ async fn run(
     }
     let caller = match row.access() {
         Access::Open | Access::Agent => None,
-        Access::Page => browser::of_page(gate, world, head).await?,
+        Access::Page => browser::of_page(gate, world, head, head.at).await?,
         Access::PersonOrAgent if agent.is_some() => None,
         Access::Person | Access::PersonOrAgent | Access::Permission(_) => {
             refuse_key(head)?;
@@ -133,14 +133,10 @@ async fn run(
     };
     let most = usize::try_from(world.config.limits.body.api_bytes).unwrap_or(input::MAX_BODY);
     let bytes = source.read_all(most).await?;
-    // Whoever sends slowly is judged by what holds when all of it is here.
     let caller = match caller {
-        Some(caller) if !bytes.is_empty() && row.access() != Access::Page => {
-            let snapshot = current(gate, world, caller.snapshot.key, head).await?;
-            let scope = caller.scope.or(snapshot.principal.session.scope);
-            let caller = Caller { snapshot, scope, ..caller };
-            check(gate, world, head, row, &caller, application.as_deref()).await?;
-            Some(caller)
+        // Of a body without a length, the end alone can be late.
+        Some(caller) if !bytes.is_empty() || matches!(head.body, BodyLength::Unknown) => {
+            judged_again(gate, world, head, row, caller, application.as_deref()).await?
         }
         caller => caller,
     };
@@ -154,6 +150,27 @@ async fn run(
         ApiError::new(ErrorCode::InternalError).into_reply(request_id)
     });
     Ok(paced(reply, pace))
+}
+
+/// Whoever sends slowly is judged by what holds when all of it is here, pages' forms included: there, whose
+/// session is over is nobody any more, and the page leads to the login.
+async fn judged_again(
+    gate: &Gate,
+    world: &World,
+    head: &RequestHead,
+    row: &Row,
+    caller: Caller,
+    application: Option<&ApplicationFacts>,
+) -> Result<Option<Caller>, Rejection> {
+    let at = gate.app.now();
+    if row.access() == Access::Page {
+        return browser::of_page(gate, world, head, at).await;
+    }
+    let snapshot = current(gate, world, caller.snapshot.key, at).await?;
+    let scope = caller.scope.or(snapshot.principal.session.scope);
+    let caller = Caller { snapshot, scope, ..caller };
+    check(gate, world, head, row, &caller, application).await?;
+    Ok(Some(caller))
 }
 
 /// A program with an API key calls routes. What is built in is for the person: none of it, and least of

@@ -287,7 +287,10 @@ async fn enter(
 ) -> Result<Entered, Refused> {
     let rights = rights_of(app, &account).await?;
     let mut claims = claims_of(app, &account, &rights).await?;
-    if let Lasting::Kept(spelling) = tries.lasting {
+    // Who comes in for one step alone is told of no rights that this does not open.
+    if let Lasting::Kept(spelling) = tries.lasting
+        && second::scope_of(&app.config(), &account).is_none()
+    {
         claims.extend(spelling(&account, &rights.granted.roles, &rights.permissions));
     }
     let mut change = app.change(visit.actor.clone()).await?;

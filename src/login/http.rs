@@ -240,7 +240,9 @@ async fn exchange(
         }
         let rights = rights_of(app, &account).await?;
         let mut claims = claims_of(app, &account, &rights).await?;
-        if let Some(spelling) = spelling {
+        if let Some(spelling) = spelling
+            && session.scope.is_none()
+        {
             claims.extend(spelling(&account, &rights.granted.roles, &rights.permissions));
         }
         known = Some((account, rights));

@@ -101,7 +101,8 @@ pub fn rows() -> Vec<Row> {
 }
 
 /// What access tokens tell of their person beside what the configuration says, in the words of another system: of
-/// the account, by the roles that it was granted and the permissions that it holds. Nothing is decided by it.
+/// the account, by the roles that it was granted and the permissions that it holds. Nothing is decided by it, and
+/// a session that is for one step says nothing of the kind.
 pub type Spelling = fn(&Account, &[Code], &[Code]) -> Map<String, Value>;
 
 /// What an account may do now, as clients see it.

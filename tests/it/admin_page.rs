@@ -25,7 +25,7 @@ pub fn user_page(user: &User) -> String {
 }
 
 /// The pages of administrators.
-fn rows(method: &str) -> Vec<Row> {
+pub fn rows(method: &str) -> Vec<Row> {
     let mut rows = portcullis::web::rows();
     rows.retain(|row| row.path().starts_with(ADMIN) && row.method().as_str() == method);
     assert!(rows.len() > 8, "they were found");

@@ -330,8 +330,15 @@ async fn whoever_must_change_their_password_can_do_that_and_no_more() {
     assert_eq!(me["must_change_password"], true);
     let refused = ask(&gateway, Some(&ann), "GET", "/users", Value::Null).await;
     assert_eq!(refusal(&refused), plain(403, "PASSWORD_EXPIRED"));
+    // Its token tells of nothing that it does not open, and no later one does.
+    assert_eq!(told_by(&ann.access, id), json!([null, null, null]));
+    let again = ask(&gateway, None, "POST", "/auth/refresh", json!({"refresh_token": ann.refresh})).await;
+    assert_eq!(told_by(again.json()["access_token"].as_str().unwrap(), id), json!([null, null, null]));
     let wish = json!({"current_password": PASSWORD, "new_password": OTHER, "confirm_password": OTHER});
     assert_eq!(ask(&gateway, Some(&ann), "POST", "/auth/change-password", wish).await.status, 200);
+    let body = json!({"email": "ann@example.com", "password": OTHER});
+    let whole = ask(&gateway, None, "POST", "/auth/login", body).await.json();
+    assert_eq!(told_by(whole["access_token"].as_str().unwrap(), id)[1], "admin1");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 mod account_page;
 mod admin_more_page;
 mod admin_page;
+mod admin_page_law;
 mod administration;
 mod administration_last;
 mod agent;

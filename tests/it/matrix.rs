@@ -11,8 +11,10 @@ use portcullis::rbac::Granted;
 use portcullis::server;
 use serde_json::{Value, json};
 
+use crate::admin_page::ADMIN;
 use crate::agent::bearer;
 use crate::support::Gateway;
+use crate::support::forms::LOGIN;
 use crate::support::people::{Keys, PASSWORD, TRUSTING, User, elsewhere, permission, request};
 use crate::support::raw::{Answer, exchange};
 
@@ -82,6 +84,12 @@ fn code_of(answer: &Answer) -> Option<String> {
     code.map(str::to_owned)
 }
 
+/// Whether a page of administrators shows and does nothing: nobody here has the cookie that says who they are.
+fn is_led(row: &Row, answer: &Answer) -> bool {
+    let is_to_login = answer.header("location").is_some_and(|to| to.starts_with(LOGIN));
+    (answer.status == 303 && is_to_login) || (row.method() != "GET" && answer.status >= 400)
+}
+
 /// What is wrong with an answer.
 fn problem(row: &Row, who: Who, answer: &Answer) -> Option<String> {
     let code = code_of(answer);
@@ -89,6 +97,9 @@ fn problem(row: &Row, who: Who, answer: &Answer) -> Option<String> {
     let challenge = answer.header("www-authenticate").unwrap_or_default();
     if answer.status >= 500 {
         return Some(told);
+    }
+    if row.access() == Access::Page && row.path().starts_with(ADMIN) && who != Who::Agent {
+        return (!is_led(row, answer)).then(|| format!("is somebody without a cookie: {told}"));
     }
     let Some(refusal) = due(row, who) else {
         // Who is let in may still be refused for what they sent, but not for who they are.
@@ -301,6 +312,22 @@ fn the_matrix_can_fail() {
         assert!(problem(own, who, &wrong).is_some(), "{who:?} {wrong:?}");
     }
     assert!(problem(health, Who::Nobody, &answer(401, "AUTH_REQUIRED", bearer)).is_some());
+    let (page, deed) = (row("/portcullis/admin/users/"), row("/portcullis/admin/users/{id}/ban/"));
+    let led = |to: &str| Answer {
+        status: 303,
+        headers: vec![("location".to_owned(), to.to_owned())],
+        body: Vec::new(),
+    };
+    for row in [page, deed] {
+        for who in [Who::Nobody, Who::Holder, Who::SettingUp] {
+            assert!(problem(row, who, &led("/portcullis/login/?next=%2F")).is_none(), "{row:?} {who:?}");
+            for wrong in [answer(200, "", None), led("/portcullis/admin/users/?said=banned")] {
+                assert!(problem(row, who, &wrong).is_some(), "{row:?} {who:?} {wrong:?}");
+            }
+        }
+    }
+    assert!(problem(page, Who::Stranger, &answer(403, "", None)).is_some());
+    assert!(problem(deed, Who::Stranger, &answer(403, "", None)).is_none());
     let users = row("/admin/users/");
     assert!(problem(users, Who::Stranger, &answer(200, "", None)).is_some());
     assert!(problem(users, Who::Holder, &answer(403, "PERMISSION_REQUIRED", None)).is_some());

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::gate::body::{BodySource, BodyTrouble};
+use crate::http::cookie::Channel;
+use crate::session::{self, Session};
 
 const ROUTES: &str = "routes: [ { name: open, match: { path: /open }, upstream: app, allow: anyone } ]";
 const API: &str = "/api/v1/auth";
@@ -141,13 +143,13 @@ async fn an_endpoints_answers_carry_the_permission_of_the_page() {
 }
 
 /// A body that is sent slowly: what happens meanwhile, and then all of it.
-struct Slow<F>(F);
+struct Slow<F>(F, &'static [u8]);
 
 #[async_trait::async_trait]
 impl<F: FnMut() + Send> BodySource for Slow<F> {
     async fn read_all(&mut self, _: usize) -> Result<Bytes, BodyTrouble> {
         (self.0)();
-        Ok(Bytes::from_static(b"{}"))
+        Ok(Bytes::from_static(self.1))
     }
 
     fn sent(&self, _: &HeaderName) -> Vec<HeaderValue> {
@@ -157,19 +159,93 @@ impl<F: FnMut() + Send> BodySource for Slow<F> {
     fn replace(&mut self, _: Bytes) {}
 }
 
+/// What is said to a request during whose body this happens.
+async fn told_slowly(setting: &Setting, request: &Request, meanwhile: &(dyn Fn() + Sync)) -> u16 {
+    let head = setting.head(request).expect("the head is well formed");
+    match admit(&setting.gate, &head, &mut Slow(meanwhile, b"{}")).await.verdict {
+        Verdict::Answer(reply) => reply.status.as_u16(),
+        Verdict::Reject(rejection) => rejection.status().as_u16(),
+        other @ Verdict::Forward(_) => panic!("not answered: {other:?}"),
+    }
+}
+
+/// A form of somebody's, with the cookie of pages.
+fn form_of(setting: &Setting, name: &str) -> Request {
+    let mut sid = Id::from_u128(0);
+    setting.person(name, |person| sid = person.session.sid);
+    let now = setting.app.now();
+    let ends_at = now.plus(Duration::from_hours(24));
+    let session = Session {
+        id: sid,
+        account: account_of(name),
+        application: None,
+        method: session::Method::Password,
+        scope: None,
+        device_info: String::new(),
+        device_key: String::new(),
+        address: None,
+        started_at: now,
+        authenticated_at: now,
+        second_factor_at: None,
+        refreshed_at: now,
+        idle_ends_at: ends_at,
+        ends_at,
+        ended_at: None,
+    };
+    let (value, _) = session::page_cookie(&setting.app.seal, setting.app.random.as_ref(), &session, now);
+    let is_https = setting.app.config().public_url.is_https;
+    let channel = if is_https { Channel::Https } else { Channel::PlainHttp };
+    let cookie = format!("{}={}", channel.session_cookie(), value.expose());
+    request("POST", "/portcullis/me/").with("cookie", &cookie)
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_slowly_is_judged_when_all_of_it_is_here() {
+    let setting = setting(ROUTES).await;
+    let (ada, bob) = (form_of(&setting, "ada"), form_of(&setting, "bob"));
+    assert_eq!(told_slowly(&setting, &ada, &|| {}).await, 200);
+    let end = || {
+        setting.forget("ada");
+        setting.raise(Subject::Account(account_of("ada")));
+    };
+    assert_eq!(told_slowly(&setting, &ada, &end).await, 401, "a session that was ended meanwhile");
+    assert_eq!(told_slowly(&setting, &bob, &|| {}).await, 200);
+    let late = || setting.app.clock.advance(Duration::from_hours(13));
+    assert_eq!(told_slowly(&setting, &bob, &late).await, 401, "a cookie whose time was over meanwhile");
+}
+
+#[tokio::test]
+async fn a_session_whose_time_is_over_before_the_body_is_here_is_over() {
+    let setting = setting(ROUTES).await;
+    let me = ask("GET", "/me/").bearer(&member(&setting, "ada", |_| {}));
+    assert_eq!(told_slowly(&setting, &me, &|| {}).await, 200);
+    let late = || setting.app.clock.advance(Duration::from_hours(25));
+    assert_eq!(told_slowly(&setting, &me, &late).await, 401);
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_may_be_empty_and_late() {
+    let setting = setting(ROUTES).await;
+    let ada = member(&setting, "ada", |_| {});
+    let me = ask("POST", "/password/").bearer(&ada).with("transfer-encoding", "chunked");
+    let head = setting.head(&me).expect("the head is well formed");
+    let end = || {
+        setting.forget("ada");
+        setting.raise(Subject::Account(account_of("ada")));
+    };
+    let reply = match admit(&setting.gate, &head, &mut Slow(end, b"")).await.verdict {
+        Verdict::Answer(reply) => reply,
+        other => panic!("not answered: {other:?}"),
+    };
+    assert_eq!(reply.status.as_u16(), 401);
+}
+
 #[tokio::test]
 async fn whoever_sends_slowly_is_judged_when_all_of_it_is_here() {
     let setting = setting(ROUTES).await;
     let ada = member(&setting, "ada", |person| person.assignments.is_superuser = true);
     let reports = ask("GET", "/reports/").bearer(&ada);
-    let slowly = async |meanwhile: &(dyn Fn() + Sync)| {
-        let head = setting.head(&reports).expect("the head is well formed");
-        match admit(&setting.gate, &head, &mut Slow(meanwhile)).await.verdict {
-            Verdict::Answer(reply) => reply.status.as_u16(),
-            Verdict::Reject(rejection) => rejection.status().as_u16(),
-            other @ Verdict::Forward(_) => panic!("not answered: {other:?}"),
-        }
-    };
+    let slowly = async |meanwhile: &(dyn Fn() + Sync)| told_slowly(&setting, &reports, meanwhile).await;
     let changed = || setting.raise(Subject::Account(account_of("ada")));
     assert_eq!(slowly(&|| {}).await, 200);
     let demote = || {

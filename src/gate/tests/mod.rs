@@ -217,6 +217,7 @@ fn rows() -> Vec<Row> {
         get("/reports/", me).allow("reports.read"),
         post("/password/", me).person().admitting(Scope::PasswordChangeOnly).unaudited("a test"),
         post("/login/", open).open().limit(crate::http::Bucket::Login).unaudited("a test"),
+        post("/portcullis/me/", me).page().unaudited("a test"),
         get("/fall/", fall).open(),
         get("/cookie/", cookie).open(),
         get("/api/v1/health/", open).open().at_root(),

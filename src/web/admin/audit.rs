@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::AUDIT;
 use super::ask::{Endpoint, Question};
+use super::deed::as_counted;
 use super::frame::{self, Filter, Looks, Sought};
 use super::value::{self, at, of, text};
-use crate::http::row::Trace;
 use crate::http::{ApiError, Call, Nothing, Reply, Row, get, post};
 use crate::web::exact::text as shown;
 use crate::web::form::Form;
@@ -18,9 +18,9 @@ use crate::web::visit;
 
 pub(super) const LIST: Endpoint = Endpoint::get("/admin/audit-logs/");
 const ONE: Endpoint = Endpoint::get("/admin/audit-logs/{id}/");
-const EXPORT: Endpoint = Endpoint::get("/admin/audit-logs/export/");
+pub(super) const EXPORT: Endpoint = Endpoint::get("/admin/audit-logs/export/");
 /// Where the form leads to that asks for a file.
-const FILE: &str = "/portcullis/admin/audit/file/";
+pub(super) const FILE: &str = "/portcullis/admin/audit/file/";
 /// What an export is asked for beside what the list was.
 const FORMAT: &str = "format";
 
@@ -46,9 +46,9 @@ pub(super) fn rows() -> Vec<Row> {
         get(AUDIT, list).page().about("What happened, page by page"),
         get("/portcullis/admin/audit/{id}/", one).page().about("One thing that happened"),
     ];
-    // What it leaves in the trail is for its endpoint to say.
-    if let Some(Trace::Audited(events)) = EXPORT.row().and_then(Row::trace) {
-        rows.push(post(FILE, export).page().audited(events).about("What happened, as a file"));
+    // How often it may be asked for, and what it leaves in the trail, is for its endpoint to say.
+    if let Some(asked) = EXPORT.row() {
+        rows.push(as_counted(post(FILE, export).page().about("What happened, as a file"), asked));
     }
     rows
 }

@@ -74,16 +74,7 @@ impl Deed {
     pub(super) fn row(&'static self) -> Option<Row> {
         let asked = self.asks.row()?;
         let run = move |call: Call, form: Form| perform(call, form, self);
-        let row = post(self.at, run).page().about(self.does);
-        let row = match asked.bucket() {
-            Some(bucket) => row.limit(bucket),
-            None => row,
-        };
-        Some(match asked.trace() {
-            Some(Trace::Audited(events)) => row.audited(events),
-            Some(Trace::Unaudited(why)) => row.unaudited(why),
-            None => row,
-        })
+        Some(as_counted(post(self.at, run).page().about(self.does), asked))
     }
 
     /// Its form, for whoever may do it.
@@ -156,6 +147,19 @@ impl Deed {
             Then::Lead(path, _) => Some(Self::path(path, id)),
             Then::Show(_) => None,
         }
+    }
+}
+
+/// The row of a form, counted and traced as the endpoint is that it asks.
+pub(super) fn as_counted(row: Row, asked: &Row) -> Row {
+    let row = match asked.bucket() {
+        Some(bucket) => row.limit(bucket),
+        None => row,
+    };
+    match asked.trace() {
+        Some(Trace::Audited(events)) => row.audited(events),
+        Some(Trace::Unaudited(why)) => row.unaudited(why),
+        None => row,
     }
 }
 

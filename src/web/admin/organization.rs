@@ -11,7 +11,7 @@ use super::ask::{Endpoint, Question};
 use super::frame::{self, EITHER, Filter, Looks, Sought};
 use super::organization_deed as deed;
 use super::value::{self, at, badge, is, number, of, text};
-use crate::http::{ApiError, Call, Nothing, Reply, Row, get};
+use crate::http::{ApiError, Call, ErrorCode, Nothing, Reply, Row, get};
 use crate::web::exact::text as shown;
 use crate::web::layout::Viewer;
 use crate::web::visit;
@@ -202,6 +202,12 @@ fn of_member(viewer: &Viewer<'_>, slug: &str, member: &Value, roles: &[(String, 
     }
 }
 
+/// Whether the list of invitations is refused to who may not invite. Any other refusal is no reason to leave
+/// them out without a word.
+pub(super) fn may_not_look(error: &ApiError) -> bool {
+    matches!(error.code(), ErrorCode::OrgPermissionRequired | ErrorCode::OrgRoleRequired)
+}
+
 /// Nothing where the person may not invite.
 async fn invitations(
     call: &Call,
@@ -212,7 +218,7 @@ async fn invitations(
     let query = "status=pending&page_size=100".to_owned();
     let answer = match Question::to(INVITATIONS).in_organization(slug).query(query).read(call).await {
         Ok(answer) => answer,
-        Err(error) if error.status().is_client_error() => return Ok(html! {}),
+        Err(error) if may_not_look(&error) => return Ok(html! {}),
         Err(error) => return Err(error),
     };
     let all = value::list(&answer, "results");

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use super::deed::{Sends, Then, Whose};
 use super::field::Kind;
-use super::{ask::Endpoint, deeds, filters, label_of, rows};
+use super::{ask::Endpoint, audit, deeds, filters, label_of, rows};
 use crate::http::input::Accepts;
 use crate::http::row::{Row, Trace};
 use crate::http::shape::Shapes;
+use crate::http::{ApiError, Bucket, ErrorCode};
 
 /// The fields that an endpoint's reader asks for; none where it reads nothing.
 fn asked(endpoint: Endpoint) -> Vec<&'static str> {
@@ -49,6 +50,28 @@ fn every_deed_is_counted_and_traced_as_its_endpoint_is() {
     }
     let places: HashSet<&str> = deeds().map(|deed| deed.at).collect();
     assert_eq!(places.len(), deeds().count(), "each has a place of its own");
+}
+
+/// Whatever is sent is a deed, or the one form that asks for a file, which is looked at here.
+#[test]
+fn every_form_is_counted_as_what_it_asks_for() {
+    let deeds: HashSet<&str> = deeds().map(|deed| deed.at).collect();
+    let rows: Vec<Row> = rows().into_iter().filter(|row| row.method().as_str() == "POST").collect();
+    let others: Vec<&Row> = rows.iter().filter(|row| !deeds.contains(row.path())).collect();
+    let [file] = others[..] else { panic!("{others:?}") };
+    let asked = audit::EXPORT.row().unwrap();
+    assert_eq!((file.path(), file.bucket()), (audit::FILE, Some(Bucket::AuditExport)));
+    assert_eq!((file.bucket(), file.trace()), (asked.bucket(), asked.trace()));
+}
+
+/// Only who may not look at invitations sees a page without them.
+#[test]
+fn of_a_refused_list_of_invitations_the_page_hides_one_reason_alone() {
+    for code in ErrorCode::ALL {
+        let is_hidden = matches!(code, ErrorCode::OrgPermissionRequired | ErrorCode::OrgRoleRequired);
+        let error = ApiError::new(*code);
+        assert_eq!(super::organization::may_not_look(&error), is_hidden, "{code:?}");
+    }
 }
 
 #[test]
