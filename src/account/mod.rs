@@ -26,7 +26,7 @@ pub use record::{
 };
 #[cfg(test)]
 pub(crate) use search::crowd;
-pub use search::{Order, Place, Roll, Search, SortBy, Usable, Words};
+pub use search::{Order, Place, Roll, Search, SortBy, Usable, Words, usable_among};
 pub use view::{Preferences, User, user};
 
 /// The series of account numbers.
@@ -320,9 +320,15 @@ pub async fn known(src: impl Source, site: Id, ids: &[Id]) -> Result<Vec<Known>,
     store::known(src, site, ids).await
 }
 
-/// The superusers of a site who are not gone, `most` at most.
-pub async fn superusers(src: impl Source, site: Id, most: u32) -> Result<Vec<Account>, Error> {
-    store::superusers(src, site, most).await
+/// The superusers of a site who are not gone, by id: `most` at most, behind the one that is named.
+pub async fn superusers(
+    mut src: impl Source,
+    site: Id,
+    after: Option<Id>,
+    most: u32,
+) -> Result<Vec<Id>, Error> {
+    let rows: Vec<(Id,)> = src.all(store::superusers(site, after, most)).await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// Whether a superuser of the site could log in, who stays one until the change ends.

@@ -352,9 +352,9 @@ pub(super) async fn has_superuser(tx: &mut Tx, site: Id, now: Timestamp) -> Resu
     Ok(tx.optional::<(Number,)>(one).await?.is_some())
 }
 
-pub(super) async fn superusers(mut src: impl Source, site: Id, most: u32) -> Result<Vec<Account>, Error> {
-    let stmt = select().push("WHERE site_id = ?").bind(site).push("AND is_superuser = ?").bind(true);
-    src.all(stmt.push("AND deleted_at IS NULL ORDER BY number LIMIT ?").bind(most)).await
+pub(super) fn superusers(site: Id, after: Option<Id>, most: u32) -> Stmt {
+    let stmt = sql("SELECT id FROM account WHERE site_id = ? AND is_superuser = ? AND deleted_at IS NULL");
+    stmt.bind(site).bind(true).and_if(after, "id > ?").push("ORDER BY id LIMIT ?").bind(most)
 }
 
 /// Writes these fields of a profile and no others, so that two edits of different fields both stay.

@@ -122,15 +122,17 @@ async fn holders(
             return Ok(Err(FurtherBack::Role));
         }
     }
+    if or_superuser {
+        ids.extend(account::superusers(&app.db, site, None, most).await?);
+    }
     ids.sort_unstable();
     ids.dedup();
+    if ids.len() > LOOKED_THROUGH {
+        return Ok(Err(FurtherBack::Role));
+    }
     let mut people = account::by_ids(&app.db, &ids).await?;
     people.retain(|own| own.site == site);
-    if or_superuser {
-        let others = account::superusers(&app.db, site, most).await?;
-        people.extend(others.into_iter().filter(|own| ids.binary_search(&own.id).is_err()));
-    }
-    Ok(if people.len() > LOOKED_THROUGH { Err(FurtherBack::Role) } else { Ok(people) })
+    Ok(Ok(people))
 }
 
 async fn by_words(app: &App, site: Id, words: &Words) -> Result<Result<Vec<Account>, FurtherBack>, ApiError> {

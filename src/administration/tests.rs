@@ -179,6 +179,27 @@ on_every_store! {
         assert_eq!((found.contains(&100), found.contains(&10), total), (false, true, 10));
     }
 
+    async fn however_many_stand_on_a_rung_each_is_counted_once(store: TestStore) {
+        let app = TestApp::on(store, With::default()).await;
+        crowd(&app.db, DEFAULT_SITE, 1, 1300).await;
+        crowd(&app.db, Id::from_u128(77), 2001, 3).await;
+        let mut tx = app.db.begin().await.unwrap();
+        // Whoever has come in can be used: of those to 1200 all but every tenth, who is banned.
+        tx.execute(sql("UPDATE account SET last_login_at = 1 WHERE number <= 1200")).await.unwrap();
+        // Whole pieces of 500 on the first rung, and a part of one on the second.
+        let raised = sql("UPDATE account SET is_superuser = ? WHERE number <= 1001 OR number = 2001");
+        tx.execute(raised.bind(true)).await.unwrap();
+        let given = sql("INSERT INTO account_grant (account_id, kind, code, grant_id, granted_at) \
+                         SELECT id, 'role', 'editor', id, 0 FROM account WHERE number BETWEEN 900 AND 1250");
+        tx.execute(given).await.unwrap();
+        tx.execute(sql("UPDATE account SET deleted_at = 1 WHERE number IN (5, 1100)")).await.unwrap();
+        tx.commit().await.unwrap();
+        let ladder = ["viewer", "editor"].map(|code| Code::parse(code).unwrap());
+        let expected = [Rung { people: 1000, usable: 900 }, Rung { people: 248, usable: 179 }];
+        assert_eq!(rungs(&app, DEFAULT_SITE, &ladder).await.unwrap(), expected);
+        assert!(rungs(&app, DEFAULT_SITE, &[]).await.unwrap().is_empty());
+    }
+
     async fn what_too_many_fit_is_asked_for_more_narrowly(store: TestStore) {
         let app = TestApp::on(store, With::default()).await;
         crowd(&app.db, DEFAULT_SITE, 1, 2100).await;

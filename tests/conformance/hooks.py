@@ -6,8 +6,10 @@ out goes on as who it was. What is meant to be wrong stays wrong.
 
 import atexit
 import collections
+import json
 import os
 import random
+from pathlib import Path
 
 import schemathesis
 
@@ -114,6 +116,9 @@ def after_call(context, case, response):
 
 @atexit.register
 def tell():
+    # Judged by who started this run: an exit code cannot be changed any more.
+    answers = {label: dict(counts) for label, counts in ANSWERS.items()}
+    Path(os.environ["PORTCULLIS_COUNTS"]).write_text(json.dumps({"credentials": Held.made, "answers": answers}))
     total = collections.Counter()
     print(f"Credentials: {Held.made}")
     for counts in ANSWERS.values():

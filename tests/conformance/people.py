@@ -110,6 +110,11 @@ def restricted():
     return log_in(account("--superuser"))
 
 
+def choosing():
+    """Somebody who must choose a password of their own first: a token of the scope `password_change_only`."""
+    return log_in(account("--must-change"))
+
+
 def agent():
     """An agent of a person."""
     token = post("/ai/tokens/", {"permissions": [DELEGATED]}, person())["token"]
@@ -153,6 +158,7 @@ CALLERS = {
     "person": person,
     "superuser": superuser,
     "2fa-setup-only": restricted,
+    "password-change-only": choosing,
     "agent": agent,
     "api-key": api_key,
 }

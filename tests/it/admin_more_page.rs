@@ -3,7 +3,10 @@
 //! Law: a secret is shown once; what cannot be undone waits for a yes; another tenant's things do not exist.
 
 use portcullis::agent::{self, Reference as OfToken, Status};
-use portcullis::base::Number;
+use portcullis::application::{self, NewApplication};
+use portcullis::audit;
+use portcullis::base::{Id, Number};
+use portcullis::store::sql;
 use serde_json::{Value, json};
 
 use crate::account_page::all;
@@ -338,4 +341,52 @@ async fn statistics_are_drawn_with_their_numbers_beside_them() {
         "{}",
         refused.text()
     );
+}
+
+/// An application of another site, and something that happened there, by their numbers: both are called alike.
+async fn made_elsewhere(scene: &Scene) -> [(&'static str, String); 2] {
+    let site = Id::from_u128(0x0190_b8a2_7c1e_7f00_8000_0000_0000_0001);
+    let new = NewApplication {
+        site,
+        name: "zanzibar".to_owned(),
+        description: String::new(),
+        allowed_origins: Vec::new(),
+        redirect_uris: Vec::new(),
+    };
+    let (made, _) =
+        scene.gateway.change(async |change| application::create(change, new).await.unwrap()).await;
+    let db = &scene.gateway.running.app.db;
+    let seq = audit::tail(db, 0, 10_000).await.unwrap().last().unwrap().seq;
+    let mut tx = db.begin().await.unwrap();
+    let moved = sql("UPDATE audit SET site_id = ? WHERE seq = ?").bind(site).bind(seq);
+    assert_eq!(tx.execute(moved).await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    [("applications", made.number.to_string()), ("audit", seq.to_string())]
+}
+
+#[tokio::test]
+async fn what_another_site_has_has_no_page_and_no_form_reaches_it() {
+    let scene = Scene::new().await;
+    let root = scene.browser("root").await;
+    let foreign = made_elsewhere(&scene).await;
+    let before = scene.happened().await;
+    let fields = [("sure", "yes"), ("name", "taken over"), ("description", "")];
+    let (mut looked, mut sent) = (0, 0);
+    for row in portcullis::web::rows() {
+        let named = |(piece, _): &&(&str, String)| row.path().starts_with(&format!("{ADMIN}{piece}/{{"));
+        let Some((_, number)) = foreign.iter().find(named) else { continue };
+        let path = row.path().replace("{id}", number);
+        let answer = if row.method() == "GET" {
+            looked += 1;
+            root.get(&path).await
+        } else {
+            sent += 1;
+            root.post_elsewhere(&path, &fields).await
+        };
+        let text = answer.text();
+        assert!(answer.status == 404 && !text.contains("zanzibar"), "{path}: {} {text}", answer.status);
+    }
+    assert!(looked == 2 && sent >= 5, "{looked} pages and {sent} forms");
+    assert!(!root.get(APPLICATIONS).await.text().contains("zanzibar"));
+    assert_eq!(scene.happened().await, before, "nothing happened");
 }

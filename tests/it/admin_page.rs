@@ -355,7 +355,9 @@ async fn people_of_another_site_have_no_page_and_nothing_happens_to_them() {
     let elsewhere = Id::from_u128(0x0190_b8a2_7c1e_7f00_8000_0000_0000_0001);
     let stranger = scene.gateway.account("stranger", |new| new.site = elsewhere).await;
     let (before, was) = (scene.happened().await, format!("{:?}", scene.stands(stranger).await));
-    for id in [stranger.to_string(), "99999".to_owned(), "stranger@example.com".to_owned(), "-1".to_owned()] {
+    let number = scene.stands(stranger).await.number.to_string();
+    let absent = ["99999", "stranger@example.com", "-1"].map(str::to_owned);
+    for id in [stranger.to_string(), number].into_iter().chain(absent) {
         let page = root.get(&format!("{USERS}{id}/")).await;
         let text = page.text();
         assert!(page.status == 404 && !text.contains("stranger"), "{id}: {text}");

@@ -60,6 +60,9 @@ struct Scene {
     keys: Keys,
     /// Every id that the first site has, of whatever.
     ids: Vec<String>,
+    /// What it has that has a number too, by the pieces of paths behind which such a number stands: elsewhere the
+    /// same number may name something that is everybody's.
+    numbers: Vec<(&'static str, String)>,
     before: Dump,
     _mail: Smtp,
     _upstream: Upstream,
@@ -71,7 +74,7 @@ struct Stranger {
     user: User,
     /// An organization, of their own where they have one.
     slug: String,
-    /// Whether a refusal for want of a right tells them nothing.
+    /// Whether they have no permission: a refusal for want of one tells them nothing.
     is_denied: bool,
 }
 
@@ -112,9 +115,10 @@ routes:
         let before = dump(&gateway).await;
         let ids = ids_of(&gateway).await;
         assert!(ids.len() > 8, "{ids:?}");
+        let numbers = numbers_of(&gateway).await;
         // Others come through another application, so that nothing of theirs names the first one's.
         let keys = gateway.application("console", &[]).await;
-        Self { gateway, table, keys, ids, before, _mail: mail, _upstream: upstream }
+        Self { gateway, table, keys, ids, numbers, before, _mail: mail, _upstream: upstream }
     }
 
     async fn fresh(&self, from: Home) -> Stranger {
@@ -163,6 +167,15 @@ routes:
         rows.sort_by_key(|row| (!row.path().contains('{'), row.method() == "DELETE"));
         assert!(rows.len() > 100, "{} rows", rows.len());
         rows
+    }
+
+    /// Everything of the first site's that a row may be asked for.
+    fn names_for(&self, row: &Row) -> Vec<&str> {
+        let takes_ids = row.path().contains('{') || input(row, "one") != input(row, "another");
+        let ids = if takes_ids { &self.ids[..] } else { &self.ids[..1] };
+        let is_behind = |piece: &str| row.path().contains(&format!("/{piece}/{{"));
+        let numbers = self.numbers.iter().filter(|(piece, _)| is_behind(piece)).map(|(_, number)| number);
+        ids.iter().chain(numbers).map(String::as_str).collect()
     }
 
     /// Calls a row with this id wherever it takes one.
@@ -263,6 +276,26 @@ async fn ids_of(gateway: &Gateway) -> Vec<String> {
     ids
 }
 
+/// The numbers of what somebody has: small, and guessed by anybody.
+async fn numbers_of(gateway: &Gateway) -> Vec<(&'static str, String)> {
+    let mut db = &gateway.running.app.db;
+    let mut numbers = Vec::new();
+    for (piece, text) in [
+        ("users", "SELECT number FROM account"),
+        ("members", "SELECT number FROM account"),
+        ("applications", "SELECT number FROM application"),
+        ("tokens", "SELECT number FROM agent_token"),
+        ("pending-actions", "SELECT number FROM approval"),
+        ("invitations", "SELECT number FROM invitation"),
+        ("deletion-requests", "SELECT number FROM account_deletion"),
+    ] {
+        let found: Vec<(i64,)> = db.all(sql(text)).await.unwrap();
+        assert!(!found.is_empty(), "{text}");
+        numbers.extend(found.into_iter().map(|(number,)| (piece, number.to_string())));
+    }
+    numbers
+}
+
 /// A query and a body in which every field that takes an id has this one, and the others something plausible.
 fn input(row: &Row, id: &str) -> (String, String) {
     let mut shapes = Shapes::default();
@@ -325,7 +358,8 @@ fn problem(row: &Row, answer: &Answer, stranger: &Stranger) -> Option<&'static s
         500.. => Some("fails"),
         // What has another name than ours may be refused for its form before it is looked for.
         400 | 404 | 422 => None,
-        403 if stranger.is_denied => None,
+        // Said before anything is looked for. Where a row needs no permission there is no such excuse.
+        403 if stranger.is_denied && matches!(row.access(), Access::Permission(_)) => None,
         401 if names_something => Some("takes them for nobody"),
         403 if names_something => Some("says that there is such a thing"),
         _ if names_something => Some("acts on what it must not find"),
@@ -339,9 +373,7 @@ async fn reaches_nothing(scene: &Scene, from: Home) {
     let mut stranger = scene.fresh(from).await;
     let (mut wrong, mut missing) = (Vec::new(), 0);
     for row in scene.rows() {
-        let takes_ids = row.path().contains('{') || input(&row, "one") != input(&row, "another");
-        let ids = if takes_ids { &scene.ids[..] } else { &scene.ids[..1] };
-        for (id, is_own) in ids.iter().flat_map(|id| [(id, false), (id, true)]) {
+        for (id, is_own) in scene.names_for(&row).into_iter().flat_map(|id| [(id, false), (id, true)]) {
             if is_own && !row.is_in_organization() {
                 continue;
             }
@@ -382,6 +414,30 @@ async fn the_sweep_can_fail() {
         [answer(200, "{}"), answer(401, "{}"), answer(403, "{}"), answer(500, "{}"), answer(404, MARK)]
     {
         assert!(problem(&row, &wrong, &mallory).is_some(), "{wrong:?}");
+    }
+    // For want of a permission nobody learns anything; where none is needed "you may not" says that it is there.
+    let eve = scene.neighbour().await;
+    let rows = scene.rows();
+    let with = |path: &str, method: &str| {
+        rows.iter().find(|row| row.path() == path && row.method() == method).unwrap()
+    };
+    assert_eq!(problem(&row, &answer(403, "{}"), &eve), None);
+    for (method, path) in [
+        ("GET", "/ai/tokens/{id}/"),
+        ("DELETE", "/api-keys/{id}/"),
+        ("DELETE", "/organizations/members/{id}/remove/"),
+        ("GET", "/ai/pending-actions/{token}/"),
+    ] {
+        let row = with(path, method);
+        assert_eq!(problem(row, &answer(404, "{}"), &eve), None);
+        assert!(problem(row, &answer(403, "{}"), &eve).is_some(), "{method} {path}");
+    }
+    // What has a number is asked for by it, and by nothing that the number means elsewhere.
+    let asked = |path: &str, method: &str, id: &str| scene.names_for(with(path, method)).contains(&id);
+    for (piece, number) in &scene.numbers {
+        let named = rows.iter().find(|row| row.path().contains(&format!("/{piece}/{{"))).expect("a row");
+        assert!(scene.names_for(named).contains(&number.as_str()), "{piece} {number}");
+        assert!(!asked("/roles/{id}/", "GET", number), "{piece} {number}");
     }
     // A row that is changed, and one that ties the foreigner to what is the first one's.
     scene.move_to(scene.ids[0].parse().unwrap(), OTHER_SITE).await;

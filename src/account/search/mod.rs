@@ -9,7 +9,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use roll::{Roll, Usable};
+pub use roll::{Roll, Usable, usable_among};
 #[cfg(test)]
 pub(crate) use store::crowd;
 

@@ -34,6 +34,15 @@ impl Usable {
     }
 }
 
+/// How many of these accounts can be used now: those of whom [`Usable::of`] says yes.
+pub async fn usable_among(mut src: impl Source, ids: &[Id], now: Timestamp) -> Result<i64, Error> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let (count,): (i64,) = src.one(store::usable_among(ids, now)).await?;
+    Ok(count)
+}
+
 /// The people of a site who are not gone.
 #[derive(Debug, Clone)]
 pub struct Roll<'a> {

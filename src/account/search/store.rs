@@ -143,6 +143,13 @@ fn of_roll(stmt: Stmt, roll: &Roll<'_>, part: Option<Part>) -> Stmt {
     stmt.push("AND id NOT IN").list(roll.except.iter().copied())
 }
 
+/// Their site is not named: an index of the site's would be read, which is everybody, where these are few.
+pub(super) fn usable_among(ids: &[Id], now: Timestamp) -> Stmt {
+    let stmt =
+        sql("SELECT COUNT(*) FROM account WHERE deleted_at IS NULL AND id IN").list(ids.iter().copied());
+    of_those(stmt, Usable::Yes, now)
+}
+
 /// Only those of whom this is so, as [`Usable::of`] says of one.
 fn of_those(stmt: Stmt, usable: Usable, now: Timestamp) -> Stmt {
     if usable == Usable::No {

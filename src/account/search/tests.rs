@@ -1,5 +1,6 @@
 //! What lists of people promise: everybody once, in the order that was asked for, from an index.
 
+use crate::account::store::superusers;
 use crate::account::{self, Field, NewAccount, Username};
 use crate::app::testing::{TestApp, With};
 use crate::audit::{Actor, How};
@@ -267,6 +268,7 @@ async fn every_page_is_read_from_an_index(dialect: Dialect) {
     all.push(store::further_words(DEFAULT_SITE, "user1", None, 21));
     all.push(store::further_words(DEFAULT_SITE, "user1", Some("user100@example.com"), 21));
     all.push(store::same_word(DEFAULT_SITE, "user100@example.com", Id::from_u128(1), 21));
+    all.extend([None, Some(Id::from_u128(1))].map(|after| superusers(DEFAULT_SITE, after, 21)));
     for stmt in all {
         let (text, plan) = (format!("{stmt:?}"), Plan::of(store.db(), stmt).await);
         // Not even an index is read whole.
@@ -282,4 +284,23 @@ async fn every_page_is_read_from_an_index_on_sqlite() {
 #[tokio::test]
 async fn every_page_is_read_from_an_index_on_postgres() {
     every_page_is_read_from_an_index(Dialect::Postgres).await;
+}
+
+/// What is asked for statistics on a store that was never analysed: a piece of superusers is a range of their index,
+/// and of a piece of people each is looked up, not the site's everybody.
+#[tokio::test]
+async fn pieces_of_people_are_counted_from_an_index() {
+    let store = TestStore::sqlite().await;
+    let ids: Vec<Id> = (1..=500).map(Id::from_u128).collect();
+    for (stmt, index) in [
+        (superusers(DEFAULT_SITE, None, 500), "account_by_superuser (site_id=? AND is_superuser=?)"),
+        (
+            superusers(DEFAULT_SITE, Some(ids[0]), 500),
+            "account_by_superuser (site_id=? AND is_superuser=? AND id>?)",
+        ),
+        (store::usable_among(&ids, Timestamp::from_millis(1)), "(id=?)"),
+    ] {
+        let plan = Plan::of(store.db(), stmt).await;
+        assert!(plan.is_from_index() && plan.0.contains(index), "{}", plan.0);
+    }
 }
