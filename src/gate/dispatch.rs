@@ -156,7 +156,7 @@ async fn run(
 /// session is over is nobody any more, and the page leads to the login.
 async fn judged_again(
     gate: &Gate,
-    world: &World,
+    world: &Arc<World>,
     head: &RequestHead,
     row: &Row,
     caller: Caller,

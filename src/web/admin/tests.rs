@@ -96,7 +96,7 @@ fn every_search_is_one_that_the_list_knows_and_everything_asked_has_a_name() {
         (super::role::LIST, super::role::FILTERS),
         (super::organization::LIST, super::organization::FILTERS),
         (super::application::LIST, super::application::FILTERS),
-        (super::audit::LIST, super::audit::FILTERS),
+        (audit::LIST, audit::FILTERS),
         (super::statistics::OVERVIEW, super::statistics::FILTERS),
     ];
     for (endpoint, own) in lists {
