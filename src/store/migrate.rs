@@ -63,6 +63,7 @@ pub const FILES: &[File] = files! {
     "0033_statistics"
     "0034_census"
     "0038_audit_stream"
+    "0040_audit_application"
 };
 
 /// How far a store is with one file.
