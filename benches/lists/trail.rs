@@ -164,7 +164,9 @@ pub fn counted(size: Size) -> Vec<String> {
     for (counter, stream) in (1..).zip(Stream::ALL) {
         let last = stream.floor() + size.rows_of(stream);
         statements.push(format!(
-            "UPDATE change_counter SET last_seq = {last}, last_hash = '-' WHERE id = {counter}"
+            "UPDATE change_counter SET last_seq = {last}, last_hash = '-', latest_at = {}, set_back = 1500 \
+             WHERE id = {counter}",
+            size.now
         ));
         statements.push(format!("UPDATE statistic_cursor SET last_seq = {last} WHERE id = {counter}"));
     }

@@ -146,9 +146,35 @@ pub(super) async fn take_numbers(tx: &mut Tx, stream: Stream, count: i64) -> Res
     head(tx, stream).await
 }
 
-pub(super) async fn set_head(tx: &mut Tx, stream: Stream, hash: &str) -> Result<(), Error> {
-    let set = sql("UPDATE change_counter SET last_hash = ? WHERE id = ?");
-    tx.execute(set.bind(hash).bind(stream.counter())).await.map(drop)
+/// Ends the chain of a stream here, with rows that were written between these moments; keeps account of how far
+/// behind the latest moment so far any row was.
+pub(super) async fn set_head(
+    tx: &mut Tx,
+    stream: Stream,
+    hash: &str,
+    written: Option<(Timestamp, Timestamp)>,
+) -> Result<(), Error> {
+    let mut stmt = sql("UPDATE change_counter SET last_hash = ?").bind(hash);
+    if let Some((earliest, latest)) = written {
+        // Of one change too, whose notes may be of earlier moments.
+        let apart = latest.as_millis() - earliest.as_millis();
+        // The moment comes last: MySQL takes what was set before it for what is there.
+        stmt = stmt
+            .push(
+                ", set_back = CASE WHEN latest_at - ? > set_back AND latest_at - ? > ? THEN latest_at - ? \
+                 WHEN ? > set_back THEN ? ELSE set_back END, \
+                 latest_at = CASE WHEN ? > latest_at THEN ? ELSE latest_at END",
+            )
+            .bind(earliest)
+            .bind(earliest)
+            .bind(apart)
+            .bind(earliest)
+            .bind(apart)
+            .bind(apart)
+            .bind(latest)
+            .bind(latest);
+    }
+    tx.execute(stmt.push("WHERE id = ?").bind(stream.counter())).await.map(drop)
 }
 
 /// Where a chain ends.

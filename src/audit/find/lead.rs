@@ -74,8 +74,8 @@ impl Search {
         codes.into_iter().collect()
     }
 
-    /// All that is looked for in a stream, as one range. A bound on one side where one is enough: SQLite takes two
-    /// for a narrow range.
+    /// All of a stream before where somebody has read back to, as one range. A bound on one side where one is enough:
+    /// SQLite takes two for a narrow range.
     pub(super) fn within<'a>(&'a self, site: Id, stream: Stream, codes: &'a [&'a str]) -> Stretch<'a> {
         let before = self.before.of(stream);
         let (above, below) = match stream {

@@ -4,6 +4,7 @@
 //! where each of them was left, so that nothing is told twice and nothing is left out, whatever is written meanwhile.
 
 mod lead;
+mod moments;
 mod store;
 #[cfg(test)]
 mod tests;

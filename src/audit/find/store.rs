@@ -22,7 +22,8 @@ pub async fn search(mut source: impl Source, site: Id, search: &Search, limit: u
     let mut parts: [Vec<Row>; 2] = Default::default();
     for (part, stream) in parts.iter_mut().zip(Stream::ALL) {
         if search.stream.is_none_or(|one| one == stream) {
-            let rows = latest(&mut source, search.within(site, stream, &codes), limit).await?;
+            let stretch = search.whole(&mut source, site, stream, &codes).await?;
+            let rows = latest(&mut source, stretch, limit).await?;
             part.extend(rows.into_iter().map(Row::from));
         }
     }
@@ -59,7 +60,7 @@ impl Search {
         let codes = self.each_code();
         let mut count = 0;
         for stream in Stream::chosen(self.stream) {
-            let stretch = self.within(site, stream, &codes);
+            let stretch = self.whole(&mut source, site, stream, &codes).await?;
             let (found,): (i64,) = source.one(stretch.count(most)).await?;
             count += found;
         }
@@ -79,7 +80,7 @@ impl Search {
         let mut parts: [Vec<(i64, Timestamp)>; 2] = Default::default();
         for (part, stream) in parts.iter_mut().zip(Stream::ALL) {
             if self.stream.is_none_or(|one| one == stream) {
-                let stretch = self.within(site, stream, &codes);
+                let stretch = self.whole(&mut source, site, stream, &codes).await?;
                 *part = source.all(stretch.latest(sql("SELECT a.seq, a.happened_at"), most)).await?;
             }
         }
@@ -181,6 +182,16 @@ impl About {
             }
         }
     }
+}
+
+/// How far behind the latest moment so far any row of a stream was written.
+pub(super) fn set_back(stream: Stream) -> Stmt {
+    sql("SELECT set_back FROM change_counter WHERE id = ?").bind(stream.counter())
+}
+
+/// When the rows of these numbers were written, as far as they are there.
+pub(super) fn numbered(seqs: impl Iterator<Item = i64>) -> Stmt {
+    sql("SELECT seq, happened_at FROM audit WHERE seq IN").list(seqs).push("ORDER BY seq")
 }
 
 /// One row of a site.

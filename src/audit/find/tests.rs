@@ -1,13 +1,16 @@
 //! What a search of the trail promises: the latest first, whatever is asked, and each page of each stream from one
 //! index.
 
+use std::time::Duration;
+
+use super::lead::Stretch;
 use super::*;
 use crate::audit::{Actor, ApplicationEvent, Event, Noted, SystemEvent, append};
 use crate::base::random::SeededRandom;
 use crate::on_every_store;
-use crate::store::DEFAULT_SITE;
 use crate::store::plan::Plan;
 use crate::store::testing::TestStore;
+use crate::store::{DEFAULT_SITE, Source as _, sql};
 
 #[test]
 fn a_place_reads_back_and_names_each_stream_once() {
@@ -105,6 +108,78 @@ on_every_store! {
     }
 }
 
+/// So many hours after a first one.
+fn hour(number: u64) -> Timestamp {
+    Timestamp::from_millis(1_800_000_000_000).plus(Duration::from_hours(number))
+}
+
+on_every_store! {
+    async fn clocks_that_are_set_back_hide_no_row(store: TestStore) {
+        // The clock was behind twice, and one batch brings what is from long before.
+        let mut hours: Vec<u64> = Vec::new();
+        for batch in [&[10_u64; 40][..], &[1; 40], &[12; 40], &[11; 40], &[30, 3, 29], &[20; 40], &[31; 140]] {
+            let rows: Vec<Noted> = batch.iter().map(|number| passed(hour(*number))).collect();
+            write(&store, Stream::DataPlane, &rows).await;
+            hours.extend(batch);
+        }
+        for since in [None, Some(0), Some(2), Some(11), Some(25), Some(40)] {
+            for until in [None, Some(0), Some(2), Some(4), Some(12), Some(30), Some(40)] {
+                let wanted = Search { since: since.map(hour), until: until.map(hour), ..Search::default() };
+                let fits = |number: u64| {
+                    since.is_none_or(|since| number >= since) && until.is_none_or(|until| number < until)
+                };
+                let all = (Stream::DataPlane.first()..).zip(&hours).filter(|(_, number)| fits(**number));
+                let mut all: Vec<i64> = all.map(|(seq, _)| seq).collect();
+                all.reverse();
+                assert_eq!(found(&store, &wanted, 1000).await, all, "{since:?} {until:?}");
+            }
+        }
+    }
+
+    async fn what_is_long_past_is_looked_for_among_few_of_its_stream(store: TestStore) {
+        let there = Stream::DataPlane.floor();
+        // Three of its rows are from before all others.
+        nine_rows(&store).await;
+        let rows: Vec<Noted> = (0..1000).map(|number| passed(hour(number))).collect();
+        write(&store, Stream::DataPlane, &rows).await;
+        let wanted = Search { since: Some(hour(400)), until: Some(hour(420)), ..Search::default() };
+        let bounds = async || {
+            let stretch = wanted.whole(store.db(), DEFAULT_SITE, Stream::DataPlane, &[]).await.unwrap();
+            (stretch.above, stretch.below)
+        };
+        // Rows of so long a time at once are what a clock that is set back writes.
+        assert_eq!(bounds().await, (Some(there), None));
+        let mut tx = store.begin().await.unwrap();
+        let set = sql("UPDATE change_counter SET set_back = 0 WHERE id = 2");
+        assert_eq!(tx.execute(set).await.unwrap(), 1);
+        tx.commit().await.unwrap();
+        let (above, below) = bounds().await;
+        let (above, below) = (above.unwrap() - there, below.unwrap() - there);
+        assert!((304..=403).contains(&above) && (425..=524).contains(&below), "{above} {below}");
+        let all: Vec<i64> = (there + 404..=there + 423).rev().collect();
+        assert_eq!(found(&store, &wanted, 100).await, all);
+    }
+
+    async fn each_stream_has_its_own_account_of_clocks(store: TestStore) {
+        let at = |stream: Stream, number: u64| match stream {
+            Stream::Changes => noted(ApplicationEvent::Regenerated { application: Id::from_u128(1) }, hour(number)),
+            Stream::DataPlane => passed(hour(number)),
+        };
+        for (stream, number) in [
+            (Stream::Changes, 9),
+            (Stream::DataPlane, 2),
+            (Stream::Changes, 4),
+            (Stream::DataPlane, 1),
+            (Stream::Changes, 8),
+        ] {
+            write(&store, stream, &[at(stream, number)]).await;
+        }
+        let kept = sql("SELECT id, latest_at, set_back FROM change_counter ORDER BY id");
+        let kept: Vec<(i64, Timestamp, i64)> = store.db().all(kept).await.unwrap();
+        assert_eq!(kept, [(1, hour(9), 5 * 3_600_000), (2, hour(2), 3_600_000)]);
+    }
+}
+
 /// On SQLite, which is told by nobody how rare anything is: whatever else is asked, the filter that leads is read from
 /// its index, within the numbers of one stream, on from where the last page ended, and nothing is sorted.
 #[tokio::test]
@@ -134,11 +209,15 @@ async fn the_filter_that_leads_is_read_from_its_index() {
         (requested(), "audit_request (request_id=? AND "),
     ] {
         let codes = wanted.each_code();
-        for (stream, bounds) in [(Stream::Changes, "seq<?)"), (Stream::DataPlane, "seq>? AND seq<?)")] {
-            let stretch = wanted.within(DEFAULT_SITE, stream, &codes);
+        let within = |stream| wanted.within(DEFAULT_SITE, stream, &codes);
+        for (stretch, bounds) in [
+            (within(Stream::Changes), "seq<?)"),
+            (Stretch { above: Some(1), ..within(Stream::Changes) }, "seq>? AND seq<?)"),
+            (within(Stream::DataPlane), "seq>? AND seq<?)"),
+        ] {
             let Plan(plan) = Plan::of(store.db(), stretch.page(21)).await;
             let is_led = plan.contains(&format!("{range}{bounds}"));
-            assert!(is_led && !plan.contains("TEMP B-TREE"), "{stream}: {wanted:?}\n{plan}");
+            assert!(is_led && !plan.contains("TEMP B-TREE"), "{bounds}: {wanted:?}\n{plan}");
         }
     }
 }
