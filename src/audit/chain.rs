@@ -124,7 +124,9 @@ pub async fn append(
         rows.push(new_row(noted, seq, before, random));
     }
     store::insert(tx, &rows).await?;
-    store::set_head(tx, stream, rows.last().map_or(&head.hash, |row| &row.hash)).await?;
+    let moments = || events.iter().map(|noted| noted.at);
+    let written = moments().min().zip(moments().max());
+    store::set_head(tx, stream, rows.last().map_or(&head.hash, |row| &row.hash), written).await?;
     Ok(head.seq)
 }
 

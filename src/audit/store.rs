@@ -14,6 +14,8 @@ use crate::store::{Error, FromRow, Source, Stmt, Tx, sql};
 
 /// How many rows one INSERT carries: SQLite's and PostgreSQL's caps on parameters are far off.
 const BATCH: usize = 100;
+/// Every row, with what lies beside it where that is there.
+pub(super) const WITH_PERSONAL: &str = "FROM audit a LEFT JOIN audit_personal p ON p.seq = a.seq";
 /// Rows that are looked at or removed at once.
 const PIECE: u32 = 2000;
 
@@ -144,9 +146,35 @@ pub(super) async fn take_numbers(tx: &mut Tx, stream: Stream, count: i64) -> Res
     head(tx, stream).await
 }
 
-pub(super) async fn set_head(tx: &mut Tx, stream: Stream, hash: &str) -> Result<(), Error> {
-    let set = sql("UPDATE change_counter SET last_hash = ? WHERE id = ?");
-    tx.execute(set.bind(hash).bind(stream.counter())).await.map(drop)
+/// Ends the chain of a stream here, with rows that were written between these moments; keeps account of how far
+/// behind the latest moment so far any row was.
+pub(super) async fn set_head(
+    tx: &mut Tx,
+    stream: Stream,
+    hash: &str,
+    written: Option<(Timestamp, Timestamp)>,
+) -> Result<(), Error> {
+    let mut stmt = sql("UPDATE change_counter SET last_hash = ?").bind(hash);
+    if let Some((earliest, latest)) = written {
+        // Of one change too, whose notes may be of earlier moments.
+        let apart = latest.as_millis() - earliest.as_millis();
+        // The moment comes last: MySQL takes what was set before it for what is there.
+        stmt = stmt
+            .push(
+                ", set_back = CASE WHEN latest_at - ? > set_back AND latest_at - ? > ? THEN latest_at - ? \
+                 WHEN ? > set_back THEN ? ELSE set_back END, \
+                 latest_at = CASE WHEN ? > latest_at THEN ? ELSE latest_at END",
+            )
+            .bind(earliest)
+            .bind(earliest)
+            .bind(apart)
+            .bind(earliest)
+            .bind(apart)
+            .bind(apart)
+            .bind(latest)
+            .bind(latest);
+    }
+    tx.execute(stmt.push("WHERE id = ?").bind(stream.counter())).await.map(drop)
 }
 
 /// Where a chain ends.
@@ -202,11 +230,15 @@ pub(super) async fn hash_of(mut source: impl Source, seq: i64) -> Result<Option<
     Ok(row.map(|(hash,)| hash))
 }
 
-pub(in crate::audit) fn select() -> Stmt {
+/// The columns of [`Link`], ready for a `FROM`.
+pub(in crate::audit) fn columns() -> Stmt {
     sql("SELECT a.seq, a.happened_at, a.code, a.site_id, a.actor_kind, a.actor_id, a.account_id, \
          a.organization_id, a.application_id, a.request_id, a.digest, a.prev_hash, a.hash, p.salt, p.content, \
-         p.address, p.trace, (SELECT deleted_at FROM account WHERE account.id = a.account_id) AS erased_at \
-         FROM audit a LEFT JOIN audit_personal p ON p.seq = a.seq")
+         p.address, p.trace, (SELECT deleted_at FROM account WHERE account.id = a.account_id) AS erased_at")
+}
+
+pub(in crate::audit) fn select() -> Stmt {
+    columns().push(WITH_PERSONAL)
 }
 
 /// The next rows of a stream after one of its numbers.
@@ -286,7 +318,7 @@ pub async fn latest_of(mut source: impl Source, sought: &Sought, count: u32) -> 
 
 /// How many rows there are of those that are sought.
 pub async fn count_of(mut source: impl Source, sought: &Sought) -> Result<i64, Error> {
-    let stmt = sql("SELECT COUNT(*) FROM audit a LEFT JOIN audit_personal p ON p.seq = a.seq");
+    let stmt = sql("SELECT COUNT(*)").push(WITH_PERSONAL);
     let (count,): (i64,) = source.one(sought.after(stmt, 0)).await?;
     Ok(count)
 }

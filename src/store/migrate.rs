@@ -64,6 +64,8 @@ pub const FILES: &[File] = files! {
     "0034_census"
     "0038_audit_stream"
     "0039_superusers"
+    "0040_audit_application"
+    "0041_audit_moments"
 };
 
 /// How far a store is with one file.

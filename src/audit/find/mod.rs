@@ -3,7 +3,11 @@
 //! Law: within a stream the order is that of its numbers, between the streams that of the time. A list goes on from
 //! where each of them was left, so that nothing is told twice and nothing is left out, whatever is written meanwhile.
 
+mod lead;
+mod moments;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -167,32 +171,5 @@ impl About {
             Self::Application => "application",
             Self::Nothing => "nothing",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_reads_back_and_names_each_stream_once() {
-        let there = Stream::DataPlane.first();
-        for text in ["7".to_owned(), there.to_string(), format!("7-{there}")] {
-            assert_eq!(Before::parse(&text).map(|read| read.to_string()), Some(text.clone()), "{text}");
-        }
-        assert_eq!(Before::parse(&format!("{there}-7")), Before::parse(&format!("7-{there}")));
-        for text in ["", "x", "0", "-7", "7-", "7-8", "7.8", "7-8-9", "99999999999999999999"] {
-            assert_eq!(Before::parse(text), None, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn the_streams_are_merged_by_time_and_keep_their_own_order() {
-        let at = |number: i64| Timestamp::from_millis(number / 10);
-        // The second change of the first stream says that it is older than the one after it.
-        let merged = latest_first([vec![52, 31, 40, 10], vec![51, 45, 11]], |number| at(*number));
-        assert_eq!(merged, [51, 52, 45, 31, 40, 11, 10]);
-        assert_eq!(latest_first([vec![], vec![2, 1]], |number| at(*number)), [2, 1]);
-        assert_eq!(latest_first([vec![2, 1], vec![]], |number| at(*number)), [2, 1]);
     }
 }

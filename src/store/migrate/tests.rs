@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::base::Timestamp;
+use crate::store::DEFAULT_SITE;
 use crate::store::testing::TestStore;
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -168,6 +169,29 @@ async fn a_store_with_one_stream_keeps_its_chain_and_gets_a_second_one() {
         let cursors = sql("SELECT id, last_seq FROM statistic_cursor ORDER BY id");
         let cursors: Vec<(i64, i64)> = (&*store).all(cursors).await.unwrap();
         assert_eq!(cursors, [(1, 5), (2, there)], "{dialect:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_clocks_were_set_back_is_taken_from_what_is_there() {
+    for dialect in ALL {
+        let store = TestStore::bare(dialect).await;
+        let before = FILES.iter().position(|file| file.name == "0041_audit_moments").unwrap();
+        run_files(&store, &FILES[..before], NOW).await.unwrap();
+        let there = 10_000_000_000_000_i64;
+        let mut tx = store.begin().await.unwrap();
+        for (seq, at) in [(1_i64, 50_i64), (2, 70), (3, 40), (4, 60), (there + 1, 90), (there + 2, 85)] {
+            let row = sql(
+                "INSERT INTO audit (seq, happened_at, code, site_id, actor_kind, digest, prev_hash, hash) \
+                 VALUES (?, ?, 'login', ?, 'system', '', '', '')",
+            );
+            tx.execute(row.bind(seq).bind(at).bind(DEFAULT_SITE)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        run(&store, NOW).await.unwrap();
+        let kept = sql("SELECT id, latest_at, set_back FROM change_counter ORDER BY id");
+        let kept: Vec<(i64, i64, i64)> = (&*store).all(kept).await.unwrap();
+        assert_eq!(kept, [(1, 70, 30), (2, 90, 5)], "{dialect:?}");
     }
 }
 
