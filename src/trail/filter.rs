@@ -7,10 +7,11 @@ use super::query::{address, application_named, moment, whom};
 use crate::agent;
 use crate::audit::{self, Before, Search, Stream};
 use crate::base::{Id, Timestamp};
-use crate::http::{ApiError, Call, Fields};
+use crate::http::{ApiError, Call, Fields, FromFields};
 
 /// What is looked for.
 #[derive(Debug, JsonSchema)]
+#[schemars(rename = "AuditFilters")]
 pub(super) struct Filters {
     /// `changes`, or `data_plane`: decisions about requests. Both if absent.
     #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
@@ -44,9 +45,8 @@ pub(super) struct Filters {
     date_to: Option<Timestamp>,
 }
 
-impl Filters {
-    /// Asks for every field; what was refused is among the problems of `fields`.
-    pub(super) fn from_fields(fields: &mut Fields) -> Self {
+impl FromFields for Filters {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
         let action: Option<Vec<String>> = fields.optional("action").parsed(|text| {
             // Commas alone would find everything.
             Some(codes(text)).filter(|codes| !codes.is_empty()).ok_or("Words joined by commas.")
@@ -56,7 +56,7 @@ impl Filters {
             fields.problem("action", format!("There is no event \"{code}\"."));
         }
         let stream = |name: &str| Stream::named(name).ok_or("One of changes and data_plane.");
-        Self {
+        Some(Self {
             stream: fields.optional("stream").parsed(stream),
             user_id: fields.optional("user_id").text(),
             action,
@@ -70,9 +70,11 @@ impl Filters {
             request_id: fields.optional("request_id").text(),
             date_from: moment(fields, "date_from"),
             date_to: moment(fields, "date_to"),
-        }
+        })
     }
+}
 
+impl Filters {
     /// The rows that are meant, of the site of whoever calls.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 
 use super::entry::{Entry, Record};
-use super::export::{Export, Format, Grounds};
+use super::export::{Export, Format, Grounds, Wanted};
 use super::filter::Filters;
 use super::people::Names;
 use crate::audit::{self, Before, Found, Search, Stream, Subject};
@@ -48,27 +48,7 @@ struct ListQuery {
 impl FromFields for ListQuery {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         let cursor = Cursor::from_fields(fields);
-        Some(Self { cursor, filters: Filters::from_fields(fields) })
-    }
-}
-
-/// What is to be in a file of which kind.
-#[derive(Debug, JsonSchema)]
-#[schemars(rename = "AuditExportQuery")]
-struct ExportQuery {
-    /// `csv`, `json` or `xlsx`.
-    #[schemars(with = "String")]
-    format: Format,
-    #[schemars(flatten)]
-    filters: Filters,
-}
-
-impl FromFields for ExportQuery {
-    fn from_fields(fields: &mut Fields) -> Option<Self> {
-        let known = |name: &str| Format::named(name).ok_or("One of csv, json and xlsx.");
-        let format = fields.required("format").parsed(known);
-        let filters = Filters::from_fields(fields);
-        Some(Self { format: format?, filters })
+        Some(Self { cursor, filters: Filters::from_fields(fields)? })
     }
 }
 
@@ -99,8 +79,8 @@ impl Mark for Before {
     }
 }
 
-async fn export(call: Call, Query(query): Query<ExportQuery>) -> Result<Reply, ApiError> {
-    let ExportQuery { format, filters } = query;
+async fn export(call: Call, Query(wanted): Query<Wanted<Filters>>) -> Result<Reply, ApiError> {
+    let Wanted { format, filters } = wanted;
     let grounds = grounds(&call)?;
     let search = filters.search(&call).await?;
     taken::<Entry>(&call, grounds, search, format).await

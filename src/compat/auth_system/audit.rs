@@ -17,7 +17,7 @@ use super::words::{code_of, word_of};
 use crate::audit::{self, About, Search};
 use crate::base::{Id, Timestamp};
 use crate::http::{ApiError, Bucket, Call, Fields, FromFields, Json, Query, Reply, Row, get};
-use crate::trail::export::Format;
+use crate::trail::export::Wanted;
 use crate::trail::{self, Cell, Names, Record};
 
 pub(super) fn rows() -> Vec<Row> {
@@ -64,8 +64,8 @@ const RESOURCES: [(&str, About); 4] = [
     ("system", About::Nothing),
 ];
 
-impl Filters {
-    fn from_fields(fields: &mut Fields) -> Self {
+impl FromFields for Filters {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
         let user_id = fields.optional("user_id").parsed(|text| text.parse::<Id>().map_err(|_| "Not an id."));
         let action = fields
             .optional("action")
@@ -77,9 +77,11 @@ impl Filters {
         });
         let start_date = fields.optional("start_date").moment();
         let end_date = fields.optional("end_date").moment();
-        Self { user_id, action, resource, start_date, end_date }
+        Some(Self { user_id, action, resource, start_date, end_date })
     }
+}
 
+impl Filters {
     fn search(&self) -> Search {
         Search {
             codes: self.action.into_iter().map(str::to_owned).collect(),
@@ -105,27 +107,7 @@ struct ListQuery {
 impl FromFields for ListQuery {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         let paging = Paging::from_fields(fields);
-        Some(Self { paging, filters: Filters::from_fields(fields) })
-    }
-}
-
-/// What is to be in a file of which kind.
-#[derive(Debug, JsonSchema)]
-#[schemars(rename = "AuthSystemAuditExport")]
-struct ExportQuery {
-    /// `csv`, `json` or `xlsx`.
-    #[schemars(with = "String")]
-    format: Format,
-    #[schemars(flatten)]
-    filters: Filters,
-}
-
-impl FromFields for ExportQuery {
-    fn from_fields(fields: &mut Fields) -> Option<Self> {
-        let known = |name: &str| Format::named(name).ok_or("One of csv, json, xlsx.");
-        let format = fields.required("format").parsed(known);
-        let filters = Filters::from_fields(fields);
-        Some(Self { format: format?, filters })
+        Some(Self { paging, filters: Filters::from_fields(fields)? })
     }
 }
 
@@ -245,9 +227,9 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Items<E
     query.paging.of(items, page.total).map(Json)
 }
 
-async fn export(call: Call, Query(query): Query<ExportQuery>) -> Result<Reply, ApiError> {
+async fn export(call: Call, Query(wanted): Query<Wanted<Filters>>) -> Result<Reply, ApiError> {
     let grounds = trail::grounds(&call)?;
-    trail::taken::<Entry>(&call, grounds, query.filters.search(), query.format).await
+    trail::taken::<Entry>(&call, grounds, wanted.filters.search(), wanted.format).await
 }
 
 #[cfg(test)]

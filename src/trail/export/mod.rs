@@ -15,12 +15,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 
 use super::entry::{Entry, Record};
 use super::people::Names;
 use crate::app::App;
 use crate::audit::{self, Actor, Found, Search, Subject, SystemEvent};
 use crate::base::{Id, Timestamp};
+use crate::http::{Fields, FromFields};
 use crate::store::Error;
 
 /// Rows that are read at once.
@@ -68,6 +70,26 @@ impl Format {
             Self::Json => Box::new(json::Json::<R>::default()),
             Self::Xlsx => Box::new(xlsx::Xlsx::<R>::default()),
         }
+    }
+}
+
+/// What is to be in a file of which kind: of what these filters find.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "{F}Export")]
+pub struct Wanted<F> {
+    /// `csv`, `json` or `xlsx`.
+    #[schemars(with = "String")]
+    pub format: Format,
+    #[schemars(flatten)]
+    pub filters: F,
+}
+
+impl<F: FromFields> FromFields for Wanted<F> {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let known = |name: &str| Format::named(name).ok_or("One of csv, json and xlsx.");
+        let format = fields.required("format").parsed(known);
+        let filters = F::from_fields(fields);
+        Some(Self { format: format?, filters: filters? })
     }
 }
 
