@@ -12,9 +12,9 @@ use super::deed::{Deed, Sends, Then, Whose};
 use super::frame;
 use super::value::{self, at, badge, codes, number, of, text};
 use crate::http::{ApiError, Call, Nothing, Reply, Row, get};
+use crate::web::HOME;
 use crate::web::exact::text as shown;
 use crate::web::layout::Viewer;
-use crate::web::{HOME, visit};
 
 pub(super) const LIST: Endpoint = Endpoint::get("/ai/tokens/");
 const ONE: Endpoint = Endpoint::get("/ai/tokens/{id}/");
@@ -23,17 +23,8 @@ const NAMES: &[&str] = &["agent_id"];
 pub(super) static DEEDS: &[&Deed] = &[&STOP, &RESUME, &END, &END_ALL];
 
 const fn to_agent(at: &'static str, asks: Endpoint, does: &'static str, said: &'static str) -> Deed {
-    Deed {
-        at,
-        asks,
-        whose: Whose::Path,
-        sends: Sends::Nothing,
-        fields: &[],
-        does,
-        sure: None,
-        subject: Some((ONE, NAMES)),
-        then: Then::Lead(AGENTS, said),
-    }
+    let led = Then::Lead(AGENTS, said);
+    Deed { sends: Sends::Nothing, ..Deed::to((ONE, NAMES), at, asks, does, led) }
 }
 
 static STOP: Deed = to_agent(
@@ -77,12 +68,7 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 async fn list(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    let viewer = match visit::viewer(&call) {
-        Ok(viewer) => viewer,
-        Err(reply) => return Ok(*reply),
-    };
-    let made = listed(&call, &viewer).await;
-    frame::answer(&call, &viewer, "Agents", made)
+    frame::view(call, "Agents", |call, viewer| Box::pin(listed(call, viewer))).await
 }
 
 async fn listed(call: &Call, viewer: &Viewer<'_>) -> Result<Markup, ApiError> {

@@ -10,12 +10,12 @@ use super::APPLICATIONS;
 use super::ask::{Endpoint, Question};
 use super::deed::{Deed, Sends, Then, Whose};
 use super::field::{Field, Kind};
-use super::frame::{self, EITHER, Filter, Looks, Sought};
+use super::frame::{self, EITHER, Filter, Looks};
+use super::list::Listing;
 use super::value::{self, at, badge, is, of, text};
 use crate::http::{ApiError, Call, Nothing, Reply, Row, get};
 use crate::web::exact::text as shown;
 use crate::web::layout::Viewer;
-use crate::web::visit;
 
 pub(super) const LIST: Endpoint = Endpoint::get("/applications/");
 const ONE: Endpoint = Endpoint::get("/applications/{id}/");
@@ -49,17 +49,8 @@ const FIELDS: &[Field] = &[
 ];
 
 const fn to_application(at: &'static str, asks: Endpoint, does: &'static str) -> Deed {
-    Deed {
-        at,
-        asks,
-        whose: Whose::Path,
-        sends: Sends::Body,
-        fields: &[],
-        does,
-        sure: None,
-        subject: Some((ONE, NAMES)),
-        then: Then::Lead("/portcullis/admin/applications/{id}/", "changed"),
-    }
+    let page = Then::Lead("/portcullis/admin/applications/{id}/", "changed");
+    Deed::to((ONE, NAMES), at, asks, does, page)
 }
 
 static MAKE: Deed = Deed {
@@ -144,33 +135,25 @@ fn keys(title: &str, made: &Value) -> Markup {
     }
 }
 
+static LISTING: Listing = Listing {
+    at: APPLICATIONS,
+    asks: LIST,
+    title: "Applications",
+    lead: None,
+    filters: FILTERS,
+    caption: "Applications",
+    heads: &["Application", "", "Access key", "Made"],
+    line,
+    below: |viewer, _| MAKE.form(viewer).folded(),
+};
+
 pub(super) fn rows() -> Vec<Row> {
     vec![
-        get(APPLICATIONS, list).page().about("Applications, page by page"),
+        get(APPLICATIONS, |call: Call, _: Nothing| LISTING.show(call))
+            .page()
+            .about("Applications, page by page"),
         get("/portcullis/admin/applications/{id}/", one).page().about("One application"),
     ]
-}
-
-async fn list(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    let viewer = match visit::viewer(&call) {
-        Ok(viewer) => viewer,
-        Err(reply) => return Ok(*reply),
-    };
-    let made = listed(&call, &viewer).await;
-    frame::answer(&call, &viewer, "Applications", made)
-}
-
-async fn listed(call: &Call, viewer: &Viewer<'_>) -> Result<Markup, ApiError> {
-    let sought = Sought::of(call)?;
-    let answer = Question::to(LIST).query(sought.query()).read(call).await?;
-    let rows: Vec<Vec<Markup>> = value::list(&answer, "results").iter().map(line).collect();
-    Ok(html! {
-        h1 { "Applications" }
-        (frame::search(APPLICATIONS, FILTERS, &sought))
-        (frame::table("Applications", &["Application", "", "Access key", "Made"], &rows))
-        (frame::pager(APPLICATIONS, &answer, &sought))
-        section { (MAKE.form(viewer).folded()) }
-    })
 }
 
 fn line(own: &Value) -> Vec<Markup> {
@@ -187,12 +170,7 @@ fn standing(own: &Value) -> Markup {
 }
 
 async fn one(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    let viewer = match visit::viewer(&call) {
-        Ok(viewer) => viewer,
-        Err(reply) => return Ok(*reply),
-    };
-    let made = detail(&call, &viewer).await;
-    frame::answer(&call, &viewer, "Application", made)
+    frame::view(call, "Application", |call, viewer| Box::pin(detail(call, viewer))).await
 }
 
 async fn detail(call: &Call, viewer: &Viewer<'_>) -> Result<Markup, ApiError> {

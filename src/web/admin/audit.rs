@@ -9,6 +9,7 @@ use super::AUDIT;
 use super::ask::{Endpoint, Question};
 use super::deed::as_counted;
 use super::frame::{self, Filter, Looks, Sought};
+use super::list::Listing;
 use super::value::{self, at, of, text};
 use crate::http::{ApiError, Call, Nothing, Reply, Row, get, post};
 use crate::web::exact::text as shown;
@@ -41,9 +42,21 @@ pub(super) static FILTERS: &[Filter] = &[
     Filter { name: "date_to", label: "Before", kind: Looks::Day },
 ];
 
+static LISTING: Listing = Listing {
+    at: AUDIT,
+    asks: LIST,
+    title: "Audit",
+    lead: None,
+    filters: FILTERS,
+    caption: "What happened, the latest first",
+    heads: &["When", "What", "About", "By", "From"],
+    line,
+    below: taken_along,
+};
+
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = vec![
-        get(AUDIT, list).page().about("What happened, page by page"),
+        get(AUDIT, |call: Call, _: Nothing| LISTING.show(call)).page().about("What happened, page by page"),
         get("/portcullis/admin/audit/{id}/", one).page().about("One thing that happened"),
     ];
     // How often it may be asked for, and what it leaves in the trail, is for its endpoint to say.
@@ -51,44 +64,6 @@ pub(super) fn rows() -> Vec<Row> {
         rows.push(as_counted(post(FILE, export).page().about("What happened, as a file"), asked));
     }
     rows
-}
-
-async fn list(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    let viewer = match visit::viewer(&call) {
-        Ok(viewer) => viewer,
-        Err(reply) => return Ok(*reply),
-    };
-    let made = listed(&call, &viewer).await;
-    frame::answer(&call, &viewer, "Audit", made)
-}
-
-async fn listed(call: &Call, viewer: &Viewer<'_>) -> Result<Markup, ApiError> {
-    let sought = Sought::of(call)?;
-    let answer = Question::to(LIST).query(sought.query()).read(call).await?;
-    let rows: Vec<Vec<Markup>> = value::list(&answer, "results").iter().map(line).collect();
-    Ok(html! {
-        h1 { "Audit" }
-        (frame::search(AUDIT, FILTERS, &sought))
-        (frame::table("What happened, the latest first", &["When", "What", "About", "By", "From"], &rows))
-        (frame::pager(AUDIT, &answer, &sought))
-        section {
-            details {
-                summary { "Take it along as a file" }
-                p.meta { "All that was looked for, not this page alone. That you took it stands in the trail." }
-                form method="post" action=(FILE) {
-                    (viewer.proof())
-                    @for (name, value) in sought.fields() { input type="hidden" name=(name) value=(value); }
-                    label for="format" { "As" }
-                    select id="format" name=(FORMAT) {
-                        option value="csv" { "CSV" }
-                        option value="json" { "JSON" }
-                        option value="xlsx" { "XLSX" }
-                    }
-                    button type="submit" { "Download" }
-                }
-            }
-        }
-    })
 }
 
 fn line(own: &Value) -> Vec<Markup> {
@@ -101,6 +76,27 @@ fn line(own: &Value) -> Vec<Markup> {
     ]
 }
 
+/// All that was looked for, as a file.
+fn taken_along(viewer: &Viewer<'_>, sought: &Sought) -> Markup {
+    html! {
+        details {
+            summary { "Take it along as a file" }
+            p.meta { "All that was looked for, not this page alone. That you took it stands in the trail." }
+            form method="post" action=(FILE) {
+                (viewer.proof())
+                @for (name, value) in sought.fields() { input type="hidden" name=(name) value=(value); }
+                label for="format" { "As" }
+                select id="format" name=(FORMAT) {
+                    option value="csv" { "CSV" }
+                    option value="json" { "JSON" }
+                    option value="xlsx" { "XLSX" }
+                }
+                button type="submit" { "Download" }
+            }
+        }
+    }
+}
+
 fn about(own: &Value) -> Markup {
     html! {
         @if own["user_email"].is_null() { (of(own, "user")) } @else { (of(own, "user_email")) }
@@ -108,12 +104,7 @@ fn about(own: &Value) -> Markup {
 }
 
 async fn one(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    let viewer = match visit::viewer(&call) {
-        Ok(viewer) => viewer,
-        Err(reply) => return Ok(*reply),
-    };
-    let made = detail(&call).await;
-    frame::answer(&call, &viewer, "What happened", made)
+    frame::view(call, "What happened", |call, _| Box::pin(detail(call))).await
 }
 
 async fn detail(call: &Call) -> Result<Markup, ApiError> {

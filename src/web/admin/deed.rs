@@ -70,6 +70,27 @@ pub(super) enum Then {
 pub(super) const SURE: &str = "sure";
 
 impl Deed {
+    /// A deed to what the path names, with no fields yet: each page tells what else holds for its own.
+    pub(super) const fn to(
+        subject: (Endpoint, &'static [&'static str]),
+        at: &'static str,
+        asks: Endpoint,
+        does: &'static str,
+        then: Then,
+    ) -> Self {
+        Self {
+            at,
+            asks,
+            whose: Whose::Path,
+            sends: Sends::Body,
+            fields: &[],
+            does,
+            sure: None,
+            subject: Some(subject),
+            then,
+        }
+    }
+
     /// Its row; nothing where there is no such endpoint.
     pub(super) fn row(&'static self) -> Option<Row> {
         let asked = self.asks.row()?;

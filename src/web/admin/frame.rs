@@ -4,6 +4,7 @@
 //! the endpoint, which refuses by name what it does not know.
 
 use ::http::StatusCode;
+use futures::future::BoxFuture;
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
@@ -14,7 +15,7 @@ use crate::http::{ApiError, Call, ErrorCode, Reply, form};
 use crate::principal::Principal;
 use crate::web::exact::text;
 use crate::web::layout::{self, Viewer};
-use crate::web::{HOME, refusal};
+use crate::web::{HOME, refusal, visit};
 
 /// A part of the administration.
 pub(super) struct Section {
@@ -98,6 +99,19 @@ pub(super) fn page(
         (content)
     };
     layout::page(status, title, Some(viewer), &whole)
+}
+
+/// A page for whoever is wholly logged in, of what is made for them.
+pub(super) async fn view<F>(call: Call, title: &'static str, make: F) -> Result<Reply, ApiError>
+where
+    F: for<'a> FnOnce(&'a Call, &'a Viewer<'a>) -> BoxFuture<'a, Result<Markup, ApiError>>,
+{
+    let viewer = match visit::viewer(&call) {
+        Ok(viewer) => viewer,
+        Err(reply) => return Ok(*reply),
+    };
+    let made = make(&call, &viewer).await;
+    answer(&call, &viewer, title, made)
 }
 
 /// A page that was made, or why it was not.

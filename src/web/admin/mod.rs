@@ -11,6 +11,7 @@ mod audit;
 mod deed;
 mod field;
 mod frame;
+mod list;
 mod organization;
 mod organization_deed;
 mod plot;

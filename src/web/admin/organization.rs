@@ -9,12 +9,12 @@ use serde_json::Value;
 use super::ORGANIZATIONS;
 use super::ask::{Endpoint, Question};
 use super::frame::{self, EITHER, Filter, Looks, Sought};
+use super::list::Listing;
 use super::organization_deed as deed;
 use super::value::{self, at, badge, is, number, of, text};
 use crate::http::{ApiError, Call, ErrorCode, Nothing, Reply, Row, get};
 use crate::web::exact::text as shown;
 use crate::web::layout::Viewer;
-use crate::web::visit;
 
 pub(super) const LIST: Endpoint = Endpoint::get("/organizations/list/");
 pub(super) const ONE: Endpoint = Endpoint::get("/organizations/detail/");
@@ -41,35 +41,25 @@ static MEMBER_FILTERS: &[Filter] = &[
     Filter { name: "role", label: "Role", kind: Looks::Text },
 ];
 
+static LISTING: Listing = Listing {
+    at: ORGANIZATIONS,
+    asks: LIST,
+    title: "Organizations",
+    lead: Some("Those that you belong to."),
+    filters: FILTERS,
+    caption: "Organizations",
+    heads: &["Organization", "You are", "Members", "Below", "Number"],
+    line,
+    below: |viewer, _| deed::MAKE.form(viewer).folded(),
+};
+
 pub(super) fn rows() -> Vec<Row> {
     vec![
-        get(ORGANIZATIONS, list).page().about("The organizations that somebody belongs to"),
+        get(ORGANIZATIONS, |call: Call, _: Nothing| LISTING.show(call))
+            .page()
+            .about("The organizations that somebody belongs to"),
         get("/portcullis/admin/organizations/{id}/", one).page().about("One organization"),
     ]
-}
-
-async fn list(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    let viewer = match visit::viewer(&call) {
-        Ok(viewer) => viewer,
-        Err(reply) => return Ok(*reply),
-    };
-    let made = listed(&call, &viewer).await;
-    frame::answer(&call, &viewer, "Organizations", made)
-}
-
-async fn listed(call: &Call, viewer: &Viewer<'_>) -> Result<Markup, ApiError> {
-    let sought = Sought::of(call)?;
-    let answer = Question::to(LIST).query(sought.query()).read(call).await?;
-    let rows: Vec<Vec<Markup>> = value::list(&answer, "results").iter().map(line).collect();
-    let heads = ["Organization", "You are", "Members", "Below", "Number"];
-    Ok(html! {
-        h1 { "Organizations" }
-        p.meta { "Those that you belong to." }
-        (frame::search(ORGANIZATIONS, FILTERS, &sought))
-        (frame::table("Organizations", &heads, &rows))
-        (frame::pager(ORGANIZATIONS, &answer, &sought))
-        section { (deed::MAKE.form(viewer).folded()) }
-    })
 }
 
 fn line(own: &Value) -> Vec<Markup> {
@@ -86,12 +76,7 @@ fn line(own: &Value) -> Vec<Markup> {
 }
 
 async fn one(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    let viewer = match visit::viewer(&call) {
-        Ok(viewer) => viewer,
-        Err(reply) => return Ok(*reply),
-    };
-    let made = detail(&call, &viewer).await;
-    frame::answer(&call, &viewer, "Organization", made)
+    frame::view(call, "Organization", |call, viewer| Box::pin(detail(call, viewer))).await
 }
 
 async fn detail(call: &Call, viewer: &Viewer<'_>) -> Result<Markup, ApiError> {

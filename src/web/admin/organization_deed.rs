@@ -15,17 +15,8 @@ pub(super) static DEEDS: &[&Deed] =
     &[&MAKE, &EDIT, &MOVE, &DELETE, &ADD, &REGARD, &REMOVE, &INVITE, &RESEND, &REVOKE];
 
 const fn there(at: &'static str, asks: Endpoint, does: &'static str, said: &'static str) -> Deed {
-    Deed {
-        at,
-        asks,
-        whose: Whose::Organization,
-        sends: Sends::Body,
-        fields: &[],
-        does,
-        sure: None,
-        subject: Some((ONE, NAMES)),
-        then: Then::Lead("/portcullis/admin/organizations/{id}/", said),
-    }
+    let page = Then::Lead("/portcullis/admin/organizations/{id}/", said);
+    Deed { whose: Whose::Organization, ..Deed::to((ONE, NAMES), at, asks, does, page) }
 }
 
 pub(super) static MAKE: Deed = Deed {

@@ -10,12 +10,12 @@ use super::ROLES;
 use super::ask::{Endpoint, Question};
 use super::deed::{Deed, Sends, Then, Whose};
 use super::field::{Field, Kind};
-use super::frame::{self, EITHER, Filter, Looks, Sought};
+use super::frame::{self, EITHER, Filter, Looks};
+use super::list::Listing;
 use super::value::{self, at, badge, codes, is, of, text};
 use crate::http::{ApiError, Call, Nothing, Reply, Row, get};
 use crate::web::exact::text as shown;
 use crate::web::layout::Viewer;
-use crate::web::visit;
 
 pub(super) const LIST: Endpoint = Endpoint::get("/roles/");
 const ONE: Endpoint = Endpoint::get("/roles/{id}/");
@@ -36,17 +36,7 @@ pub(super) static DEEDS: &[&Deed] = &[&MAKE, &EDIT, &BRING, &LACK, &DELETE];
 const PAGE: &str = "/portcullis/admin/roles/{id}/";
 
 const fn to_role(at: &'static str, asks: Endpoint, does: &'static str, said: &'static str) -> Deed {
-    Deed {
-        at,
-        asks,
-        whose: Whose::Path,
-        sends: Sends::Body,
-        fields: &[],
-        does,
-        sure: None,
-        subject: Some((ONE, NAMES)),
-        then: Then::Lead(PAGE, said),
-    }
+    Deed::to((ONE, NAMES), at, asks, does, Then::Lead(PAGE, said))
 }
 
 static MAKE: Deed = Deed {
@@ -111,9 +101,21 @@ static DELETE: Deed = Deed {
     )
 };
 
+static LISTING: Listing = Listing {
+    at: ROLES,
+    asks: LIST,
+    title: "Roles",
+    lead: None,
+    filters: FILTERS,
+    caption: "Roles",
+    heads: &["Role", "Code", "", "Comes from"],
+    line,
+    below: |viewer, _| MAKE.form(viewer).folded(),
+};
+
 pub(super) fn rows() -> Vec<Row> {
     vec![
-        get(ROLES, list).page().about("Roles, page by page"),
+        get(ROLES, |call: Call, _: Nothing| LISTING.show(call)).page().about("Roles, page by page"),
         get("/portcullis/admin/roles/{id}/", one).page().about("One role"),
     ]
 }
@@ -138,28 +140,6 @@ async fn named(call: &Call, list: Endpoint, order: &str) -> Result<Vec<(String, 
     Ok(value::list(&whole, "results").iter().map(offer).collect())
 }
 
-async fn list(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    let viewer = match visit::viewer(&call) {
-        Ok(viewer) => viewer,
-        Err(reply) => return Ok(*reply),
-    };
-    let made = listed(&call, &viewer).await;
-    frame::answer(&call, &viewer, "Roles", made)
-}
-
-async fn listed(call: &Call, viewer: &Viewer<'_>) -> Result<Markup, ApiError> {
-    let sought = Sought::of(call)?;
-    let answer = Question::to(LIST).query(sought.query()).read(call).await?;
-    let rows: Vec<Vec<Markup>> = value::list(&answer, "results").iter().map(line).collect();
-    Ok(html! {
-        h1 { "Roles" }
-        (frame::search(ROLES, FILTERS, &sought))
-        (frame::table("Roles", &["Role", "Code", "", "Comes from"], &rows))
-        (frame::pager(ROLES, &answer, &sought))
-        section { (MAKE.form(viewer).folded()) }
-    })
-}
-
 fn line(own: &Value) -> Vec<Markup> {
     vec![
         html! { a href=(format!("{ROLES}{}/", value::escaped(text(own, "id")))) { (shown(value::called(own, NAMES))) } },
@@ -181,12 +161,7 @@ fn origin(own: &Value) -> Markup {
 }
 
 async fn one(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    let viewer = match visit::viewer(&call) {
-        Ok(viewer) => viewer,
-        Err(reply) => return Ok(*reply),
-    };
-    let made = detail(&call, &viewer).await;
-    frame::answer(&call, &viewer, "Role", made)
+    frame::view(call, "Role", |call, viewer| Box::pin(detail(call, viewer))).await
 }
 
 async fn detail(call: &Call, viewer: &Viewer<'_>) -> Result<Markup, ApiError> {

@@ -11,7 +11,6 @@ use super::frame::{self, Filter, Looks, Sought};
 use super::plot::{self, Days, Series};
 use super::value::{self, counts, number, text};
 use crate::http::{ApiError, Call, Nothing, Reply, Row, get};
-use crate::web::visit;
 
 pub(super) const OVERVIEW: Endpoint = Endpoint::get("/dashboard/stats/");
 const LOGINS: Endpoint = Endpoint::get("/dashboard/auth/");
@@ -30,12 +29,7 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 async fn show(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    let viewer = match visit::viewer(&call) {
-        Ok(viewer) => viewer,
-        Err(reply) => return Ok(*reply),
-    };
-    let made = whole(&call).await;
-    frame::answer(&call, &viewer, "Statistics", made)
+    frame::view(call, "Statistics", |call, _| Box::pin(whole(call))).await
 }
 
 async fn whole(call: &Call) -> Result<Markup, ApiError> {
@@ -61,33 +55,33 @@ async fn whole(call: &Call) -> Result<Markup, ApiError> {
     })
 }
 
-/// Numbers with their names.
-fn numbers(all: &[(&str, &Value)]) -> Markup {
+/// A part of the page: numbers with their names, and what is drawn of others.
+fn part(id: &str, title: &str, numbers: &[(&str, &Value)], drawn: &Markup) -> Markup {
     html! {
-        dl.numbers { @for (name, value) in all { div { dt { (name) } dd { (value::plain(value)) } } } }
+        section aria-labelledby=(id) {
+            h2 id=(id) { (title) }
+            dl.numbers { @for (name, value) in numbers { div { dt { (name) } dd { (value::plain(value)) } } } }
+            (drawn)
+        }
     }
 }
 
 fn people(overview: &Value) -> Markup {
     let (users, auth, security) = (&overview["users"], &overview["auth"], &overview["security"]);
-    html! {
-        section aria-labelledby="people" {
-            h2 id="people" { "Now" }
-            (numbers(&[
-                ("accounts", &users["total"]),
-                ("may log in", &users["active"]),
-                ("locked", &users["locked"]),
-                ("banned", &users["banned"]),
-                ("with a second factor", &users["with_2fa"]),
-                ("new today", &users["new_today"]),
-                ("new this week", &users["new_this_week"]),
-                ("new this month", &users["new_this_month"]),
-                ("open logins", &auth["active_refresh_tokens"]),
-                ("suspicious in 24 hours", &security["suspicious_activity_24h"]),
-                ("applications", &overview["applications"]["total"]),
-            ]))
-        }
-    }
+    let numbers = [
+        ("accounts", &users["total"]),
+        ("may log in", &users["active"]),
+        ("locked", &users["locked"]),
+        ("banned", &users["banned"]),
+        ("with a second factor", &users["with_2fa"]),
+        ("new today", &users["new_today"]),
+        ("new this week", &users["new_this_week"]),
+        ("new this month", &users["new_this_month"]),
+        ("open logins", &auth["active_refresh_tokens"]),
+        ("suspicious in 24 hours", &security["suspicious_activity_24h"]),
+        ("applications", &overview["applications"]["total"]),
+    ];
+    part("people", "Now", &numbers, &html! {})
 }
 
 fn plots(overview: &Value) -> Markup {
@@ -133,23 +127,21 @@ fn of_logins(logins: &Value) -> Markup {
     let (stats, tokens) = (&logins["login_stats"], &logins["token_stats"]);
     let reasons = value::list(logins, "top_login_failure_reasons").iter();
     let reasons: Vec<(&str, i64)> = reasons.map(|one| (text(one, "reason"), number(one, "count"))).collect();
-    html! {
-        section aria-labelledby="logins" {
-            h2 id="logins" { "Logins" }
-            (numbers(&[
-                ("let in today", &stats["today"]["success"]),
-                ("turned away today", &stats["today"]["failed"]),
-                ("let in this week", &stats["this_week"]["success"]),
-                ("turned away this week", &stats["this_week"]["failed"]),
-                ("let in this month", &stats["this_month"]["success"]),
-                ("turned away this month", &stats["this_month"]["failed"]),
-                ("refreshed today", &tokens["tokens_refreshed_today"]),
-                ("ended today", &tokens["tokens_revoked_today"]),
-            ]))
-            (plot::ranked("by-method", "How people logged in this month", &without_total(counts(logins, "login_by_method"))))
-            (plot::ranked("why-not", "Why logins failed this month", &reasons))
-        }
-    }
+    let drawn = html! {
+        (plot::ranked("by-method", "How people logged in this month", &without_total(counts(logins, "login_by_method"))))
+        (plot::ranked("why-not", "Why logins failed this month", &reasons))
+    };
+    let numbers = [
+        ("let in today", &stats["today"]["success"]),
+        ("turned away today", &stats["today"]["failed"]),
+        ("let in this week", &stats["this_week"]["success"]),
+        ("turned away this week", &stats["this_week"]["failed"]),
+        ("let in this month", &stats["this_month"]["success"]),
+        ("turned away this month", &stats["this_month"]["failed"]),
+        ("refreshed today", &tokens["tokens_refreshed_today"]),
+        ("ended today", &tokens["tokens_revoked_today"]),
+    ];
+    part("logins", "Logins", &numbers, &drawn)
 }
 
 /// The sum stands in no plot of its parts.
@@ -164,38 +156,34 @@ fn of_security(security: &Value) -> Markup {
     let addresses = value::list(suspicious, "top_ips").iter();
     let addresses: Vec<(&str, i64)> =
         addresses.map(|one| (text(one, "ip_address"), number(one, "count"))).collect();
-    html! {
-        section aria-labelledby="security" {
-            h2 id="security" { "Safety" }
-            (numbers(&[
-                ("events in 24 hours", &summary["total_events"]),
-                ("suspicious in 24 hours", &suspicious["last_24h"]),
-                ("suspicious in 7 days", &suspicious["last_7d"]),
-                ("ended, and not over by itself", &ended["total_active"]),
-                ("second factors, in percent", &people["2fa_adoption_rate"]),
-                ("passwords changed today", &people["password_changes_today"]),
-            ]))
-            (plot::ranked("by-action", "What happened in 24 hours", &counts(summary, "by_action")))
-            (plot::ranked("by-reason", "Why logins were ended", &counts(ended, "by_reason")))
-            (plot::ranked("by-address", "From where it was suspicious in 7 days", &addresses))
-        }
-    }
+    let drawn = html! {
+        (plot::ranked("by-action", "What happened in 24 hours", &counts(summary, "by_action")))
+        (plot::ranked("by-reason", "Why logins were ended", &counts(ended, "by_reason")))
+        (plot::ranked("by-address", "From where it was suspicious in 7 days", &addresses))
+    };
+    let numbers = [
+        ("events in 24 hours", &summary["total_events"]),
+        ("suspicious in 24 hours", &suspicious["last_24h"]),
+        ("suspicious in 7 days", &suspicious["last_7d"]),
+        ("ended, and not over by itself", &ended["total_active"]),
+        ("second factors, in percent", &people["2fa_adoption_rate"]),
+        ("passwords changed today", &people["password_changes_today"]),
+    ];
+    part("security", "Safety", &numbers, &drawn)
 }
 
 fn of_privacy(privacy: &Value) -> Markup {
     let (deletions, exports) = (&privacy["deletion_requests"], &privacy["data_exports"]);
-    html! {
-        section aria-labelledby="privacy" {
-            h2 id="privacy" { "Deletions and exports" }
-            (numbers(&[
-                ("deletions asked for", &deletions["total"]),
-                ("due within 7 days", &deletions["grace_period_expiring_7d"]),
-                ("exports today", &exports["total_today"]),
-                ("exports this month", &exports["total_this_month"]),
-            ]))
-            (plot::ranked("by-status", "How deletions stand", &counts(deletions, "by_status")))
-        }
-    }
+    let drawn = html! {
+        (plot::ranked("by-status", "How deletions stand", &counts(deletions, "by_status")))
+    };
+    let numbers = [
+        ("deletions asked for", &deletions["total"]),
+        ("due within 7 days", &deletions["grace_period_expiring_7d"]),
+        ("exports today", &exports["total_today"]),
+        ("exports this month", &exports["total_this_month"]),
+    ];
+    part("privacy", "Deletions and exports", &numbers, &drawn)
 }
 
 /// Nothing where there are none to be had.
@@ -206,17 +194,15 @@ fn of_organizations(organizations: &Value) -> Markup {
     let members = &organizations["members"];
     let largest = value::list(organizations, "top_organizations").iter();
     let largest: Vec<(&str, i64)> = largest.map(|one| (text(one, "slug"), number(one, "members"))).collect();
-    html! {
-        section aria-labelledby="organizations" {
-            h2 id="organizations" { "Organizations" }
-            (numbers(&[
-                ("organizations", &organizations["total_organizations"]),
-                ("active", &organizations["active"]),
-                ("members", &members["total"]),
-                ("members of each, on average", &members["avg_per_org"]),
-            ]))
-            (plot::ranked("by-role", "Members by role", &counts(members, "by_role")))
-            (plot::ranked("largest", "The largest", &largest))
-        }
-    }
+    let drawn = html! {
+        (plot::ranked("by-role", "Members by role", &counts(members, "by_role")))
+        (plot::ranked("largest", "The largest", &largest))
+    };
+    let numbers = [
+        ("organizations", &organizations["total_organizations"]),
+        ("active", &organizations["active"]),
+        ("members", &members["total"]),
+        ("members of each, on average", &members["avg_per_org"]),
+    ];
+    part("organizations", "Organizations", &numbers, &drawn)
 }

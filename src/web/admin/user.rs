@@ -7,14 +7,15 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::ask::{Endpoint, Question};
-use super::frame::{self, EITHER, Filter, Looks, Sought};
+use super::deed::Deed;
+use super::frame::{self, EITHER, Filter, Looks};
+use super::list::Listing;
 use super::user_deed as deed;
 use super::value::{self, at, badge, codes, is, of, text};
 use super::{AUDIT, USERS, audit, role};
 use crate::http::{ApiError, Call, Nothing, Reply, Row, get};
 use crate::web::exact::text as shown;
 use crate::web::layout::Viewer;
-use crate::web::visit;
 
 pub(super) const LIST: Endpoint = Endpoint::get("/admin/users/");
 pub(super) const ONE: Endpoint = Endpoint::get("/admin/users/{id}/");
@@ -50,33 +51,23 @@ pub(super) static FILTERS: &[Filter] = &[
     },
 ];
 
+static LISTING: Listing = Listing {
+    at: USERS,
+    asks: LIST,
+    title: "Users",
+    lead: None,
+    filters: FILTERS,
+    caption: "Users",
+    heads: &["Who", "Standing", "Roles", "Made", "Last login"],
+    line,
+    below: |viewer, _| deed::MAKE.form(viewer).folded(),
+};
+
 pub(super) fn rows() -> Vec<Row> {
     vec![
-        get(USERS, list).page().about("People, page by page"),
+        get(USERS, |call: Call, _: Nothing| LISTING.show(call)).page().about("People, page by page"),
         get("/portcullis/admin/users/{id}/", one).page().about("Somebody"),
     ]
-}
-
-async fn list(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    let viewer = match visit::viewer(&call) {
-        Ok(viewer) => viewer,
-        Err(reply) => return Ok(*reply),
-    };
-    let made = listed(&call, &viewer).await;
-    frame::answer(&call, &viewer, "Users", made)
-}
-
-async fn listed(call: &Call, viewer: &Viewer<'_>) -> Result<Markup, ApiError> {
-    let sought = Sought::of(call)?;
-    let answer = Question::to(LIST).query(sought.query()).read(call).await?;
-    let rows: Vec<Vec<Markup>> = value::list(&answer, "results").iter().map(line).collect();
-    Ok(html! {
-        h1 { "Users" }
-        (frame::search(USERS, FILTERS, &sought))
-        (frame::table("Users", &["Who", "Standing", "Roles", "Made", "Last login"], &rows))
-        (frame::pager(USERS, &answer, &sought))
-        section { (deed::MAKE.form(viewer).folded()) }
-    })
 }
 
 fn line(own: &Value) -> Vec<Markup> {
@@ -107,12 +98,7 @@ fn standing(own: &Value) -> Markup {
 }
 
 async fn one(call: Call, _: Nothing) -> Result<Reply, ApiError> {
-    let viewer = match visit::viewer(&call) {
-        Ok(viewer) => viewer,
-        Err(reply) => return Ok(*reply),
-    };
-    let made = detail(&call, &viewer).await;
-    frame::answer(&call, &viewer, "User", made)
+    frame::view(call, "User", |call, viewer| Box::pin(detail(call, viewer))).await
 }
 
 async fn detail(call: &Call, viewer: &Viewer<'_>) -> Result<Markup, ApiError> {
@@ -162,7 +148,7 @@ fn facts(own: &Value) -> Markup {
 }
 
 fn doing(viewer: &Viewer<'_>, own: &Value, id: &str) -> Markup {
-    let one = |deed: &'static super::deed::Deed| deed.form(viewer).about(id).folded();
+    let one = |deed: &'static Deed| deed.form(viewer).about(id).folded();
     let edit = deed::EDIT
         .form(viewer)
         .about(id)
@@ -209,17 +195,31 @@ async fn roles(call: &Call, viewer: &Viewer<'_>, id: &str) -> Result<Markup, Api
         section aria-labelledby="roles" {
             h2 id="roles" { "Roles" }
             @if held.is_empty() { p.empty { "None." } }
-            ul.rows {
-                @for own in held {
-                    li {
-                        div { strong { (of(own, "name")) } " " code { (of(own, "code")) } }
-                        (deed::TAKE_ROLE.form(viewer).about(id).carrying("role_code", text(own, "code")).named(text(own, "name")).whole())
-                    }
-                }
-            }
+            (holdings(viewer, id, held, &deed::TAKE_ROLE, "role_code", "name"))
             (give.folded())
         }
     })
+}
+
+/// What somebody holds, each with the form that takes it away: by its code in this field, and called by this.
+fn holdings(
+    viewer: &Viewer<'_>,
+    id: &str,
+    held: &[Value],
+    take: &'static Deed,
+    field: &'static str,
+    called: &str,
+) -> Markup {
+    html! {
+        ul.rows {
+            @for own in held {
+                li {
+                    div { strong { (of(own, "name")) } " " code { (of(own, "code")) } }
+                    (take.form(viewer).about(id).carrying(field, text(own, "code")).named(text(own, called)).whole())
+                }
+            }
+        }
+    }
 }
 
 async fn groups(call: &Call, viewer: &Viewer<'_>, id: &str) -> Result<Markup, ApiError> {
@@ -231,14 +231,7 @@ async fn groups(call: &Call, viewer: &Viewer<'_>, id: &str) -> Result<Markup, Ap
         section aria-labelledby="groups" {
             h2 id="groups" { "Groups" }
             @if held.is_empty() { p.empty { "None." } }
-            ul.rows {
-                @for own in held {
-                    li {
-                        div { strong { (of(own, "name")) } " " code { (of(own, "code")) } }
-                        (deed::LEAVE.form(viewer).about(id).carrying("group_code", text(own, "code")).named(text(own, "name")).whole())
-                    }
-                }
-            }
+            (holdings(viewer, id, held, &deed::LEAVE, "group_code", "name"))
             (deed::JOIN.form(viewer).about(id).folded())
         }
     })
@@ -254,14 +247,7 @@ async fn permissions(call: &Call, viewer: &Viewer<'_>, id: &str) -> Result<Marku
         section aria-labelledby="permissions" {
             h2 id="permissions" { "Permissions of their own" }
             @if held.is_empty() { p.empty { "None: all that they may do comes by roles and groups." } }
-            ul.rows {
-                @for own in held {
-                    li {
-                        div { strong { (of(own, "name")) } " " code { (of(own, "code")) } }
-                        (deed::REFUSE.form(viewer).about(id).carrying("permission_codes", text(own, "code")).named(text(own, "code")).whole())
-                    }
-                }
-            }
+            (holdings(viewer, id, held, &deed::REFUSE, "permission_codes", "code"))
             (deed::PERMIT.form(viewer).about(id).folded())
             details { summary { "Everything that they may do (" (all.len()) ")" } p { (codes(&all)) } }
         }

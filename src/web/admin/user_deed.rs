@@ -35,17 +35,7 @@ const REASON: Field = Field::new("reason", "Why? It stands in the audit trail.",
 
 /// A deed to somebody whom the path names, which comes back to their page.
 const fn to_somebody(at: &'static str, asks: Endpoint, does: &'static str, said: &'static str) -> Deed {
-    Deed {
-        at,
-        asks,
-        whose: Whose::Path,
-        sends: Sends::Body,
-        fields: &[],
-        does,
-        sure: None,
-        subject: Some((ONE, NAMES)),
-        then: Then::Lead(PAGE, said),
-    }
+    Deed::to((ONE, NAMES), at, asks, does, Then::Lead(PAGE, said))
 }
 
 pub(super) static MAKE: Deed = Deed {
