@@ -7,11 +7,11 @@ use portcullis::store::{Dialect, Source as _, sql};
 use serde_json::{Value, json};
 
 use crate::codes::Post;
-use crate::on_one_and_on_two;
 use crate::organizations::{ADD, INVITE, Scene, UPDATE, member, removal, told, yaml};
 use crate::support::people::{TRUSTING, User, elsewhere, permission};
 use crate::support::replica::until;
 use crate::support::{Gateway, Replicas, Upstream};
+use crate::{on_mariadb, on_one_and_on_two};
 
 /// Everything that the store has of one tenant.
 async fn dump(gateway: &Gateway, organization: Id) -> Vec<String> {
@@ -328,6 +328,12 @@ on_one_and_on_two! {
         assert_eq!(status, 200);
         until(soon, "it is gone", async || !opens().await).await;
     }
+}
+
+on_mariadb! {
+    of_owners_who_throw_each_other_out_at_once_one_stays
+    an_invitation_that_many_accept_at_once_counts_once
+    a_role_that_was_changed_here_counts_there
 }
 
 #[tokio::test]
