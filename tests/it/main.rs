@@ -75,6 +75,7 @@ mod growth;
 mod hostile;
 mod hygiene;
 mod identity;
+mod inheritance;
 mod invitations;
 mod journey;
 mod key_page;

@@ -44,8 +44,14 @@ routes:
 
 impl Scene {
     pub async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// The same with more said of organizations.
+    pub async fn with(more: &str) -> Self {
         let upstream = Upstream::echo().await;
-        let gateway = Gateway::start(&yaml(&upstream)).await;
+        let yaml = yaml(&upstream).replace("organizations: {", &format!("organizations: {{ {more}"));
+        let gateway = Gateway::start(&yaml).await;
         let keys = gateway.application("console", &[]).await;
         let (ada, bob) = (gateway.user("ada", &keys).await, gateway.user("bob", &keys).await);
         let (cat, eve) = (gateway.user("cat", &keys).await, gateway.user("eve", &keys).await);
