@@ -99,6 +99,7 @@ mod page;
 mod passkey;
 mod passkey_hostile;
 mod people;
+mod places;
 mod policy;
 mod privacy;
 mod profile_page;

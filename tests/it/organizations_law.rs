@@ -92,6 +92,27 @@ async fn nobody_reaches_another_tenant_by_any_endpoint() {
 }
 
 #[tokio::test]
+async fn a_slug_is_what_it_says_and_is_said_once() {
+    let scene = Scene::new().await;
+    let keys = scene.keys.lines();
+    let ask = async |path: &str, slugs: &[&str]| {
+        let slugs: Vec<String> = slugs.iter().map(|slug| format!("X-Org-Slug: {slug}")).collect();
+        let lines: Vec<&str> = keys.iter().chain(&slugs).map(String::as_str).collect();
+        scene.gateway.get_as(&scene.cat, path, &lines).await
+    };
+    for path in ["/member", "/api/v1/auth/organizations/detail/"] {
+        assert_eq!(ask(path, &["acme"]).await.status, 200, "{path}");
+        for other in ["acme.", ".acme", "acme%2e", "%61cme", "acme/", "acme,acme"] {
+            let answer = ask(path, &[other]).await;
+            assert_eq!((answer.status, answer.code().as_str()), (404, "ORG_NOT_FOUND"), "{path} {other}");
+        }
+        for both in [["acme", "acme"], ["acme", "rival"], ["rival", "acme"]] {
+            assert_eq!(ask(path, &both).await.status, 400, "{path} {both:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn org_roles_are_made_by_those_who_reach_everywhere() {
     let scene = Scene::new().await;
     let id = scene.gateway.account("root", |new| new.is_superuser = true).await;
