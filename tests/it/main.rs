@@ -45,6 +45,7 @@ mod applications;
 mod applications_http;
 mod audit_export;
 mod auth_system;
+mod auth_system_form;
 mod auth_system_limits;
 mod auth_system_stats;
 mod auth_system_trail;
