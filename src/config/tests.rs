@@ -261,6 +261,20 @@ fn shuffled_routes_decide_alike() {
 }
 
 #[test]
+fn organizations_are_as_deep_as_a_tree_can_be_walked() {
+    let deep = |levels: &str| load_text(&format!("organizations: {{ max_depth: {levels} }}\n"));
+    for levels in ["1", "32"] {
+        let config = deep(levels).unwrap_or_else(|problems| panic!("{problems}")).config;
+        assert_eq!(config.organizations.max_depth.to_string(), levels);
+    }
+    for levels in ["0", "33", "1000", "-1"] {
+        let problems = deep(levels).expect_err(levels).list;
+        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths, ["organizations.max_depth"], "{problems:?}");
+    }
+}
+
+#[test]
 fn ten_thousand_routes_are_not_too_many() {
     let mut text = format!("{APP}routes:\n");
     let route = "  - { name: rN, match: { path: '/rN/{id}/**' }, upstream: app, allow: signed_in }\n";

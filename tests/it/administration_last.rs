@@ -6,11 +6,11 @@ use portcullis::store::Dialect;
 use serde_json::{Value, json};
 
 use crate::administration::{of, scene};
-use crate::on_one_and_on_two;
 use crate::rights::yaml;
 use crate::support::people::{User, elsewhere, role};
 use crate::support::replica::until;
 use crate::support::{Gateway, Replicas, Upstream};
+use crate::{on_mariadb, on_one_and_on_two};
 
 #[tokio::test]
 async fn the_last_superuser_and_the_last_administrator_are_not_shut_out() {
@@ -71,3 +71,5 @@ on_one_and_on_two! {
         assert_eq!(left, 1);
     }
 }
+
+on_mariadb! { of_two_superusers_who_shut_each_other_out_at_once_one_stays }

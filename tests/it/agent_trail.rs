@@ -10,7 +10,8 @@ use tokio::sync::watch;
 
 use crate::agent::{Scene, bearer, scene};
 use crate::agent_gate::{reader, routes, told, with_upstream};
-use crate::agent_hold::PENDING;
+use crate::agent_hold::{self, PENDING, confirmed};
+use crate::support::people::permission;
 use crate::support::raw::get;
 use crate::support::replica::{until, within};
 use crate::support::{Act, Upstream, exchange};
@@ -200,4 +201,46 @@ async fn rows_that_wait_to_be_written_are_counted() {
     .await;
     until(10 * SECOND, "all are written", async || waiting() == 0).await;
     assert!(!scene.decided("allow").await.is_empty());
+}
+
+#[tokio::test]
+async fn every_row_of_a_request_that_waited_leads_to_its_approval() {
+    let (_upstream, scene, token) = agent_hold::with_upstream().await;
+    let held = scene.post("/reports/7", &token, &[], "{}").await.json();
+    let (id, named) = (held["approval_id"].clone(), held["confirmation_token"].as_str().unwrap());
+    scene.approve(named).await;
+    assert_eq!(scene.post("/reports/7", &token, &[&confirmed(named)], "{}").await.status, 200);
+    scene.comes_to(named, "executed").await;
+    let other = scene.post("/reports/8", &token, &[], "{}").await.json()["approval_id"].clone();
+    assert!(id.is_string() && other.is_string() && id != other, "{id} {other}");
+    scene.gateway.grant(scene.ada.id, permission("security.view")).await;
+    let rows = async |action: &str| -> Vec<Value> {
+        let path = format!("/admin/audit-logs/?page_size=100&action={action}");
+        let answer = scene.call("GET", &path, &Value::Null).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["results"].as_array().unwrap().clone()
+    };
+    // What was decided is written a moment later; the latest comes first.
+    until(10 * SECOND, "three decisions", async || rows("agent_action").await.len() == 3).await;
+    let all = rows("agent_action").await;
+    let decided: Vec<_> = all.iter().map(|row| (&row["details"]["verdict"], &row["approval"])).collect();
+    let (hold, allow) = (json!("hold"), json!("allow"));
+    assert_eq!(decided, [(&hold, &other), (&allow, &id), (&hold, &id)]);
+    for (action, approvals) in [
+        ("approval_requested", vec![&other, &id]),
+        ("approval_approved", vec![&id]),
+        ("approval_claimed", vec![&id]),
+        ("approval_executed", vec![&id]),
+        ("login", vec![&Value::Null]),
+    ] {
+        let all = rows(action).await;
+        assert_eq!(all.iter().map(|row| &row["approval"]).collect::<Vec<_>>(), approvals, "{action}");
+    }
+    let path = "/admin/audit-logs/export/?format=csv&action=approval_requested";
+    let file = scene.call("GET", path, &Value::Null).await;
+    assert_eq!(file.status, 200, "{}", file.text());
+    let mut table = csv::Reader::from_reader(&file.body[..]);
+    let at = table.headers().unwrap().iter().position(|name| name == "approval").unwrap();
+    let cells: Vec<String> = table.records().map(|row| row.unwrap()[at].to_owned()).collect();
+    assert_eq!(json!(cells), json!([other, id]), "in a cell of its own");
 }

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::on_one_and_on_two;
 use crate::support::h2::H2Client;
 use crate::support::people::{Keys, PASSWORD, User, elsewhere, permission, request};
 use crate::support::raw::{Answer, exchange};
 use crate::support::{Gateway, Replicas, Upstream};
+use crate::{on_mariadb, on_one_and_on_two};
 
 const EXPORT: &str = "/admin/audit-logs/export/";
 /// What a call of the list would be shown of all that these tests do.
@@ -194,6 +194,8 @@ on_one_and_on_two! {
         assert_eq!(client.answer().await.unwrap().json(), json!(logins), "on the same connection");
     }
 }
+
+on_mariadb! { an_export_holds_what_the_list_shows_and_says_that_it_was_made }
 
 #[tokio::test]
 async fn ten_an_hour_and_then_the_limit_says_when() {

@@ -11,11 +11,11 @@ use portcullis::store::Dialect;
 use serde_json::{Value, json};
 
 use crate::codes::{Post, text_of};
-use crate::on_one_and_on_two;
 use crate::support::people::{PASSWORD, TRUSTING, User, elsewhere, permission, request, role};
 use crate::support::raw::{Answer, exchange};
 use crate::support::replica::until;
 use crate::support::{Gateway, Replicas};
+use crate::{on_mariadb, on_one_and_on_two};
 
 /// As that system's document has it, so the native API stands elsewhere.
 pub const MOUNTED: &str = "api: { prefix: /gate, profiles: [ { use: auth-system, prefix: /api/v1 } ] }\n\
@@ -188,6 +188,8 @@ on_one_and_on_two! {
         );
     }
 }
+
+on_mariadb! { somebody_comes_in_stays_and_goes }
 
 #[tokio::test]
 async fn a_token_of_the_native_api_is_not_kept_by_the_profile() {

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::base::{Clock as _, SystemClock, TestClock};
+use portcullis::base::{Clock as _, Id, SystemClock, TestClock};
 use serde_json::{Value, json};
 
 use crate::auth_system::{ask, plain, refusal, root, yaml};
 use crate::support::Gateway;
-use crate::support::people::{elsewhere, request};
+use crate::support::people::{PASSWORD, elsewhere, request};
 use crate::support::raw::exchange;
 
 #[tokio::test]
@@ -94,4 +94,54 @@ async fn each_kind_of_request_has_the_limit_of_that_systems_table() {
         assert_eq!(left + 1, limit.parse::<u32>().unwrap(), "{path}");
         assert!(answer.header("x-ratelimit-reset").unwrap().parse::<u64>().unwrap() > 1_000_000, "{path}");
     }
+}
+
+#[tokio::test]
+async fn managing_people_has_one_limit_whatever_is_done_and_whatever_comes_of_it() {
+    let clock = Arc::new(TestClock::at(SystemClock.now()));
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start_by(clock.clone(), folder, &yaml()).await.unwrap_or_else(|e| panic!("{e}"));
+    let root = root(&gateway).await;
+    let lines = [root.bearer(), elsewhere()];
+    let send = async |method: &str, path: &str, body: &Value| {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let text = request(method, &format!("/api/v1{path}"), &lines, &body);
+        exchange(gateway.public(), text).await.unwrap()
+    };
+    let nobody = Id::from_u128(7);
+    let ways = [
+        ("POST", "/users".to_owned(), json!({}), 422),
+        ("GET", "/users".to_owned(), Value::Null, 200),
+        ("GET", format!("/users/{nobody}"), Value::Null, 404),
+        ("PATCH", format!("/users/{nobody}"), json!({"first_name": "x"}), 404),
+        ("PUT", format!("/users/{nobody}"), json!({}), 422),
+        ("DELETE", format!("/users/{nobody}"), Value::Null, 404),
+        ("POST", format!("/users/{nobody}/lock"), json!({}), 404),
+        ("POST", format!("/users/{nobody}/unlock"), Value::Null, 404),
+        ("POST", "/users/bulk-actions".to_owned(), json!({}), 422),
+        ("POST", "/admin/users".to_owned(), json!({}), 422),
+    ];
+    for number in 0..100 {
+        let (method, path, body, status) = &ways[number % ways.len()];
+        let answer = send(method, path, body).await;
+        assert_eq!(answer.status, *status, "{method} {path}: {}", answer.text());
+        let left = answer.header("x-ratelimit-remaining");
+        assert_eq!(
+            (answer.header("x-ratelimit-limit"), left),
+            (Some("100"), Some(&*(99 - number).to_string()))
+        );
+    }
+    for (method, path, body, _) in &ways {
+        let answer = send(method, path, body).await;
+        assert_eq!(refusal(&answer), plain(429, "RATE_LIMIT_EXCEEDED"), "{method} {path}");
+        let wait = answer.header("retry-after").unwrap().parse::<u64>().unwrap();
+        assert!((1..=60).contains(&wait), "{method} {path}: {wait}");
+    }
+    let person = json!({"email": "jane@example.com", "password": PASSWORD, "first_name": "Jane"});
+    assert_eq!(send("POST", "/users", &person).await.status, 429);
+    assert_eq!(send("GET", "/auth/me", &Value::Null).await.status, 200, "that is counted apart");
+    let elsewhere = ask(&gateway, Some(&root), "POST", "/users", person).await;
+    assert_eq!(elsewhere.status, 201, "she was not made, and others go on: {}", elsewhere.text());
+    clock.advance(Duration::from_secs(61));
+    assert_eq!(send("GET", "/users", &Value::Null).await.status, 200);
 }

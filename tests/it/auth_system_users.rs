@@ -7,9 +7,9 @@ use portcullis::store::Dialect;
 use serde_json::{Value, json};
 
 use crate::auth_system::{ask, enter, enter_as, keys, refusal, root, yaml};
-use crate::on_one_and_on_two;
 use crate::support::people::{PASSWORD, User, permission, role};
 use crate::support::{Gateway, Replicas};
+use crate::{on_mariadb, on_one_and_on_two};
 
 const OTHER_SITE: Id = Id::from_u128(0x0190_b8a2_7c1e_7f00_8000_0000_0000_0001);
 
@@ -269,6 +269,11 @@ on_one_and_on_two! {
             assert_eq!(refused, told(400, "VALIDATION_ERROR", Some(field)), "{query}");
         }
     }
+}
+
+on_mariadb! {
+    people_are_made_found_changed_and_gone
+    people_are_locked_one_by_one_and_many_at_once
 }
 
 #[tokio::test]

@@ -11,11 +11,11 @@ use portcullis::base::{Clock, Id, TestClock};
 use portcullis::store::Dialect;
 use serde_json::{Value, json};
 
-use crate::on_one_and_on_two;
 use crate::support::people::{Keys, PASSWORD, TRUSTING, User, elsewhere, permission};
 use crate::support::raw::Answer;
 use crate::support::replica::until;
 use crate::support::{Gateway, Replicas};
+use crate::{on_mariadb, on_one_and_on_two};
 
 const ALL: [&str; 5] = ["stats", "auth", "security", "gdpr", "organizations"];
 /// Long enough for a machine that is busy.
@@ -103,6 +103,8 @@ on_one_and_on_two! {
         }
     }
 }
+
+on_mariadb! { what_happens_is_counted_within_seconds_and_once }
 
 #[tokio::test]
 async fn everything_is_told_at_a_glance_with_the_days_that_are_asked_for() {

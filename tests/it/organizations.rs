@@ -1,8 +1,8 @@
 //! Organizations over HTTP (contract section 25), on the running gateway: what the wire says, and who may do
 //! what there.
 
-use portcullis::base::Id;
-use portcullis::organization::{self, Terms};
+use portcullis::base::{Id, Number};
+use portcullis::organization::{self, Terms, invitation};
 use serde_json::{Value, json};
 
 use crate::support::people::{Keys, TRUSTING, User, permission};
@@ -44,8 +44,14 @@ routes:
 
 impl Scene {
     pub async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// The same with more said of organizations.
+    pub async fn with(more: &str) -> Self {
         let upstream = Upstream::echo().await;
-        let gateway = Gateway::start(&yaml(&upstream)).await;
+        let yaml = yaml(&upstream).replace("organizations: {", &format!("organizations: {{ {more}"));
+        let gateway = Gateway::start(&yaml).await;
         let keys = gateway.application("console", &[]).await;
         let (ada, bob) = (gateway.user("ada", &keys).await, gateway.user("bob", &keys).await);
         let (cat, eve) = (gateway.user("cat", &keys).await, gateway.user("eve", &keys).await);
@@ -428,9 +434,15 @@ async fn what_was_delegated_for_an_organization_ends_with_it() {
         scene.gateway.send("GET", "/ban", &[format!("Authorization: AgentBearer {token}")]).await
     };
     assert_eq!(ask(&for_acme).await.status, 200);
-    let invited = json!({"email": "cat2@example.com", "role_code": "member"});
-    scene.ok(&scene.ada, "acme", INVITE, invited).await;
+    let invited = json!({"email": "eve@example.com", "role_code": "member"});
+    let invited = scene.ok(&scene.ada, "acme", INVITE, invited).await;
     scene.ok(&scene.ada, "acme", "DELETE /organizations/delete/", Value::Null).await;
+    let late = json!({"token": invited["token"]});
+    let late = scene.refused(&scene.eve, "", "POST /organizations/invitations/accept/", late).await;
+    assert_eq!(late, told(410, "INVITATION_OVER"));
+    let (number, app) = (invited["id"].as_str().unwrap().parse().unwrap(), &scene.gateway.running.app);
+    let kept = invitation::by_number(&app.db, scene.acme, Number(number), app.now()).await.unwrap();
+    assert_eq!(kept.map(|own| own.status), Some(invitation::Status::Revoked));
     let answer = ask(&for_acme).await;
     assert_eq!((answer.status, answer.code().as_str()), (403, "AGENT_TOKEN_STATUS_REVOKED"));
     assert_eq!(ask(&for_none).await.status, 200, "what was for none stays as it was");

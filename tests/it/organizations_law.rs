@@ -7,11 +7,11 @@ use portcullis::store::{Dialect, Source as _, sql};
 use serde_json::{Value, json};
 
 use crate::codes::Post;
-use crate::on_one_and_on_two;
 use crate::organizations::{ADD, INVITE, Scene, UPDATE, member, removal, told, yaml};
 use crate::support::people::{TRUSTING, User, elsewhere, permission};
 use crate::support::replica::until;
 use crate::support::{Gateway, Replicas, Upstream};
+use crate::{on_mariadb, on_one_and_on_two};
 
 /// Everything that the store has of one tenant.
 async fn dump(gateway: &Gateway, organization: Id) -> Vec<String> {
@@ -89,6 +89,27 @@ async fn nobody_reaches_another_tenant_by_any_endpoint() {
         scene.ok(ada, "acme", "GET /organizations/members/?search=eve@example.com", Value::Null).await;
     assert_eq!(sought["results"], json!([]));
     assert_eq!(dump(&scene.gateway, scene.rival).await, before);
+}
+
+#[tokio::test]
+async fn a_slug_is_what_it_says_and_is_said_once() {
+    let scene = Scene::new().await;
+    let keys = scene.keys.lines();
+    let ask = async |path: &str, slugs: &[&str]| {
+        let slugs: Vec<String> = slugs.iter().map(|slug| format!("X-Org-Slug: {slug}")).collect();
+        let lines: Vec<&str> = keys.iter().chain(&slugs).map(String::as_str).collect();
+        scene.gateway.get_as(&scene.cat, path, &lines).await
+    };
+    for path in ["/member", "/api/v1/auth/organizations/detail/"] {
+        assert_eq!(ask(path, &["acme"]).await.status, 200, "{path}");
+        for other in ["acme.", ".acme", "acme%2e", "%61cme", "acme/", "acme,acme"] {
+            let answer = ask(path, &[other]).await;
+            assert_eq!((answer.status, answer.code().as_str()), (404, "ORG_NOT_FOUND"), "{path} {other}");
+        }
+        for both in [["acme", "acme"], ["acme", "rival"], ["rival", "acme"]] {
+            assert_eq!(ask(path, &both).await.status, 400, "{path} {both:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -328,6 +349,12 @@ on_one_and_on_two! {
         assert_eq!(status, 200);
         until(soon, "it is gone", async || !opens().await).await;
     }
+}
+
+on_mariadb! {
+    of_owners_who_throw_each_other_out_at_once_one_stays
+    an_invitation_that_many_accept_at_once_counts_once
+    a_role_that_was_changed_here_counts_there
 }
 
 #[tokio::test]

@@ -343,6 +343,29 @@ async fn what_is_not_offered_is_refused_by_name() {
     }
 }
 
+#[tokio::test]
+async fn nothing_comes_to_be_below_itself() {
+    let scene = Scene::new().await;
+    let root = &scene.root;
+    scene.ok(root, "POST", "/permissions/", json!({"code": "posts", "name": "Posts"})).await;
+    for (code, parent) in [("posts.edit", "posts"), ("posts.edit.own", "posts.edit")] {
+        let body = json!({"code": code, "name": code, "parent_code": parent});
+        scene.ok(root, "POST", "/permissions/", body).await;
+    }
+    let before = scene.ok(root, "GET", "/permissions/posts/", Value::Null).await;
+    for below in ["posts", "posts.edit", "posts.edit.own"] {
+        let body = json!({"parent_code": below, "name": "Mine"});
+        let refused = scene.refused(root, "PUT", "/permissions/posts/", body).await;
+        assert_eq!(refused, (409, "CIRCULAR_HIERARCHY".to_owned()), "{below}");
+    }
+    assert_eq!(scene.ok(root, "GET", "/permissions/posts/", Value::Null).await, before, "nothing of it");
+    let aside = scene.ok(root, "PUT", "/permissions/posts.edit/", json!({"parent_code": "content"})).await;
+    assert_eq!(aside["parent"]["code"], "content");
+    let below = json!({"parent_code": "posts.edit.own"});
+    let moved = scene.ok(root, "PUT", "/permissions/posts/", below).await;
+    assert_eq!(moved["parent"]["code"], "posts.edit.own", "what would have been a circle is none any more");
+}
+
 /// Every endpoint of rights, with who may not call it.
 #[tokio::test]
 async fn each_endpoint_asks_for_its_own_permission_and_for_a_person() {

@@ -5,11 +5,11 @@ use portcullis::base::Id;
 use portcullis::store::{Dialect, sql};
 use serde_json::{Value, json};
 
-use crate::on_one_and_on_two;
 use crate::rights::{Scene, of, yaml};
 use crate::support::people::role;
 use crate::support::replica::{until, within};
 use crate::support::{Gateway, Replicas, Upstream};
+use crate::{on_mariadb, on_one_and_on_two};
 
 #[tokio::test]
 async fn people_of_another_site_and_people_who_are_not_do_not_exist() {
@@ -113,3 +113,5 @@ on_one_and_on_two! {
         within(soon, "the other one does not any more", async || !reaches(there).await).await;
     }
 }
+
+on_mariadb! { what_one_gateway_changes_the_other_obeys }

@@ -2,9 +2,9 @@
 //! credential lacks is refused as ever.
 
 use portcullis::http::ErrorCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::people::{TRUSTING, role};
+use crate::support::people::{TRUSTING, permission, role};
 use crate::support::{Gateway, Upstream};
 
 fn yaml(upstream: &Upstream) -> String {
@@ -84,6 +84,40 @@ async fn what_a_credential_lacks_is_refused_in_shadow_mode_too() {
     let foreign = gateway.get_as(&eve, "/ours", &["X-Org-Slug: nowhere"]).await;
     assert_eq!((foreign.status, foreign.code().as_str()), (404, ErrorCode::OrgNotFound.as_str()));
     assert_eq!(upstream.count(), 0);
+}
+
+/// What a program may not do is not tried out with it: nobody looks on.
+#[tokio::test]
+async fn programs_are_refused_in_shadow_mode_as_ever() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::start(&yaml(&upstream)).await;
+    let keys = gateway.application("console", &[]).await;
+    let eve = gateway.user("eve", &keys).await;
+    gateway.grant(eve.id, permission("content.view")).await;
+    let own = [vec![eve.bearer()], keys.lines().to_vec()].concat();
+    let made = async |path: &str, body: Value, name: &str| {
+        let answer = gateway.call("POST", path, &own, &body).await;
+        assert_eq!(answer.status, 201, "{path}: {}", answer.text());
+        answer.json()[name].as_str().unwrap().to_owned()
+    };
+    let token = made("/ai/tokens/", json!({"permissions": ["content.view"]}), "token").await;
+    let key = made("/api-keys/", json!({"name": "nightly"}), "key").await;
+    let (agent, program) = (format!("Authorization: AgentBearer {token}"), format!("X-API-Key: {key}"));
+    let ask = async |line: &String| gateway.send("GET", "/tried", std::slice::from_ref(line)).await;
+    for (line, code) in [(&agent, "AGENT_PERMISSION_DENIED"), (&program, "ROLE_REQUIRED")] {
+        let refused = ask(line).await;
+        assert_eq!((refused.status, refused.code().as_str()), (403, code), "{}", refused.text());
+    }
+    let metrics = gateway.running.app.metrics.render();
+    let mut shadows = metrics.lines().filter(|line| line.contains("decision=\"shadow\""));
+    assert!(shadows.all(|line| line.ends_with(" 0")), "{metrics}");
+    assert_eq!(upstream.count(), 0);
+    // It was the role that they lacked, and nothing else: hers passes, counted; and with it her agent does.
+    assert_eq!(gateway.get_as(&eve, "/tried", &[]).await.status, 200);
+    assert_eq!(count(&gateway, "shadow", "role", "tried"), 1);
+    gateway.grant(eve.id, role("auditor")).await;
+    assert_eq!(ask(&agent).await.status, 200);
+    assert_eq!((count(&gateway, "shadow", "role", "tried"), upstream.count()), (1, 2));
 }
 
 /// Found by reading: a no to one condition hid that another one could not be asked at all.

@@ -156,6 +156,34 @@ async fn the_operator_sees_liveness_readiness_and_metrics() {
 }
 
 #[tokio::test]
+async fn what_the_operator_sees_is_on_no_public_listener() {
+    let upstream = Upstream::echo().await;
+    let one = format!(
+        "upstreams: {{ up: {{ servers: ['{}'] }} }}\n\
+         routes: [ {{ name: one, match: {{ path: /one }}, upstream: up, allow: anyone }} ]\n",
+        upstream.address
+    );
+    let closed = Gateway::start(&one).await;
+    let paths = ["/metrics", "/livez", "/readyz", "/readyz?verbose", "/metrics/"];
+    for path in paths {
+        let answer = exchange(closed.public(), get(path, &[])).await.unwrap();
+        assert_eq!((answer.status, answer.code().as_str()), (404, "NOT_FOUND"), "{path}");
+    }
+    // However it is named: the listener decides, not the host.
+    let named = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", closed.admin());
+    assert_eq!(exchange(closed.public(), named).await.unwrap().status, 404);
+    assert_eq!(upstream.count(), 0);
+    // Who routes everything routes these, and still shows nothing of the gateway's own.
+    let open = Gateway::open_to(upstream.address).await;
+    for path in paths {
+        let answer = exchange(open.public(), get(path, &[])).await.unwrap();
+        assert_eq!((answer.status, upstream.last().target().to_owned()), (200, path.to_owned()));
+        assert!(!answer.text().contains("portcullis_requests_total"), "{path}: {}", answer.text());
+    }
+    assert_eq!(upstream.count(), paths.len());
+}
+
+#[tokio::test]
 async fn a_risk_that_the_configuration_takes_is_told_until_it_is_gone() {
     let upstream = Upstream::echo().await;
     let yaml = open_to(upstream.address);

@@ -17,6 +17,25 @@ routes:
   - { name: closed, match: { path: /closed }, upstream: app, allow: { org: { status: closed } } }
 ";
 
+/// What is no slug of anything that Ada belongs to, however near it looks.
+const STRANGE: [&str; 15] = [
+    "rival",
+    "nothing",
+    "not a slug",
+    "..",
+    "\u{e9}",
+    "acme.",
+    ".acme",
+    "acme%2e",
+    "acme%2E",
+    "%61cme",
+    "acme/",
+    "acme,acme",
+    "acme;rival",
+    "acme?",
+    "\u{ff41}cme",
+];
+
 async fn with_tree(yaml: &str) -> Setting {
     let setting = setting(yaml).await;
     setting.organization("acme", &[]);
@@ -62,7 +81,7 @@ async fn what_one_may_not_know_of_does_not_exist() {
     let ada = setting.person("ada", |person| person.memberships = vec![membership("acme", "member")]);
     for path in ["/plain", "/member"] {
         let named = |slug| request("GET", path).bearer(&ada).with("x-org-slug", slug);
-        for slug in ["rival", "nothing", "not a slug", "..", "\u{e9}"] {
+        for slug in STRANGE {
             let rejection = setting.rejection(&named(slug)).await;
             assert_eq!((rejection.status().as_u16(), rejection.code()), (404, "ORG_NOT_FOUND"), "{slug}");
         }

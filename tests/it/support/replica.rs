@@ -1,4 +1,4 @@
-//! The gateways of one installation: two on PostgreSQL and Redis, or one on SQLite.
+//! The gateways of one installation: two on PostgreSQL or MariaDB and Redis, or one on SQLite.
 //!
 //! Law: they know of each other only through the servers that they share.
 
@@ -118,6 +118,21 @@ macro_rules! on_one_and_on_two {
             }
         }
     )+};
+}
+
+/// Bodies of [`on_one_and_on_two!`], by their names, on MariaDB and Redis with two gateways as well.
+#[macro_export]
+macro_rules! on_mariadb {
+    ($($name:ident)+) => {
+        mod on_mariadb {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name::body(portcullis::store::Dialect::MySql).await;
+                }
+            )+
+        }
+    };
 }
 
 /// The Redis of the tests.
