@@ -6,13 +6,16 @@ use std::path::Path;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::definition::{self, refused, texts};
 use super::office::Office;
 use super::open;
 use super::out::{AsJson, Failure, Format, Out};
-use super::role::texts;
 use crate::account;
+use crate::app::Change;
 use crate::policy::Code;
-use crate::rbac::{self, Granted, Outcome};
+use crate::policy::definition::{Definitions, Group as Defined};
+use crate::rbac::define::new_code;
+use crate::rbac::{self, Granted, Outcome, Refused};
 
 /// Manage groups: named sets of roles and permissions
 #[derive(clap::Args, Debug)]
@@ -39,17 +42,21 @@ enum Command {
     /// Create a group
     Create {
         /// Its code, such as night-shift
-        #[arg(value_parser = Code::parse)]
+        #[arg(value_parser = new_code)]
         group: Code,
         /// Its name for people; the code if absent
-        #[arg(long)]
+        #[arg(long, value_parser = definition::name)]
         name: Option<String>,
+        #[command(flatten)]
+        json: AsJson,
     },
     /// Remove a group, and take it from everybody in it
     Remove {
         /// The group
         #[arg(value_parser = Code::parse)]
         group: Code,
+        #[command(flatten)]
+        json: AsJson,
     },
     /// Give everybody in a group a role or a permission
     Grant(Of),
@@ -64,6 +71,8 @@ struct Of {
     group: Code,
     #[command(flatten)]
     what: What,
+    #[command(flatten)]
+    json: AsJson,
 }
 
 #[derive(clap::Args, Debug)]
@@ -92,50 +101,67 @@ impl Group {
             match &self.command {
                 Command::List { json } => list(&office, json.format(), out).await,
                 Command::Members { group, json } => members(&office, group, json.format(), out).await,
-                _ => self.change(&office, out).await,
+                Command::Create { group, name, json } => {
+                    let name = name.as_deref().unwrap_or(group.as_str());
+                    let json = *json;
+                    changed(&office, group, json, out, async |change, all| {
+                        rbac::create_group(change, all, group, name).await
+                    })
+                    .await
+                }
+                Command::Remove { group, json } => {
+                    let json = *json;
+                    changed(&office, group, json, out, async |change, all| {
+                        rbac::remove_group(change, all, group).await
+                    })
+                    .await
+                }
+                Command::Grant(of) => of.set(&office, true, out).await,
+                Command::Revoke(of) => of.set(&office, false, out).await,
             }
         })
     }
+}
 
-    async fn change(&self, office: &Office, out: &mut Out) -> Result<(), Failure> {
-        let definitions = office.definitions().await?;
-        let mut change = office.change().await?;
-        let outcome = match &self.command {
-            Command::Create { group, name } => {
-                let name = name.as_deref().unwrap_or(group.as_str());
-                rbac::create_group(&mut change, &definitions, group, name).await
+impl Of {
+    async fn set(&self, office: &Office, has: bool, out: &mut Out) -> Result<(), Failure> {
+        let (group, granted) = (&self.group, self.what.granted()?);
+        changed(office, group, self.json, out, async |change, all| {
+            if has {
+                rbac::grant_to_group(change, all, group, &granted).await
+            } else {
+                rbac::revoke_from_group(change, all, group, &granted).await
             }
-            Command::Remove { group } => rbac::remove_group(&mut change, &definitions, group).await,
-            Command::Grant(of) => {
-                rbac::grant_to_group(&mut change, &definitions, &of.group, &of.what.granted()?).await
-            }
-            Command::Revoke(of) => {
-                rbac::revoke_from_group(&mut change, &definitions, &of.group, &of.what.granted()?).await
-            }
-            Command::List { .. } | Command::Members { .. } => Ok(Outcome::Unchanged),
-        };
-        match outcome.map_err(Failure::problem)? {
-            Outcome::Unchanged => out.line("nothing to do: it is so already"),
-            Outcome::Changed => {
-                change.commit().await?;
-                out.line("done")
-            }
-        }
+        })
+        .await
     }
+}
+
+/// Makes one change of a group, and tells what became of it.
+async fn changed(
+    office: &Office,
+    group: &Code,
+    json: AsJson,
+    out: &mut Out,
+    act: impl AsyncFnOnce(&mut Change<'_>, &Definitions) -> Result<Outcome, Refused>,
+) -> Result<(), Failure> {
+    let definitions = office.definitions().await?;
+    let mut change = office.change().await?;
+    let outcome = act(&mut change, &definitions).await.map_err(|why| refused(&why, &definitions))?;
+    change.settle().await?;
+    let is_changed = outcome == Outcome::Changed;
+    let text = if is_changed { "done" } else { "nothing to do: it is so already" };
+    let now = office.definitions().await?;
+    let shown =
+        now.groups.get(group).map_or_else(|| json!({"code": group.as_str()}), |own| facts(group, own));
+    out.done(json, is_changed, shown, text)
 }
 
 async fn list(office: &Office, format: Format, out: &mut Out) -> Result<(), Failure> {
     let definitions = office.definitions().await?;
     let groups = definitions.groups.iter();
     if format == Format::Json {
-        let one = |(code, group): (&Code, &crate::policy::definition::Group)| {
-            json!({
-                "code": code.as_str(), "name": group.name, "description": group.description,
-                "roles": texts(&group.roles), "permissions": texts(&group.permissions),
-                "managed_by": group.managed_by.name(),
-            })
-        };
-        return out.json(&groups.map(one).collect::<Value>());
+        return out.json(&groups.map(|(code, group)| facts(code, group)).collect::<Value>());
     }
     let rows: Vec<_> = groups
         .map(|(code, group)| {
@@ -144,6 +170,14 @@ async fn list(office: &Office, format: Format, out: &mut Out) -> Result<(), Fail
         })
         .collect();
     out.table(["group", "managed by", "roles", "permissions"], &rows)
+}
+
+fn facts(code: &Code, own: &Defined) -> Value {
+    json!({
+        "code": code.as_str(), "name": own.name, "description": own.description,
+        "roles": texts(&own.roles), "permissions": texts(&own.permissions),
+        "managed_by": own.managed_by.name(),
+    })
 }
 
 async fn members(office: &Office, group: &Code, format: Format, out: &mut Out) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ mod backup;
 mod check;
 mod completions;
 mod decisions;
+mod definition;
 mod demo;
 mod doctor;
 mod explain;
@@ -28,6 +29,7 @@ mod openapi;
 mod org;
 mod out;
 mod password;
+mod permission;
 mod restore;
 mod role;
 mod routes;
@@ -81,6 +83,7 @@ enum Command {
     Import(import::Import),
     App(app::App),
     Org(org::Org),
+    Permission(permission::Permission),
     Role(role::Role),
     Group(group::Group),
     Agent(agent::Agent),
@@ -132,6 +135,7 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Import(command) => command.run(config, out),
         Command::App(command) => command.run(config, out),
         Command::Org(command) => command.run(config, out),
+        Command::Permission(command) => command.run(config, out),
         Command::Role(command) => command.run(config, out),
         Command::Group(command) => command.run(config, out),
         Command::Agent(command) => command.run(config, out),

@@ -19,9 +19,9 @@ use crate::config::Config;
 use crate::crypto::password::policy::Owner;
 use crate::login::{self, Unhashed};
 use crate::policy::definition::Definitions;
-use crate::rbac;
+use crate::rbac::{self, Authority};
 use crate::server;
-use crate::store::DEFAULT_SITE;
+use crate::store::{DEFAULT_SITE, Error, GivenUp, again};
 
 /// An open store with everything that changes to it need.
 pub struct Office {
@@ -51,6 +51,25 @@ impl Office {
     /// A change by the operator.
     pub async fn change(&self) -> Result<Change<'_>, Failure> {
         Ok(self.app.change(Actor::command_line()).await?)
+    }
+
+    /// Lets the operator change what rights mean, in the turn to change rights; again, from the beginning, where
+    /// another change was in the way.
+    pub async fn redefine<T, E>(
+        &self,
+        act: impl AsyncFn(&mut Change<'_>, &Authority) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        E: GivenUp + From<Error>,
+    {
+        let work = || async {
+            let mut change = self.app.change(Actor::command_line()).await?;
+            let by = Authority::operator(&mut change).await?;
+            let done = act(&mut change, &by).await?;
+            change.settle().await?;
+            Ok::<T, E>(done)
+        };
+        again(work).await
     }
 
     /// The account that somebody names.

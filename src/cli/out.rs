@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 
 use serde::Serialize;
+use serde_json::Value;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -75,6 +76,11 @@ impl AsJson {
     pub fn format(self) -> Format {
         if self.json { Format::Json } else { Format::Text }
     }
+
+    /// Where the result is JSON in any case: what works for other commands may be said here, and changes nothing.
+    pub fn anyway(self) {
+        let Self { json: _ } = self;
+    }
 }
 
 /// Standard output.
@@ -106,6 +112,24 @@ impl Out {
     /// One JSON value on one line, for results that go on.
     pub fn json_line(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         self.line(serde_json::to_string(value).map_err(Failure::problem)?)
+    }
+
+    /// What became of a command that changes something: words for people, and for scripts what it is about, with
+    /// `changed`, which is false where it was so already.
+    pub fn done(
+        &mut self,
+        asked: AsJson,
+        is_changed: bool,
+        mut facts: Value,
+        text: impl Display,
+    ) -> Result<(), Failure> {
+        match asked.format() {
+            Format::Text => self.line(text),
+            Format::Json => {
+                facts["changed"] = is_changed.into();
+                self.json(&facts)
+            }
+        }
     }
 
     /// Rows under a heading, in columns as wide as their widest cell. A heading of nothing is left out.

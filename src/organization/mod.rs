@@ -24,6 +24,7 @@ mod founding;
 mod http;
 pub mod invitation;
 mod refused;
+pub mod role;
 mod shape;
 mod standing;
 mod store;

@@ -17,7 +17,7 @@ use crate::policy::allow::{Allow, Condition};
 use crate::policy::catalogue::Assignments;
 use crate::policy::definition::{Definitions, ManagedBy};
 use crate::policy::{Approver, Catalogue, Code, Rights, seed};
-use crate::store::Error;
+use crate::store::{DEFAULT_SITE, Error};
 
 /// Somebody who may change rights, and everything that is defined, until the change ends.
 #[derive(Debug)]
@@ -39,26 +39,39 @@ impl Authority {
     /// # Errors
     /// [`Refused::NotAllowed`] where the caller does not hold all of `needed` any more.
     pub async fn take(change: &mut Change<'_>, caller: Id, needed: &[&'static str]) -> Result<Self, Refused> {
-        let now = change.now();
-        define::store::take_turn(change.tx(), now).await?;
-        let config = change.app().config();
-        let catalogue = Catalogue::build(definitions(change.tx(), &config.definitions).await?, 0);
+        let catalogue = turn(change).await?;
         let account = account::by_id(change.tx(), caller).await?;
-        let account = account.filter(|account| account.standing(now) == Standing::Good);
-        let (mut held, mut is_staff, mut site) = (Assignments::default(), false, crate::store::DEFAULT_SITE);
+        let account = account.filter(|account| account.standing(change.now()) == Standing::Good);
+        let (mut held, mut is_staff, mut site) = (Assignments::default(), false, DEFAULT_SITE);
         if let Some(account) = account {
             held = assignments(change.tx(), caller).await?;
             held.is_superuser = account.is_superuser;
             (is_staff, site) = (account.is_staff, account.site);
         }
-        let own = catalogue.rights(&held);
-        let (named, shunned) = (names_in(&config), shunned_in(&config));
-        let authority = Self { catalogue, own, named, shunned, is_staff, site };
+        let authority = Self::with(change, catalogue, &held, is_staff, site);
         for code in needed {
             let no_code = |_| Error::Broken { cause: format!("{code} is asked for and is no code") };
             authority.holds(&Code::parse(code).map_err(no_code)?)?;
         }
         Ok(authority)
+    }
+
+    /// Takes the turn for the operator, who has the store in their hands: like a superuser they reach everywhere,
+    /// and like everybody they change only what was made here.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn operator(change: &mut Change<'_>) -> Result<Self, Error> {
+        let catalogue = turn(change).await?;
+        let held = Assignments { is_superuser: true, ..Assignments::default() };
+        Ok(Self::with(change, catalogue, &held, true, DEFAULT_SITE))
+    }
+
+    fn with(change: &Change<'_>, catalogue: Catalogue, held: &Assignments, is_staff: bool, site: Id) -> Self {
+        let own = catalogue.rights(held);
+        let config = change.app().config();
+        let (named, shunned) = (names_in(&config), shunned_in(&config));
+        Self { catalogue, own, named, shunned, is_staff, site }
     }
 
     #[must_use]
@@ -210,6 +223,14 @@ impl Authority {
             Some(ManagedBy::Seed) => Err(Refused::BuiltIn(what.code().clone())),
         }
     }
+}
+
+/// Takes the turn to change rights; what is defined, until the change ends.
+async fn turn(change: &mut Change<'_>) -> Result<Catalogue, Error> {
+    let now = change.now();
+    define::store::take_turn(change.tx(), now).await?;
+    let config = change.app().config();
+    Ok(Catalogue::build(definitions(change.tx(), &config.definitions).await?, 0))
 }
 
 /// Whether these rights are those of the role that holds everything.

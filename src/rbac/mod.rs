@@ -18,7 +18,7 @@ use crate::store::{Error, GivenUp, Source};
 
 mod administrators;
 mod authority;
-mod define;
+pub mod define;
 mod http;
 mod people;
 mod store;

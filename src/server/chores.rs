@@ -28,6 +28,8 @@ const COUNT_NOTICES: Duration = Duration::from_secs(10);
 /// How long rows whose time is over may wait for the next prune, which is a daily job.
 const GRACE: Duration = Duration::from_hours(48);
 const SHARED: &str = "shared";
+/// What the log says instead of where a stream ends.
+const FORGED_LINE: &str = "the end of the audit trail is not what was written: see `portcullis audit verify`";
 
 /// Starts them all.
 pub(super) fn start(app: &Arc<App>) {
@@ -65,11 +67,7 @@ pub(super) fn start(app: &Arc<App>) {
         }
         Ok(())
     });
-    every(app, "vouch for the audit trail", MINUTE, |app| async move {
-        // Where one of them cannot be vouched for, the other one still is.
-        let changes = vouch(&app, Stream::Changes).await;
-        vouch(&app, Stream::DataPlane).await.and(changes)
-    });
+    vouch_every(app, MINUTE);
     carry_notices(app);
     every(app, "stop overdue agents", AGENTS, |app| async move { agent::stop_overdue(&app).await.map(drop) });
     every(
@@ -84,13 +82,27 @@ pub(super) fn start(app: &Arc<App>) {
     every(app, "delete accounts", MINUTE, |app| async move { privacy::delete_due(&app).await.map(drop) });
 }
 
-/// Writes into the log where a stream of the trail ends now, signed.
+/// Says again and again where each stream of the trail ends.
+fn vouch_every(app: &Arc<App>, interval: Duration) {
+    every(app, "vouch for the audit trail", interval, |app| async move {
+        // Where one of them cannot be vouched for, the other one still is.
+        let changes = vouch(&app, Stream::Changes).await;
+        vouch(&app, Stream::DataPlane).await.and(changes)
+    });
+}
+
+/// Writes into the log where a stream of the trail ends now, signed; of an end that is not what was written, that
+/// it is none, and nothing that is signed.
 async fn vouch(app: &App, stream: Stream) -> Result<(), Error> {
-    let signed = SignedHead::of(&app.seal, &app.db, stream).await.map_err(|broken| match broken {
-        Broken::Store(error) => error,
-        broken @ Broken::At { .. } => Error::Broken { cause: broken.to_string() },
-    })?;
-    tracing::info!(stream = stream.name(), seq = signed.head.seq, signed = %signed, "{HEAD_LINE}");
+    match SignedHead::of(&app.seal, &app.db, stream).await {
+        Ok(signed) => {
+            tracing::info!(stream = stream.name(), seq = signed.head.seq, signed = %signed, "{HEAD_LINE}");
+        }
+        Err(broken @ Broken::At { .. }) => {
+            tracing::error!(stream = stream.name(), %broken, "{FORGED_LINE}");
+        }
+        Err(Broken::Store(error)) => return Err(error),
+    }
     Ok(())
 }
 
@@ -178,3 +190,7 @@ where
         }
     });
 }
+
+#[cfg(test)]
+#[path = "chores_tests.rs"]
+mod tests;

@@ -3,6 +3,8 @@
 //! Law: who may not watch takes nothing away, what somebody takes is written down, and however long it is it
 //! takes no more memory than a piece of it.
 
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _};
+
 use portcullis::store::{DEFAULT_SITE, Dialect, sql};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -11,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::support::h2::H2Client;
 use crate::support::people::{Keys, PASSWORD, User, elsewhere, permission, request};
 use crate::support::raw::{Answer, exchange};
-use crate::support::{Gateway, Replicas, Upstream};
+use crate::support::{Gateway, Replicas, Upstream, times};
 use crate::{on_mariadb, on_one_and_on_two};
 
 const EXPORT: &str = "/admin/audit-logs/export/";
@@ -34,6 +36,7 @@ impl Scene {
             "listen: {{ public: '127.0.0.1:0', admin: '127.0.0.1:0', h2c: true, trusted_proxies: ['127.0.0.1/32'] }}
 upstreams: {{ up: {{ servers: ['{}'] }} }}
 routes: [ {{ name: mine, match: {{ path: /mine }}, upstream: up, allow: signed_in }} ]
+tokens: {{ access_for: 1h }}
 ",
             upstream.address
         );
@@ -120,7 +123,7 @@ on_one_and_on_two! {
         assert!(sheet.body.starts_with(b"PK") && sheet.header("content-type").unwrap().contains("spreadsheetml"));
         let told = scene.list("&action=audit_exported").await;
         let details: Vec<_> = told.iter().map(|one| one["details"].clone()).collect();
-        let hers = sheet_rows(&sheet.body) - 1;
+        let hers = sheets(&sheet.body)[0] - 1;
         assert_eq!(
             details,
             [
@@ -214,31 +217,53 @@ async fn ten_an_hour_and_then_the_limit_says_when() {
     assert_eq!(scene.list("&action=audit_exported").await.len(), 1);
 }
 
-fn sheet_rows(bytes: &[u8]) -> usize {
-    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
-    let sheet = std::io::read_to_string(zip.by_name("xl/worksheets/sheet1.xml").unwrap()).unwrap();
-    sheet.matches("<row ").count()
+/// How many rows each sheet of a workbook has, its heading included.
+fn sheets(workbook: &[u8]) -> Vec<usize> {
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(workbook)).unwrap();
+    let names = zip.file_names().map(|name| name.unwrap().into_owned());
+    let names: Vec<String> = names.filter(|name| name.starts_with("xl/worksheets/")).collect();
+    let count = |name: &String| {
+        let parts = BufReader::new(zip.by_name(name.as_str()).unwrap()).split(b'<');
+        parts.filter(|part| part.as_ref().unwrap().starts_with(b"row ")).count()
+    };
+    names.iter().map(count).collect()
 }
 
-/// Long enough that no buffer on the way holds it.
-const ROWS: u32 = 40_000;
 const MOST: usize = 50 << 20;
+/// Rows that are written in one transaction.
+const BATCH: i64 = 20_000;
+/// What programs that read workbooks take in one sheet.
+const SHEET: usize = 1_048_576;
+
+/// How many rows, and what each says at least: together so much that no buffer on the way holds it. In the long
+/// run more than a sheet holds.
+fn amount() -> (usize, usize) {
+    (times(40_000, 1_050_000), times(2000, 200))
+}
 
 /// Rows that nobody wrote, in front of those that are chained.
 async fn fill(scene: &Scene) {
     let app = &scene.here().running.app;
-    let mut tx = app.db.begin().await.unwrap();
-    let rows =
-        sql("INSERT INTO audit (seq, happened_at, code, site_id, actor_kind, digest, prev_hash, hash) \
-                    WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?) \
-                    SELECT -i, 0, 'login', ?, 'system', '', '', '' FROM n");
-    let rows = rows.bind(i64::from(ROWS)).bind(DEFAULT_SITE);
-    assert_eq!(tx.execute(rows).await.unwrap(), u64::from(ROWS));
-    let content = json!({"address": "192.0.2.7", "user_agent": "x", "detail": {"text": "=".repeat(2000)}});
-    let beside =
-        sql("INSERT INTO audit_personal (seq, salt, content) SELECT seq, '', ? FROM audit WHERE seq <= 0");
-    tx.execute(beside.bind(content.to_string())).await.unwrap();
-    tx.commit().await.unwrap();
+    let (rows, bytes) = amount();
+    let rows = i64::try_from(rows).unwrap();
+    let detail = json!({"text": "=".repeat(bytes)});
+    let content = json!({"address": "192.0.2.7", "user_agent": "x", "detail": detail}).to_string();
+    let mut first = 0;
+    while first < rows {
+        let end = rows.min(first + BATCH);
+        let mut tx = app.db.begin().await.unwrap();
+        let batch =
+            sql("INSERT INTO audit (seq, happened_at, code, site_id, actor_kind, digest, prev_hash, hash) \
+                        WITH RECURSIVE n(i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?) \
+                        SELECT -i, 0, 'login', ?, 'system', '', '', '' FROM n");
+        let written = tx.execute(batch.bind(first).bind(end).bind(DEFAULT_SITE)).await.unwrap();
+        assert_eq!(i64::try_from(written).unwrap(), end - first);
+        let beside = sql("INSERT INTO audit_personal (seq, salt, content) \
+                          SELECT seq, '', ? FROM audit WHERE seq <= ? AND seq > ?");
+        tx.execute(beside.bind(content.as_str()).bind(-first).bind(-end)).await.unwrap();
+        tx.commit().await.unwrap();
+        first = end;
+    }
 }
 
 /// What the whole process has in memory.
@@ -247,43 +272,77 @@ fn resident() -> usize {
     text.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_export_takes_the_memory_of_a_piece_and_ends_with_the_right_to_it() {
-    let scene = Scene::on(Dialect::Sqlite).await;
-    fill(&scene).await;
-    scene.export("format=csv&date_from=2001-01-01").await;
-    let ask = async |format: &str| {
-        let path = format!("/api/v1/auth{EXPORT}?format={format}");
-        let mut stream = TcpStream::connect(scene.here().public()).await.unwrap();
-        let text = request("GET", &path, &scene.lines(&scene.watcher), "");
-        stream.write_all(text.as_bytes()).await.unwrap();
-        stream
-    };
-    let mut buffer = vec![0; 256 * 1024];
-    let (rows, before) = (usize::try_from(ROWS).unwrap(), resident());
-    for (format, least) in [("json", 2000 * rows), ("csv", 2000 * rows), ("xlsx", 10 * rows)] {
-        let mut stream = ask(format).await;
-        let (mut count, mut tail, mut most) = (0, Vec::new(), 0);
-        while !tail.ends_with(b"\r\n0\r\n\r\n") {
-            let read = stream.read(&mut buffer).await.unwrap();
-            assert!(read > 0, "{format} was cut off after {count} bytes");
-            count += read;
-            tail.extend_from_slice(&buffer[..read]);
-            tail.drain(..tail.len().saturating_sub(16));
-            most = most.max(resident());
+/// Asks for everything as a file of a form.
+async fn ask(scene: &Scene, format: &str, version: &str) -> TcpStream {
+    let path = format!("/api/v1/auth{EXPORT}?format={format}");
+    let mut stream = TcpStream::connect(scene.here().public()).await.unwrap();
+    let text = request("GET", &path, &scene.lines(&scene.watcher), "").replacen("HTTP/1.1", version, 1);
+    stream.write_all(text.as_bytes()).await.unwrap();
+    stream
+}
+
+/// The workbook of everything, which is kept in a file while it comes, and the most that was in memory meanwhile.
+async fn workbook(scene: &Scene) -> (Vec<u8>, usize) {
+    let mut stream = ask(scene, "xlsx", "HTTP/1.0").await;
+    let mut file = tempfile::tempfile().unwrap();
+    let (mut buffer, mut most) = (vec![0; 256 * 1024], 0);
+    loop {
+        let read = stream.read(&mut buffer).await.unwrap();
+        if read == 0 {
+            break;
         }
-        assert!(count > least, "{format}: {count}");
-        assert!(most.saturating_sub(before) < MOST, "{format}: {} bytes more", most - before);
+        file.write_all(&buffer[..read]).unwrap();
+        most = most.max(resident());
     }
-    // Somebody who loses the right while it is sent gets no more, and can tell that it is not all.
-    let mut stream = ask("json").await;
-    let read = stream.read(&mut buffer).await.unwrap();
-    assert!(buffer[..read].starts_with(b"HTTP/1.1 200"));
-    scene.here().revoke(scene.watcher.id, permission("security.view")).await;
-    let mut rest = Vec::new();
-    // However the connection ends.
-    drop(stream.read_to_end(&mut rest).await);
-    assert!(rest.len() < 2000 * rows && !rest.ends_with(b"\r\n0\r\n\r\n"), "{}", rest.len());
-    let refused = scene.call(&scene.watcher, "GET", &format!("{EXPORT}?format=csv")).await;
-    assert_eq!(refused.status, 403);
+    let mut answer = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut answer).unwrap();
+    let head = answer.windows(4).position(|part| part == b"\r\n\r\n").unwrap() + 4;
+    assert!(
+        answer[..head].windows(5).any(|part| part == b" 200 "),
+        "{}",
+        String::from_utf8_lossy(&answer[..head])
+    );
+    (answer.split_off(head), most)
+}
+
+on_one_and_on_two! {
+    async fn a_long_export_takes_the_memory_of_a_piece_and_ends_with_the_right_to_it(dialect: Dialect) {
+        let scene = Scene::on(dialect).await;
+        fill(&scene).await;
+        scene.export("format=csv&date_from=2001-01-01").await;
+        let (rows, bytes) = amount();
+        let (mut buffer, before) = (vec![0; 256 * 1024], resident());
+        for format in ["json", "csv"] {
+            let mut stream = ask(&scene, format, "HTTP/1.1").await;
+            let (mut count, mut tail, mut most) = (0, Vec::new(), 0);
+            while !tail.ends_with(b"\r\n0\r\n\r\n") {
+                let read = stream.read(&mut buffer).await.unwrap();
+                assert!(read > 0, "{format} was cut off after {count} bytes");
+                count += read;
+                tail.extend_from_slice(&buffer[..read]);
+                tail.drain(..tail.len().saturating_sub(16));
+                most = most.max(resident());
+            }
+            assert!(count > rows * bytes, "{format}: {count}");
+            assert!(most.saturating_sub(before) < MOST, "{format}: {} bytes more", most - before);
+        }
+        let (workbook, most) = workbook(&scene).await;
+        assert!(most.saturating_sub(before) < MOST, "xlsx: {} bytes more", most - before);
+        let sheets = sheets(&workbook);
+        drop(workbook);
+        assert!(sheets.iter().sum::<usize>() > rows && sheets.iter().all(|rows| *rows <= SHEET), "{sheets:?}");
+        assert_eq!(sheets.len() > 1, rows >= SHEET, "{sheets:?}");
+        // Somebody who loses the right while it is sent gets no more, and can tell that it is not all.
+        let mut stream = ask(&scene, "json", "HTTP/1.1").await;
+        let read = stream.read(&mut buffer).await.unwrap();
+        assert!(buffer[..read].starts_with(b"HTTP/1.1 200"));
+        scene.here().revoke(scene.watcher.id, permission("security.view")).await;
+        let mut rest = Vec::new();
+        // However the connection ends.
+        drop(stream.read_to_end(&mut rest).await);
+        assert!(rest.len() < rows * bytes && !rest.ends_with(b"\r\n0\r\n\r\n"), "{}", rest.len());
+        let refused = scene.call(&scene.watcher, "GET", &format!("{EXPORT}?format=csv")).await;
+        assert_eq!(refused.status, 403);
+    }
 }

@@ -2,6 +2,7 @@
 //! An organization always keeps an owner; the operations see to it, not this file.
 
 mod invite;
+mod role;
 mod terms;
 
 use std::path::Path;
@@ -16,7 +17,6 @@ use crate::account::{self, Reference};
 use crate::base::Slug;
 use crate::organization::{self, New, Organization, Refused};
 use crate::policy::Code;
-use crate::policy::definition::OrgRole;
 use crate::store::DEFAULT_SITE;
 
 /// Create and change organizations, and manage who belongs to them
@@ -85,11 +85,12 @@ enum Command {
     Uninvite(invite::Named),
     /// Send an open invitation again, under another token
     Resend(invite::Named),
-    /// List what members may be
+    /// List what members may be, in every organization
     Roles {
         #[command(flatten)]
         json: AsJson,
     },
+    Role(role::Role),
 }
 
 /// Create an organization with its owner
@@ -108,6 +109,8 @@ struct Create {
     /// The slug of the organization it belongs under
     #[arg(long, value_name = "SLUG", value_parser = Slug::parse)]
     parent: Option<Slug>,
+    #[command(flatten)]
+    json: AsJson,
 }
 
 #[derive(clap::Args, Debug)]
@@ -145,7 +148,8 @@ impl Org {
                 }
                 Command::Uninvite(named) => named.revoke(&office, out).await,
                 Command::Resend(named) => named.resend(&office, out).await,
-                Command::Roles { json } => roles(&office, json.format(), out).await,
+                Command::Roles { json } => role::list(&office, json.format(), out).await,
+                Command::Role(command) => command.run(&office, out).await,
             }
         })
     }
@@ -170,6 +174,7 @@ impl Create {
         let mut change = office.change().await?;
         let made = organization::create(&mut change, new).await.map_err(Failure::problem)?;
         change.commit().await?;
+        self.json.anyway();
         out.json(&json!({"id": made.id.to_string(), "slug": made.slug.to_string()}))
     }
 }
@@ -265,25 +270,4 @@ async fn remove(office: &Office, member: &Member, format: Format, out: &mut Out)
         return out.json(&json!({"organization": slug, "id": account.id.to_string(), "role": null}));
     }
     out.line(format_args!("no longer a member of {slug}"))
-}
-
-async fn roles(office: &Office, format: Format, out: &mut Out) -> Result<(), Failure> {
-    let definitions = office.definitions().await?;
-    let grants = |own: &OrgRole| own.permissions.iter().map(ToString::to_string).collect::<Vec<_>>();
-    if format == Format::Json {
-        let one = |(code, own): (&Code, &OrgRole)| {
-            json!({
-                "code": code.as_str(), "name": own.name, "description": own.description,
-                "permissions": grants(own), "managed_by": own.managed_by.name(),
-            })
-        };
-        return out.json(&definitions.org_roles.iter().map(one).collect::<Value>());
-    }
-    let row = |(code, own): (&Code, &OrgRole)| {
-        [code.to_string(), own.managed_by.name().to_owned(), grants(own).join(",")]
-    };
-    out.table(
-        ["role", "managed by", "permissions"],
-        &definitions.org_roles.iter().map(row).collect::<Vec<_>>(),
-    )
 }

@@ -7,7 +7,7 @@ use crate::account::{self, Account, NewAccount, Taken, WriteError};
 use crate::audit::How;
 use crate::base::{Email, Phone, Secret};
 use crate::cli::office::Office;
-use crate::cli::out::{Failure, Out};
+use crate::cli::out::{AsJson, Failure, Out};
 use crate::cli::password::FromStdin;
 use crate::crypto::password::policy::Owner;
 use crate::store::DEFAULT_SITE;
@@ -47,6 +47,8 @@ pub struct Create {
     no_password: bool,
     #[command(flatten)]
     password: FromStdin,
+    #[command(flatten)]
+    json: AsJson,
 }
 
 impl Create {
@@ -67,6 +69,7 @@ impl Create {
             ..NewAccount::of(DEFAULT_SITE)
         };
         let made = write(office, &new).await?;
+        self.json.anyway();
         out.json(&json!({"id": made.id.to_string(), "email": self.email.as_str()}))
     }
 }

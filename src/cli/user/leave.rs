@@ -1,7 +1,7 @@
 //! `portcullis user delete` and `export`: what people may ask for of what is kept of them.
 //! A deletion waits as one does that its person asked for, unless it is to happen now.
 
-use super::{LAST_SUPERUSER, Whose};
+use super::{LAST_SUPERUSER, Whose, facts};
 use crate::audit::How;
 use crate::base::{Slug, Timestamp};
 use crate::cli::office::Office;
@@ -34,20 +34,25 @@ impl Delete {
         let mut change = office.change().await?;
         if self.cancel {
             if privacy::cancel(&mut change, &account).await? == 0 {
-                return out.line("nothing to do: no deletion of this account waits");
+                let text = "nothing to do: no deletion of this account waits";
+                return self.whose.told(&account, false, text, out);
             }
             change.commit().await?;
-            return out.line("called off: the account stays");
+            return self.whose.told(&account, true, "called off: the account stays", out);
         }
         if self.now {
             privacy::erase_now(&mut change, &account, How::Administrator).await.map_err(not_erased)?;
             change.commit().await?;
-            return out.line("deleted, with everything that was kept of this person");
+            let text = "deleted, with everything that was kept of this person";
+            return self.whose.told(&account, true, text, out);
         }
         let deletion = privacy::schedule(&mut change, &account).await.map_err(refused)?;
         change.commit().await?;
         let due_at = deletion.due_at.map(Timestamp::rfc3339).unwrap_or_default();
-        out.line(format_args!("will be deleted after {due_at}; `--cancel` calls it off"))
+        let text = format!("will be deleted after {due_at}; `--cancel` calls it off");
+        let mut facts = facts(&account);
+        facts["due_at"] = due_at.into();
+        out.done(self.whose.json, true, facts, text)
     }
 }
 

@@ -9,15 +9,17 @@ mod rights;
 mod show;
 mod standing;
 
+use std::fmt::Display;
 use std::path::Path;
 
 use clap::Subcommand;
 pub use create::superuser;
+use serde_json::{Value, json};
 
 use super::office::Office;
 use super::open;
-use super::out::{Failure, Out};
-use crate::account::Reference;
+use super::out::{AsJson, Failure, Out};
+use crate::account::{Account, Reference};
 
 /// Create and manage accounts
 #[derive(clap::Args, Debug)]
@@ -48,12 +50,32 @@ enum Command {
 /// Why somebody is not shut out.
 const LAST_SUPERUSER: &str = "this is the last superuser who can log in: make another one first";
 
-/// Whose account.
+/// Whose account, and for whom the result is.
 #[derive(clap::Args, Debug)]
 struct Whose {
     /// E-mail address, phone number, user name, number or id
     #[arg(value_name = "USER")]
     user: Reference,
+    #[command(flatten)]
+    json: AsJson,
+}
+
+impl Whose {
+    /// Tells whether an account is otherwise now.
+    fn told(
+        &self,
+        account: &Account,
+        is_changed: bool,
+        text: impl Display,
+        out: &mut Out,
+    ) -> Result<(), Failure> {
+        out.done(self.json, is_changed, facts(account), text)
+    }
+}
+
+/// Whose account it is, for scripts.
+fn facts(account: &Account) -> Value {
+    json!({"id": account.id.to_string(), "email": account.email.as_ref().map(ToString::to_string)})
 }
 
 impl User {

@@ -1,16 +1,13 @@
 //! `portcullis user grant` and `revoke`: roles, permissions, groups and flags of one account.
 //! What nothing defines cannot be granted, but can be taken away.
 
-use std::collections::BTreeMap;
-
-use super::{LAST_SUPERUSER, Whose};
-use crate::account::{self, Flag, Lowered};
+use super::{LAST_SUPERUSER, Whose, facts};
+use crate::account::{self, Account, Flag, Lowered};
+use crate::cli::definition::{Told, refused};
 use crate::cli::office::Office;
 use crate::cli::out::{Failure, Out};
-use crate::config::nearest;
 use crate::policy::Code;
-use crate::policy::definition::Definitions;
-use crate::rbac::{self, Granted, Outcome, Refused};
+use crate::rbac::{self, Granted, Outcome};
 
 /// What is granted or taken away.
 #[derive(clap::Args, Debug)]
@@ -73,23 +70,21 @@ impl Grant {
         let mut told = Told::default();
         for granted in self.what.all() {
             let outcome = rbac::grant(&mut change, &definitions, account.id, &granted).await;
-            match outcome.map_err(|refused| not_granted(&refused, &definitions))? {
-                Outcome::Changed => told.changed(format!("granted {granted}")),
+            match outcome.map_err(|why| refused(&why, &definitions))? {
+                Outcome::Changed => told.changed("granted", &granted),
                 Outcome::Unchanged => told.unchanged(format!("{granted} was granted already")),
             }
         }
         for flag in self.what.flags() {
             let name = flag.name();
             if account::raise(&mut change, account.id, flag).await? {
-                told.changed(format!("granted {name}"));
+                told.changed("granted", name);
             } else {
                 told.unchanged(format!("{name} was granted already"));
             }
         }
-        if told.is_changed {
-            change.commit().await?;
-        }
-        out.line(told.lines.join("\n"))
+        change.settle().await?;
+        self.whose.rights(&account, "granted", &told, out)
     }
 }
 
@@ -100,59 +95,36 @@ impl Revoke {
         let mut told = Told::default();
         for granted in self.what.all() {
             match rbac::revoke(&mut change, account.id, &granted).await? {
-                Outcome::Changed => told.changed(format!("revoked {granted}")),
+                Outcome::Changed => told.changed("revoked", &granted),
                 Outcome::Unchanged => told.unchanged(format!("{granted} was not granted")),
             }
         }
         for flag in self.what.flags() {
             let name = flag.name();
             match account::lower(&mut change, account.id, flag).await? {
-                Lowered::Yes => told.changed(format!("revoked {name}")),
+                Lowered::Yes => told.changed("revoked", name),
                 Lowered::WasNot => told.unchanged(format!("{name} was not granted")),
                 Lowered::LastSuperuser => {
                     return Err(Failure::problem(LAST_SUPERUSER));
                 }
             }
         }
-        if told.is_changed {
-            change.commit().await?;
-        }
-        out.line(told.lines.join("\n"))
+        change.settle().await?;
+        self.whose.rights(&account, "revoked", &told, out)
     }
 }
 
-/// Why something was not granted, and what was probably meant.
-fn not_granted(refused: &Refused, definitions: &Definitions) -> Failure {
-    let Refused::Undefined(granted) = refused else { return Failure::problem(refused) };
-    let (code, known) = match granted {
-        Granted::Role(code) => (code, names(&definitions.roles)),
-        Granted::Permission(code) => (code, names(&definitions.permissions)),
-        Granted::Group(code) => (code, names(&definitions.groups)),
-    };
-    match nearest(code.as_str(), &known) {
-        Some(near) => Failure::problem(format_args!("{refused}; did you mean `{near}`?")),
-        None => Failure::problem(refused),
-    }
-}
-
-fn names<T>(defined: &BTreeMap<Code, T>) -> Vec<&str> {
-    defined.keys().map(Code::as_str).collect()
-}
-
-/// What is said in the end, and whether there is anything to commit.
-#[derive(Default)]
-struct Told {
-    lines: Vec<String>,
-    is_changed: bool,
-}
-
-impl Told {
-    fn changed(&mut self, line: String) {
-        self.lines.push(line);
-        self.is_changed = true;
-    }
-
-    fn unchanged(&mut self, line: String) {
-        self.lines.push(line);
+impl Whose {
+    /// Tells what somebody has or has not any more: for scripts under what was done to it.
+    fn rights(
+        &self,
+        account: &Account,
+        did: &'static str,
+        told: &Told,
+        out: &mut Out,
+    ) -> Result<(), Failure> {
+        let mut facts = facts(account);
+        facts[did] = told.changes().into();
+        out.done(self.json, told.is_changed(), facts, told.text())
     }
 }

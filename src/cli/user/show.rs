@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use super::Whose;
 use crate::account::{self, Account, Standing};
 use crate::base::Timestamp;
+use crate::cli::definition::texts;
 use crate::cli::office::Office;
 use crate::cli::out::{AsJson, Failure, Format, Out};
-use crate::cli::role::texts;
 use crate::organization;
 use crate::principal::Membership;
 use crate::rbac;
@@ -33,8 +33,6 @@ pub struct List {
 pub struct Show {
     #[command(flatten)]
     whose: Whose,
-    #[command(flatten)]
-    json: AsJson,
 }
 
 impl List {
@@ -86,7 +84,7 @@ impl Show {
             ("organizations", memberships.iter().map(membership).collect()),
             ("sessions", sessions.iter().map(session).collect()),
         ]);
-        match self.json.format() {
+        match self.whose.json.format() {
             Format::Json => out.json(&object(facts)),
             Format::Text => facts.iter().flat_map(lines).try_for_each(|line| out.line(line)),
         }

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use super::{LAST_SUPERUSER, Whose};
+use super::{LAST_SUPERUSER, Whose, facts};
 use crate::account::{self, Account, Channel, MustChange, NewPassword};
 use crate::app::Change;
 use crate::audit::How;
+use crate::base::Timestamp;
 use crate::cli::office::Office;
 use crate::cli::out::{Failure, Out};
 use crate::cli::password::FromStdin;
@@ -95,7 +96,7 @@ impl Password {
             ));
         }
         change.commit().await?;
-        out.line("the password is set, and every session has ended")
+        self.whose.told(&account, true, "the password is set, and every session has ended", out)
     }
 }
 
@@ -105,10 +106,11 @@ impl Verify {
         let channel = if self.phone { Channel::Phone } else { Channel::Email };
         let mut change = office.change().await?;
         if !account::verify(&mut change, account.id, channel, How::Administrator).await? {
-            return out.line("nothing to do: there is none, or it is verified already");
+            let text = "nothing to do: there is none, or it is verified already";
+            return self.whose.told(&account, false, text, out);
         }
         change.commit().await?;
-        out.line("verified")
+        self.whose.told(&account, true, "verified", out)
     }
 }
 
@@ -119,27 +121,34 @@ impl Lock {
         let until = lasting.map(|lasting| office.app.now().plus(lasting));
         let mut change = office.change().await?;
         if !account::lock(&mut change, account.id, until).await? {
-            return unchanged(&mut change, &account, "there is no such account any more", out).await;
+            return self
+                .whose
+                .unchanged(&mut change, &account, "there is no such account any more", out)
+                .await;
         }
         change.commit().await?;
-        match until {
-            Some(until) => out.line(format_args!("locked until {}", until.rfc3339())),
-            None => out.line("locked until `portcullis user unlock`"),
-        }
+        let until = until.map(Timestamp::rfc3339);
+        let text = format!("locked until {}", until.as_deref().unwrap_or("`portcullis user unlock`"));
+        let mut facts = facts(&account);
+        facts["until"] = until.into();
+        out.done(self.whose.json, true, facts, text)
     }
 }
 
-/// Why somebody was not shut out.
-async fn unchanged(
-    change: &mut Change<'_>,
-    account: &Account,
-    why: &str,
-    out: &mut Out,
-) -> Result<(), Failure> {
-    if account::is_last_superuser(change, account.id).await? {
-        return Err(Failure::problem(LAST_SUPERUSER));
+impl Whose {
+    /// Why somebody was not shut out.
+    async fn unchanged(
+        &self,
+        change: &mut Change<'_>,
+        account: &Account,
+        why: &str,
+        out: &mut Out,
+    ) -> Result<(), Failure> {
+        if account::is_last_superuser(change, account.id).await? {
+            return Err(Failure::problem(LAST_SUPERUSER));
+        }
+        self.told(account, false, format_args!("nothing to do: {why}"), out)
     }
-    out.line(format_args!("nothing to do: {why}"))
 }
 
 impl Unlock {
@@ -147,10 +156,10 @@ impl Unlock {
         let account = office.person(&self.whose.user).await?;
         let mut change = office.change().await?;
         if !login::unlock(&mut change, &account).await? {
-            return out.line("nothing to do: the account is not locked");
+            return self.whose.told(&account, false, "nothing to do: the account is not locked", out);
         }
         change.commit().await?;
-        out.line("unlocked")
+        self.whose.told(&account, true, "unlocked", out)
     }
 }
 
@@ -159,10 +168,10 @@ impl Ban {
         let account = office.person(&self.whose.user).await?;
         let mut change = office.change().await?;
         if !account::set_ban(&mut change, account.id, account::Ban::Imposed).await? {
-            return unchanged(&mut change, &account, "the account is banned already", out).await;
+            return self.whose.unchanged(&mut change, &account, "the account is banned already", out).await;
         }
         change.commit().await?;
-        out.line("banned until `portcullis user unban`")
+        self.whose.told(&account, true, "banned until `portcullis user unban`", out)
     }
 }
 
@@ -171,10 +180,10 @@ impl Unban {
         let account = office.person(&self.whose.user).await?;
         let mut change = office.change().await?;
         if !account::set_ban(&mut change, account.id, account::Ban::Lifted).await? {
-            return out.line("nothing to do: the account is not banned");
+            return self.whose.told(&account, false, "nothing to do: the account is not banned", out);
         }
         change.commit().await?;
-        out.line("unbanned")
+        self.whose.told(&account, true, "unbanned", out)
     }
 }
 
@@ -183,9 +192,9 @@ impl ResetSecondFactor {
         let account = office.person(&self.whose.user).await?;
         let mut change = office.change().await?;
         if !factor::disable(&mut change, &account).await? {
-            return out.line("nothing to do: the account has no second factor");
+            return self.whose.told(&account, false, "nothing to do: the account has no second factor", out);
         }
         change.commit().await?;
-        out.line("the second factor is off, and its backup codes are void")
+        self.whose.told(&account, true, "the second factor is off, and its backup codes are void", out)
     }
 }

@@ -12,17 +12,13 @@ use super::view::{RoleShown, roles};
 use crate::http::{
     ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Row, del, get, post, put,
 };
-use crate::organization::{invitation, store};
+use crate::organization::role::{self, Kept};
 use crate::policy::definition::ManagedBy;
 use crate::policy::{Code, Grant};
-use crate::rbac::org_role::{self, Stays, Wanted};
-use crate::rbac::{self, Authority, Outcome};
-use crate::store::{Error, GivenUp, again};
-
-const NAME_MAX: usize = 100;
-const DESCRIPTION_MAX: usize = 2000;
-/// How many permissions one org role grants.
-const GRANTS_MAX: usize = 200;
+use crate::rbac::define::{DESCRIPTION_MAX, NAME_MAX, new_code};
+use crate::rbac::org_role::{self, GRANTS_MAX, Stays, Wanted};
+use crate::rbac::{Authority, Outcome};
+use crate::store::again;
 
 pub(super) fn rows() -> Vec<Row> {
     let changing =
@@ -85,13 +81,7 @@ struct NewBody {
 
 impl FromFields for NewBody {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
-        let code = fields.required("code").max(NAME_MAX).parsed(|text| match Code::parse(text) {
-            Ok(_) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Err("A code is more than a number.".to_owned())
-            }
-            Ok(code) => Ok(code),
-            Err(refused) => Err(refused.to_string()),
-        });
+        let code = fields.required("code").max(NAME_MAX).parsed(new_code);
         let name = fields.required("name").max(NAME_MAX).text();
         let description = fields.optional("description").max(DESCRIPTION_MAX).or_blank().text();
         let permissions = grants(fields);
@@ -127,10 +117,8 @@ async fn create(call: Call, Json(body): Json<NewBody>) -> Result<Created<RoleSho
     let made = again(|| async {
         let mut change = call.app.change(call.actor()).await?;
         let authority = Authority::take(&mut change, by, &["roles.create"]).await?;
-        org_role::create(&mut change, &authority, &code, &wanted).await?;
-        // What a file once defined may have left members behind.
-        refuse_used(store::is_anyone(change.tx(), &code).await?)?;
-        Ok::<_, Failed>(change.commit().await?)
+        role::create(&mut change, &authority, &code, &wanted).await?;
+        Ok::<_, Kept>(change.commit().await?)
     });
     made.await?;
     one(&call, code.as_str()).await.map(Created)
@@ -166,7 +154,7 @@ async fn update(call: Call, Json(body): Json<UpdateBody>) -> Result<Json<RoleSho
         let mut change = call.app.change(call.actor()).await?;
         let authority = Authority::take(&mut change, by, &["roles.update"]).await?;
         match org_role::edit(&mut change, &authority, &code, &wanted).await? {
-            Outcome::Changed => Ok::<_, Failed>(change.commit().await?),
+            Outcome::Changed => Ok::<_, Kept>(change.commit().await?),
             Outcome::Unchanged => Ok(()),
         }
     });
@@ -186,11 +174,8 @@ async fn delete(call: Call, _: Nothing) -> Result<Json<Deleted>, ApiError> {
     let removed = again(|| async {
         let mut change = call.app.change(call.actor()).await?;
         let authority = Authority::take(&mut change, by, &["roles.delete"]).await?;
-        // First the role: whoever gives it at this moment holds it, and is seen, or finds it gone.
-        org_role::remove(&mut change, &authority, &code).await?;
-        refuse_used(store::is_anyone(change.tx(), &code).await?)?;
-        invitation::end_all_to(&mut change, &code).await?;
-        Ok::<_, Failed>(change.commit().await?)
+        role::remove(&mut change, &authority, &code).await?;
+        Ok::<_, Kept>(change.commit().await?)
     });
     removed.await?;
     Ok(Json(Deleted { message: "Role deleted" }))
@@ -205,43 +190,9 @@ fn missing() -> ApiError {
     ApiError::new(ErrorCode::NotFound).saying("Role not found")
 }
 
-/// Why an org role stays as it is.
-enum Failed {
-    Stays(Stays),
-    InUse,
-}
-
-fn refuse_used(is_used: bool) -> Result<(), Failed> {
-    if is_used { Err(Failed::InUse) } else { Ok(()) }
-}
-
-impl From<Stays> for Failed {
-    fn from(stays: Stays) -> Self {
-        Self::Stays(stays)
-    }
-}
-
-impl From<rbac::Refused> for Failed {
-    fn from(refused: rbac::Refused) -> Self {
-        Self::Stays(refused.into())
-    }
-}
-
-impl From<Error> for Failed {
-    fn from(cause: Error) -> Self {
-        Self::Stays(cause.into())
-    }
-}
-
-impl GivenUp for Failed {
-    fn is_given_up(&self) -> bool {
-        matches!(self, Self::Stays(stays) if stays.is_given_up())
-    }
-}
-
-impl From<Failed> for ApiError {
-    fn from(failed: Failed) -> Self {
-        let Failed::Stays(stays) = failed else { return Self::new(ErrorCode::OrgRoleInUse) };
+impl From<Kept> for ApiError {
+    fn from(kept: Kept) -> Self {
+        let Kept::Stays(stays) = kept else { return Self::new(ErrorCode::OrgRoleInUse) };
         match stays {
             Stays::Undefined => missing(),
             Stays::Taken => Self::invalid("code", &["role with this code already exists.".to_owned()]),

@@ -24,6 +24,20 @@ pub use store::{Edit, Kind, Made, Place};
 /// How many definitions of a kind the store has at most: every gateway holds them all, with what each
 /// brings, and more than once while they change.
 pub const MOST: usize = 5_000;
+/// How long the name and the description of something that is made here are at most, in characters.
+pub const NAME_MAX: usize = 100;
+pub const DESCRIPTION_MAX: usize = 2000;
+
+/// Reads a code for something new. Digits alone would be taken for a number.
+pub fn new_code(text: &str) -> Result<Code, String> {
+    match Code::parse(text) {
+        Ok(_) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err("A code is more than a number.".to_owned())
+        }
+        Ok(code) => Ok(code),
+        Err(refused) => Err(refused.to_string()),
+    }
+}
 
 /// What is to be defined.
 #[derive(Debug, Clone)]

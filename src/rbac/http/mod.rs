@@ -12,6 +12,7 @@ mod view;
 
 use serde_json::Value;
 
+use super::define::{self, DESCRIPTION_MAX, NAME_MAX};
 use super::{Granted, Outcome, Refused};
 use crate::app::Change;
 use crate::base::Id;
@@ -28,8 +29,6 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-const NAME_MAX: usize = 100;
-const DESCRIPTION_MAX: usize = 2000;
 /// How many codes one request names.
 const CODES_MAX: usize = 200;
 
@@ -55,15 +54,9 @@ async fn conclude(change: Change<'_>, outcome: Outcome) -> Result<(), Refused> {
     }
 }
 
-/// A code that is made here. Digits alone would be taken for a number.
+/// A code that is made here.
 fn new_code(fields: &mut Fields) -> Option<Code> {
-    fields.required("code").max(NAME_MAX).parsed(|text| match Code::parse(text) {
-        Ok(_) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Err("A code is more than a number.".to_owned())
-        }
-        Ok(code) => Ok(code),
-        Err(refused) => Err(refused.to_string()),
-    })
+    fields.required("code").max(NAME_MAX).parsed(define::new_code)
 }
 
 /// A list of codes; each one that is none is told by its place.

@@ -39,6 +39,22 @@ async fn person(app: &App, is_superuser: bool) -> Id {
     made.id
 }
 
+/// A role that the operator makes; tried again while another transaction is in the way.
+async fn operated(app: &App, text: &str) -> Result<(), Refused> {
+    loop {
+        let made = async {
+            let mut change = app.change(Actor::command_line()).await?;
+            let by = Authority::operator(&mut change).await?;
+            define::create_role(&mut change, &by, &new(text), false, &[code("users.ban")]).await?;
+            Ok::<_, Refused>(change.commit().await?)
+        };
+        match made.await {
+            Err(Refused::Store(Error::Busy)) => {}
+            made => break made,
+        }
+    }
+}
+
 fn new(text: &str) -> NewDefinition {
     NewDefinition { code: code(text), name: text.to_owned(), description: String::new() }
 }
@@ -175,6 +191,24 @@ crate::on_every_store! {
         change.commit().await.unwrap();
         let refused = by!(app, ada, |change, all| define::give(&mut change, &all, eve, &role("editor")));
         assert!(matches!(refused, Err(Refused::NotHeld(_))), "{refused:?}");
+    }
+
+    async fn the_operator_reaches_everywhere_and_changes_only_what_was_made_here(store: TestStore) {
+        let app = app_on(store).await;
+        let made = join_all((0..16).map(|_| operated(&app, "press"))).await;
+        assert_eq!(made.iter().filter(|one| one.is_ok()).count(), 1, "{made:?}");
+        let is_told = |one: &Result<(), Refused>| *one == Ok(()) || *one == Err(Refused::Taken(role("press")));
+        assert!(made.iter().all(is_told), "{made:?}");
+        assert_eq!(known(&app).await.roles["press"].permissions, [code("users.ban")]);
+        assert_eq!(operated(&app, "editor").await, Err(Refused::Taken(role("editor"))));
+        let mut change = app.change(Actor::command_line()).await.unwrap();
+        let by = Authority::operator(&mut change).await.unwrap();
+        let built_in = define::remove_role(&mut change, &by, &code("editor")).await;
+        assert_eq!(built_in, Err(Refused::BuiltIn(code("editor"))));
+        let nowhere = define::remove_role(&mut change, &by, &code("nobody")).await;
+        assert_eq!(nowhere, Err(Refused::Undefined(role("nobody"))));
+        drop(change);
+        assert!(known(&app).await.roles.contains_key("editor"));
     }
 
     async fn what_many_hold_is_taken_page_by_page_and_each_of_them_is_told(store: TestStore) {

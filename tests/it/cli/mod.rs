@@ -19,6 +19,7 @@ mod obeyed;
 mod owner;
 mod people;
 mod reload;
+mod rights;
 mod soak;
 mod spent;
 mod stats;

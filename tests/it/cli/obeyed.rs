@@ -120,6 +120,18 @@ async fn what_is_granted_opens_a_route_and_what_is_revoked_closes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_role_brings_is_obeyed_for_everybody_who_has_it() {
+    let scene = Scene::start().await;
+    scene.place.run("role create press").good();
+    scene.place.run("user grant ada@example.com --role press").good();
+    scene.after("role grant press --permission reports.read", "/reports", 200).await;
+    scene.after("role revoke press --permission reports.read", "/reports", 403).await;
+    scene.after("role grant press --permission reports.read", "/reports", 200).await;
+    scene.after("role remove press", "/reports", 403).await;
+    assert_eq!(scene.status("/mine").await, 200, "and nothing else was taken");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_locked_is_out_and_comes_in_again_only_when_unlocked() {
     let scene = Scene::start().await;
     scene.after("user lock ada@example.com", "/mine", 401).await;

@@ -5,6 +5,8 @@
 
 mod store;
 
+use std::fmt;
+
 use crate::app::Change;
 use crate::audit::{Redefined, RightsEvent};
 use crate::policy::definition::{ManagedBy, OrgRole};
@@ -17,6 +19,8 @@ pub(in crate::rbac) use store::definitions;
 
 /// How many there are at most, of those that are made here.
 pub const MOST: usize = 500;
+/// How many permissions one grants at most.
+pub const GRANTS_MAX: usize = 200;
 const KIND: &str = "org_role";
 
 /// What an org role is to be, or to be from now on.
@@ -39,6 +43,23 @@ pub enum Stays {
     Full,
     Refused(Refused),
 }
+
+impl fmt::Display for Stays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undefined => f.write_str("there is no such org role"),
+            Self::Taken => f.write_str("there is an org role with this code already"),
+            Self::Elsewhere(ManagedBy::Config) => {
+                f.write_str("it is defined in the configuration file: change it there")
+            }
+            Self::Elsewhere(_) => f.write_str("it came with the gateway and cannot be changed"),
+            Self::Full => write!(f, "there are {MOST} org roles already"),
+            Self::Refused(refused) => refused.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Stays {}
 
 impl From<Refused> for Stays {
     fn from(refused: Refused) -> Self {
