@@ -124,6 +124,7 @@ mod support;
 mod tenants;
 mod tls;
 mod transcript;
+mod transcript_admin;
 mod transcript_more;
 mod tokens;
 mod upstream;
