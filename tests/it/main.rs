@@ -119,6 +119,7 @@ mod social;
 mod social_hostile;
 mod social_kinds;
 mod spoofing;
+mod step_up;
 mod stream;
 mod support;
 mod tenants;
