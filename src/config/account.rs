@@ -14,7 +14,7 @@ use super::notice::{authorities, is_here};
 use super::place::Place;
 use super::problem::Report;
 use super::profile::{self, Profile};
-use super::scalar::{As, Size, Span};
+use super::scalar::{As, Maybe, Size, Span};
 
 /// The longest that somebody who chooses a password waits for the service that is asked about it.
 const BREACH_WITHIN: Duration = Duration::from_secs(10);
@@ -23,6 +23,9 @@ const BREACH_WITHIN: Duration = Duration::from_secs(10);
 const KEY_MIN: Duration = Duration::from_mins(1);
 /// The longest that any may, whatever else is said.
 pub const KEY_MAX: Duration = Duration::from_hours(365 * 24);
+
+/// The shortest within which somebody logs in and changes something.
+const ADMIN_MAX_AGE_MIN: Duration = Duration::from_mins(1);
 
 /// The longest that somebody waits for their account to go.
 const GRACE_MAX: Duration = Duration::from_hours(365 * 24);
@@ -290,6 +293,10 @@ pub struct Api {
     pub prefix: String,
     /// `/docs`, `/redoc` and `/openapi.json` on the public listener.
     pub docs: Docs,
+    /// How long ago whoever changes keys of applications, roles or permissions of others may have logged in, or
+    /// proved a second factor; `null`: as long ago as their session lives.
+    #[serde(with = "Maybe::<Span>")]
+    pub admin_max_age: Option<Duration>,
     /// Other systems whose clients are served too, each below a path of its own.
     pub profiles: Vec<Profile>,
 }
@@ -363,6 +370,11 @@ impl Api {
         }
         if ["/portcullis", "/.well-known", "/docs", "/redoc"].iter().any(|own| self.prefix.starts_with(own)) {
             report.problem(&place, "this path belongs to other pages of the gateway");
+        }
+        if self.admin_max_age.is_some_and(|most| most < ADMIN_MAX_AGE_MIN) {
+            report
+                .problem(&Place::root().key("api").key("admin_max_age"), "shorter than 1m")
+                .hint("nobody could log in and change anything within that");
         }
         profile::check(&self.profiles, &self.prefix, report);
     }

@@ -24,7 +24,9 @@ use super::{Gate, application, browser, credential, limit};
 use crate::base::Secret;
 use crate::http::cookie::Cookies;
 use crate::http::row::Mount;
-use crate::http::{Access, ApiError, Asked, Body, Call, CallHead, ErrorCode, Reply, Row, Wording, input};
+use crate::http::{
+    Access, ApiError, Asked, Body, Call, CallHead, ErrorCode, Reply, Row, Wording, fresh, input,
+};
 use crate::policy::Code;
 use crate::policy::judge::Failure;
 use crate::principal::ApplicationFacts;
@@ -222,15 +224,21 @@ async fn check(
     match row.access() {
         Access::Permission(code) if !holds(principal, code) => {
             let missing = Code::parse(code).into_iter().collect();
-            Err(Rejection::Denied(Failure { condition: "permission", missing, within: None }))
+            return Err(Rejection::Denied(Failure { condition: "permission", missing, within: None }));
         }
         Access::Open
         | Access::Person
         | Access::Permission(_)
         | Access::Agent
         | Access::PersonOrAgent
-        | Access::Page => Ok(()),
+        | Access::Page => {}
     }
+    let most = world.config.api.admin_max_age;
+    let within = fresh::too_old(row, most, &principal.session, gate.app.now());
+    if within.is_some() {
+        return Err(Rejection::Denied(Failure { condition: "max_age", missing: Vec::new(), within }));
+    }
+    Ok(())
 }
 
 fn holds(principal: &crate::principal::Principal, code: &str) -> bool {

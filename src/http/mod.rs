@@ -12,6 +12,7 @@ pub mod error;
 pub mod feed;
 pub mod fields;
 pub mod form;
+pub mod fresh;
 pub mod input;
 pub mod json;
 pub mod keyset;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::code::ErrorCode;
 use super::error::Refusal;
+use super::fresh;
 use super::input::{Accepts, Offered};
 use super::reply::Answer;
 use super::row::{Access, KeysAsked, Mount, Row};
@@ -172,6 +173,9 @@ impl Writer {
             Access::Agent => codes.extend(AGENT),
             Access::PersonOrAgent => codes.extend(SIGNED_IN.into_iter().chain(AGENT)),
             Access::Permission(_) => codes.extend(SIGNED_IN.into_iter().chain([C::PermissionRequired])),
+        }
+        if fresh::is_asked(row) {
+            codes.push(C::ReauthenticationRequired);
         }
         if row.access() != Access::Open {
             codes.push(row.code_when_anonymous());

@@ -97,7 +97,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::http::law;
+    use crate::http::{fresh, law};
 
     #[test]
     fn the_whole_table_keeps_the_laws() {
@@ -121,6 +121,49 @@ mod tests {
         // In the place of the native one.
         let health = |row: &&Row| table.full_path(row).trim_end_matches('/') == "/api/v1/health";
         assert_eq!(table.rows().iter().filter(health).count(), 1);
+    }
+
+    /// What may change keys or rights, and nothing else, asks how old the login is (`api.admin_max_age`).
+    #[test]
+    fn a_fresh_login_is_asked_for_where_keys_or_rights_change() {
+        let text = "preset: development\napi: { profiles: [ { use: auth-system, prefix: /compat } ] }\n";
+        let table = public(&crate::config::load_text(text).unwrap().config);
+        let asked = table.rows().iter().filter(|row| fresh::is_asked(row));
+        let mut asked: Vec<String> = asked.map(|row| format!("{} {}", row.path(), row.method())).collect();
+        asked.sort_unstable();
+        let expected = [
+            "/admin/users POST",
+            "/admin/users/{id}/permissions PUT",
+            "/applications/ POST",
+            "/applications/{id}/ DELETE",
+            "/applications/{id}/regenerate/ POST",
+            "/groups/ POST",
+            "/groups/{id}/ DELETE",
+            "/groups/{id}/ PUT",
+            "/groups/{id}/grants/ DELETE",
+            "/groups/{id}/grants/ POST",
+            "/org-roles/ POST",
+            "/org-roles/{id}/ DELETE",
+            "/org-roles/{id}/ PUT",
+            "/permissions/ POST",
+            "/permissions/{id}/ DELETE",
+            "/permissions/{id}/ PUT",
+            "/roles/ POST",
+            "/roles/{id}/ DELETE",
+            "/roles/{id}/ PUT",
+            "/roles/{id}/permissions/ DELETE",
+            "/roles/{id}/permissions/ POST",
+            "/users POST",
+            "/users/{id} PATCH",
+            "/users/{id} PUT",
+            "/users/{id}/groups/ DELETE",
+            "/users/{id}/groups/ POST",
+            "/users/{id}/permissions/ DELETE",
+            "/users/{id}/permissions/ POST",
+            "/users/{id}/roles/ DELETE",
+            "/users/{id}/roles/ POST",
+        ];
+        assert_eq!(asked, expected);
     }
 
     #[test]

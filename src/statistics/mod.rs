@@ -9,6 +9,7 @@ mod calendar;
 mod counters;
 mod fold;
 mod http;
+mod present;
 mod report;
 mod store;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 pub use calendar::{Period, date};
 pub use fold::{FOLD_EVERY, Folder};
 pub use http::rows;
+pub use present::{Present, present};
 pub use report::{Day, Point, Report, Today, points, report, today};
 
 /// What says that somebody attacks: what happened, and how or why where only some of it does.

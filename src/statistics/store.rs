@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::audit::Stream;
 use crate::base::{Id, Timestamp};
-use crate::store::{Error, FromRow, Source, Tx, sql};
+use crate::store::{Db, Error, FromRow, Source, Tx, sql};
 
 /// How many rows one INSERT carries.
 const BATCH: usize = 100;
@@ -155,6 +155,23 @@ pub(super) async fn addresses(
 ) -> Result<Vec<(String, i64)>, Error> {
     let stmt = sql("SELECT address, amount FROM statistic_address WHERE site_id = ? AND starts_at >= ?");
     src.all(stmt.bind(site).bind(since)).await
+}
+
+/// What was last counted of those who are there, and when.
+pub(super) async fn kept_census(
+    mut src: impl Source,
+    site: Id,
+) -> Result<Option<(Timestamp, String)>, Error> {
+    src.optional(sql("SELECT counted_at, counts FROM statistic_census WHERE site_id = ?").bind(site)).await
+}
+
+/// Keeps what was counted, in the place of what was before.
+pub(super) async fn keep_census(db: &Db, site: Id, at: Timestamp, counts: &str) -> Result<(), Error> {
+    let stmt = sql("INSERT INTO statistic_census (site_id, counted_at, counts) VALUES (?, ?, ?)");
+    let stmt = stmt.bind(site).bind(at).bind(counts);
+    let mut tx = db.begin().await?;
+    tx.execute(stmt.upsert(&["site_id"], &["counted_at", "counts"])).await?;
+    tx.commit().await
 }
 
 /// Forgets the counters of a span before a moment.

@@ -21,6 +21,7 @@ use crate::store::{DEFAULT_SITE, Db, Source as _, Stmt, again, sql};
 
 mod census;
 mod forget;
+mod kept;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);

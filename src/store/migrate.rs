@@ -66,6 +66,7 @@ pub const FILES: &[File] = files! {
     "0039_superusers"
     "0040_audit_application"
     "0041_audit_moments"
+    "0042_census_kept"
 };
 
 /// How far a store is with one file.

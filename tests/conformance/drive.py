@@ -19,7 +19,17 @@ from pathlib import Path
 import verdict
 
 HERE = Path(__file__).parent
-CALLERS = ["nobody", "person", "superuser", "2fa-setup-only", "password-change-only", "agent", "api-key"]
+CALLERS = [
+    "nobody",
+    "person",
+    "administrator",
+    "org-admin",
+    "superuser",
+    "2fa-setup-only",
+    "password-change-only",
+    "agent",
+    "api-key",
+]
 # Made-up calls for each endpoint and phase.
 EXAMPLES = 20
 CHECKS = [
@@ -50,7 +60,9 @@ login:
 mail: {{ via: smtp, host: 127.0.0.1, port: {mail}, tls: none, from: gateway@example.com }}
 permissions: [ {{ code: reports.read }} ]
 upstreams: {{ nowhere: {{ servers: ["127.0.0.1:9"] }} }}
-routes: [ {{ name: reports, match: {{ path: /reports }}, upstream: nowhere, allow: {{ permission: reports.read }}, agents: {{ permission: reports.read }} }} ]
+routes:
+  - {{ name: reports, match: {{ path: /reports }}, upstream: nowhere, allow: {{ permission: reports.read }}, agents: {{ permission: reports.read }} }}
+  - {{ name: held, match: {{ path: /held }}, upstream: nowhere, allow: {{ permission: reports.read }}, agents: {{ permission: reports.read, hold: always }} }}
 """
 
 

@@ -23,6 +23,9 @@ API = "/api/v1/auth"
 PASSWORD = "Correct-horse-9-battery"
 # What an agent may be given: the configuration of the run defines it.
 DELEGATED = "reports.read"
+# Where an agent's request waits for a person, and how many do: each is decided about once.
+HELD = "/held"
+WAITING = 8
 COUNT = itertools.count()
 
 
@@ -41,9 +44,9 @@ def command(*words, given=""):
     return done.stdout
 
 
-def post(path, body, headers=None):
-    """Calls the API; its answer."""
-    request = urllib.request.Request(URL + API + path, json.dumps(body).encode(), method="POST")
+def send(path, body, headers=None):
+    """Sends JSON to a path of the gateway; its answer."""
+    request = urllib.request.Request(URL + path, json.dumps(body).encode(), method="POST")
     sent = {"Content-Type": "application/json", "X-Forwarded-For": elsewhere(), **(headers or {})}
     for name, value in sent.items():
         request.add_header(name, value)
@@ -52,6 +55,11 @@ def post(path, body, headers=None):
             return json.load(answer)
     except urllib.error.HTTPError as refused:
         raise RuntimeError(f"{path}: {refused.code} {refused.read().decode()}") from refused
+
+
+def post(path, body, headers=None):
+    """Calls the API; its answer."""
+    return send(API + path, body, headers)
 
 
 def account(*flags):
@@ -82,6 +90,22 @@ def person():
     email = account()
     command("user", "grant", email, "--permission", DELEGATED)
     found(email)
+    return log_in(email)
+
+
+def administrator():
+    """Somebody with the role `admin` and a look at the trail: some rights of the gateway's own, and not all."""
+    email = account()
+    command("user", "grant", email, "--role", "admin", "--permission", "security.view")
+    found(email)
+    return log_in(email)
+
+
+def org_admin():
+    """Somebody who administrates an organization that is another one's, and has no right beyond it."""
+    found(account())
+    email = account()
+    command("org", "add", Place.slug, email, "--role", "admin")
     return log_in(email)
 
 
@@ -130,6 +154,13 @@ def nobody():
     return {}
 
 
+def held(credential):
+    """Requests of an agent that wait for who delegated it; what each is named by."""
+    token = post("/ai/tokens/", {"permissions": [DELEGATED]}, credential)["token"]
+    agent = {"Authorization": f"AgentBearer {token}"}
+    return [send(HELD, {"number": number}, agent)["confirmation_token"] for number in range(WAITING)]
+
+
 def furnish(credential):
     """Makes one of everything that the caller may make; what it is called, by the list that it is then in."""
     made, number = {}, next(COUNT)
@@ -149,6 +180,7 @@ def furnish(credential):
         told = [answer, *(value for value in answer.values() if isinstance(value, dict))]
         ids = [str(one[key]) for one in told for key in ("id", "token") if key in one]
         made.setdefault(path.strip("/").split("/")[-1], []).extend(ids)
+    made["pending-actions"] = held(credential)
     post("/request-account-deletion/", {"password": PASSWORD}, log_in(account()))
     return made
 
@@ -156,6 +188,8 @@ def furnish(credential):
 CALLERS = {
     "nobody": nobody,
     "person": person,
+    "administrator": administrator,
+    "org-admin": org_admin,
     "superuser": superuser,
     "2fa-setup-only": restricted,
     "password-change-only": choosing,

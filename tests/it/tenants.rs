@@ -25,7 +25,7 @@ const OTHER_SITE: Id = Id::from_u128(0x0190_b8a2_7c1e_7f00_8000_0000_0000_0002);
 /// What everything of the first site is called by.
 const MARK: &str = "zanzibar";
 /// What the gateway keeps for itself, and moves on by itself.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "change_counter",
     "number_series",
     "lease",
@@ -36,6 +36,7 @@ const OWN: [&str; 12] = [
     "statistic",
     "statistic_cursor",
     "statistic_address",
+    "statistic_census",
     "signing_key",
     "agent_usage",
 ];

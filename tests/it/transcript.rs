@@ -43,7 +43,7 @@ fn kind(value: &Value) -> &'static str {
 
 /// Compares what came with what the contract shows. A text that begins with `=` is meant to the letter, one
 /// that is `flag` is either flag; null stands for anything; a list shows what all of its members are like.
-fn like(place: &str, shown: &Value, came: &Value) {
+pub fn like(place: &str, shown: &Value, came: &Value) {
     match (shown, came) {
         (Value::Null, _) => {}
         (Value::String(word), Value::Bool(_)) if word == "flag" => {}

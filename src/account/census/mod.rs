@@ -3,13 +3,13 @@
 
 mod store;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::{Id, Timestamp};
 use crate::store::{Error, Source};
 
 /// How many there are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Census {
     /// Without those that are deleted.
     pub total: i64,

@@ -1,7 +1,7 @@
 //! `/stats/overview` and `/stats/users`: how many there are, and what happened.
 //!
-//! Law: what happened was counted from the trail, in UTC and up to some seconds ago, and what there is is counted when
-//! it is asked for; nothing is guessed, so a day that has not come has no number.
+//! Law: what happened was counted from the trail, in UTC and up to some seconds ago, and what there is up to half a
+//! minute ago; nothing is guessed, so a day that has not come has no number.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,10 @@ use serde::Serialize;
 use super::NAME;
 use super::refusal::WORDING;
 use super::words::{USER, ladder, ladder_codes};
-use crate::account;
 use crate::administration::{Rung, rungs};
 use crate::base::{Id, Timestamp};
 use crate::http::{ApiError, Bucket, Call, Fields, FromFields, Json, Query, Row, get};
-use crate::session;
-use crate::statistics::{self, Period, Point, date};
+use crate::statistics::{self, Period, Point, Present, date};
 
 /// Days that are told of at once: of every year.
 const MOST_DAYS: i64 = 366;
@@ -107,18 +105,17 @@ impl FromFields for Plain {
 
 async fn overview(call: Call, _: Query<Plain>) -> Result<Json<Overview>, ApiError> {
     let (site, now, db) = (call.person()?.account.site, call.app.now(), &call.app.db);
-    let census = account::census(db, site, now).await?;
-    let locked = account::locked_out(db, site, now).await?;
+    let Present { accounts, locked_out, seen_today, live_sessions } =
+        statistics::present(db, site, now).await?;
     let today = statistics::today(db, site, now).await?;
-    let (begins, _) = Period::Day.around(now);
     let rungs = rungs(&call.app, site, &ladder_codes()).await?;
     let of = |word: &str| on_rung(&rungs, word);
     Ok(Json(Overview {
         users: Users {
-            total: census.total,
-            active: (census.active - locked).max(0),
-            inactive: (census.total - census.active).max(0),
-            locked,
+            total: accounts.total,
+            active: (accounts.active - locked_out).max(0),
+            inactive: (accounts.total - accounts.active).max(0),
+            locked: locked_out,
             new_this_month: today.registrations_this_month,
         },
         admins: Admins {
@@ -130,9 +127,9 @@ async fn overview(call: Call, _: Query<Plain>) -> Result<Json<Overview>, ApiErro
             admin3: of("admin3"),
         },
         sessions: Sessions {
-            active: session::live(db, site, now).await?,
+            active: live_sessions,
             total_today: today.logins,
-            unique_users_today: account::seen_since(db, site, begins).await?,
+            unique_users_today: seen_today,
         },
         security: Security {
             failed_logins_today: today.failed_logins,
@@ -266,7 +263,7 @@ async fn users(call: Call, Query(query): Query<UsersQuery>) -> Result<Json<UserS
 
 /// How many people of a site have each role; whoever has none of the others is a `user`.
 async fn by_role(call: &Call, site: Id) -> Result<BTreeMap<&'static str, i64>, ApiError> {
-    let everybody = account::census(&call.app.db, site, call.app.now()).await?.total;
+    let everybody = statistics::present(&call.app.db, site, call.app.now()).await?.accounts.total;
     let rungs = rungs(&call.app, site, &ladder_codes()).await?;
     let above: i64 = rungs.iter().map(|rung| rung.people).sum();
     let mut all: BTreeMap<&'static str, i64> =

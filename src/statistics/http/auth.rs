@@ -12,6 +12,7 @@ use crate::http::{ApiError, Call, Json, Query, Row, get};
 use crate::session;
 use crate::statistics::calendar::{date, day, day_of, last_days, month_of, week_of};
 use crate::statistics::counters::{Counters, END, LOGIN, LOGIN_FAILED, REFRESHED, REGISTERED, top};
+use crate::statistics::present::present;
 
 const CHART_DAYS: i64 = 7;
 const REASONS: usize = 5;
@@ -128,7 +129,7 @@ async fn show(call: Call, _: Query<Plain>) -> Result<Json<Shown>, ApiError> {
             this_month: registered(month),
         },
         token_stats: TokenStats {
-            active_refresh_tokens: session::live(db, site, now).await?,
+            active_refresh_tokens: present(db, site, now).await?.live_sessions,
             tokens_refreshed_today: counters.since(today, &[REFRESHED]),
             tokens_revoked_today: session::ended_since(db, site, today).await?,
         },

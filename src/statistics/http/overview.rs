@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::auth::{Daily, daily};
 use super::{ALLOW, WEEK};
-use crate::account;
 use crate::application;
 use crate::base::{Id, Slug, Timestamp};
 use crate::http::{ApiError, Call, ErrorCode, Fields, FromFields, Json, Query, Row, get};
@@ -18,6 +17,7 @@ use crate::privacy::{self, Status};
 use crate::session;
 use crate::statistics::calendar::{date, day, day_of, last_24_hours, last_days, month_of, week_of};
 use crate::statistics::counters::{Counters, END, LOGIN, LOGIN_FAILED, REGISTERED, percent};
+use crate::statistics::present::{Present, present};
 
 pub(super) fn row() -> Row {
     get("/dashboard/stats/", show)
@@ -209,7 +209,7 @@ async fn show(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Shown>,
     let before = day(from.days() - days);
     let first = if compare { before } else { from };
     let counters = Counters::days(db, site, first.min(month).min(week)).await?;
-    let accounts = account::census(db, site, now).await?;
+    let Present { accounts, live_sessions, .. } = present(db, site, now).await?;
     let trend = |from, to| Trend::of(&counters, from, to, accounts.total);
     Ok(Json(Shown {
         users: Users {
@@ -228,7 +228,7 @@ async fn show(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Shown>,
         auth: Auth {
             total_logins_today: counters.since(today, &[LOGIN]),
             failed_logins_today: counters.since(today, &[LOGIN_FAILED]),
-            active_refresh_tokens: session::live(db, site, now).await?,
+            active_refresh_tokens: live_sessions,
         },
         applications: applications(&call, site).await?,
         security: security(&call, site, now).await?,

@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{ALLOW, Plain};
-use crate::account;
 use crate::base::Timestamp;
 use crate::http::{ApiError, Call, Json, Query, Row, get};
 use crate::session;
 use crate::statistics::calendar::{day_of, last_24_hours, last_days};
 use crate::statistics::counters::{Counters, END, PASSWORDS, percent, top};
+use crate::statistics::present::present;
 use crate::statistics::store;
 
 const DAYS: i64 = 7;
@@ -93,7 +93,7 @@ async fn show(call: Call, _: Query<Plain>) -> Result<Json<Shown>, ApiError> {
     let running = session::ended_running(db, site, now, given_after).await?;
     let total_active = running.iter().map(|(_, count)| count).sum();
     let ended = session::ended_since(db, site, Timestamp::from_millis(0)).await?;
-    let accounts = account::census(db, site, now).await?;
+    let accounts = present(db, site, now).await?.accounts;
     let addresses = top(store::addresses(db, site, week).await?, ADDRESSES);
     let by_reason =
         running.into_iter().map(|(why, count)| (why.unwrap_or_else(|| "unknown".to_owned()), count));

@@ -10,7 +10,7 @@ use crate::policy::Code;
 use crate::privacy::{self, Status};
 use crate::session::{self, Device, Login, Method};
 
-async fn people(app: &App, count: usize) -> Vec<Id> {
+pub(super) async fn people(app: &App, count: usize) -> Vec<Id> {
     let mut all = Vec::new();
     let mut change = app.change(Actor::system()).await.unwrap();
     for _ in 0..count {

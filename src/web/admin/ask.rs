@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::base::Slug;
-use crate::http::{Access, ApiError, Body, Call, CallHead, ErrorCode, Reply, Row};
+use crate::http::{Access, ApiError, Body, Call, CallHead, ErrorCode, Reply, Row, fresh};
 use crate::organization::{self, Inherit};
 use crate::policy::Code;
 use crate::principal::Principal;
@@ -124,6 +124,10 @@ impl<'a> Question<'a> {
         let row = self.endpoint.row().ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
         let person = call.person()?;
         may(row, person)?;
+        let most = call.app.config().api.admin_max_age;
+        if fresh::too_old(row, most, &person.session, call.app.now()).is_some() {
+            return Err(ApiError::new(ErrorCode::ReauthenticationRequired));
+        }
         if let Some(slug) = self.organization {
             known(call, person, slug).await?;
         }

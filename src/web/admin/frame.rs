@@ -179,6 +179,9 @@ const fn own_words(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::PermissionRequired => "You do not hold the permission that this asks for.",
         ErrorCode::NotFound => "There is nothing here, or nothing that you may see.",
         ErrorCode::OrgNotFound => "There is no such organization, or none that you may know of.",
+        ErrorCode::ReauthenticationRequired => {
+            "Your login is too old for this. Log out, and log in again. Nothing was changed."
+        }
         ErrorCode::FeatureDisabled => "Whoever runs this gateway has not switched this on.",
         _ => return None,
     })

@@ -209,7 +209,7 @@ impl Tab {
     /// Goes on by `Tab` until what has the focus says so.
     pub async fn tab_to(&mut self, text: &str) {
         let focused = "(document.activeElement.name || '') + ' ' + document.activeElement.textContent";
-        for _ in 0..40 {
+        for _ in 0..100 {
             if self.read(focused).await.as_str().is_some_and(|own| own.trim() == text) {
                 return;
             }
