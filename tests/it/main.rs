@@ -69,6 +69,7 @@ mod drain;
 mod endpoints;
 mod execute;
 mod factor;
+mod filling;
 mod frames;
 mod fuzz;
 mod growth;

@@ -224,6 +224,16 @@ async fn restricted(gateway: &Gateway, name: &str, scope: Scope) -> String {
     told["access_token"].as_str().unwrap().to_owned()
 }
 
+/// Why a row says something else than 404 of what there is not, where it does: 400, in the words of the contract.
+pub fn says_otherwise(row: &Row) -> Option<&'static str> {
+    let is_decision = row.method() == "POST" && row.path().starts_with("/ai/pending-actions/{token}/");
+    match row.path() {
+        "/social/{provider}/link/" => Some("it names a provider, which is nobody's"),
+        _ if is_decision => Some("a token that opens nothing is an invalid one, whoever's it is"),
+        _ => None,
+    }
+}
+
 /// A row's path with this in the place of every `{name}`.
 pub fn filled(path: &str, id: &str) -> String {
     let pieces = path.split('/').map(|piece| if piece.starts_with('{') { id } else { piece });
