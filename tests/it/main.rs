@@ -84,6 +84,7 @@ mod limits;
 mod live;
 mod mail_api;
 mod leaves;
+mod leaves_rows;
 mod link;
 mod matrix;
 mod navigate;
