@@ -34,6 +34,7 @@ pub fn rows() -> Vec<Row> {
     vec![
         get("/api-keys/", list)
             .person()
+            .strict()
             .codes(&[E::NotFound])
             .about("My API keys, the newest first, page by page"),
         post("/api-keys/", create)
@@ -110,7 +111,7 @@ struct ListQuery {
 
 impl FromFields for ListQuery {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
-        Some(Self { paging: Paging::from_fields(fields) })
+        Some(Self { paging: Paging::exact(fields) })
     }
 }
 

@@ -11,8 +11,8 @@ use super::{Activity, Application, Credentials, NAME_MAX, NewApplication, Origin
 use crate::app::Change;
 use crate::base::Id;
 use crate::http::{
-    ApiError, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Paged, Paging, Query, Row, del,
-    get, patch, post, put,
+    ApiError, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Ordering, Paged, Paging, Query,
+    Row, del, get, patch, post, put,
 };
 
 const DESCRIPTION_MAX: usize = 2000;
@@ -27,10 +27,12 @@ pub fn rows() -> Vec<Row> {
     vec![
         get("/applications/", list)
             .allow("applications.view")
+            .strict()
             .codes(&[ErrorCode::NotFound])
             .about("Applications, page by page"),
         post("/applications/", create)
             .allow("applications.create")
+            .strict()
             .audited(&["app_created"])
             .about("Make an application; its secret is shown once"),
         get("/applications/{id}/", show)
@@ -39,6 +41,7 @@ pub fn rows() -> Vec<Row> {
             .about("One application"),
         put("/applications/{id}/", update)
             .allow("applications.update")
+            .strict()
             .codes(&[ErrorCode::NotFound])
             .audited(&["app_updated", "app_enabled", "app_disabled"])
             .about("Change what is sent, and leave the rest"),
@@ -54,6 +57,7 @@ pub fn rows() -> Vec<Row> {
             .about("Remove an application; its sessions and agent tokens end"),
         post("/applications/{id}/regenerate/", regenerate)
             .allow("applications.regenerate")
+            .strict()
             .codes(&[ErrorCode::NotFound, ErrorCode::ConfirmationRequired])
             .audited(&["app_credentials_regenerated"])
             .about("Give an application a new key and secret; the old ones end at once"),
@@ -123,17 +127,18 @@ struct ListQuery {
     search: Option<String>,
     #[schemars(skip_serializing_if = "Option::is_none")]
     is_active: Option<bool>,
-    /// `name`, `is_active`, `created_at` or `updated_at`; with a `-` before it the other way round.
-    #[schemars(skip_serializing_if = "Option::is_none")]
-    ordering: Option<String>,
+    /// Any of `name`, `is_active`, `created_at` and `updated_at`, joined by commas; with a `-` before one the other
+    /// way round.
+    #[schemars(with = "Option<String>", skip_serializing_if = "Option::is_none")]
+    ordering: Ordering,
 }
 
 impl FromFields for ListQuery {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
-        let paging = Paging::from_fields(fields);
+        let paging = Paging::exact(fields);
         let search = fields.optional("search").or_blank().text();
         let is_active = fields.optional("is_active").flag();
-        let ordering = fields.optional("ordering").or_blank().text();
+        let ordering = Ordering::from_fields(fields, &["name", "is_active", "created_at", "updated_at"]);
         Some(Self { paging, search, is_active, ordering })
     }
 }
@@ -146,28 +151,17 @@ impl ListQuery {
             .any(|text| text.to_lowercase().contains(&part));
         is_found && self.is_active.is_none_or(|wanted| application.is_active == wanted)
     }
-
-    /// An order that there is not changes nothing.
-    fn sort(&self, all: &mut [Application]) {
-        let ordering = self.ordering.as_deref().unwrap_or_default();
-        let (by, is_reversed) = ordering.strip_prefix('-').map_or((ordering, false), |by| (by, true));
-        all.sort_by(|left, right| {
-            let order = match by {
-                "name" => left.name.cmp(&right.name),
-                "is_active" => left.is_active.cmp(&right.is_active),
-                "created_at" => left.created_at.cmp(&right.created_at),
-                "updated_at" => left.updated_at.cmp(&right.updated_at),
-                _ => std::cmp::Ordering::Equal,
-            };
-            if is_reversed { order.reverse() } else { order }
-        });
-    }
 }
 
 async fn list(call: Call, Query(query): Query<ListQuery>) -> Result<Json<Paged<Shown>>, ApiError> {
     let mut all = super::list(&call.app.db, call.person()?.account.site).await?;
     all.retain(|application| query.asks_for(application));
-    query.sort(&mut all);
+    query.ordering.sort(&mut all, |field, left, right| match field {
+        "is_active" => left.is_active.cmp(&right.is_active),
+        "created_at" => left.created_at.cmp(&right.created_at),
+        "updated_at" => left.updated_at.cmp(&right.updated_at),
+        _ => left.name.cmp(&right.name),
+    });
     let all = all.iter().map(Shown::from).collect();
     query.paging.cut(&call, all).map(Json)
 }

@@ -22,7 +22,7 @@ pub use event::{
     AccountEvent, AgentEvent, ApiKeyEvent, ApplicationEvent, ApprovalEvent, Basis, CODES, Contact, Decided,
     Delegation, EndReason, Event, FactorEvent, How, KeyEvent, LoginFailure, OrganizationEvent, PasskeyEvent,
     PrivacyEvent, Redefined, RightsEvent, SessionEvent, Settled, Step, Suspension, SystemEvent, Verdict,
-    Voided,
+    Voided, following,
 };
 pub use find::{About, Before, Found, Search, oldest_first, one, search};
 pub use store::{

@@ -1,7 +1,7 @@
 //! Long lists, a page at a time (contract section 1.4).
 //!
-//! Law: a page that does not exist is 404, never an empty answer; what nobody could mean by a size
-//! becomes the usual one.
+//! Law: a page that does not exist is 404, never an empty answer; a size that there is not is refused, so
+//! that nobody takes a part of a list for all that was asked for.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -43,15 +43,7 @@ pub struct Paged<T> {
 }
 
 impl Paging {
-    /// Reads `page` and `page_size` of a query.
-    pub fn from_fields(fields: &mut Fields) -> Self {
-        let page = fields.optional("page").or_blank().text();
-        let size = fields.optional("page_size").or_blank().text();
-        let size = size.and_then(|text| text.parse().ok()).filter(|size| *size > 0);
-        Self { page, page_size: size.unwrap_or(SIZE).min(LARGEST) }
-    }
-
-    /// The same where a size that there is not is refused rather than replaced.
+    /// Reads `page` and `page_size` of a query. A size that there is not is refused rather than replaced.
     pub fn exact(fields: &mut Fields) -> Self {
         let page = fields.optional("page").or_blank().text();
         let given = fields.optional("page_size").text();

@@ -25,6 +25,7 @@ use super::limit::Bucket;
 use super::reply::{Answer, Output, Reply};
 use super::shape::Shapes;
 use super::wording::Wording;
+use crate::audit::following;
 use crate::principal::Scope;
 
 /// Who may call an endpoint.
@@ -256,14 +257,17 @@ impl Row {
         self
     }
 
-    /// The audit events that a call may leave; more of them where it is said again.
+    /// The audit events that a call may leave, and with each what follows from it; more of them where it is said
+    /// again.
     #[must_use]
     pub fn audited(mut self, events: &[&'static str]) -> Self {
         let mut all = match self.trace.take() {
             Some(Trace::Audited(all)) => all,
             Some(Trace::Unaudited(_)) | None => Vec::new(),
         };
-        all.extend(events);
+        for event in events.iter().copied() {
+            declare(&mut all, event);
+        }
         self.trace = Some(Trace::Audited(all));
         self
     }
@@ -419,6 +423,17 @@ impl Row {
                 refused.into_reply(&request_id)
             }
         }
+    }
+}
+
+/// What reacts to an event writes its own down in the same change.
+fn declare(all: &mut Vec<&'static str>, event: &'static str) {
+    if all.contains(&event) {
+        return;
+    }
+    all.push(event);
+    for next in following(event).iter().copied() {
+        declare(all, next);
     }
 }
 

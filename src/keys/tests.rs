@@ -73,6 +73,13 @@ on_every_store! {
         ensure(&app).await.unwrap();
         let (old, _) = active(&app, Purpose::Access);
         let new = rotate(&app, Actor::command_line(), Purpose::Access).await.unwrap();
+        let rows = audit::tail(&app.db, 0, 100).await.unwrap();
+        let named = |code: &str| -> Vec<&str> {
+            let rows = rows.iter().filter(|row| row.code == code);
+            rows.filter_map(|row| row.personal["detail"]["kid"].as_str()).collect()
+        };
+        assert_eq!((named("key_added").len(), named("key_added").last()), (3, Some(&&*new)));
+        assert_eq!(named("key_retired"), [&*old]);
         other.catch_up().await.unwrap();
         assert!(verifies(&other, &new), "published before it signs");
         assert_eq!(active(&app, Purpose::Access).0, old);

@@ -37,6 +37,9 @@ async fn what_was_not_sent_may_be_tried_again_and_what_broke_off_may_not() {
         let named = scene.approved(path, &token, "{}").await;
         assert_eq!(scene.post(path, &token, &[&confirmed(&named)], "{}").await.status, status);
         scene.comes_to(&named, state).await;
+        let rows = audit::tail(&scene.gateway.running.app.db, 0, 10_000).await.unwrap();
+        let step = format!("approval_{state}");
+        assert_eq!(rows.iter().filter(|row| row.code == step).count(), 1, "{step}");
         let again = scene.post(path, &token, &[&confirmed(&named)], "{}").await;
         assert_eq!(
             (told(&again), &again.json()["state"]),

@@ -188,13 +188,56 @@ async fn lists_come_by_page_and_lead_to_each_other() {
     assert_eq!((names(&last), &last["next"]), (vec!["app 1".to_owned()], &Value::Null));
     assert!(last["previous"].as_str().unwrap().ends_with("?ordering=-name&page_size=3&search=robots+%26"));
     assert_eq!(get("?page=last&page_size=2").await.json()["page"], 3);
-    assert_eq!(get("?page_size=1000").await.json()["page_size"], 100);
-    assert_eq!(get("?page_size=garbage").await.json()["page_size"], 20);
+    assert_eq!(get("?page_size=100").await.json()["page_size"], 100);
+    assert_eq!(get("").await.json()["page_size"], 20);
+    assert_eq!(names(&get("").await.json()), ["app 1", "app 2", "app 3", "app 4", "console"]);
+    assert_eq!(
+        names(&get("?ordering=-is_active,-name").await.json()),
+        ["console", "app 4", "app 3", "app 2", "app 1"]
+    );
     assert_eq!(get("?is_active=false").await.json()["count"], 0);
     for query in ["?page=0", "?page=2", "?page=-1", "?page=x", "?page=99999999999999999999"] {
         let answer = get(query).await;
         assert_eq!((answer.status, answer.json()["error"].as_str()), (404, Some("Invalid page.")), "{query}");
     }
+}
+
+/// Nobody takes a list for narrowed or sorted that is not, or a field for set that is none.
+#[tokio::test]
+async fn what_is_not_offered_is_refused_by_name() {
+    let scene = Scene::all().await;
+    let made = scene.make(json!({"name": "batch"})).await;
+    let one = format!("/applications/{}/", made["application"]["id"].as_str().unwrap());
+    let regenerate = format!("{one}regenerate/");
+    for (method, path, body, field) in [
+        ("GET", "/applications/?colour=red", Value::Null, "colour"),
+        ("GET", "/applications/?site=default", Value::Null, "site"),
+        ("GET", "/applications/?ordering=secret_hash", Value::Null, "ordering"),
+        ("GET", "/applications/?ordering=name,-name", Value::Null, "ordering"),
+        ("GET", "/applications/?is_active=maybe", Value::Null, "is_active"),
+        ("GET", "/applications/?page_size=0", Value::Null, "page_size"),
+        ("GET", "/applications/?page_size=-1", Value::Null, "page_size"),
+        ("GET", "/applications/?page_size=101", Value::Null, "page_size"),
+        ("GET", "/applications/?page_size=garbage", Value::Null, "page_size"),
+        ("POST", "/applications/", json!({"name": "new", "access_secret": "mine"}), "access_secret"),
+        ("POST", "/applications/", json!({"name": "new", "id": "1"}), "id"),
+        ("PUT", &*one, json!({"name": "new", "access_key": "mine"}), "access_key"),
+        ("PUT", &*one, json!({"origins": []}), "origins"),
+        ("POST", &*regenerate, json!({"confirmation": "REGENERATE", "access_key": "mine"}), "access_key"),
+        ("GET", "/api-keys/?scope=reports", Value::Null, "scope"),
+        ("GET", "/api-keys/?page_size=0", Value::Null, "page_size"),
+        ("GET", "/api-keys/?page_size=1000", Value::Null, "page_size"),
+        ("GET", "/org-roles/?page_size=5", Value::Null, "page_size"),
+        ("GET", "/org-roles/?search=owner", Value::Null, "search"),
+    ] {
+        let answer = scene.call(method, path, body.clone()).await;
+        let names = answer.json()["details"].as_object().map(|all| all.keys().cloned().collect::<Vec<_>>());
+        assert_eq!((answer.status, names), (400, Some(vec![field.to_owned()])), "{method} {path} {body}");
+    }
+    let now = scene.call("GET", &one, Value::Null).await.json();
+    assert_eq!(now, made["application"], "nothing was changed");
+    let all = scene.call("GET", "/applications/", Value::Null).await.json();
+    assert_eq!(all["count"], 2, "and nothing was made");
 }
 
 #[tokio::test]

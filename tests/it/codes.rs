@@ -211,6 +211,8 @@ async fn a_new_address_takes_effect_when_it_is_confirmed_and_the_old_one_is_told
     assert_eq!((answer.status, &answer.json()["changed"]), (200, &json!(true)), "{}", answer.text());
     let me = post.gateway.call("GET", "/me/", &lines, &Value::Null).await;
     assert_eq!((me.status, &me.json()["email"]), (200, &json!("ada@new.example")), "this session goes on");
+    let trail = post.codes_of_the_trail().await;
+    assert_eq!(trail.iter().filter(|code| *code == "contact_changed").count(), 1);
     let other = post.call(Some(&stolen), "/otp/request/", json!({"otp_type": "email"})).await;
     assert_eq!(other.status, 401, "every other session is over");
     let notice = post.letter(2).await;

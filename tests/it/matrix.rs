@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::admin_page::ADMIN;
 use crate::agent::bearer;
+use crate::filling::inputs;
 use crate::support::Gateway;
 use crate::support::forms::LOGIN;
 use crate::support::people::{Keys, PASSWORD, TRUSTING, User, elsewhere, permission, request};
@@ -25,6 +26,8 @@ api: { profiles: [ { use: auth-system, prefix: /compat } ] }
 permissions: [ { code: reports.read } ]
 ";
 
+/// The organization of whoever holds rights.
+const OWN: &str = "cleos";
 /// The id of nothing.
 const NOTHINGS: &str = "0190b8a2-7c1e-7f00-8000-00000000dead";
 
@@ -90,6 +93,16 @@ fn is_led(row: &Row, answer: &Answer) -> bool {
     (answer.status == 303 && is_to_login) || (row.method() != "GET" && answer.status >= 400)
 }
 
+/// What who may ask is told of what there is not, where the row names something: 404, but for those that say otherwise.
+fn due_of_nothing(row: &Row, who: Who) -> Option<u16> {
+    let is_for_people =
+        matches!(row.access(), Access::Person | Access::Permission(_) | Access::PersonOrAgent);
+    if who != Who::Holder || !is_for_people || !row.path().contains('{') {
+        return None;
+    }
+    Some(if says_otherwise(row).is_some() { 400 } else { 404 })
+}
+
 /// What is wrong with an answer.
 fn problem(row: &Row, who: Who, answer: &Answer) -> Option<String> {
     let code = code_of(answer);
@@ -113,7 +126,11 @@ fn problem(row: &Row, who: Who, answer: &Answer) -> Option<String> {
         ];
         let is_of_handler = row.wording().is_some() && code.as_deref() == Some("PERMISSION_DENIED");
         let is_turned_away = turned_away.into_iter().any(|own| code.as_deref() == Some(said(row, own).1));
-        return (is_turned_away && !is_of_handler).then(|| format!("is not let in: {told}"));
+        if is_turned_away && !is_of_handler {
+            return Some(format!("is not let in: {told}"));
+        }
+        return (answer.status != due_of_nothing(row, who).unwrap_or(answer.status))
+            .then(|| format!("takes nothing for something, or looks for nothing: {told}"));
     };
     let expected = said(row, refusal);
     // A page is refused as a page.
@@ -153,6 +170,7 @@ impl Scene {
         let (stranger, holder) = (gateway.user("ada", &keys).await, gateway.user("cleo", &keys).await);
         let (bob, dan) = (gateway.user("bob", &keys).await, gateway.user("dan", &keys).await);
         gateway.grant(dan.id, permission("reports.read")).await;
+        gateway.organization(OWN, holder.id, None).await;
         let ask = async |user: &User, path: &str, body: Value| {
             let answer = gateway.call("POST", path, &[user.bearer(), elsewhere()], &body).await;
             assert_eq!(answer.status, 201, "{path}: {}", answer.text());
@@ -190,9 +208,27 @@ impl Scene {
             _ => NOTHINGS.to_owned(),
         };
         let path = filled(&self.table.full_path(row), &id);
-        let lines: Vec<String> = self.credential(who).into_iter().chain([elsewhere()]).collect();
-        let body = if row.method() == "GET" { "" } else { "{}" };
-        let text = request(row.method().as_str(), &path, &lines, body);
+        let mut lines: Vec<String> = self.credential(who).into_iter().chain([elsewhere()]).collect();
+        if due_of_nothing(row, who).is_none() {
+            let body = if row.method() == "GET" { "" } else { "{}" };
+            return self.ask(row, &path, &lines, body).await;
+        }
+        // Whoever may ask sends what the row takes, so that it is looked for.
+        if row.is_in_organization() {
+            lines.push(format!("X-Org-Slug: {OWN}"));
+        }
+        let mut asked = inputs(row, &id).into_iter().peekable();
+        loop {
+            let (query, body) = asked.next().expect("what a row is asked with");
+            let answer = self.ask(row, &format!("{path}{query}"), &lines, &body).await;
+            if !matches!(answer.status, 400 | 422) || asked.peek().is_none() {
+                return answer;
+            }
+        }
+    }
+
+    async fn ask(&self, row: &Row, path: &str, lines: &[String], body: &str) -> Answer {
+        let text = request(row.method().as_str(), path, lines, body);
         exchange(self.gateway.public(), text).await.unwrap_or_else(|| panic!("{path}: an answer"))
     }
 
@@ -222,6 +258,16 @@ async fn restricted(gateway: &Gateway, name: &str, scope: Scope) -> String {
     let told = gateway.call("POST", "/login/email/", &[elsewhere()], &body).await.json();
     assert_eq!(told["token_scope"], scope.as_str(), "{name}");
     told["access_token"].as_str().unwrap().to_owned()
+}
+
+/// Why a row says something else than 404 of what there is not, where it does: 400, in the words of the contract.
+pub fn says_otherwise(row: &Row) -> Option<&'static str> {
+    let is_decision = row.method() == "POST" && row.path().starts_with("/ai/pending-actions/{token}/");
+    match row.path() {
+        "/social/{provider}/link/" => Some("it names a provider, which is nobody's"),
+        _ if is_decision => Some("a token that opens nothing is an invalid one, whoever's it is"),
+        _ => None,
+    }
 }
 
 /// A row's path with this in the place of every `{name}`.
@@ -331,4 +377,17 @@ fn the_matrix_can_fail() {
     let users = row("/admin/users/");
     assert!(problem(users, Who::Stranger, &answer(200, "", None)).is_some());
     assert!(problem(users, Who::Holder, &answer(403, "PERMISSION_REQUIRED", None)).is_some());
+    // What there is not is not found by those who may look for it; what lacks something was not looked for.
+    for (named, due) in [
+        (row("/admin/users/{id}/"), 404),
+        (row("/api-keys/{id}/"), 404),
+        (row("/organizations/members/{id}/"), 404),
+        (row("/social/{provider}/link/"), 400),
+        (row("/ai/pending-actions/{token}/deny/"), 400),
+    ] {
+        for status in [200, 201, 204, 400, 403, 404, 409, 422] {
+            let found = problem(named, Who::Holder, &answer(status, "WHATEVER", None));
+            assert_eq!(found.is_none(), status == due, "{named:?} {status} {found:?}");
+        }
+    }
 }

@@ -309,6 +309,8 @@ async fn passwords_and_second_factors() {
     client.post.clock.advance(Duration::from_secs(30));
     let more = json!({"message": "", "backup_codes": [""], "warning": ""});
     client.says("POST /2fa/backup-codes/", json!({"code": code(&client)}), 200, more).await;
+    let trail = client.post.codes_of_the_trail().await;
+    assert_eq!(trail.iter().filter(|code| *code == "2fa_backup_codes_replaced").count(), 1);
     let login = |code: Value| json!({"email": "alice@example.com", "password": PASSWORD, "totp_code": code});
     let asked = json!({"error": "=2FA code required", "code": "=2FA_REQUIRED", "requires_2fa": true});
     client.says("POST /login/email/", login(Value::Null), 401, asked).await;

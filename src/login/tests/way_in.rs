@@ -219,6 +219,7 @@ async fn limits_of_sessions_and_devices_are_told() {
     scene.in_as_ada().await;
     let other = json!({"email": "ada@example.com", "password": PASSWORD, "device_info": "v=1|os=macos|device=desktop"});
     assert_eq!(scene.post("/login/email/", other).await.verdict(), (409, "DEVICE_LIMIT_EXCEEDED"));
+    assert_eq!(scene.codes().await[2..], ["login_failed", "device_limit_exceeded"]);
     assert_eq!(scene.in_as_ada().await.status, 200);
 }
 

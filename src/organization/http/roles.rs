@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::caller;
 use super::view::{RoleShown, roles};
 use crate::http::{
-    ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Row, del, get, post, put,
+    ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, Nothing, Query, Row, del, get,
+    post, put,
 };
 use crate::organization::role::{self, Kept};
 use crate::policy::definition::ManagedBy;
@@ -24,7 +25,7 @@ pub(super) fn rows() -> Vec<Row> {
     let changing =
         [ErrorCode::NotFound, ErrorCode::PermissionDenied, ErrorCode::ManagedByConfig, ErrorCode::BuiltIn];
     vec![
-        get("/org-roles/", list).person().about("What members of organizations may be"),
+        get("/org-roles/", list).person().strict().about("What members of organizations may be"),
         post("/org-roles/", create)
             .allow("roles.create")
             .limit(Bucket::Rights)
@@ -50,7 +51,18 @@ pub(super) fn rows() -> Vec<Row> {
     ]
 }
 
-async fn list(call: Call, _: Nothing) -> Result<Json<Vec<RoleShown>>, ApiError> {
+/// No parameters: those that there are not are refused.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "OrgRoleQuery")]
+struct Plain {}
+
+impl FromFields for Plain {
+    fn from_fields(_: &mut Fields) -> Option<Self> {
+        Some(Self {})
+    }
+}
+
+async fn list(call: Call, _: Query<Plain>) -> Result<Json<Vec<RoleShown>>, ApiError> {
     let mut all = roles(&call.app).await?;
     all.sort_by(|left, right| left.name.cmp(&right.name).then_with(|| left.code.cmp(&right.code)));
     Ok(Json(all))

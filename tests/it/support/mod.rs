@@ -8,6 +8,7 @@ pub mod authenticator;
 pub mod chromium;
 pub mod cut;
 pub mod directory;
+pub mod dump;
 pub mod foreign;
 pub mod forms;
 pub mod frame;
