@@ -103,16 +103,13 @@ routes:
 struct Caller {
     address: SocketAddr,
     plain: Client,
-    modern: H2Client,
+    /// Made when it is wanted: what asks nothing for a while is closed.
+    modern: Option<H2Client>,
 }
 
 impl Caller {
     async fn of(gateway: &Gateway) -> Self {
-        Self {
-            address: gateway.public(),
-            plain: Client::connect(gateway.public()).await,
-            modern: H2Client::cleartext(gateway.public()).await,
-        }
+        Self { address: gateway.public(), plain: Client::connect(gateway.public()).await, modern: None }
     }
 
     /// The status and the lines of the answer.
@@ -145,7 +142,11 @@ impl Caller {
             request = request.header(name.to_lowercase(), value);
         }
         let body = (way == Way::Http2Data).then_some(&b"hi"[..]);
-        let sent = self.modern.send(request.body(()).unwrap(), body);
+        if self.modern.is_none() {
+            self.modern = Some(H2Client::cleartext(self.address).await);
+        }
+        let modern = self.modern.as_ref().expect("it was made");
+        let sent = modern.send(request.body(()).unwrap(), body);
         let answer = tokio::time::timeout(PATIENCE, sent).await.expect("in time");
         let head = answer.unwrap_or_else(|error| panic!("{way:?} {lines:?}: {error}")).head;
         let told = head.headers().iter();
