@@ -10,7 +10,6 @@ mod epoch;
 mod follow;
 mod health;
 mod in_force;
-pub mod machine;
 mod retain;
 mod shelf;
 mod sink;

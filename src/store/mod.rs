@@ -17,6 +17,7 @@ pub mod grant;
 mod held;
 mod life;
 pub mod lease;
+pub mod machine;
 pub mod migrate;
 mod number;
 #[cfg(test)]

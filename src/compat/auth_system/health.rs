@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use super::NAME;
 use super::refusal::WORDING;
-use crate::app::machine::{self, Room};
 use crate::config::{Database, Shared};
 use crate::http::{ApiError, Bucket, Call, ErrorCode, Json, Nothing, Row, get};
 use crate::store::Connections;
+use crate::store::machine::{self, Room};
 
 pub(super) fn rows() -> Vec<Row> {
     let rows = [
