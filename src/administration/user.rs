@@ -15,6 +15,7 @@ use crate::account::{Activity, Field, MustChange};
 use crate::http::{
     ApiError, Bucket, Call, ErrorCode, Fields, FromFields, Json, Nothing, Row, del, get, patch, post,
 };
+use crate::privacy::ERASED_AT_ONCE;
 use crate::rbac;
 
 /// What every change of an account may answer.
@@ -44,7 +45,7 @@ pub(super) fn rows() -> Vec<Row> {
             ),
         row(del("/admin/users/{id}/", remove), "users.delete")
             .codes(&[ErrorCode::SoleOwner])
-            .audited(&["account_deleted", "deletion_request_processed"])
+            .audited(ERASED_AT_ONCE)
             .about("Delete somebody, with everything that is kept of them, at once and for good"),
         row(post("/admin/users/{id}/ban/", ban), "users.ban")
             .codes(&[ErrorCode::AlreadyBanned])

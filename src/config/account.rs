@@ -293,8 +293,8 @@ pub struct Api {
     pub prefix: String,
     /// `/docs`, `/redoc` and `/openapi.json` on the public listener.
     pub docs: Docs,
-    /// How long ago whoever changes keys of applications, roles or permissions of others may have logged in, or
-    /// proved a second factor; `null`: as long ago as their session lives.
+    /// How long ago whoever changes keys of applications, roles or permissions of others, or deletes people, may have
+    /// logged in, or proved a second factor; `null`: as long ago as their session lives.
     #[serde(with = "Maybe::<Span>")]
     pub admin_max_age: Option<Duration>,
     /// Other systems whose clients are served too, each below a path of its own.

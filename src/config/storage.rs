@@ -12,7 +12,7 @@ use super::file::{self, Files};
 use super::insecure::Permitted;
 use super::place::Place;
 use super::problem::Report;
-use super::scalar::{As, Span};
+use super::scalar::{As, Maybe, Span};
 use crate::base::Secret;
 
 /// `store` as the file writes it: a URL, or a map with one.
@@ -35,8 +35,9 @@ pub(super) struct RawStoreMap {
     #[schemars(range(min = 2, max = 1000))]
     connections: u32,
     /// How long the database may answer nobody, from 500ms to 10s. Who waits for a connection is refused then.
-    #[serde(with = "As::<Span>")]
-    timeout: Duration,
+    /// `null`: 1500ms for a server, 5s for a file.
+    #[serde(with = "Maybe::<Span>")]
+    timeout: Option<Duration>,
 }
 
 /// `shared` as the file writes it: `memory`, a URL, or a map with one.
@@ -97,9 +98,12 @@ pub struct Keys {
 }
 
 const CONNECTIONS: u32 = 10;
-/// How long a database may say nothing. What it needs to answer somebody is a hundredth of that; the rest is for
+/// How long a server may say nothing. What it needs to answer somebody is a hundredth of that; the rest is for
 /// a machine that is busy elsewhere.
 const SILENCE: Duration = Duration::from_millis(1500);
+/// The same of a file, which may be slow, as its disc is, but is never gone: somebody who is refused early gains
+/// nothing.
+const SILENCE_OF_A_FILE: Duration = Duration::from_secs(5);
 /// How long Redis may take. What it needs itself is a thousandth of that; the rest is for a machine on which
 /// something else has the processor for a moment, where a refusal would be worse than the wait.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -114,6 +118,13 @@ impl Database {
             ("postgres" | "postgresql", _) => Some(Self::Postgres { url: Secret::new(url.to_owned()) }),
             ("mysql" | "mariadb", rest) => Some(Self::Mysql { url: Secret::new(format!("mysql://{rest}")) }),
             _ => None,
+        }
+    }
+
+    const fn silence(&self) -> Duration {
+        match self {
+            Self::Sqlite { .. } => SILENCE_OF_A_FILE,
+            Self::Postgres { .. } | Self::Mysql { .. } => SILENCE,
         }
     }
 }
@@ -138,16 +149,18 @@ impl RawStore {
     pub fn check(self, files: &Files<'_>, report: &mut Report, permitted: &mut Permitted) -> Option<Store> {
         let place = Place::root().key("store");
         let (url, password_file, connections, timeout) = match self {
-            Self::Url(url) => (url, None, CONNECTIONS, SILENCE),
+            Self::Url(url) => (url, None, CONNECTIONS, None),
             Self::Map(map) => (map.url, map.password_file, map.connections, map.timeout),
         };
-        if !(Duration::from_millis(500)..=Duration::from_secs(10)).contains(&timeout) {
+        let fine = Duration::from_millis(500)..=Duration::from_secs(10);
+        if timeout.is_some_and(|timeout| !fine.contains(&timeout)) {
             report.problem(&place.key("timeout"), "between 500ms and 10s");
         }
         let Some(database) = Database::named(&url, files) else {
             report.problem(&place, "no such store").hint(ADDRESSES);
             return None;
         };
+        let timeout = timeout.unwrap_or_else(|| database.silence());
         let Some(file) = password_file else { return Some(Store { database, connections, timeout }) };
         let place = place.key("password_file");
         let password = files.password(&file, &place, report, permitted)?;
@@ -286,7 +299,13 @@ mod tests {
             let told = loaded.err().unwrap_or_default();
             assert_eq!(told.contains("store.timeout"), !is_fine, "{told}");
         }
-        assert_eq!(load("postgres://gw@db/gw", "memory").unwrap().config.store.timeout, SILENCE);
+        let silence = |store: &str| load(store, "memory").unwrap().config.store.timeout;
+        for server in ["postgres://gw@db/gw", "{ url: 'postgres://gw@db/gw' }", "mysql://gw@db/gw"] {
+            assert_eq!(silence(server), Duration::from_millis(1500), "{server}");
+        }
+        for file in ["sqlite://a.db", "{ url: 'sqlite://a.db', timeout: null }"] {
+            assert_eq!(silence(file), Duration::from_secs(5), "{file}");
+        }
         let waits = |timeout: &str| {
             load("postgres://gw@db/gw", &format!("{{ url: 'redis://127.0.0.1', timeout: {timeout} }}"))
                 .map(|loaded| loaded.config.shared.clone())

@@ -23,7 +23,8 @@ const KEYS_AND_RIGHTS: [&str; 10] = [
     "group_left",
 ];
 
-/// Whether a call of this row may change keys or rights of others, by a permission to do so.
+/// Whether a call of this row may change keys or rights of others, by a permission to do so. Who deletes somebody
+/// ends all of theirs.
 #[must_use]
 pub fn is_asked(row: &Row) -> bool {
     let is_by_right = matches!(row.access(), Access::Permission(_));

@@ -14,6 +14,14 @@ use crate::{agent, apikey, approval, factor, login, notify, otp, passkey, rbac, 
 use super::due::LOOK_AFTER;
 use super::{begun, call_off, confirmed, store, words};
 
+/// What erasing an account without being asked to by its person leaves in the trail, beside what follows from it.
+pub const ERASED_AT_ONCE: &[&str] = &[
+    "account_deleted",
+    "deletion_request_created",
+    "deletion_request_confirmed",
+    "deletion_request_processed",
+];
+
 /// Why an account is still there.
 #[derive(Debug)]
 pub enum NotErased {

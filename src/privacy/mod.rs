@@ -29,7 +29,7 @@ use crate::organization;
 use crate::store::{Error, FromRow, Source};
 
 pub use due::{delete_due, sweep};
-pub use erase::{NotErased, erase_now};
+pub use erase::{ERASED_AT_ONCE, NotErased, erase_now};
 pub use export::{SHOWN_ROWS, export};
 pub use http::{Proved, Wanted, ask, hand_over, keep};
 pub use store::{Census, census};

@@ -132,7 +132,10 @@ mod tests {
         let mut asked: Vec<String> = asked.map(|row| format!("{} {}", row.path(), row.method())).collect();
         asked.sort_unstable();
         let expected = [
+            "/admin/deletion-requests/process-expired/ POST",
+            "/admin/deletion-requests/{id}/process/ POST",
             "/admin/users POST",
+            "/admin/users/{id}/ DELETE",
             "/admin/users/{id}/permissions PUT",
             "/applications/ POST",
             "/applications/{id}/ DELETE",
@@ -154,6 +157,8 @@ mod tests {
             "/roles/{id}/permissions/ DELETE",
             "/roles/{id}/permissions/ POST",
             "/users POST",
+            "/users/bulk-actions POST",
+            "/users/{id} DELETE",
             "/users/{id} PATCH",
             "/users/{id} PUT",
             "/users/{id}/groups/ DELETE",

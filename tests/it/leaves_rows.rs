@@ -126,9 +126,10 @@ routes:
         (made["id"].to_string(), made["token"].as_str().unwrap().to_owned())
     }
 
-    /// What waits for somebody's word.
-    async fn held(&self, token: &str) -> String {
-        let text = request("POST", "/pay", &[bearer(token), elsewhere()], "{\"amount\": 1}");
+    /// What waits for somebody's word. What was denied is asked for by another amount.
+    async fn held(&self, token: &str, amount: u32) -> String {
+        let body = format!("{{\"amount\": {amount}}}");
+        let text = request("POST", "/pay", &[bearer(token), elsewhere()], &body);
         let held = exchange(self.gateway.public(), text).await.unwrap();
         assert_eq!(held.status, 202, "{}", held.text());
         held.json()["confirmation_token"].as_str().unwrap().to_owned()
@@ -280,11 +281,11 @@ async fn what_people_do_with_their_own_is_declared_and_written() {
     let scene = Scene::new().await;
     let dan = &scene.dan;
     let (robot, token) = scene.delegated().await;
-    let named = scene.held(&token).await;
+    let named = scene.held(&token, 1).await;
     scene
         .does(dan, "POST /ai/pending-actions/{token}/deny/", &named, Value::Null, &["approval_denied"])
         .await;
-    scene.held(&token).await;
+    scene.held(&token, 2).await;
     for (what, body, events) in [
         ("PUT /ai/tokens/{id}/", json!({"expires_in": 600}), &["agent_token_narrowed"][..]),
         ("POST /ai/tokens/{id}/suspend/", Value::Null, &["agent_token_suspended", "approval_voided"]),
@@ -294,7 +295,7 @@ async fn what_people_do_with_their_own_is_declared_and_written() {
         scene.does(dan, what, &robot, body, events).await;
     }
     let (_, token) = scene.delegated().await;
-    scene.held(&token).await;
+    scene.held(&token, 3).await;
     let all = &["agent_tokens_revoked", "approval_voided"];
     scene.does(dan, "POST /ai/tokens/revoke-all/", "", Value::Null, all).await;
     let key = json!({"name": "nightly"});

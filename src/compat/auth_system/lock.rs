@@ -18,6 +18,7 @@ use crate::administration::{Deed, Edit, LOCKED_FOR, LONGEST_LOCK, REASON_MAX, so
 use crate::base::{Id, Timestamp};
 use crate::http::{ApiError, Bucket, Call, ErrorCode, Fields, FromFields, Json, Nothing, Row, post};
 use crate::policy::Code;
+use crate::privacy::ERASED_AT_ONCE;
 
 /// How many people are done at once.
 const AT_ONCE: usize = 100;
@@ -32,10 +33,9 @@ pub(super) fn rows() -> Vec<Row> {
                 "account_deactivated",
                 "account_locked",
                 "account_unlocked",
-                "account_deleted",
-                "deletion_request_processed",
                 "session_ended",
             ])
+            .audited(ERASED_AT_ONCE)
             .about("Do the same to up to 100 people; each is done, or not, by themselves"),
         post("/users/{id}/lock", lock)
             .allow("users.lock")

@@ -19,6 +19,7 @@ use crate::http::{
     ApiError, Bucket, Call, Created, ErrorCode, Fields, FromFields, Json, NoContent, Nothing, Query, Row,
     del, get, patch, post, put,
 };
+use crate::privacy::ERASED_AT_ONCE;
 use crate::rbac;
 
 pub(super) const EDITED: &[&str] = &[
@@ -56,7 +57,7 @@ pub(super) fn rows() -> Vec<Row> {
             .allow("users.delete")
             .codes(CHANGED)
             .codes(&[ErrorCode::SoleOwner])
-            .audited(&["account_deleted", "deletion_request_processed"])
+            .audited(ERASED_AT_ONCE)
             .about("Delete somebody, with everything that is kept of them, at once and for good"),
     ];
     rows.into_iter()
